@@ -1,0 +1,33 @@
+"""What xpnet raises for anything a user can cause.
+
+Every message says what was needed, what came and what to do. Each class is also the built-in
+error that fits it, so that `except ValueError` works where a reader expects it to.
+"""
+
+
+class XPNetError(Exception):
+    """Any error that xpnet raises on purpose; the command line turns it into one line."""
+
+
+class ArgumentError(XPNetError, ValueError):
+    """An argument, a shape or a dtype that the function cannot work with."""
+
+
+class DeviceError(XPNetError, RuntimeError):
+    """The device that was asked for cannot be used here."""
+
+
+class DataError(XPNetError, ValueError):
+    """A data file or picture that is damaged, or is not what it should be."""
+
+
+class DataNotFoundError(DataError, FileNotFoundError):
+    """Data that was asked for and cannot be found or fetched."""
+
+
+class WeightsError(XPNetError, ValueError):
+    """A weight file that cannot be read, or that does not fit the network."""
+
+
+class OutputError(XPNetError, OSError):
+    """A file or directory that cannot be written."""
