@@ -1,0 +1,69 @@
+"""Fixtures: every array library in turn, and the real data where they are."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xpnet.backend import Device, get_device
+
+DATA_VARIABLE, DATA_DEFAULT = "XPNET_TEST_DATA", "../shared/data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-cuda",
+        action="store_true",
+        help="fail, rather than skip, where CuPy or a GPU is missing",
+    )
+
+
+def open_library(name: str, config: pytest.Config) -> Device:
+    """The device of an array library; a skip that says why where it cannot run."""
+    if name == "numpy":
+        return get_device("cpu")
+    if name == "cupy":
+        from xpnet import cuda
+
+        found = cuda.diagnose()
+        if not found.usable and not config.getoption("--require-cuda"):
+            pytest.skip(f"cupy: {found.problem}")
+        return get_device("cuda")
+    module = pytest.importorskip(name, reason=f"{name} is not installed")
+    if name == "torch":
+        import array_api_compat.torch as xp
+
+        return Device("torch on cpu", xp, module.device("cpu"))
+    return Device("array_api_strict on device1", module, module.Device("device1"))
+
+
+@pytest.fixture(params=["numpy", "array_api_strict", "torch", "cupy"])
+def device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    """Each array library in turn.
+
+    array-api-strict runs on a device that is not the host and without data-dependent shapes: what
+    passes there neither reads values back in the middle of a computation nor leaves the standard.
+    """
+    opened = open_library(request.param, request.config)
+    if request.param != "array_api_strict":
+        yield opened
+        return
+    with opened.xp.ArrayAPIStrictFlags(boolean_indexing=False, data_dependent_shapes=False):
+        yield opened
+
+
+@pytest.fixture
+def xp(device: Device) -> Any:
+    """The namespace of `device`."""
+    return device.xp
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path:
+    """The directory of the four MNIST files."""
+    directory = Path(os.environ.get(DATA_VARIABLE, DATA_DEFAULT)) / "mnist"
+    if not directory.is_dir():
+        pytest.skip(f"real MNIST: {directory} is not there; set {DATA_VARIABLE} to its parent")
+    return directory

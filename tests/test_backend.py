@@ -1,0 +1,140 @@
+"""Devices: what is asked for happens or is refused."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import cuda
+from xpnet.backend import Device, array_namespace, device_of, get_device, to_numpy
+from xpnet.errors import ArgumentError, DeviceError
+
+
+def test_values_survive_the_way_to_a_device_and_back(device):
+    for values in (
+        np.arange(6, dtype=np.uint8).reshape(2, 3),
+        np.asarray([0.1, np.inf]),
+        np.eye(2),
+    ):
+        there = device.asarray(values)
+        assert array_namespace(there) is device.xp
+        back = to_numpy(there)
+        np.testing.assert_array_equal(back, values)
+        assert back.dtype == values.dtype
+
+
+def test_asarray_converts_and_otherwise_passes_through(device):
+    x = device.asarray([1.0, 2.0], dtype="float32")
+    assert x.dtype == device.xp.float32
+    assert device.asarray(x) is x
+    assert device.asarray(x, dtype="float64").dtype == device.xp.float64
+
+
+def test_read_only_data_are_taken(device):
+    x = np.ones(3)
+    x.flags.writeable = False
+    np.testing.assert_array_equal(to_numpy(device.asarray(x)), x)
+
+
+def test_device_of_finds_the_device(device):
+    assert device_of(device.asarray([1.0])).native == device.native
+
+
+def test_arrays_of_another_library_are_refused():
+    strict = pytest.importorskip("array_api_strict")
+    with pytest.raises(ArgumentError, match=r"bring it to the host with xpnet\.to_numpy first"):
+        get_device("cpu").asarray(strict.asarray([1.0]))
+    other = Device("device1", strict, strict.Device("device1"))
+    with pytest.raises(ArgumentError, match="device1"):
+        other.asarray(strict.asarray([1.0]))
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", ""])
+def test_unknown_devices_are_refused(name):
+    with pytest.raises(ArgumentError, match="use cpu, cuda, cuda:N or auto"):
+        get_device(name)
+
+
+def test_no_array_is_told():
+    with pytest.raises(ArgumentError, match="an array is needed, got str"):
+        array_namespace("text")
+
+
+PROBLEMS = {
+    "package": (
+        cuda.Diagnosis(problem="CuPy is not installed", remedy=cuda.INSTALL),
+        "pip install",
+    ),
+    "driver": (
+        cuda.Diagnosis("14", problem="no NVIDIA driver was found", remedy="install"),
+        "driver",
+    ),
+}
+
+
+@pytest.mark.parametrize(("found", "text"), PROBLEMS.values(), ids=PROBLEMS)
+def test_cuda_is_refused_and_auto_takes_the_cpu_without_a_gpu(monkeypatch, found, text):
+    monkeypatch.setattr(cuda, "diagnose", lambda: found)
+    with pytest.raises(DeviceError, match=text):
+        get_device("cuda")
+    assert get_device("auto").name == "cpu"
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    found = cuda.Diagnosis("14", "CUDA 13.0", ("NVIDIA H200",))
+    monkeypatch.setattr(cuda, "diagnose", lambda: found)
+    with pytest.raises(DeviceError, match=r"cuda:3 does not exist: 1 GPU\(s\) were found"):
+        get_device("cuda:3")
+
+
+def test_diagnosis_without_cupy(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert cuda.diagnose() == cuda.Diagnosis(problem="CuPy is not installed", remedy=cuda.INSTALL)
+
+
+def test_importing_xpnet_is_light():
+    """Nothing but NumPy and array-api-compat is loaded, and above all not CuPy."""
+    code = "import sys, xpnet; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    packages = {name.partition(".")[0] for name in loaded.stdout.split()}
+    unwanted = {"cupy", "torch", "matplotlib", "click", "pooch", "tqdm", "PIL", "safetensors"}
+    assert not packages & unwanted
+
+
+def test_public_names_exist():
+    for name in xpnet.__all__:
+        assert getattr(xpnet, name) is not None
+
+
+class TestCuda:
+    """What only a GPU can show."""
+
+    @pytest.fixture
+    def gpu(self, request):
+        found = cuda.diagnose()
+        if not found.usable and not request.config.getoption("--require-cuda"):
+            pytest.skip(f"cuda: {found.problem}")
+        return get_device("cuda")
+
+    def test_it_describes_itself(self, gpu):
+        described = gpu.describe()
+        assert described["gpu"]
+        assert "GiB" in described["gpu_memory"]
+        assert gpu.free_bytes() > 0
+
+    def test_streamed_batches_arrive_whole_and_in_order(self, gpu):
+        """With work on every batch, so that copies and computations overlap."""
+        rng = np.random.default_rng(0)
+        batches = [(rng.standard_normal((n, 500)), np.full(n, n)) for n in [300] * 20 + [7]]
+        sums = []
+        for x, t in gpu.stream(iter(batches)):
+            product = x @ (x.T @ x)
+            sums.append((product, t + 0, x + 0))
+        for (x, t), (product, got_t, got_x) in zip(batches, sums, strict=True):
+            np.testing.assert_array_equal(to_numpy(got_x), x)
+            np.testing.assert_array_equal(to_numpy(got_t), t)
+            np.testing.assert_allclose(to_numpy(product), x @ (x.T @ x), rtol=1e-9)

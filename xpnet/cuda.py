@@ -1,0 +1,218 @@
+"""NVIDIA GPUs through CuPy. Imported only when a GPU is asked for."""
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from xpnet.backend import Array, Device
+from xpnet.errors import DeviceError
+
+INSTALL = "pip install 'xpnet[cuda]' (CUDA 12 drivers) or 'xpnet[cuda13]' (CUDA 13)"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found of a usable GPU; `problem` and `remedy` are empty when all is well."""
+
+    package: str = "not installed"
+    driver: str = "not found"
+    devices: tuple[str, ...] = ()
+    problem: str = ""
+    remedy: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """True if CuPy, a driver and a GPU are there."""
+        return not self.problem
+
+
+def diagnose() -> Diagnosis:
+    """Look for CuPy, the NVIDIA driver and the GPUs, in that order; never raises."""
+    if importlib.util.find_spec("cupy") is None:
+        return Diagnosis(problem="CuPy is not installed", remedy=INSTALL)
+    try:
+        import cupy
+    except Exception as error:  # a broken installation fails in many ways
+        return Diagnosis(
+            package="broken",
+            problem=f"CuPy cannot be imported ({_short(error)})",
+            remedy=f"reinstall it: {INSTALL}",
+        )
+    runtime = cupy.cuda.runtime
+    package = f"{cupy.__version__} (built for CUDA {_dotted(runtime.runtimeGetVersion())})"
+    try:
+        driver = runtime.driverGetVersion()
+    except runtime.CUDARuntimeError:
+        driver = 0
+    if not driver:
+        return Diagnosis(
+            package,
+            problem="no NVIDIA driver was found",
+            remedy="install the driver (`nvidia-smi` shows whether it works), or use --device cpu",
+        )
+    found = f"CUDA {_dotted(driver)}"
+    try:
+        names = tuple(
+            runtime.getDeviceProperties(i)["name"].decode() for i in range(runtime.getDeviceCount())
+        )
+    except runtime.CUDARuntimeError as error:
+        return Diagnosis(
+            package,
+            found,
+            problem=f"the driver shows no usable GPU ({_short(error)})",
+            remedy="check `nvidia-smi`, CUDA_VISIBLE_DEVICES and that the driver is new enough",
+        )
+    if not names:
+        return Diagnosis(
+            package,
+            found,
+            problem="there is no GPU",
+            remedy="check `nvidia-smi` and CUDA_VISIBLE_DEVICES, or use --device cpu",
+        )
+    return Diagnosis(package, found, names)
+
+
+def open_device(index: int) -> "CudaDevice":
+    """Make GPU number `index` the current one and check that it can compute.
+
+    Raises
+    ------
+    DeviceError
+        There is no such GPU, or CuPy, the driver or a CUDA library is missing.
+    """
+    found = diagnose()
+    if not found.usable:
+        raise DeviceError(f"--device cuda cannot be used: {found.problem}; {found.remedy}")
+    if index >= len(found.devices):
+        raise DeviceError(
+            f"cuda:{index} does not exist: {len(found.devices)} GPU(s) were found; "
+            f"use cuda:0 to cuda:{len(found.devices) - 1}"
+        )
+    import cupy
+
+    xp: Any = importlib.import_module("array_api_compat.cupy")
+    cupy.cuda.Device(index).use()
+    try:
+        probe = xp.ones((2, 2), dtype=xp.float32)
+        float(xp.sum(probe @ probe))
+    except Exception as error:  # each missing library raises a type of its own
+        raise DeviceError(
+            f"cuda:{index} ({found.devices[index]}) cannot compute ({_short(error)}); "
+            f"the CUDA libraries are probably missing: {INSTALL}"
+        ) from error
+    return CudaDevice(f"cuda:{index}", xp, cupy.cuda.Device(index))
+
+
+class CudaDevice(Device):
+    """An NVIDIA GPU, with CuPy's arrays."""
+
+    def synchronize(self) -> None:
+        """Wait until everything queued on the GPU is done."""
+        self.native.synchronize()
+
+    def free_bytes(self) -> int:
+        """Free memory of the GPU, with what CuPy's pool holds ready."""
+        import cupy
+
+        return int(self.native.mem_info[0] + cupy.get_default_memory_pool().free_bytes())
+
+    def describe(self) -> dict[str, str]:
+        """Name, memory and versions of the GPU and its software."""
+        found = diagnose()
+        free, total = self.native.mem_info
+        return super().describe() | {
+            "gpu": found.devices[self.native.id],
+            "gpu_memory": f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free",
+            "compute_capability": str(self.native.compute_capability),
+            "cupy": found.package,
+            "driver": found.driver,
+        }
+
+    def stream(self, batches: Iterator[tuple[np.ndarray, ...]]) -> Iterator[tuple[Array, ...]]:
+        """Copy batches to the GPU while the one before is computed on.
+
+        Two slots of page-locked host memory and device memory take turns. Three waits keep them
+        safe: the host refills a slot only after its last copy ended; a copy starts only after the
+        computation on its slot ended; and a computation starts only after its copy ended.
+        """
+        import cupy
+
+        compute = cupy.cuda.get_current_stream()
+        copying = cupy.cuda.Stream(non_blocking=True)
+        slots = (_Slot(), _Slot())
+        waiting: tuple[_Slot, tuple[Array, ...]] | None = None
+        try:
+            for number, batch in enumerate(batches):
+                slot = slots[number % 2]
+                copied = slot.send(batch, copying)
+                if waiting is not None:
+                    yield from _lend(*waiting, compute)
+                waiting = slot, copied
+            if waiting is not None:
+                yield from _lend(*waiting, compute)
+        finally:
+            copying.synchronize()
+            compute.synchronize()
+
+
+@dataclass
+class _Slot:
+    """Host and device memory for one batch in flight."""
+
+    host: list[np.ndarray] = field(default_factory=list)
+    device: list[Array] = field(default_factory=list)
+    copied: Any = None
+    used: Any = None
+
+    def send(self, batch: tuple[np.ndarray, ...], stream: Any) -> tuple[Array, ...]:
+        """Start copying `batch`; a batch may be shorter than the first one."""
+        import cupy
+        import cupyx
+
+        if not self.host:
+            self.host = [cupyx.empty_like_pinned(part) for part in batch]
+            self.device = [cupy.empty(part.shape, part.dtype) for part in batch]
+            self.copied, self.used = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
+            cupy.cuda.get_current_stream().synchronize()  # the memory may have had a former user
+        else:
+            self.copied.synchronize()
+            stream.wait_event(self.used)
+        parts = []
+        for part, host, device in zip(batch, self.host, self.device, strict=True):
+            n = len(part)
+            host[:n] = part
+            device[:n].set(host[:n], stream=stream)
+            parts.append(device[:n])
+        self.copied.record(stream)
+        return tuple(parts)
+
+
+def _lend(slot: _Slot, batch: tuple[Array, ...], compute: Any) -> Iterator[tuple[Array, ...]]:
+    """Hand out a batch when its copy has ended, and note when the computation on it has."""
+    compute.wait_event(slot.copied)
+    yield batch
+    slot.used.record(compute)
+
+
+def cupy_version() -> str:
+    """Version of the installed CuPy package, without importing it."""
+    for package in ("cupy-cuda12x", "cupy-cuda13x", "cupy"):
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return "not installed"
+
+
+def _dotted(version: int) -> str:
+    """CUDA's 13020 as 13.2."""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
