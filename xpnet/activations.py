@@ -1,0 +1,55 @@
+"""Activation functions, each on arrays of any shape and any array library.
+
+Source of all formulas: Saitoh, Deep Learning from Scratch, chapter 3.
+"""
+
+from xpnet.backend import Array, array_namespace
+
+
+def step_function(x: Array) -> Array:
+    """h(x) = 1 if x > 0, else 0, as integers (eq. 3.3)."""
+    xp = array_namespace(x)
+    return xp.astype(xp.asarray(x > 0), xp.int64)
+
+
+def sigmoid(x: Array) -> Array:
+    """h(x) = 1 / (1 + exp(-x)) (eq. 3.6), exact and without overflow for every x.
+
+    For x < 0 the equal form exp(x) / (1 + exp(x)) is used: exp is then never above 1.
+    """
+    xp = array_namespace(x)
+    e = xp.exp(-xp.abs(x))
+    return xp.where(xp.asarray(x >= 0), 1.0, e) / (1.0 + e)
+
+
+def tanh(x: Array) -> Array:
+    """h(x) = (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
+    return array_namespace(x).tanh(x)
+
+
+def relu(x: Array) -> Array:
+    """h(x) = max(0, x) (eq. 3.7)."""
+    return array_namespace(x).maximum(x, 0.0)
+
+
+def identity_function(x: Array) -> Array:
+    """h(x) = x, the output of a regression."""
+    return x
+
+
+def softmax(a: Array) -> Array:
+    """y_k = exp(a_k) / sum_i exp(a_i) over the last axis, so each row of a batch by itself (3.10).
+
+    The largest a of the row is subtracted first, which changes nothing (3.11) but keeps exp from
+    overflowing.
+    """
+    xp = array_namespace(a)
+    e = xp.exp(a - xp.max(a, axis=-1, keepdims=True))
+    return e / xp.sum(e, axis=-1, keepdims=True)
+
+
+def log_softmax(a: Array) -> Array:
+    """log y_k = a_k - log sum_i exp(a_i) over the last axis, exact where y_k itself underflows."""
+    xp = array_namespace(a)
+    shifted = a - xp.max(a, axis=-1, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))

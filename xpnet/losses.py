@@ -1,0 +1,79 @@
+"""Loss functions. Targets are class labels, shape (N,), or one-hot rows, shape (N, K)."""
+
+from typing import Any
+
+from xpnet.backend import Array, array_namespace
+from xpnet.errors import ArgumentError
+
+
+def mean_squared_error(y: Array, t: Array) -> Array:
+    """E = 1/2 sum (y - t)^2 over all elements; 0-d array.
+
+    The book's form (eq. 4.1): half the sum, not divided by the number of samples.
+    """
+    xp = array_namespace(y)
+    return 0.5 * xp.sum((y - t) ** 2)
+
+
+def one_hot(t: Array, n_classes: int, *, dtype: Any) -> Array:
+    """Labels of shape (...) as rows of shape (..., n_classes): 1 at the label, 0 elsewhere."""
+    xp = array_namespace(t)
+    classes = xp.arange(n_classes, dtype=t.dtype, device=t.device)
+    return xp.astype(xp.expand_dims(t, axis=-1) == classes, dtype)
+
+
+def as_one_hot(t: Array, y: Array) -> Array:
+    """Targets in the shape and dtype of the outputs `y`, whichever form they came in.
+
+    Raises
+    ------
+    ArgumentError
+        `t` has the shape of neither labels nor one-hot rows for `y`.
+    """
+    xp = array_namespace(y)
+    if t.shape == y.shape:
+        return t if t.dtype == y.dtype else xp.astype(t, y.dtype)
+    if t.shape == y.shape[:-1] and not xp.isdtype(t.dtype, "real floating"):
+        return one_hot(t, y.shape[-1], dtype=y.dtype)
+    raise ArgumentError(
+        f"targets for outputs of shape {tuple(y.shape)} must be integer labels of shape "
+        f"{tuple(y.shape[:-1])} or one-hot of shape {tuple(y.shape)}, "
+        f"got {t.dtype} of shape {tuple(t.shape)}"
+    )
+
+
+def cross_entropy_error(y: Array, t: Array, eps: float = 1e-7) -> Array:
+    """E = -1/N sum_n sum_k t_nk ln(y_nk + eps) for probabilities y; 0-d array (eqs. 4.2, 4.3).
+
+    y is (N, K), or (K,) for one sample. The book adds eps = 1e-7 because ln 0 is minus infinity;
+    eps = 0 gives the exact value, with 0 ln 0 = 0. Training uses `softmax_cross_entropy`.
+    """
+    xp = array_namespace(y)
+    hot = as_one_hot(t, y)
+    if eps == 0.0:
+        y = xp.where(hot == 0.0, 1.0, y)
+    n_samples = y.shape[0] if y.ndim > 1 else 1
+    return -xp.sum(hot * xp.log(y + eps)) / n_samples
+
+
+def softmax_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
+    """Cross-entropy of softmax(z) and its gradient, computed from the scores z themselves.
+
+        log y = z - log sum exp(z)
+        E     = -1/N sum t log y
+        dE/dz = (y - t) / N
+
+    z is (N, K), or (K,) for one sample. No eps is needed: log y is finite wherever z is.
+
+    Returns
+    -------
+    E, 0-d, and dE/dz, in the shape of z
+    """
+    xp = array_namespace(z)
+    hot = as_one_hot(t, z)
+    n_samples = z.shape[0] if z.ndim > 1 else 1
+    shifted = z - xp.max(z, axis=-1, keepdims=True)
+    e = xp.exp(shifted)
+    total = xp.sum(e, axis=-1, keepdims=True)
+    log_y = shifted - xp.log(total)
+    return -xp.sum(hot * log_y) / n_samples, (e / total - hot) / n_samples

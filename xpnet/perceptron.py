@@ -1,0 +1,67 @@
+"""Perceptrons and the logic built from them (Deep Learning from Scratch, chapter 2)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xpnet.backend import Array, array_namespace
+from xpnet.errors import ArgumentError
+
+
+def perceptron(x: Array, w: Array, b: float) -> Array:
+    """y = 1 if b + w.x > 0, else 0 (eq. 2.2); the boundary itself gives 0.
+
+    x is (..., n) and w is (n,); the result has the leading shape of x.
+    """
+    xp = array_namespace(x)
+    return xp.astype(xp.sum(x * w, axis=-1) + b > 0, xp.int64)
+
+
+def _gate(x1: float, x2: float, w: tuple[float, float], b: float) -> int:
+    return int(perceptron(np.asarray([x1, x2], dtype=np.float64), np.asarray(w), b))
+
+
+def AND(x1: float, x2: float) -> int:
+    """1 only if both are 1: w = (0.5, 0.5), b = -0.7."""
+    return _gate(x1, x2, (0.5, 0.5), -0.7)
+
+
+def NAND(x1: float, x2: float) -> int:
+    """0 only if both are 1: AND with every sign turned round."""
+    return _gate(x1, x2, (-0.5, -0.5), 0.7)
+
+
+def OR(x1: float, x2: float) -> int:
+    """1 if at least one is 1: w = (0.5, 0.5), b = -0.2."""
+    return _gate(x1, x2, (0.5, 0.5), -0.2)
+
+
+def XOR(x1: float, x2: float) -> int:
+    """1 if exactly one is 1, which no single perceptron can do: AND(NAND, OR), two layers."""
+    return AND(NAND(x1, x2), OR(x1, x2))
+
+
+def half_adder(a: int, b: int) -> tuple[int, int]:
+    """Sum and carry of two bits."""
+    return XOR(a, b), AND(a, b)
+
+
+def full_adder(a: int, b: int, carry: int) -> tuple[int, int]:
+    """Sum and carry of two bits and a carried one."""
+    partial, first = half_adder(a, b)
+    total, second = half_adder(partial, carry)
+    return total, OR(first, second)
+
+
+def add_bits(a: Sequence[int], b: Sequence[int]) -> list[int]:
+    """Add two binary numbers of equal length, lowest bit first; the result is one bit longer."""
+    if len(a) != len(b):
+        raise ArgumentError(
+            f"add_bits needs numbers of equal length, got {len(a)} and {len(b)} bits; "
+            "fill the shorter one up with zeros"
+        )
+    bits, carry = [], 0
+    for bit_a, bit_b in zip(a, b, strict=True):
+        bit, carry = full_adder(bit_a, bit_b, carry)
+        bits.append(bit)
+    return [*bits, carry]
