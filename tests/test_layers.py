@@ -1,0 +1,190 @@
+"""Every layer against its definition and its own differences."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xpnet import layers
+from xpnet.backend import Device, to_numpy
+from xpnet.errors import ArgumentError
+from xpnet.testing import check_backward
+
+TOL = {"float32": 1e-5, "float64": 2e-14}  # ten times the worst of 200 seeds
+
+
+def placed(layer: layers.Layer, device: Device, dtype: str = "float64") -> layers.Layer:
+    """The layer with its parameters on the device."""
+    layer.params = {key: device.asarray(p, dtype=dtype) for key, p in layer.params.items()}
+    return layer
+
+
+def mlp() -> layers.Sequential:
+    return layers.Sequential(
+        {
+            "in": layers.ReLU(),
+            "first": layers.Affine(6, 5, rng=1),
+            "inner": layers.Sequential([layers.Tanh(), layers.Affine(5, 4, rng=2)]),
+            "out": layers.Sigmoid(),
+        }
+    )
+
+
+CASES = {
+    "Affine": (lambda: layers.Affine(6, 3, rng=0), [(4, 6)]),
+    "Affine of one sample": (lambda: layers.Affine(6, 3, rng=0), [(6,)]),
+    "Affine of images": (lambda: layers.Affine(6, 3, rng=0), [(4, 1, 2, 3)]),
+    "ReLU": (layers.ReLU, [(4, 3, 2)]),
+    "Sigmoid": (layers.Sigmoid, [(4, 3, 2)]),
+    "Tanh": (layers.Tanh, [(4, 3, 2)]),
+    "Add": (layers.Add, [(4, 3), (4, 3)]),
+    "Mul": (layers.Mul, [(4, 3), (4, 3)]),
+    "Sequential": (mlp, [(4, 6)]),
+}
+
+
+@pytest.mark.parametrize(("make", "shapes"), CASES.values(), ids=CASES)
+def test_backward_is_the_derivative_of_forward(make, shapes, device):
+    rng = np.random.default_rng(0)
+    inputs = [device.asarray(rng.standard_normal(shape)) for shape in shapes]
+    check_backward(placed(make(), device), *inputs, rng=rng)
+
+
+def test_check_backward_finds_a_wrong_gradient():
+    class Wrong(layers.Tanh):
+        def forward(self, x, *, train=False):
+            y, backward = super().forward(x)
+            return y, lambda dy, need_dx=True: (backward(dy)[0] * 1.00001, {})
+
+    with pytest.raises(AssertionError, match="numerical"):
+        check_backward(Wrong(), np.ones((2, 3)), rng=np.random.default_rng(0))
+
+
+def test_check_backward_finds_an_altered_input():
+    class Greedy(layers.Tanh):
+        def forward(self, x, *, train=False):
+            y, backward = super().forward(x)
+
+            def altering(dy, need_dx=True):
+                x[...] = 0.0
+                return backward(dy)
+
+            return y, altering
+
+    with pytest.raises(AssertionError, match="altered"):
+        check_backward(Greedy(), np.ones((2, 3)), rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("dtype", TOL)
+def test_affine_is_its_definition(device, dtype):
+    """Against einsum in float64, which shares no code with the layer."""
+    rng = np.random.default_rng(0)
+    layer = placed(layers.Affine(5, 3, rng=rng), device, dtype)
+    x, dy = (rng.standard_normal(s).astype(dtype) for s in [(4, 5), (4, 3)])
+
+    y, backward = layer.forward(device.asarray(x))
+    dx, grads = backward(device.asarray(dy))
+
+    W, einsum = to_numpy(layer.params["W"]), partial(np.einsum, dtype="float64")
+    want = {
+        "y": einsum("ni,ij->nj", x, W),
+        "dx": einsum("nj,ij->ni", dy, W),
+        "W": einsum("ni,nj->ij", x, dy),
+        "b": einsum("nj->j", dy),
+    }
+    for name, got in {"y": y, "dx": dx, **grads}.items():
+        assert got.dtype == device.dtype(dtype), name
+        np.testing.assert_allclose(to_numpy(got), want[name], atol=TOL[dtype], err_msg=name)
+
+
+@given(
+    leading=st.integers(1, 4),
+    inner=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    n_out=st.integers(1, 4),
+    dtype=st.sampled_from(["float32", "float64"]),
+)
+def test_affine_keeps_shape_and_dtype_for_any_rank(leading, inner, n_out, dtype):
+    shape = (leading, *inner)
+    layer = layers.Affine(int(np.prod(inner)), n_out, rng=0)
+    layer.params = {key: p.astype(dtype) for key, p in layer.params.items()}
+    y, backward = layer.forward(np.ones(shape, dtype=dtype))
+    dx, grads = backward(np.ones_like(y))
+    assert (y.shape, y.dtype) == ((leading, n_out), dtype)
+    assert (dx.shape, dx.dtype) == (shape, dtype)
+    assert all(g.shape == layer.params[k].shape and g.dtype == dtype for k, g in grads.items())
+
+
+def test_two_batches_may_be_on_their_way_at_once():
+    layer = layers.Sigmoid()
+    _, backward_1 = layer.forward(np.asarray([0.0]))
+    _, backward_2 = layer.forward(np.asarray([2.0]))
+    dx_1, dx_2 = backward_1(np.ones(1))[0], backward_2(np.ones(1))[0]
+    assert dx_1[0] == 0.25
+    assert dx_2[0] == pytest.approx(0.1049935854)
+
+
+def test_relu_shows_nan_and_closes_at_zero():
+    y, backward = layers.ReLU().forward(np.asarray([np.nan, 0.0, -1.0, 2.0]))
+    np.testing.assert_array_equal(y, [np.nan, 0.0, 0.0, 2.0])
+    np.testing.assert_array_equal(backward(np.ones(4))[0][1:], [0.0, 0.0, 1.0])
+
+
+def test_nothing_is_computed_below_the_first_layer_that_learns():
+    asked = []
+
+    class Spy(layers.ReLU):
+        def forward(self, x, *, train=False):
+            y, backward = super().forward(x)
+
+            def noted(dy, need_dx=True):
+                asked.append(need_dx)
+                return backward(dy)
+
+            return y, noted
+
+    net = layers.Sequential([Spy(), layers.Affine(3, 2, rng=0), Spy()])
+    _, backward = net.forward(np.ones((1, 3)))
+    assert backward(np.ones((1, 2)), need_dx=False)[0] is None
+    assert asked == [True]  # the one above Affine
+
+
+@pytest.mark.parametrize("loss", [layers.SoftmaxWithLoss(), layers.IdentityWithLoss()])
+def test_loss_gradient_is_the_derivative_of_the_loss(loss, device):
+    rng = np.random.default_rng(0)
+    z, v, h = rng.standard_normal((4, 3)), rng.standard_normal((4, 3)), 1e-5
+    t = device.asarray(rng.dirichlet(np.ones(3), size=4))
+
+    def value(x):
+        return float(loss.forward(device.asarray(x), t)[0])
+
+    _, backward = loss.forward(device.asarray(z), t)
+    numerical = (value(z + h * v) - value(z - h * v)) / (2 * h)
+    assert np.sum(to_numpy(backward(2.0)) * v) == pytest.approx(2 * numerical, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: layers.Affine(0, 3), "Affine needs at least one input and one output, got n_in=0"),
+        (
+            lambda: layers.Affine(4, 2).forward(np.ones((2, 5))),
+            "Affine takes 4 numbers a sample, got an array of shape (2, 5)",
+        ),
+        (lambda: layers.Sequential([]), "Sequential needs at least one layer, got none"),
+        (
+            lambda: layers.Sequential([np.tanh]),
+            "layer 'ufunc1' must have forward(x, train=...) and params, got ufunc",
+        ),
+        (
+            lambda: layers.SoftmaxWithLoss().forward(np.ones((2, 3)), np.ones(3, dtype=int)),
+            "targets for outputs of shape (2, 3) must be integer labels of shape (2,) or one-hot "
+            "of shape (2, 3), got int64 of shape (3,)",
+        ),
+    ],
+)
+def test_misuse_is_told(call, message):
+    with pytest.raises(ArgumentError) as error:
+        call()
+    assert message in str(error.value)

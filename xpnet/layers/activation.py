@@ -1,0 +1,53 @@
+"""Activation functions as layers."""
+
+from xpnet import activations
+from xpnet.backend import Array, array_namespace
+from xpnet.layers.base import Backward, Params
+
+
+class ReLU:
+    """y = max(x, 0); the slope at 0 is taken as 0 (eqs. 5.7, 5.8)."""
+
+    def __init__(self) -> None:
+        self.params: Params = {}
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The rectified x, of any shape."""
+        y = activations.relu(x)
+
+        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            return array_namespace(dy).where(y > 0, dy, 0.0), {}
+
+        return y, backward
+
+
+class Sigmoid:
+    """y = 1 / (1 + exp(-x)), with dy/dx = y (1 - y) (eq. 5.12)."""
+
+    def __init__(self) -> None:
+        self.params: Params = {}
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The sigmoid of x, of any shape."""
+        y = activations.sigmoid(x)
+
+        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            return dy * (y * (1.0 - y)), {}
+
+        return y, backward
+
+
+class Tanh:
+    """y = tanh(x), with dy/dx = 1 - y^2."""
+
+    def __init__(self) -> None:
+        self.params: Params = {}
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The hyperbolic tangent of x, of any shape."""
+        y = activations.tanh(x)
+
+        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            return dy * (1.0 - y * y), {}
+
+        return y, backward

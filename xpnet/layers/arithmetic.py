@@ -1,0 +1,34 @@
+"""The two nodes of the first computational graphs: apples and oranges (section 5.4)."""
+
+from xpnet.backend import Array
+from xpnet.layers.base import Backward, Params
+
+
+class Add:
+    """z = x + y; the gradient goes to both unchanged (eq. 5.5)."""
+
+    def __init__(self) -> None:
+        self.params: Params = {}
+
+    def forward(self, x: Array, y: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The sum; `backward(dz)` gives `((dx, dy), {})`."""
+
+        def backward(dz: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            return (dz, dz), {}
+
+        return x + y, backward
+
+
+class Mul:
+    """z = x y, so dx = dz y and dy = dz x (eq. 5.6)."""
+
+    def __init__(self) -> None:
+        self.params: Params = {}
+
+    def forward(self, x: Array, y: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The product; `backward(dz)` gives `((dx, dy), {})`."""
+
+        def backward(dz: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            return (dz * y, dz * x), {}
+
+        return x * y, backward

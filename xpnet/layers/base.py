@@ -1,0 +1,29 @@
+"""What a layer is."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from xpnet.backend import Array
+
+Params: TypeAlias = dict[str, Array]
+"""Arrays by parameter name; gradients have the same names."""
+
+Backward: TypeAlias = Callable[..., tuple[Array, Params]]
+"""`backward(dy, need_dx=True)` gives `(dx, grads)`; dx is None where it was not needed."""
+
+
+@runtime_checkable
+class Layer(Protocol):
+    """A function with parameters, and its derivative.
+
+    `forward(x, train=...)` gives `(y, backward)`. `backward(dy)` is the derivative of that one
+    call: it holds what it needs, and nothing is kept on the layer. So several batches may be on
+    their way at once, and no backward can meet the wrong forward. A layer never alters its inputs.
+    The first layer of a network is asked for `backward(dy, need_dx=False)`: nobody reads the
+    gradient of the images, and it would be the largest one.
+    """
+
+    params: Params
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The output for `x`, and the function that takes its gradient back."""

@@ -1,0 +1,60 @@
+"""The fully connected layer."""
+
+from math import prod, sqrt
+
+import numpy as np
+
+from xpnet.backend import Array, array_namespace
+from xpnet.errors import ArgumentError
+from xpnet.layers.base import Backward, Params
+
+
+class Affine:
+    """Fully connected layer, Y = X W + b (section 5.6).
+
+        dX = dY W^T,   dW = X^T dY,   db = sum of the rows of dY        (eq. 5.13)
+
+    X is (N, ...): everything behind the first axis is one row of n_in numbers, so images need no
+    flattening. A single sample may come as (n_in,), and its output is (n_out,).
+
+    Parameters
+    ----------
+    n_in, n_out : number of inputs and outputs of a sample
+    std : standard deviation of the initial weights; sqrt(2 / n_in) if None (He et al. 2015,
+        arXiv:1502.01852, eq. 10). Biases start at 0.
+    rng : NumPy generator or seed. NumPy draws for every array library, so one seed is one network.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        std: float | None = None,
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        if n_in < 1 or n_out < 1:
+            raise ArgumentError(
+                f"Affine needs at least one input and one output, got n_in={n_in}, n_out={n_out}"
+            )
+        std = sqrt(2 / n_in) if std is None else std
+        W = std * np.random.default_rng(rng).standard_normal((n_in, n_out))
+        self.params: Params = {"W": W, "b": np.zeros(n_out)}
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """X W + b, of shape (N, n_out)."""
+        xp, W, b = array_namespace(x), self.params["W"], self.params["b"]
+        n_in = W.shape[0]
+        if prod(x.shape[1:] or x.shape) != n_in:
+            raise ArgumentError(
+                f"Affine takes {n_in} numbers a sample, got an array of shape {tuple(x.shape)}"
+            )
+        rows = xp.reshape(x, (-1, n_in))
+
+        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            d_rows = xp.reshape(dy, (-1, W.shape[1]))
+            grads = {"W": rows.T @ d_rows, "b": xp.sum(d_rows, axis=0)}
+            return (xp.reshape(d_rows @ W.T, x.shape) if need_dx else None), grads
+
+        y = rows @ W + b
+        return (xp.reshape(y, (-1,)) if x.ndim == 1 else y), backward

@@ -1,0 +1,50 @@
+"""Losses as the last layer: `forward(x, t)` gives `(loss, backward)`, `backward(dout)` gives dx."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from xpnet import losses
+from xpnet.backend import Array
+
+LossBackward: TypeAlias = Callable[..., Array]
+"""`backward(dout=1.0)` gives dx."""
+
+
+class Loss(Protocol):
+    """What a network ends in: scores and targets in, one number out."""
+
+    def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
+        """The loss of scores `x` against targets `t`, and the function that gives dx."""
+
+
+class SoftmaxWithLoss:
+    """Softmax and the exact cross-entropy, averaged over the batch (section 5.6.3).
+
+    L = -1/N sum t ln softmax(x),   dx = (softmax(x) - t) / N
+    """
+
+    def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
+        """The loss of scores x, (N, K) or (K,), against labels or one-hot targets."""
+        loss, dx = losses.softmax_cross_entropy(x, t)
+
+        def backward(dout: float = 1.0) -> Array:
+            return dx if dout == 1.0 else dout * dx
+
+        return loss, backward
+
+
+class IdentityWithLoss:
+    """Identity output and half the squared error, averaged over the batch: for regression.
+
+    L = 1/(2N) sum (x - t)^2,   dx = (x - t) / N
+    """
+
+    def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
+        """The loss of outputs x, (N, K) or (K,), against targets of the same shape."""
+        target = losses.as_one_hot(t, x)
+        n_samples = x.shape[0] if x.ndim > 1 else 1
+
+        def backward(dout: float = 1.0) -> Array:
+            return (x - target) * (dout / n_samples)
+
+        return losses.mean_squared_error(x, target) / n_samples, backward

@@ -1,0 +1,78 @@
+"""Checks for layers, the library's own and yours."""
+
+from typing import Any
+
+import numpy as np
+
+from xpnet.backend import Array, device_of, to_numpy
+
+STEP = 1e-5
+"""The error of a central difference in float64 is then about 1e-10 from either side."""
+
+
+def check_backward(
+    layer: Any, *inputs: Array, rng: np.random.Generator, rtol: float = 1e-7, train: bool = False
+) -> None:
+    """Check a layer's backward against its forward, in float64.
+
+    With y = f(x, p) and a random dy, the derivative of L = sum(y dy) along a random direction v of
+    all inputs and parameters together is the inner product of v with the gradients. It is compared
+    with (L(+h v) - L(-h v)) / (2 h). One direction finds any wrong gradient, with probability 1.
+
+    Also checked: gradients have the names, shapes and dtypes of what they belong to, the layer
+    alters neither its inputs nor dy, and leaving out dx changes no other gradient.
+
+    Parameters
+    ----------
+    layer : anything with `forward(*inputs, train=...) -> (y, backward)` and `params`, float64
+    inputs : float64 arrays, away from points where the layer has no derivative
+
+    Raises
+    ------
+    AssertionError
+        The gradients are wrong, or one of the promises above is broken.
+    """
+    device = device_of(inputs[0])
+
+    def random_like(x: Array) -> Array:
+        return device.asarray(rng.standard_normal(tuple(x.shape)))
+
+    def kept(*arrays: Array) -> list[np.ndarray]:
+        return [to_numpy(array).copy() for array in arrays]
+
+    y, backward = layer.forward(*inputs, train=train)
+    dy = random_like(y)
+    before = kept(*inputs, dy)
+    dx, grads = backward(dy)
+    for was, now in zip(before, kept(*inputs, dy), strict=True):
+        np.testing.assert_array_equal(now, was, err_msg="the layer altered its input or dy")
+    without_dx = backward(dy, need_dx=False)[1]
+
+    params = dict(layer.params)
+    assert list(grads) == list(params), f"gradients {list(grads)}, parameters {list(params)}"
+    for name in params:
+        np.testing.assert_array_equal(to_numpy(without_dx[name]), to_numpy(grads[name]), name)
+    places = [*inputs, *params.values()]
+    gradients = [*(dx if len(inputs) > 1 else (dx,)), *grads.values()]
+    for place, gradient in zip(places, gradients, strict=True):
+        assert gradient.shape == place.shape, f"gradient {gradient.shape} for {place.shape}"
+        assert gradient.dtype == place.dtype, f"gradient {gradient.dtype} for {place.dtype}"
+
+    directions = [random_like(place) for place in places]
+
+    def loss(h: float) -> float:
+        moved = [place + h * v for place, v in zip(places, directions, strict=True)]
+        layer.params = dict(zip(params, moved[len(inputs) :], strict=True))
+        try:
+            y = layer.forward(*moved[: len(inputs)], train=train)[0]
+            return float(np.sum(to_numpy(y * dy)))
+        finally:
+            layer.params = params
+
+    numerical = (loss(STEP) - loss(-STEP)) / (2 * STEP)
+    terms = [
+        to_numpy(v * gradient).sum() for v, gradient in zip(directions, gradients, strict=True)
+    ]
+    scale = sum(map(abs, terms))
+    error = abs(numerical - sum(terms))
+    assert error <= rtol * scale, f"numerical {numerical}, backward {sum(terms)}, error {error}"
