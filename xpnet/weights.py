@@ -1,0 +1,128 @@
+"""Weight files: safetensors is written; safetensors and the books' pickles are read."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xpnet.errors import WeightsError
+from xpnet.files import atomic_write
+from xpnet.pickles import read_pickled_arrays
+
+MAX_BYTES = 2**30  # the largest network of the books takes 10 MB
+
+_KINDS = {"BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "F32", "F64"}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a weight file holds: arrays by parameter name, and texts that describe them."""
+
+    params: dict[str, np.ndarray]
+    metadata: dict[str, str]
+    path: Path
+
+
+def save_weights(
+    path: str | Path, params: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Write arrays and their description as a safetensors file; equal contents, equal bytes.
+
+    Raises
+    ------
+    WeightsError
+        An array is not of booleans, integers or floats of at most 64 bits.
+    OutputError
+        The file cannot be written; an older one is left as it was.
+    """
+    from safetensors.numpy import save
+
+    arrays = {}
+    for name, array in params.items():
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+            raise WeightsError(
+                f"save_weights: {name} has dtype {array.dtype}, and a weight file holds "
+                "booleans, integers and floats of at most 64 bits; convert it to float32"
+            )
+        arrays[name] = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+    contents = _sort_metadata(save(arrays, dict(metadata) or None))
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(contents)
+
+
+def _sort_metadata(contents: bytes) -> bytes:
+    """Order the texts in a safetensors header, which safetensors leaves to its hash seed."""
+    end = 8 + int.from_bytes(contents[:8], "little")
+    header = json.loads(contents[8:end])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the numbers stay aligned
+    return len(text).to_bytes(8, "little") + text + contents[end:]
+
+
+def load_weights(path: str | Path) -> Weights:
+    """Read a safetensors file, or a pickle such as the books publish, told apart by content.
+
+    A pickle is read without running it, and has no metadata: see `xpnet.pickles`.
+
+    Raises
+    ------
+    WeightsError
+        There is no such file, or it is damaged, larger than 1 GiB or not a weight file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise WeightsError(f"{path} does not exist; give a weight file that `save_weights` wrote")
+    if not path.is_file():
+        raise WeightsError(f"{path} is not a file; give a weight file, not a directory")
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        if not start:
+            raise WeightsError(f"{path} is empty; download or save it again")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise WeightsError(
+                f"{path} has {size} bytes, and at most {MAX_BYTES} are read; "
+                "give the weights of a smaller network"
+            )
+        if _is_pickle(start, path):
+            return Weights(read_pickled_arrays(path.read_bytes(), str(path)), {}, path)
+    except OSError as error:
+        raise WeightsError(
+            f"{path} cannot be read: {error.strerror or error}; check its permissions"
+        ) from error
+    return _load_safetensors(path)
+
+
+def _is_pickle(start: bytes, path: Path) -> bool:
+    # A safetensors file begins with the length of its header, whose first byte can be any: it is
+    # known by the high bytes of that length, which are 0, and by the brace that opens the header.
+    if start[4:] == b"\0\0\0\0{":
+        return False
+    # Protocols 2 to 5 begin with 0x80, a dictionary of protocol 0 or 1 with one of the others.
+    return path.suffix.lower() in {".pkl", ".pickle"} or start[:1] in {b"\x80", b"(", b"}"}
+
+
+def _load_safetensors(path: Path) -> Weights:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118, the file is no dictionary
+                kind = file.get_slice(name).get_dtype()
+                if kind not in _KINDS:
+                    raise WeightsError(
+                        f"{path} holds {name!a} of type {kind}, and booleans, integers and "
+                        "floats of 16 to 64 bits are read; save it as F32"
+                    )
+            params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return Weights(params, file.metadata() or {}, path)
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(
+            f"{path} is damaged, or is neither a safetensors file nor a pickle of NumPy arrays; "
+            "download or save it again"
+        ) from error
