@@ -1,0 +1,8 @@
+"""Images of digits: MNIST, and a synthetic stand-in for where MNIST cannot be had."""
+
+from xpnet.data.batches import Batches
+from xpnet.data.dataset import Dataset, load_dataset
+from xpnet.data.mnist import load_mnist
+from xpnet.data.synthetic import synthetic_digits
+
+__all__ = ["Batches", "Dataset", "load_dataset", "load_mnist", "synthetic_digits"]

@@ -1,0 +1,120 @@
+"""Batches of a data set, on the device that computes."""
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+
+from xpnet.backend import Array, Device, get_device
+from xpnet.errors import ArgumentError
+
+Batch = tuple[Array, Array]
+
+
+class Batches:
+    """Inputs and targets of a data set in batches, shuffled anew each epoch.
+
+    The order of an epoch depends on `seed` and the number of the epoch alone: it is drawn on the
+    host, so that every device sees the same batches, and any epoch can be repeated by itself.
+
+    Images stay uint8 in memory. A batch of them is gathered and then scaled to floats in 0..1 by
+    dividing by 255; floating-point inputs are taken as they are. The last batch of an epoch holds
+    what is left over and may be smaller; the loss is a mean over its own samples.
+
+    Parameters
+    ----------
+    x : (N, ...) NumPy array, uint8 pixels or floats; any array-like with slicing and indexing by
+        an integer array when streamed, such as `numpy.memmap`
+    t : (N,) integer labels or (N, K) targets, NumPy array
+    batch_size : samples in a batch
+    device : "cpu", "cuda", "cuda:N", "auto", or a Device
+    seed : of the shuffles
+    dtype : of the inputs handed out
+    sampling : "shuffle" uses every sample once an epoch; "choice" draws each batch independently
+        with replacement, as the book does
+    resident : True keeps the whole set on the device, False copies each batch there while the one
+        before is computed on; None decides by the device's free memory
+
+    Raises
+    ------
+    ArgumentError
+        Lengths differ, the batch is larger than the data, or labels are negative.
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        t: np.ndarray,
+        batch_size: int,
+        *,
+        device: str | Device = "cpu",
+        seed: int = 0,
+        dtype: str = "float32",
+        sampling: str = "shuffle",
+        resident: bool | None = None,
+    ) -> None:
+        self.device = get_device(device)
+        self.n_samples, self.batch_size = len(x), batch_size
+        self.seed, self.dtype, self.sampling = seed, dtype, sampling
+        if len(t) != len(x):
+            raise ArgumentError(f"one target a sample is needed, got {len(x)} and {len(t)}")
+        if not 1 <= batch_size <= len(x):
+            raise ArgumentError(
+                f"the batch size must be from 1 to the number of samples, {len(x)}; "
+                f"got {batch_size}"
+            )
+        if sampling not in ("shuffle", "choice"):
+            raise ArgumentError(f"sampling must be 'shuffle' or 'choice', got {sampling!r}")
+        if t.dtype.kind == "i" and t.min() < 0:
+            raise ArgumentError(f"labels must be 0 or more, got {t.min()}")
+        free = self.device.free_bytes()
+        # Half the free memory leaves room for a large batch's activations.
+        size = prod(x.shape) * x.dtype.itemsize
+        self.resident = (free is None or size <= free // 2) if resident is None else resident
+        self._x = self.device.asarray(x) if self.resident else x
+        self._t = self.device.asarray(t) if self.resident else t
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-self.n_samples // self.batch_size)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Sample numbers of an epoch in the order they are handed out, (N,) int64."""
+        rng = np.random.default_rng([self.seed, epoch])
+        if self.sampling == "choice":
+            return rng.integers(self.n_samples, size=self.n_samples)
+        return rng.permutation(self.n_samples)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of epoch `number`, on the device."""
+        order = self.order(number)
+        if not self.resident:
+            parts = (order[start:end] for start, end in self._ranges(self.batch_size))
+            yield from self._streamed((self._x[part], self._t[part]) for part in parts)
+            return
+        xp, order = self.device.xp, self.device.asarray(order)
+        for start, end in self._ranges(self.batch_size):
+            part = order[start:end]
+            yield self._scaled(xp.take(self._x, part, axis=0)), xp.take(self._t, part, axis=0)
+
+    def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
+        """The first `limit` samples (all if None) as they come, for evaluation."""
+        ranges = self._ranges(batch_size, limit)
+        if not self.resident:
+            yield from self._streamed((self._x[a:b], self._t[a:b]) for a, b in ranges)
+            return
+        for start, end in ranges:
+            yield self._scaled(self._x[start:end, ...]), self._t[start:end, ...]
+
+    def _ranges(self, batch_size: int, limit: int | None = None) -> Iterator[tuple[int, int]]:
+        n = self.n_samples if limit is None else min(limit, self.n_samples)
+        return ((start, min(n, start + batch_size)) for start in range(0, n, batch_size))
+
+    def _streamed(self, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
+        return ((self._scaled(x), t) for x, t in self.device.stream(batches))
+
+    def _scaled(self, x: Array) -> Array:
+        xp, dtype = self.device.xp, self.device.dtype(self.dtype)
+        if xp.isdtype(x.dtype, "real floating"):
+            return x if x.dtype == dtype else xp.astype(x, dtype)
+        return xp.astype(x, dtype) / 255.0
