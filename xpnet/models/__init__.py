@@ -1,0 +1,16 @@
+"""Networks."""
+
+from xpnet.models.network import Network
+from xpnet.models.parameters import FlatParams
+from xpnet.models.saved import MODELS, build_network, load_network, save_network
+from xpnet.models.two_layer_net import TwoLayerNet
+
+__all__ = [
+    "MODELS",
+    "FlatParams",
+    "Network",
+    "TwoLayerNet",
+    "build_network",
+    "load_network",
+    "save_network",
+]
