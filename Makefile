@@ -1,0 +1,46 @@
+# Each target makes the environment it needs; all that is required is Python 3.11 or newer.
+
+PYTHON ?= python3
+DEVICE ?= auto
+VENV := .venv
+BIN := $(VENV)/bin
+
+# An environment is as new as the list of what belongs in it.
+RUN := $(VENV)/.run-$(if $(findstring cuda,$(DEVICE)),cuda,cpu)
+DEV := $(VENV)/.dev
+PACKAGE_cpu := .[plot]
+PACKAGE_cuda := .[plot,cuda]
+
+.PHONY: train test test-gpu lint bench clean
+
+train: $(RUN)  ## train a network on digits; DEVICE=cpu|cuda|cuda:N|auto, ARGS="--epochs 5 ..."
+	$(BIN)/xpnet train --device $(DEVICE) $(ARGS)
+
+test: $(DEV)  ## run the tests; ARGS="-k batches ..."
+	$(BIN)/python -m pytest $(ARGS)
+
+test-gpu: $(DEV) $(VENV)/.run-cuda  ## the same, where a missing GPU is a failure
+	$(BIN)/python -m pytest --require-cuda $(ARGS)
+
+lint: $(DEV)  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(DEV)  ## time a training step, beside PyTorch's where that is installed
+	$(BIN)/python scripts/bench_step.py $(ARGS)
+
+clean:  ## remove the environment and caches; runs/ is kept
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run-%: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --editable '$(PACKAGE_$*)'
+	touch $@
+
+$(DEV): pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@

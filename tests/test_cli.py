@@ -1,0 +1,239 @@
+"""The command line, as a user meets it."""
+
+import csv
+import gzip
+import json
+import pickle
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from xpnet import cli, cuda, synthetic_digits
+from xpnet.data.dataset import Dataset
+from xpnet.pictures import save_picture
+
+
+class Run:
+    """Runs a command in this process."""
+
+    def __init__(self, capsys, monkeypatch):
+        self.capsys, self.monkeypatch = capsys, monkeypatch
+
+    def __call__(self, *arguments):
+        self.monkeypatch.setattr("sys.argv", ["xpnet", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code
+        out, err = self.capsys.readouterr()
+        return code, out, err
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """A command line in an empty directory, with a small synthetic set and no GPU."""
+    (x, t), (x_test, t_test) = synthetic_digits(600, seed=0), synthetic_digits(100, seed=1)
+    monkeypatch.setattr(
+        "xpnet.cli.load_dataset",
+        lambda name, data_dir=None: Dataset("synthetic", "synthetic digits", x, t, x_test, t_test),
+    )
+    no_gpu = cuda.Diagnosis(problem="CuPy is not installed", remedy=cuda.INSTALL)
+    monkeypatch.setattr(cuda, "diagnose", lambda: no_gpu)
+    monkeypatch.chdir(tmp_path)
+    return Run(capsys, monkeypatch)
+
+
+QUICK = ("--epochs", 2, "--lr", "0.2", "--batch-size", 20)
+
+
+def test_train_evaluate_predict(run, tmp_path):
+    code, out, err = run("train", *QUICK, "--out", "run")
+    assert code == 0, err
+    assert "device: cpu (CuPy is not installed)" in out
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"summary.json", "metrics.csv", "model.safetensors"} <= files
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert {
+        "model", "data", "device", "seed", "epochs", "parameters", "train_accuracy",
+        "test_accuracy", "test_images", "train_seconds", "versions",
+    } <= summary.keys()  # fmt: skip
+    assert summary["parameters"] == 39760
+    assert summary["steps"] == 60
+    assert f"test accuracy: {summary['test_accuracy']:.4f} on 100 images" in out
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[1]["test_accuracy"]) == summary["test_accuracy"]
+
+    code, out, err = run("evaluate", "--weights", "run/model.safetensors")
+    assert code == 0, err
+    assert f"test accuracy: {summary['test_accuracy']:.4f} on 100 images" in out
+    kept = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert kept["test_accuracy"] == summary["test_accuracy"]
+
+    code, out, err = run("data", "--export", "pictures", "--count", 3)
+    assert code == 0, err
+    assert "test: 100 images of 28x28" in out
+    pictures = sorted((tmp_path / "pictures").iterdir())
+    assert len(pictures) == 3
+    code, out, err = run("predict", "--weights", "run/model.safetensors", *pictures)
+    assert code == 0, err
+    for picture, line in zip(pictures, out.splitlines()[1:], strict=True):
+        assert line.startswith(f"{picture}: ")
+        shares = [float(share) for share in re.findall(r"\d: (\d\.\d{3})", line)]
+        assert len(shares) == 10
+        assert sum(shares) == pytest.approx(1, abs=0.006)
+
+
+def test_a_run_is_its_seed(run, tmp_path):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        assert run("train", *QUICK, "--seed", seed, "--out", name)[0] == 0
+    a, b, c = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_a_published_pickle_is_evaluated(run, tmp_path):
+    rng = np.random.default_rng(0)
+    params = {
+        "W1": rng.standard_normal((784, 50)), "b1": np.zeros(50),
+        "W2": rng.standard_normal((50, 100)), "b2": np.zeros(100),
+        "W3": rng.standard_normal((100, 10)), "b3": np.zeros(10),
+    }  # fmt: skip
+    (tmp_path / "sample_weight.pkl").write_bytes(pickle.dumps(params))
+    code, _, err = run("evaluate", "--weights", "sample_weight.pkl", "--out", "result.json")
+    assert code == 0, err
+    x, t = synthetic_digits(100, seed=1)
+    h = x.reshape(100, -1) / 255
+    for k in (1, 2):
+        h = 1 / (1 + np.exp(-(h @ params[f"W{k}"])))
+    want = np.mean(np.argmax(h @ params["W3"], axis=1) == t)
+    assert json.loads((tmp_path / "result.json").read_text())["test_accuracy"] == want
+
+
+def test_info_tells_what_is_missing(run):
+    code, out, _ = run("info")
+    assert code == 0
+    for text in ("numpy", "array-api-compat", "CuPy is not installed", "MNIST", "matplotlib"):
+        assert text in out
+
+
+def test_without_a_command_there_is_help(run):
+    code, out, _ = run()
+    assert code == 0
+    assert all(command in out for command in ("train", "evaluate", "predict", "info", "data"))
+
+
+def assert_refused(result, *texts):
+    """One line, exit code 2, no traceback."""
+    code, _, err = result
+    assert code == 2
+    assert err.startswith("xpnet: error: ")
+    assert err.count("\n") == 1
+    for text in texts:
+        assert text in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (["--device", "cuda"], ["CuPy is not installed", "pip install 'xpnet[cuda]'"]),
+        (["--device", "gpu"], ["device 'gpu' is unknown; use cpu, cuda"]),
+        (["--lr", "-0.1"], ["learning rate must be a positive number, got -0.1"]),
+        (["--lr", "nan"], ["learning rate must be a positive number, got nan"]),
+        (["--batch-size", "601"], ["batch size must be from 1 to the number of samples, 600"]),
+        (["--batch-size", "0"], ["batch size must be from 1"]),
+        (["--epochs", "0"], ["at least one epoch, got 0"]),
+        (["--hidden-size", "0"], ["Affine needs at least one input and one output"]),
+        (["--seed", "-1"], ["--seed must be 0 or more, got -1"]),
+        (["--optimizer", "adamant"], ["sgd"]),
+        (["--learning-rate", "1"], ["No such option"]),
+    ],
+)
+def test_bad_arguments_for_train(run, tmp_path, arguments, texts):
+    assert_refused(run("train", "--out", "run", *arguments), *texts)
+    assert not (tmp_path / "run").exists()  # nothing half-written
+
+
+def test_a_directory_with_something_in_it_is_left_alone(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    assert_refused(run("train", *QUICK, "--out", "run"), "run is not empty (thesis.txt)", "--out")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+def test_an_unwritable_directory(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert_refused(run("train", *QUICK, "--out", "file/run"), "cannot create file/run", "--out")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_bad_weights(run, tmp_path, command):
+    rest = ["picture.png"] if command == "predict" else []
+    save_picture(tmp_path / "picture.png", synthetic_digits(1)[0][0])
+    assert_refused(run(command, "--weights", "none.safetensors", *rest), "does not exist")
+
+    class Hostile:
+        def __reduce__(self):
+            return (pytest.fail, ("the pickle was run",))
+
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"W1": Hostile()}))
+    assert_refused(run(command, "--weights", "w.pkl", *rest), "w.pkl")
+    (tmp_path / "w.safetensors").write_bytes(b"not weights")
+    assert_refused(run(command, "--weights", "w.safetensors", *rest), "w.safetensors")
+
+
+def test_bad_pictures(run, tmp_path):
+    assert run("train", *QUICK, "--out", "run")[0] == 0
+    predict = ("predict", "--weights", "run/model.safetensors")
+    (tmp_path / "letter.txt").write_text("Dear Sir or Madam")
+    assert_refused(run(*predict, "letter.txt"), "letter.txt cannot be read as a picture")
+    assert_refused(run(*predict, "none.png"), "none.png does not exist")
+
+
+@pytest.fixture
+def real_data(run, monkeypatch):
+    """The real loader, without the network."""
+    monkeypatch.undo()
+    monkeypatch.setattr("xpnet.data.mnist.MIRRORS", ("http://127.0.0.1:9/",))
+    monkeypatch.setattr(cuda, "diagnose", lambda: cuda.Diagnosis(problem="none"))
+    return run
+
+
+def test_mnist_is_refused_where_it_cannot_be_had(real_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("XPNET_DATA_DIR", raising=False)
+    assert_refused(
+        real_data("train", "--data", "mnist", "--out", tmp_path / "run"),
+        "MNIST could not be downloaded",
+        "--data-dir",
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "texts"),
+    [
+        (lambda raw: gzip.compress(raw)[:1000], ["truncated"]),
+        (lambda raw: gzip.compress(b"\0\0\x08\x01" + raw[4:]), ["t10k-images"]),
+        (lambda raw: gzip.compress(raw[:7] + b"\x09" + raw[8:]), ["t10k-images"]),
+        (lambda raw: gzip.compress(raw[:-1] + b"\x01"), ["SHA-256"]),
+        (None, ["missing"]),
+    ],
+    ids=["truncated gzip", "wrong magic number", "wrong image count", "other images", "missing"],
+)
+def test_damaged_mnist_is_named_and_never_used(real_data, mnist_dir, tmp_path, damage, texts):
+    name = "t10k-images-idx3-ubyte.gz"
+    for path in mnist_dir.iterdir():
+        if path.name != name:
+            shutil.copy(path, tmp_path)
+    if damage is not None:
+        raw = gzip.decompress((mnist_dir / name).read_bytes())
+        (tmp_path / name).write_bytes(damage(raw))
+    for data in ("mnist", "auto"):
+        result = real_data(
+            "train", "--data", data, "--data-dir", tmp_path, "--out", tmp_path / "run"
+        )
+        assert_refused(result, "t10k-images-idx3-ubyte", *texts)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,302 @@
+"""The command line: `xpnet train | evaluate | predict | info | data`."""
+
+import platform
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import click
+import numpy as np
+
+from xpnet import __version__, cuda, plots
+from xpnet.backend import Device, get_device, to_numpy, versions
+from xpnet.data import Dataset, load_dataset
+from xpnet.data.mnist import find_mnist
+from xpnet.errors import ArgumentError, DataNotFoundError, XPNetError
+from xpnet.models import MODELS, build_network, load_network
+from xpnet.models.two_layer_net import ACTIVATIONS
+from xpnet.optim import OPTIMIZERS
+from xpnet.pictures import read_picture, save_picture
+from xpnet.train import EpochMetrics, Trainer
+from xpnet.train.run_directory import RunDirectory, write_json
+
+USAGE_ERROR, INTERRUPTED = 2, 130
+
+
+def main() -> None:
+    """Run the command line; anything a user can cause ends in one line and exit code 2."""
+    try:
+        commands.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as help_page:
+        click.echo(help_page.format_message())
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except XPNetError as error:
+        _fail(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("xpnet: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"xpnet: error: {' '.join(message.split())}", err=True)
+    sys.exit(USAGE_ERROR)
+
+
+def _device_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+    )(command)
+
+
+def _data_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--data-dir", help="Directory of MNIST's four files [XPNET_DATA_DIR]."),
+        click.option(
+            "--data",
+            default="auto",
+            show_default=True,
+            help="mnist, synthetic, or auto: MNIST if it can be had.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _weights_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option(
+            "--activation",
+            type=click.Choice(list(ACTIVATIONS)),
+            help="Of a pickled network, which does not say; sigmoid if left out.",
+        ),
+        click.option("--weights", required=True, help="A model.safetensors, or a book's pickle."),
+    ):
+        command = option(command)
+    return command
+
+
+def _open_device(name: str) -> Device:
+    device = get_device(name)
+    if name == "auto":
+        reason = f" ({cuda.diagnose().problem})" if device.name == "cpu" else ""
+        click.echo(f"device: {device.name}{reason}")
+    return device
+
+
+def _open_data(data: str, data_dir: str | None) -> Dataset:
+    dataset = load_dataset(data, data_dir=data_dir)
+    click.echo(f"data: {dataset.source}")
+    return dataset
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="xpnet %(version)s")
+def commands() -> None:
+    """Neural networks from scratch, on NumPy and CuPy."""
+
+
+@commands.command()
+@_data_options
+@click.option(
+    "--model", type=click.Choice(list(MODELS)), default="two-layer-net", show_default=True
+)
+@click.option("--hidden-size", default=50, show_default=True, help="Hidden units.")
+@click.option(
+    "--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", show_default=True
+)
+@_device_option
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True)
+@click.option("--lr", default=0.1, show_default=True, help="Learning rate.")
+@click.option("--epochs", default=17, show_default=True)
+@click.option("--batch-size", default=100, show_default=True)
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32")
+@click.option("--seed", default=0, show_default=True, help="Of initial weights and shuffles.")
+@click.option("--out", help="Run directory; runs/DATE-TIME-MODEL if left out.")
+def train(
+    data: str,
+    data_dir: str | None,
+    model: str,
+    hidden_size: int,
+    activation: str,
+    device: str,
+    optimizer: str,
+    lr: float,
+    epochs: int,
+    batch_size: int,
+    dtype: str,
+    seed: int,
+    out: str | None,
+) -> None:
+    """Train a network on digits and keep it, with its record, in a run directory."""
+    started = datetime.now().astimezone()
+    if seed < 0:
+        raise ArgumentError(f"--seed must be 0 or more, got {seed}")
+    place = _open_device(device)
+    dataset = _open_data(data, data_dir)
+    arguments = {
+        "input_size": dataset.x_train[0].size,
+        "hidden_size": hidden_size,
+        "output_size": 10,
+        "activation": activation,
+    }
+    network = build_network(model, arguments, rng=seed, device=place, dtype=dtype)
+    trainer = Trainer(
+        network,
+        dataset.x_train,
+        dataset.t_train,
+        dataset.x_test,
+        dataset.t_test,
+        epochs,
+        batch_size,
+        optimizer,
+        {"lr": lr},
+        seed=seed,
+    )
+    run = RunDirectory(out or Path("runs") / f"{started:%Y%m%d-%H%M%S}-{model}")
+    click.echo(f"model: {model}, {network.params.count} parameters, {dtype}")
+
+    def keep(_: EpochMetrics) -> None:
+        run.write_metrics(trainer.history)
+
+    trainer.on_epoch = keep
+    begin = time.perf_counter()
+    last = trainer.train()[-1]
+    summary = {
+        "model": model,
+        "arguments": arguments,
+        "parameters": network.params.count,
+        "data": dataset.name,
+        "data_source": dataset.source,
+        "train_images": len(dataset.x_train),
+        "test_images": len(dataset.x_test),
+        "device": place.name,
+        "hardware": place.describe(),
+        "dtype": dtype,
+        "seed": seed,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "steps": len(trainer.train_loss_list),
+        "optimizer": optimizer,
+        "lr": lr,
+        "train_loss": last.train_loss,
+        "train_accuracy": last.train_accuracy,
+        "test_accuracy": last.test_accuracy,
+        "train_seconds": last.seconds,
+        "total_seconds": time.perf_counter() - begin,
+        "started": started.isoformat(timespec="seconds"),
+        "versions": versions(),
+    }
+    run.finish(network, model, arguments, trainer.history, summary)
+    click.echo(f"test accuracy: {last.test_accuracy:.4f} on {len(dataset.x_test)} images")
+    click.echo(f"trained in {last.seconds:.1f} s on {place.name}; everything is in {run.path}")
+    if not plots.available():
+        click.echo(f"no learning curve was drawn: {plots.INSTALL}")
+
+
+@commands.command()
+@_data_options
+@_weights_options
+@_device_option
+@click.option("--out", help="JSON file for the result; evaluation.json beside the weights.")
+def evaluate(
+    data: str,
+    data_dir: str | None,
+    weights: str,
+    activation: str | None,
+    device: str,
+    out: str | None,
+) -> None:
+    """Measure a network's accuracy on the test images."""
+    place = _open_device(device)
+    network = load_network(weights, activation=activation, device=place)
+    dataset = _open_data(data, data_dir)
+    pixels = (dataset.x_test / np.float32(255)).astype(network.dtype)
+    accuracy = network.accuracy(pixels, dataset.t_test)
+    record = {
+        "weights": str(weights),
+        "data": dataset.name,
+        "test_accuracy": accuracy,
+        "test_images": len(dataset.x_test),
+        "device": place.name,
+        "versions": versions(),
+    }
+    write_json(out or Path(weights).parent / "evaluation.json", record)
+    click.echo(f"test accuracy: {accuracy:.4f} on {len(dataset.x_test)} images")
+
+
+@commands.command()
+@_weights_options
+@_device_option
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+def predict(weights: str, activation: str | None, device: str, images: tuple[str, ...]) -> None:
+    """Read digits from picture files, dark on light or light on dark."""
+    pictures = np.stack([read_picture(image) for image in images])
+    network = load_network(weights, activation=activation, device=_open_device(device))
+    table = to_numpy(network.probabilities(pictures))
+    for image, row in zip(images, table, strict=True):
+        shares = "  ".join(f"{digit}: {share:.3f}" for digit, share in enumerate(row))
+        click.echo(f"{image}: {int(np.argmax(row))}   {shares}")
+
+
+@commands.command()
+def info() -> None:
+    """Say what this machine can do: versions, GPUs, data, and what is missing."""
+    found = cuda.diagnose()
+    lines = {
+        **versions(),
+        "system": platform.platform(),
+        **get_device("cpu").describe(),
+        "cupy": found.package,
+        "nvidia driver": found.driver,
+    }
+    for number, name in enumerate(found.devices):
+        lines[f"cuda:{number}"] = name
+    if found.usable:
+        try:
+            lines["gpu memory"] = get_device("cuda").describe()["gpu_memory"]
+        except XPNetError as error:
+            lines["gpu"] = f"not usable: {error}"
+    else:
+        lines["gpu"] = f"not usable: {found.problem}; {found.remedy}"
+    try:
+        lines["MNIST"] = f"in {find_mnist(download=False)}"
+    except DataNotFoundError as error:
+        lines["MNIST"] = str(error)
+    lines["matplotlib"] = "installed" if plots.available() else f"not installed: {plots.INSTALL}"
+    width = max(map(len, lines))
+    for name, text in lines.items():
+        click.echo(f"{name:{width}}  {text}")
+
+
+@commands.command(name="data")
+@_data_options
+@click.option("--export", help="Directory to write test images into, as PNG files.")
+@click.option("--count", default=10, show_default=True, help="How many images to export.")
+def show_data(data: str, data_dir: str | None, export: str | None, count: int) -> None:
+    """Find, download and check a data set; say what is in it."""
+    dataset = _open_data(data, data_dir)
+    for part, images, labels in (
+        ("train", dataset.x_train, dataset.t_train),
+        ("test", dataset.x_test, dataset.t_test),
+    ):
+        counts = np.bincount(labels, minlength=10)
+        each = ", ".join(f"{digit}: {n}" for digit, n in enumerate(counts))
+        click.echo(f"{part}: {len(images)} images of {images.shape[2]}x{images.shape[3]}   {each}")
+    if export is not None:
+        _export(Path(export), dataset, count)
+
+
+def _export(directory: Path, dataset: Dataset, count: int) -> None:
+    if not 1 <= count <= len(dataset.x_test):
+        raise ArgumentError(f"--count must be from 1 to {len(dataset.x_test)}, got {count}")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"cannot create {directory}: {error.strerror}; name another") from error
+    for number in range(count):
+        name = f"{dataset.name}-{number:05d}-is-{dataset.t_test[number]}.png"
+        save_picture(directory / name, dataset.x_test[number])
+    click.echo(f"{count} test images are in {directory}")

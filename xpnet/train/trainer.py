@@ -1,0 +1,192 @@
+"""The training loop."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xpnet.backend import Array, to_numpy
+from xpnet.data.batches import Batches
+from xpnet.errors import ArgumentError
+from xpnet.models.network import EVALUATION_BATCH, Network
+from xpnet.optim import OPTIMIZERS, Optimizer
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """What is known after an epoch."""
+
+    epoch: int
+    """Epochs done, from 1."""
+    train_loss: float
+    """Mean loss of the epoch's batches, each taken just before its update."""
+    train_accuracy: float
+    test_accuracy: float
+    seconds: float
+    """Time spent training, from the start of the run, evaluations left out."""
+
+
+class Trainer:
+    """Trains a network on batches and measures its accuracy after each epoch.
+
+    The arguments up to `verbose` are those of Deep Learning from Scratch. Unlike there, every
+    sample is used once an epoch; `sampling="choice"` draws as the book does.
+
+    Parameters
+    ----------
+    network : on the device where everything happens
+    x_train, t_train, x_test, t_test : NumPy arrays; uint8 images are scaled to 0..1 on the device,
+        floats are taken as they are
+    epochs : passes over the training data
+    mini_batch_size : samples a step
+    optimizer : a name, or an Optimizer
+    optimizer_param : arguments of an optimizer given by name
+    evaluate_sample_num_per_epoch : samples of each set to measure accuracy on; all if None
+    verbose : show a progress bar and a line an epoch
+    seed : of the shuffles
+    sampling, resident : as in `Batches`
+    on_epoch : called with the metrics after every epoch
+
+    Attributes
+    ----------
+    train_loss_list : loss of every step so far
+    train_acc_list, test_acc_list : accuracies after every epoch so far
+    history : `EpochMetrics` of every epoch so far
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        x_train: np.ndarray,
+        t_train: np.ndarray,
+        x_test: np.ndarray,
+        t_test: np.ndarray,
+        epochs: int = 20,
+        mini_batch_size: int = 100,
+        optimizer: str | Optimizer = "SGD",
+        optimizer_param: Mapping[str, float] | None = None,
+        evaluate_sample_num_per_epoch: int | None = None,
+        verbose: bool = True,
+        *,
+        seed: int = 0,
+        sampling: str = "shuffle",
+        resident: bool | None = None,
+        on_epoch: Callable[[EpochMetrics], None] | None = None,
+    ) -> None:
+        if epochs < 1:
+            raise ArgumentError(f"training needs at least one epoch, got {epochs}")
+        self.network, self.epochs, self.verbose = network, epochs, verbose
+        self.optimizer = _optimizer(optimizer, optimizer_param)
+        self.evaluate_samples = evaluate_sample_num_per_epoch
+        self.on_epoch = on_epoch
+        self.train_batches = Batches(
+            x_train,
+            t_train,
+            mini_batch_size,
+            device=network.device,
+            seed=seed,
+            dtype=network.dtype,
+            sampling=sampling,
+            resident=resident,
+        )
+        self.test_batches = Batches(
+            x_test,
+            t_test,
+            min(EVALUATION_BATCH, len(x_test)),
+            device=network.device,
+            dtype=network.dtype,
+            resident=resident,
+        )
+        self.history: list[EpochMetrics] = []
+        self.train_loss_list: list[float] = []
+        self.seconds = 0.0
+
+    @property
+    def train_acc_list(self) -> list[float]:
+        """Training accuracy after every epoch so far."""
+        return [metrics.train_accuracy for metrics in self.history]
+
+    @property
+    def test_acc_list(self) -> list[float]:
+        """Test accuracy after every epoch so far."""
+        return [metrics.test_accuracy for metrics in self.history]
+
+    def train_step(self, x: Array, t: Array) -> Array:
+        """One update on one batch; the loss before it, 0-d on the device."""
+        loss, _, grads = self.network.loss_and_gradient(x, t)
+        self.optimizer.update(self.network.params, grads)
+        return loss
+
+    def train_epoch(self) -> EpochMetrics:
+        """One pass over the training data, and the accuracies after it.
+
+        Losses gather on the device and are read once, at the end: a step never waits for the host.
+        """
+        device, number = self.network.device, len(self.history)
+        losses = device.zeros(len(self.train_batches), dtype=self.network.dtype)
+        start = time.perf_counter()
+        with self._progress(number) as bar:
+            for i, (x, t) in enumerate(self.train_batches.epoch(number)):
+                losses[i] = self.train_step(x, t)
+                bar.update()
+            device.synchronize()
+        self.seconds += time.perf_counter() - start
+        epoch_losses = to_numpy(losses)
+        self.train_loss_list += epoch_losses.tolist()
+        metrics = EpochMetrics(
+            number + 1,
+            float(np.mean(epoch_losses, dtype=np.float64)),
+            self.evaluate(self.train_batches),
+            self.evaluate(self.test_batches),
+            self.seconds,
+        )
+        self.history.append(metrics)
+        return metrics
+
+    def train(self) -> list[EpochMetrics]:
+        """Train until `epochs` epochs are done; the metrics of all of them."""
+        while len(self.history) < self.epochs:
+            metrics = self.train_epoch()
+            if self.verbose:
+                from tqdm import tqdm
+
+                tqdm.write(
+                    f"epoch {metrics.epoch:3d}   loss {metrics.train_loss:.4f}   "
+                    f"train {metrics.train_accuracy:.4f}   test {metrics.test_accuracy:.4f}"
+                )
+            if self.on_epoch is not None:
+                self.on_epoch(metrics)
+        return self.history
+
+    def evaluate(self, batches: Batches) -> float:
+        """Accuracy on a data set, or on its first `evaluate_samples`; read once, at the end."""
+        device = self.network.device
+        correct = device.zeros((), dtype="int64")
+        for x, t in batches.in_order(EVALUATION_BATCH, limit=self.evaluate_samples):
+            labels = t if t.ndim == 1 else device.xp.argmax(t, axis=-1)
+            correct = correct + self.network.count_correct(x, labels)
+        return int(correct) / min(batches.n_samples, self.evaluate_samples or batches.n_samples)
+
+    def _progress(self, number: int) -> Any:
+        from tqdm import tqdm
+
+        return tqdm(
+            total=len(self.train_batches),
+            desc=f"epoch {number + 1}/{self.epochs}",
+            unit="step",
+            leave=False,
+            # None shows the bar on a terminal only, so that logs stay readable.
+            disable=None if self.verbose else True,
+            mininterval=0.2,
+        )
+
+
+def _optimizer(optimizer: str | Optimizer, arguments: Mapping[str, float] | None) -> Optimizer:
+    if not isinstance(optimizer, str):
+        return optimizer
+    kind = OPTIMIZERS.get(optimizer.lower())
+    if kind is None:
+        raise ArgumentError(f"optimizer {optimizer!r} is unknown; use {', '.join(OPTIMIZERS)}")
+    return kind(**(arguments or {"lr": 0.01}))
