@@ -138,7 +138,7 @@ def assert_refused(result, *texts):
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
-        (["--device", "cuda"], ["CuPy is not installed", "pip install 'xpnet[cuda]'"]),
+        (["--device", "cuda"], ["CuPy is not installed", "pip install 'cupy-cuda12x[ctk]'"]),
         (["--device", "gpu"], ["device 'gpu' is unknown; use cpu, cuda"]),
         (["--lr", "-0.1"], ["learning rate must be a positive number, got -0.1"]),
         (["--lr", "nan"], ["learning rate must be a positive number, got nan"]),
@@ -148,7 +148,7 @@ def assert_refused(result, *texts):
         (["--hidden-size", "0"], ["Affine needs at least one input and one output"]),
         (["--seed", "-1"], ["--seed must be 0 or more, got -1"]),
         (["--optimizer", "adamant"], ["sgd"]),
-        (["--learning-rate", "1"], ["No such option"]),
+        (["--learning-rate", "1"], ["No such option", "see `xpnet train --help`"]),
     ],
 )
 def test_bad_arguments_for_train(run, tmp_path, arguments, texts):

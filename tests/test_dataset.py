@@ -38,7 +38,7 @@ def test_auto_says_why_it_is_not_mnist(tmp_path):
     assert data.name == "synthetic"
     assert data.source == (
         "synthetic digits, seed 0, instead of MNIST: "
-        f"MNIST is not in {tmp_path / 'cache' / 'mnist'}, and not to be downloaded; "
+        f"MNIST is not in {tmp_path / 'cache' / 'mnist'}; let it be downloaded, or "
         "put its four files into a directory and name it with --data-dir or XPNET_DATA_DIR"
     )
 

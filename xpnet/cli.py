@@ -31,8 +31,9 @@ def main() -> None:
         commands.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as help_page:
         click.echo(help_page.format_message())
-    except click.ClickException as error:
-        _fail(error.format_message())
+    except click.UsageError as error:
+        page = error.ctx.command_path if error.ctx else "xpnet"
+        _fail(f"{error.format_message().rstrip('.')}; see `{page} --help`")
     except XPNetError as error:
         _fail(str(error))
     except (click.Abort, KeyboardInterrupt):

@@ -12,7 +12,7 @@ import numpy as np
 from xpnet.backend import Array, Device
 from xpnet.errors import DeviceError
 
-INSTALL = "pip install 'xpnet[cuda]' (CUDA 12 drivers) or 'xpnet[cuda13]' (CUDA 13)"
+INSTALL = "pip install 'cupy-cuda12x[ctk]' (CUDA 12 drivers) or 'cupy-cuda13x[ctk]' (CUDA 13)"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from xpnet.files import atomic_write
 from xpnet.train.trainer import EpochMetrics
 
-INSTALL = "pip install 'xpnet[plot]'"
+INSTALL = "pip install matplotlib"
 
 
 def available() -> bool:

@@ -3,10 +3,10 @@
 import hashlib
 import os
 import sys
-import textwrap
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def find_mnist(data_dir: str | Path | None = None, *, download: bool = True) -> 
     cache = Path(pooch.os_cache("xpnet")) / "mnist"
     missing = [file for file in FILES if _held(cache, file) is None]
     if missing and not download:
-        raise DataNotFoundError(f"MNIST is not in {cache}, and not to be downloaded; {REMEDY}")
+        raise DataNotFoundError(f"MNIST is not in {cache}; let it be downloaded, or {REMEDY}")
     for file in missing:
         _download(file, cache)
     return cache
@@ -139,10 +139,10 @@ def _download(file: File, cache: Path) -> None:
                     downloader=downloader,
                 )
                 return
-            # ValueError: other bytes came. OSError: the network's errors, and the disk's.
-            except (ValueError, OSError) as error:
-                text = getattr(error, "strerror", None) or error
-                reason = textwrap.shorten(f"{type(error).__name__}: {text}", 120)
+            except OSError as error:  # the network's errors, and the disk's
+                reason = f"{urlsplit(mirror).hostname}: {error.strerror or type(error).__name__}"
+            except ValueError:
+                reason = f"{urlsplit(mirror).hostname}: other contents, by SHA-256"
     finally:
         logger.setLevel(level)
     raise DataNotFoundError(f"MNIST could not be downloaded into {cache} ({reason}); {REMEDY}")
