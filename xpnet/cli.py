@@ -28,7 +28,7 @@ USAGE_ERROR, INTERRUPTED = 2, 130
 def main() -> None:
     """Run the command line; anything a user can cause ends in one line and exit code 2."""
     try:
-        commands.main(standalone_mode=False)
+        commands.main(prog_name="xpnet", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as help_page:
         click.echo(help_page.format_message())
     except click.UsageError as error:
