@@ -10,8 +10,10 @@ function of that call, and `backward` calls it; networks use the functions thems
 
 from typing import Any
 
+import numpy as np
+
 from xpnet import layers
-from xpnet.backend import Array
+from xpnet.backend import Array, array_namespace, device_of, to_numpy
 from xpnet.errors import XPNetError
 
 
@@ -70,24 +72,119 @@ class MulLayer(_Remembering):
         self._layer = layers.Mul()
 
 
-class Affine(_Remembering):
-    """Fully connected layer on the arrays W (n_in, n_out) and b (n_out,); keeps `dW` and `db`."""
+class _WithWeights(_Remembering):
+    """A layer on the arrays W and b, which it reads anew in each forward; keeps `dW` and `db`."""
 
     def __init__(self, W: Array, b: Array) -> None:
         super().__init__()
         self.W, self.b = W, b
         self.dW: Array = None
         self.db: Array = None
-        self._layer = layers.Affine(*W.shape, std=0.0)
 
     def forward(self, *inputs: Array) -> Array:
-        """X W + b."""
+        """The output alone; its backward is kept for the next call of `backward`."""
         self._layer.params = {"W": self.W, "b": self.b}
         return super().forward(*inputs)
 
     def _keep(self, result: Any) -> Array:
         dx, grads = result
         self.dW, self.db = grads["W"], grads["b"]
+        return dx
+
+
+class Affine(_WithWeights):
+    """Fully connected layer on W (n_in, n_out) and b (n_out,); see `xpnet.layers.Affine`."""
+
+    def __init__(self, W: Array, b: Array) -> None:
+        super().__init__(W, b)
+        self._layer = layers.Affine(*W.shape, std=0.0)
+
+
+class Convolution(_WithWeights):
+    """Convolution with W (FN, C, FH, FW) and b (FN,); see `xpnet.layers.Convolution`."""
+
+    def __init__(self, W: Array, b: Array, stride: int = 1, pad: int = 0) -> None:
+        super().__init__(W, b)
+        FN, C, FH, FW = W.shape
+        self._layer = layers.Convolution(C, FN, (FH, FW), stride=stride, pad=pad, std=0.0)
+
+
+class Pooling(_Remembering):
+    """Max pooling; see `xpnet.layers.MaxPool`."""
+
+    def __init__(self, pool_h: int, pool_w: int, stride: int = 1, pad: int = 0) -> None:
+        super().__init__()
+        self._layer = layers.MaxPool(pool_h, pool_w, stride, pad)
+
+
+class Dropout(_Remembering):
+    """Dropout: `forward(x, train_flg=True)`; see `xpnet.layers.Dropout`."""
+
+    def __init__(
+        self, dropout_ratio: float = 0.5, *, rng: np.random.Generator | int | None = None
+    ) -> None:
+        super().__init__()
+        self._layer = layers.Dropout(dropout_ratio, rng=rng)
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        """x with units left out while training, scaled by 1 - ratio otherwise."""
+        device, state = device_of(x), self._layer.state
+        self._layer.state = {"calls": device.asarray(to_numpy(state["calls"]))}
+        value, self._backward = self._layer.forward(x, train=train_flg)
+        return value
+
+
+class BatchNormalization(_Remembering):
+    """Batch normalization: `forward(x, train_flg=True)`; see `xpnet.layers.BatchNorm`.
+
+    As the book has it, every pixel of images (N, C, H, W) is a feature by itself, so that gamma and
+    beta are (C H W,); in `layers.BatchNorm` a channel is one. Keeps `dgamma` and `dbeta`.
+    """
+
+    def __init__(
+        self,
+        gamma: Array,
+        beta: Array,
+        momentum: float = 0.9,
+        running_mean: Array = None,
+        running_var: Array = None,
+    ) -> None:
+        super().__init__()
+        self.gamma, self.beta = gamma, beta
+        self.dgamma: Array = None
+        self.dbeta: Array = None
+        xp = array_namespace(gamma)
+        mean = xp.zeros_like(gamma) if running_mean is None else xp.asarray(running_mean, copy=True)
+        var = xp.ones_like(gamma) if running_var is None else xp.asarray(running_var, copy=True)
+        self._layer = layers.BatchNorm(gamma.shape[0], momentum=momentum)
+        self._layer.state = {"running_mean": mean, "running_var": var}
+
+    @property
+    def running_mean(self) -> Array:
+        """The mean that inference takes."""
+        return self._layer.state["running_mean"]
+
+    @property
+    def running_var(self) -> Array:
+        """The variance that inference takes."""
+        return self._layer.state["running_var"]
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        """The normalized x, by the statistics of the batch while training."""
+        reshape = array_namespace(x).reshape
+        self._layer.params = {"gamma": self.gamma, "beta": self.beta}
+        rows, backward = self._layer.forward(reshape(x, (x.shape[0], -1)), train=train_flg)
+
+        def shaped(dout: Array) -> tuple[Array, layers.Params]:
+            dx, grads = backward(reshape(dout, rows.shape))
+            return reshape(dx, x.shape), grads
+
+        self._backward = shaped
+        return reshape(rows, x.shape)
+
+    def _keep(self, result: Any) -> Array:
+        dx, grads = result
+        self.dgamma, self.dbeta = grads["gamma"], grads["beta"]
         return dx
 
 

@@ -42,6 +42,15 @@ def as_one_hot(t: Array, y: Array) -> Array:
     )
 
 
+def smoothed(t: Array, smoothing: float) -> Array:
+    """One-hot targets as (1 - s) t + s / K: the right class keeps most of it, all share the rest.
+
+    Szegedy et al. 2015, "Rethinking the Inception architecture for computer vision",
+    arXiv:1512.00567, section 7.
+    """
+    return (1.0 - smoothing) * t + smoothing / t.shape[-1] if smoothing else t
+
+
 def cross_entropy_error(y: Array, t: Array, eps: float = 1e-7) -> Array:
     """E = -1/N sum_n sum_k t_nk ln(y_nk + eps) for probabilities y; 0-d array (eqs. 4.2, 4.3).
 

@@ -2,30 +2,36 @@
 
 from xpnet import activations
 from xpnet.backend import Array, array_namespace
-from xpnet.layers.base import Backward, Params
+from xpnet.layers.base import Backward, Params, Shape
 
 
-class ReLU:
-    """y = max(x, 0); the slope at 0 is taken as 0 (eqs. 5.7, 5.8)."""
+class _Elementwise:
+    """A function of each number by itself: no parameters, and shapes stay."""
 
     def __init__(self) -> None:
         self.params: Params = {}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The same shape."""
+        return shape
+
+
+class ReLU(_Elementwise):
+    """y = max(x, 0); the slope at 0 is taken as 0 (eqs. 5.7, 5.8)."""
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The rectified x, of any shape."""
         y = activations.relu(x)
 
         def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
-            return array_namespace(dy).where(y > 0, dy, 0.0), {}
+            # A product: selecting with where is several times slower on NumPy.
+            return dy * array_namespace(dy).astype(y > 0, dy.dtype), {}
 
         return y, backward
 
 
-class Sigmoid:
+class Sigmoid(_Elementwise):
     """y = 1 / (1 + exp(-x)), with dy/dx = y (1 - y) (eq. 5.12)."""
-
-    def __init__(self) -> None:
-        self.params: Params = {}
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The sigmoid of x, of any shape."""
@@ -37,11 +43,8 @@ class Sigmoid:
         return y, backward
 
 
-class Tanh:
+class Tanh(_Elementwise):
     """y = tanh(x), with dy/dx = 1 - y^2."""
-
-    def __init__(self) -> None:
-        self.params: Params = {}
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The hyperbolic tangent of x, of any shape."""

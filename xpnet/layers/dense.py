@@ -1,12 +1,13 @@
 """The fully connected layer."""
 
-from math import prod, sqrt
+from math import prod
 
 import numpy as np
 
 from xpnet.backend import Array, array_namespace
 from xpnet.errors import ArgumentError
-from xpnet.layers.base import Backward, Params
+from xpnet.init import initial_std, normal
+from xpnet.layers.base import Backward, Params, Shape
 
 
 class Affine:
@@ -20,8 +21,8 @@ class Affine:
     Parameters
     ----------
     n_in, n_out : number of inputs and outputs of a sample
-    std : standard deviation of the initial weights; sqrt(2 / n_in) if None (He et al. 2015,
-        arXiv:1502.01852, eq. 10). Biases start at 0.
+    std : standard deviation of the initial weights, or the name of a rule for it in `xpnet.init`;
+        He's, sqrt(2 / n_in), if None. Biases start at 0.
     rng : NumPy generator or seed. NumPy draws for every array library, so one seed is one network.
     """
 
@@ -30,26 +31,28 @@ class Affine:
         n_in: int,
         n_out: int,
         *,
-        std: float | None = None,
+        std: float | str | None = None,
         rng: np.random.Generator | int | None = None,
     ) -> None:
         if n_in < 1 or n_out < 1:
             raise ArgumentError(
                 f"Affine needs at least one input and one output, got n_in={n_in}, n_out={n_out}"
             )
-        std = sqrt(2 / n_in) if std is None else std
-        W = std * np.random.default_rng(rng).standard_normal((n_in, n_out))
+        W = normal((n_in, n_out), initial_std(std, n_in, n_out), rng)
         self.params: Params = {"W": W, "b": np.zeros(n_out)}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(n_out,) for samples of n_in numbers in any shape."""
+        n_in, n_out = self.params["W"].shape
+        if prod(shape) != n_in:
+            raise ArgumentError(f"Affine takes {n_in} numbers a sample, got the shape {shape}")
+        return (n_out,)
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """X W + b, of shape (N, n_out)."""
         xp, W, b = array_namespace(x), self.params["W"], self.params["b"]
-        n_in = W.shape[0]
-        if prod(x.shape[1:] or x.shape) != n_in:
-            raise ArgumentError(
-                f"Affine takes {n_in} numbers a sample, got an array of shape {tuple(x.shape)}"
-            )
-        rows = xp.reshape(x, (-1, n_in))
+        self.output_shape(tuple(x.shape[1:] if x.ndim > 1 else x.shape))
+        rows = xp.reshape(x, (-1, W.shape[0]))
 
         def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
             d_rows = xp.reshape(dy, (-1, W.shape[1]))

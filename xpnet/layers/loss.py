@@ -5,6 +5,7 @@ from typing import Protocol, TypeAlias
 
 from xpnet import losses
 from xpnet.backend import Array
+from xpnet.errors import ArgumentError
 
 LossBackward: TypeAlias = Callable[..., Array]
 """`backward(dout=1.0)` gives dx."""
@@ -21,11 +22,21 @@ class SoftmaxWithLoss:
     """Softmax and the exact cross-entropy, averaged over the batch (section 5.6.3).
 
     L = -1/N sum t ln softmax(x),   dx = (softmax(x) - t) / N
+
+    Parameters
+    ----------
+    smoothing : s from 0 to below 1; targets are then (1 - s) t + s / K (`losses.smoothed`)
     """
+
+    def __init__(self, smoothing: float = 0.0) -> None:
+        if not 0 <= smoothing < 1:
+            raise ArgumentError(f"smoothing must be from 0 to below 1, got {smoothing}; try 0.1")
+        self.smoothing = smoothing
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """The loss of scores x, (N, K) or (K,), against labels or one-hot targets."""
-        loss, dx = losses.softmax_cross_entropy(x, t)
+        target = losses.smoothed(losses.as_one_hot(t, x), self.smoothing)
+        loss, dx = losses.softmax_cross_entropy(x, target)
 
         def backward(dout: float = 1.0) -> Array:
             return dx if dout == 1.0 else dout * dx

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from xpnet.backend import Array
 from xpnet.errors import ArgumentError
-from xpnet.layers.base import Backward, Layer, Params
+from xpnet.layers.base import Backward, Layer, Params, Shape
 
 
 class Sequential:
@@ -22,8 +22,8 @@ class Sequential:
         for name, layer in self.layers.items():
             if not isinstance(layer, Layer):
                 raise ArgumentError(
-                    f"layer {name!r} must have forward(x, train=...) and params, "
-                    f"got {type(layer).__name__}"
+                    f"layer {name!r} must have forward(x, train=...), output_shape(shape) and "
+                    f"params, got {type(layer).__name__}"
                 )
 
     @property
@@ -39,6 +39,31 @@ class Sequential:
     def params(self, params: Params) -> None:
         for name, layer in self.layers.items():
             layer.params = {key: params[f"{name}.{key}"] for key in layer.params}
+
+    def leaves(self) -> dict[str, Layer]:
+        """Every layer that is not itself a Sequential, by its full name."""
+        found: dict[str, Layer] = {}
+        for name, layer in self.layers.items():
+            if isinstance(layer, Sequential):
+                found |= {f"{name}.{inner}": leaf for inner, leaf in layer.leaves().items()}
+            else:
+                found[name] = layer
+        return found
+
+    def shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Output shape of every layer; where a layer does not fit, ArgumentError names it."""
+        found: dict[str, Shape] = {}
+        for name, layer in self.layers.items():
+            try:
+                shape = layer.output_shape(shape)
+            except ArgumentError as error:
+                raise ArgumentError(f"layer {name}: {error}") from None
+            found[name] = shape
+        return found
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The last layer's shape."""
+        return list(self.shapes(shape).values())[-1]
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The last layer's output."""

@@ -1,0 +1,73 @@
+"""Initial weights: normal numbers whose spread depends on the numbers of units (section 6.2).
+
+A weight layer adds up n_in products. With weights too small its outputs shrink from layer to layer,
+with weights too large they grow; each rule here is the standard deviation that keeps them as they
+are, for another activation. NumPy draws for every array library, so that one seed is one network.
+"""
+
+from collections.abc import Callable
+from math import isfinite, sqrt
+
+import numpy as np
+
+from xpnet.errors import ArgumentError
+
+
+def xavier(n_in: int) -> float:
+    """sqrt(1 / n_in), for sigmoid and tanh: Xavier Glorot's rule as the book and Caffe have it."""
+    return sqrt(1 / n_in)
+
+
+def glorot(n_in: int, n_out: int) -> float:
+    """sqrt(2 / (n_in + n_out)), which keeps gradients as well.
+
+    Glorot, Bengio, AISTATS 2010, "Understanding the difficulty of training deep feedforward neural
+    networks", eq. 12.
+    """
+    return sqrt(2 / (n_in + n_out))
+
+
+def he(n_in: int) -> float:
+    """sqrt(2 / n_in), for ReLU, which lets half through (He et al. 2015, arXiv:1502.01852)."""
+    return sqrt(2 / n_in)
+
+
+RULES: dict[str, Callable[[int, int], float]] = {
+    "relu": lambda n_in, n_out: he(n_in),
+    "he": lambda n_in, n_out: he(n_in),
+    "sigmoid": lambda n_in, n_out: xavier(n_in),
+    "tanh": lambda n_in, n_out: xavier(n_in),
+    "xavier": lambda n_in, n_out: xavier(n_in),
+    "glorot": glorot,
+    "standard": lambda n_in, n_out: 1.0,
+}
+"""By the names that `std` and `weight_init_std` take: an activation stands for its rule."""
+
+
+def initial_std(std: float | str | None, n_in: int, n_out: int) -> float:
+    """The standard deviation of the initial weights of a layer with n_in inputs, n_out outputs.
+
+    Parameters
+    ----------
+    std : the number itself, or the name of a rule in upper or lower case; He's rule if None
+    n_in, n_out : products that make up an output, and outputs that an input has a part in
+    """
+    if isinstance(std, str):
+        rule = RULES.get(std.lower())
+        if rule is None:
+            raise ArgumentError(
+                f"initial weights {std!r} are unknown; use a number or {', '.join(RULES)}"
+            )
+        return rule(n_in, n_out)
+    if std is None:
+        return he(n_in)
+    if not (isfinite(std) and std >= 0):
+        raise ArgumentError(f"a standard deviation must be 0 or more, got {std}; try 0.01")
+    return std
+
+
+def normal(
+    shape: tuple[int, ...], std: float, rng: np.random.Generator | int | None = None
+) -> np.ndarray:
+    """Independent normal numbers of mean 0, float64; `std=1.0` is the standard normal."""
+    return np.asarray(std * np.random.default_rng(rng).standard_normal(shape))
