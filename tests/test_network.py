@@ -92,11 +92,10 @@ def test_accuracy_and_probabilities(device):
 
 
 def test_accuracy_needs_no_more_memory_for_more_images(monkeypatch):
-    monkeypatch.setattr("xpnet.models.network.EVALUATION_BATCH", 3)
     net, sizes = small_net(), []
     count = net.count_correct
     monkeypatch.setattr(net, "count_correct", lambda x, t: sizes.append(len(x)) or count(x, t))
-    assert net.accuracy(X, T) == small_net().accuracy(X, T)
+    assert net.accuracy(X, T, batch_size=3) == small_net().accuracy(X, T)
     assert sizes == [3, 3, 2]
 
 
@@ -162,6 +161,7 @@ def test_pickles_that_are_no_network_are_refused(tmp_path, changed, message):
         ({"arguments": "[1"}, "describes a network that this version cannot build"),
         ({"arguments": '{"size": 3}'}, "describes a network that this version cannot build"),
         ({"arguments": json.dumps(ARGUMENTS | {"hidden_size": 4})}, r"W1 must have shape \(6, 4\)"),
+        ({"arguments": json.dumps(ARGUMENTS | {"hidden_size": 10**12})}, "holds no such array"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(tmp_path, metadata, message):
@@ -188,7 +188,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path, metadata, message):
          "needs a float64 array, got float32; .* the network with dtype=.float64."),
         (lambda: SGD(-0.1), r"must be a positive number, got -0.1; try 0.1"),
         (lambda: SGD(float("nan")), "must be a positive number, got nan"),
-        (lambda: SGD().update({"W": X}, {}), "needs one gradient for each parameter"),
+        (lambda: SGD().update({"W": X}, {}), "needs parameters, and one gradient for each"),
         (lambda: small_net().accuracy(X, T[:3]), "one target a sample, got 3 for 8"),
         (lambda: Network([ReLU(), Affine(2, 2), ReLU()]).gradient(np.ones((1, 3)), T[:1]),
          "Affine takes 2 numbers a sample"),

@@ -165,7 +165,9 @@ def device_of(x: Array) -> Device:
         return get_device("cpu")
     native = array_api_compat.device(x)
     if array_api_compat.is_cupy_namespace(xp):
-        return get_device(f"cuda:{native.id}")
+        from xpnet import cuda
+
+        return cuda.device_holding(x)
     return Device(f"{xp.__name__} on {native}", xp, native)
 
 

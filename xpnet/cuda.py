@@ -4,12 +4,11 @@ import importlib
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, Device
+from xpnet.backend import Array, Device, array_namespace
 from xpnet.errors import DeviceError
 
 INSTALL = "pip install 'cupy-cuda12x[ctk]' (CUDA 12 drivers) or 'cupy-cuda13x[ctk]' (CUDA 13)"
@@ -108,6 +107,11 @@ def open_device(index: int) -> "CudaDevice":
     return CudaDevice(f"cuda:{index}", xp, cupy.cuda.Device(index))
 
 
+def device_holding(x: Array) -> "CudaDevice":
+    """The GPU of a CuPy array: since the array is there, nothing needs to be checked."""
+    return CudaDevice(f"cuda:{x.device.id}", array_namespace(x), x.device)
+
+
 class CudaDevice(Device):
     """An NVIDIA GPU, with CuPy's arrays."""
 
@@ -175,7 +179,7 @@ class _Slot:
         import cupyx
 
         if not self.host:
-            self.host = [cupyx.empty_like_pinned(part) for part in batch]
+            self.host = [cupyx.empty_pinned(part.shape, part.dtype) for part in batch]
             self.device = [cupy.empty(part.shape, part.dtype) for part in batch]
             self.copied, self.used = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
             cupy.cuda.get_current_stream().synchronize()  # the memory may have had a former user
@@ -197,16 +201,6 @@ def _lend(slot: _Slot, batch: tuple[Array, ...], compute: Any) -> Iterator[tuple
     compute.wait_event(slot.copied)
     yield batch
     slot.used.record(compute)
-
-
-def cupy_version() -> str:
-    """Version of the installed CuPy package, without importing it."""
-    for package in ("cupy-cuda12x", "cupy-cuda13x", "cupy"):
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return "not installed"
 
 
 def _dotted(version: int) -> str:

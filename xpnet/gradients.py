@@ -1,19 +1,14 @@
 """Derivatives by differences: slow, plain, and what every backward pass is checked against.
 
-Source: Saitoh, Deep Learning from Scratch, chapter 4 and section 5.7.3.
+Source: Saitoh, Deep Learning from Scratch, chapter 4.
 """
 
 from collections.abc import Callable
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from xpnet.backend import Array, array_namespace, to_numpy
+from xpnet.backend import Array, array_namespace
 from xpnet.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from xpnet.models.network import Network
 
 H = 1e-4
 """The book's step: smaller ones lose digits to rounding, larger ones to curvature."""
@@ -88,15 +83,3 @@ def gradient_descent(
         if return_path:
             path.append(xp.asarray(x, copy=True))
     return (x, xp.stack(path)) if return_path else x
-
-
-def gradient_check(network: "Network", x: Array, t: Array) -> dict[str, float]:
-    """Mean |numerical - backpropagated| for each parameter of a float64 network (section 5.7.3).
-
-    With the exact cross-entropy a right backward pass gives about 1e-10 or less.
-    """
-    analytic, numerical = network.gradient(x, t), network.numerical_gradient(x, t)
-    return {
-        name: float(np.mean(np.abs(to_numpy(numerical[name]) - to_numpy(analytic[name]))))
-        for name in network.params
-    }

@@ -1,10 +1,11 @@
-"""Checks for layers, the library's own and yours."""
+"""Checks for layers and networks, the library's own and yours."""
 
 from typing import Any
 
 import numpy as np
 
 from xpnet.backend import Array, device_of, to_numpy
+from xpnet.models.network import Network
 
 STEP = 1e-5
 """The error of a central difference in float64 is then about 1e-10 from either side."""
@@ -76,3 +77,18 @@ def check_backward(
     scale = sum(map(abs, terms))
     error = abs(numerical - sum(terms))
     assert error <= rtol * scale, f"numerical {numerical}, backward {sum(terms)}, error {error}"
+
+
+def gradient_check(network: Network, x: Array, t: Array) -> dict[str, float]:
+    """Mean |numerical - backpropagated| for each parameter of a float64 network (section 5.7.3).
+
+    With the exact cross-entropy a right backward pass gives about 1e-10 or less.
+    """
+    state = network.copied_state()
+    analytic = network.gradient(x, t)
+    network.restore_state(state)
+    numerical = network.numerical_gradient(x, t)
+    return {
+        name: float(np.mean(np.abs(to_numpy(numerical[name]) - to_numpy(analytic[name]))))
+        for name in network.params
+    }

@@ -1,17 +1,42 @@
 """A network: layers, a loss, and the methods that the books give them."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from xpnet.activations import softmax
-from xpnet.backend import Array, Device, get_device
-from xpnet.errors import ArgumentError
+from xpnet.backend import Array, Device, get_device, to_numpy
+from xpnet.errors import ArgumentError, WeightsError
 from xpnet.gradients import numerical_gradient
-from xpnet.layers import Layer, Loss, Sequential, SoftmaxWithLoss
-from xpnet.layers.base import Backward, Params
+from xpnet.layers import (
+    Affine,
+    Backward,
+    Layer,
+    Loss,
+    Params,
+    Sequential,
+    Shape,
+    SoftmaxWithLoss,
+    Stateful,
+)
 from xpnet.models.parameters import FlatParams
+from xpnet.penalties import Penalty
+from xpnet.weights import Weights, load_weights, save_weights
 
-EVALUATION_BATCH = 1000
+EVALUATION_BATCH = 200
 """Images at a time where only scores are wanted: bounds memory, and costs no speed."""
+
+
+class LayerRow(NamedTuple):
+    """A line of a network's summary."""
+
+    name: str
+    kind: str
+    output_shape: Shape
+    parameters: int
 
 
 class Network:
@@ -22,12 +47,16 @@ class Network:
     that buffer.
 
     Inputs of all methods are arrays on the network's device, or NumPy arrays, which are copied
-    there. They are (N, ...), or a single sample. Targets are labels (N,) or one-hot rows (N, K).
+    there. They are (N, ...); where all layers are fully connected, a single sample (n_in,) will do.
+    Targets are labels (N,) or one-hot rows (N, K).
 
     Parameters
     ----------
     layers : list of layers, or name -> layer
     loss : the loss; softmax with cross-entropy if None
+    penalty : added to the loss, such as `L2(0.1)` for weight decay
+    input_shape : shape of one sample. Where the first layer with parameters is fully connected, it
+        is known without being given.
     device : "cpu", "cuda", "cuda:N", "auto", or a Device
     dtype : "float32"; "float64" for gradient checks
     """
@@ -37,13 +66,18 @@ class Network:
         layers: Mapping[str, Layer] | Sequence[Layer],
         loss: Loss | None = None,
         *,
+        penalty: Penalty | None = None,
+        input_shape: Shape | None = None,
         device: str | Device = "cpu",
         dtype: str = "float32",
     ) -> None:
         self.device = get_device(device)
         self.dtype = dtype
         self.last_layer: Loss = SoftmaxWithLoss() if loss is None else loss
+        self.penalty = penalty
         self._body = Sequential(layers)
+        self.input_shape = tuple(input_shape or self._natural_input_shape())
+        self.output_shapes = self._body.shapes(self.input_shape)
         initial = self._body.params
         self._names = _book_names(list(initial))
         self.params = FlatParams(
@@ -54,11 +88,44 @@ class Network:
         for key, array in initial.items():
             self.params[self._names[key]] = array
         self._body.params = {key: self.params[name] for key, name in self._names.items()}
+        self.state: Params = {}
+        for name, layer in self._body.leaves().items():
+            if isinstance(layer, Stateful):
+                layer.state = {k: self._placed(array) for k, array in layer.state.items()}
+                self.state |= {f"{name}.{key}": array for key, array in layer.state.items()}
+
+    def _placed(self, state: Array) -> Array:
+        """A layer's state on the device; floats are of the network's dtype, counters stay."""
+        state = self.device.asarray(state)
+        floats = self.device.xp.isdtype(state.dtype, "real floating")
+        return self.device.asarray(state, dtype=self.dtype) if floats else state
+
+    def _natural_input_shape(self) -> Shape:
+        """(n_in,) of the first layer with parameters, which must be fully connected."""
+        first = next((layer for layer in self._body.leaves().values() if layer.params), None)
+        if not isinstance(first, Affine):
+            raise ArgumentError(
+                "a network that does not begin with Affine must be told the shape of a sample; "
+                "give input_shape, such as (1, 28, 28)"
+            )
+        return (first.params["W"].shape[0],)
 
     @property
     def layers(self) -> dict[str, Layer]:
         """The layers by name, in order."""
         return self._body.layers
+
+    def summary(self) -> list[LayerRow]:
+        """Kind, output shape and number of parameters of every layer, in order."""
+        return [
+            LayerRow(
+                name,
+                type(layer).__name__,
+                self.output_shapes[name],
+                sum(prod(array.shape) for array in layer.params.values()),
+            )
+            for name, layer in self.layers.items()
+        ]
 
     def place(self, x: Array) -> Array:
         """Inputs as this network takes them: on its device and of its dtype."""
@@ -88,6 +155,10 @@ class Network:
         scores, backward = self.forward(x, train=True)
         loss, loss_backward = self.last_layer.forward(scores, t)
         _, grads = backward(loss_backward(), need_dx=False)
+        if self.penalty is not None:
+            loss = loss + self.penalty.value(self.params)
+            for name, more in self.penalty.gradient(self.params).items():
+                grads[name] = grads[name] + more
         return loss, scores, grads
 
     def predict(self, x: Array) -> Array:
@@ -98,12 +169,14 @@ class Network:
         """Softmax of the scores: (N, K), every row sums to 1."""
         return softmax(self.predict(x))
 
-    def loss(self, x: Array, t: Array) -> Array:
-        """Loss of the batch, a 0-d array on the device; float() reads it."""
-        return self.last_layer.forward(self.predict(x), self.device.asarray(t))[0]
+    def loss(self, x: Array, t: Array, *, train: bool = False) -> Array:
+        """Loss of the batch and penalty, a 0-d array on the device; float() reads it."""
+        scores, _ = self.forward(self.place(x), train=train)
+        loss = self.last_layer.forward(scores, self.device.asarray(t))[0]
+        return loss if self.penalty is None else loss + self.penalty.value(self.params)
 
-    def accuracy(self, x: Array, t: Array) -> float:
-        """Share of samples whose highest score is at the target, read in bounded memory."""
+    def accuracy(self, x: Array, t: Array, batch_size: int = EVALUATION_BATCH) -> float:
+        """Share of samples whose highest score is at the target, `batch_size` at a time."""
         xp, t = self.device.xp, self.device.asarray(t)
         labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
         n: int = x.shape[0]
@@ -112,8 +185,8 @@ class Network:
                 f"accuracy needs one target a sample, got {labels.shape[0]} for {n}"
             )
         correct = self.device.zeros((), dtype="int64")
-        for start in range(0, n, EVALUATION_BATCH):
-            end = min(n, start + EVALUATION_BATCH)
+        for start in range(0, n, batch_size):
+            end = min(n, start + batch_size)
             correct = correct + self.count_correct(self.place(x[start:end, ...]), labels[start:end])
         return int(correct) / n
 
@@ -128,12 +201,77 @@ class Network:
         return self.loss_and_gradient(self.place(x), self.device.asarray(t))[2]
 
     def numerical_gradient(self, x: Array, t: Array) -> Params:
-        """The same by central differences: two losses a parameter, float64 networks only."""
+        """The same by central differences: two losses a parameter, float64 networks only.
+
+        Every loss is taken from the same state, so that dropout leaves out the same units.
+        """
         x, t = self.place(x), self.device.asarray(t)
-        return {
-            name: numerical_gradient(lambda _: self.loss(x, t), self.params[name])
-            for name in self.params
-        }
+        kept = self.copied_state()
+
+        def training_loss(_: Array) -> Array:
+            self.restore_state(kept)
+            return self.loss(x, t, train=True)
+
+        grads = {name: numerical_gradient(training_loss, p) for name, p in self.params.items()}
+        self.restore_state(kept)
+        return grads
+
+    def copied_state(self) -> Params:
+        """A copy of what training changes besides the parameters."""
+        return {name: self.device.xp.asarray(a, copy=True) for name, a in self.state.items()}
+
+    def restore_state(self, state: Params) -> None:
+        """Put such a copy back, in place."""
+        for name, array in self.state.items():
+            array[...] = state[name]
+
+    def file_arrays(self) -> Params:
+        """What a weight file holds: the parameters, and the state that is floating-point.
+
+        That is running statistics, which inference needs. Counters of random draws are no part of
+        what was learned.
+        """
+        isdtype = self.device.xp.isdtype
+        floats = {k: a for k, a in self.state.items() if isdtype(a.dtype, "real floating")}
+        return {**self.params, **floats}
+
+    def save_params(self, path: str | Path) -> None:
+        """Write parameters and running statistics alone, as safetensors."""
+        save_weights(path, {name: to_numpy(a) for name, a in self.file_arrays().items()}, {})
+
+    def load_params(self, path: str | Path) -> None:
+        """Take the arrays of a weight file, one of the books' pickles for instance.
+
+        Raises
+        ------
+        WeightsError
+            The file cannot be read, or a name or shape differs; the network is then unchanged.
+        """
+        self.fill(load_weights(path))
+
+    def fill(self, weights: Weights) -> None:
+        """Copy arrays in, all or none; see `load_params`."""
+        own = self.file_arrays()
+        for name, array in own.items():
+            got = weights.params.get(name)
+            if got is None and name in self.state:
+                raise WeightsError(
+                    f"{weights.path} lacks {name}, without which the network cannot classify; "
+                    "use a file that save_network or save_params wrote"
+                )
+            if got is None or got.shape != tuple(array.shape):
+                raise WeightsError(
+                    f"{weights.path}: {name} must have shape {tuple(array.shape)}, "
+                    f"got {'none' if got is None else got.shape}"
+                )
+            if got.dtype.kind != "f" or not np.isfinite(got).all():
+                raise WeightsError(
+                    f"{weights.path}: {name} must hold finite floats, got {got.dtype}"
+                )
+        if extra := set(weights.params) - set(own):
+            raise WeightsError(f"{weights.path} holds more than the network: {min(extra)!a}")
+        for name, array in own.items():
+            array[...] = self.device.asarray(weights.params[name], dtype=self.dtype)
 
 
 def _book_names(keys: list[str]) -> dict[str, str]:

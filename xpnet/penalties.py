@@ -1,0 +1,99 @@
+"""Against overfitting: what keeps weights small (section 6.4.2).
+
+A penalty is added to the loss, and its gradient to the weights'. A constraint is no part of the
+loss: it changes the weights themselves after an update. Both concern W1, W2, ... alone; biases, and
+gamma and beta of batch normalization, are left as they are.
+"""
+
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from typing import Protocol
+
+from xpnet.backend import Array, array_namespace
+from xpnet.errors import ArgumentError
+from xpnet.layers.base import Params
+
+
+class Penalty(Protocol):
+    """A term of the loss that depends on the parameters alone."""
+
+    def value(self, params: Mapping[str, Array]) -> Array:
+        """The term, 0-d on the device."""
+
+    def gradient(self, params: Mapping[str, Array]) -> Params:
+        """Its gradient by every parameter that it depends on."""
+
+
+class Constraint(Protocol):
+    """A condition that parameters are brought to after every update."""
+
+    def apply(self, params: Mapping[str, Array]) -> None:
+        """Change the parameters in place."""
+
+
+class L2:
+    """Weight decay: 1/2 strength sum W^2 over all weights, with gradient strength W."""
+
+    def __init__(self, strength: float) -> None:
+        self.strength = _checked("strength", strength)
+
+    def value(self, params: Mapping[str, Array]) -> Array:
+        """1/2 strength sum W^2."""
+        return 0.5 * self.strength * sum(_total(W * W) for _, W in weights(params))
+
+    def gradient(self, params: Mapping[str, Array]) -> Params:
+        """strength W, by the name of each W."""
+        return {name: self.strength * W for name, W in weights(params)}
+
+
+class L1:
+    """strength sum |W| over all weights, with gradient strength sign(W): drives weights to 0."""
+
+    def __init__(self, strength: float) -> None:
+        self.strength = _checked("strength", strength)
+
+    def value(self, params: Mapping[str, Array]) -> Array:
+        """strength sum |W|."""
+        return self.strength * sum(_total(abs(W)) for _, W in weights(params))
+
+    def gradient(self, params: Mapping[str, Array]) -> Params:
+        """strength sign(W), by the name of each W; 0 where W is 0."""
+        return {name: self.strength * array_namespace(W).sign(W) for name, W in weights(params)}
+
+
+class MaxNorm:
+    """No unit's incoming weights w are longer than `limit`: w <- w limit / max(|w|, limit).
+
+    They are a column of a matrix (n_in, n_out) and a filter of (FN, C, FH, FW).
+
+    Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting",
+    JMLR 15, section 5.1.
+    """
+
+    def __init__(self, limit: float) -> None:
+        if limit == 0:
+            raise ArgumentError("limit must be above 0, or every weight is 0; try 3")
+        self.limit = _checked("limit", limit)
+
+    def apply(self, params: Mapping[str, Array]) -> None:
+        """Scale down, in place, what is longer than the limit."""
+        for _, W in weights(params):
+            xp = array_namespace(W)
+            incoming = 0 if W.ndim == 2 else tuple(range(1, W.ndim))
+            length = xp.sqrt(xp.sum(W * W, axis=incoming, keepdims=True))
+            W *= self.limit / xp.maximum(length, self.limit)
+
+
+def weights(params: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    """Names and arrays of the weights, W1, W2, ..., among all parameters."""
+    return ((name, array) for name, array in params.items() if name.startswith("W"))
+
+
+def _total(x: Array) -> Array:
+    return array_namespace(x).sum(x)
+
+
+def _checked(name: str, number: float) -> float:
+    if not (isfinite(number) and number >= 0):
+        raise ArgumentError(f"{name} must be a number from 0, got {number}; try 0.1")
+    return number
