@@ -1,10 +1,11 @@
-"""Is a training step of xpnet slower than PyTorch's, on the same CPU threads?
+"""How long is a training step of xpnet beside PyTorch's and beside the book's design?
 
-    python scripts/bench_step.py --batch-size 100 --threads 2 --out bench.json
+    python scripts/bench_step.py --model simple-convnet --batch-size 100 --threads 2 --out FILE
 
-Both train 784-50-10 with ReLU and SGD in float32 on the same batches, from the same weights. Blocks
-of steps alternate, so that a noisy machine slows both; what counts is the ratio of the medians.
-Without PyTorch only xpnet is timed.
+All train the same network from the same weights on the same batches, with the book's optimizer:
+xpnet and PyTorch (eager) in float32, the book's design in float64, as it is written. Blocks of
+steps alternate, so that a noisy machine slows all of them; what counts is the ratio within a round.
+Without PyTorch it is left out, and the output says so.
 """
 
 import argparse
@@ -21,61 +22,103 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xpnet import SGD, TwoLayerNet, synthetic_digits, to_numpy
+import book_design
+from xpnet import Network, synthetic_digits, to_numpy
 from xpnet.backend import get_device, versions
+from xpnet.data.batches import scaled
+from xpnet.models import MODELS, build_network
+from xpnet.optim import OPTIMIZERS
 
-LR = 0.1
+CHOICES = ("two-layer-net", "simple-convnet", "deep-convnet")
+BATCHES = 10
 Batches = list[tuple[np.ndarray, np.ndarray]]
 Step = Callable[[int], None]
 
 
-def xpnet_step(batches: Batches) -> Step:
+def fresh(model: str) -> Network:
+    """The network that all contestants start from."""
+    sizes = {"input_size": 784, "hidden_size": 50, "output_size": 10}
+    return build_network(model, sizes if model == "two-layer-net" else {}, rng=0)
+
+
+def xpnet_step(model: str, batches: Batches) -> Step:
     """A function that trains a network of xpnet on batch number i."""
-    network, optimizer = TwoLayerNet(784, 50, 10, rng=0), SGD(LR)
+    network = fresh(model)
+    optimizer = OPTIMIZERS[MODELS[model].optimizer](MODELS[model].lr)
 
     def step(i: int) -> None:
-        _, _, grads = network.loss_and_gradient(*batches[i % len(batches)])
+        _, _, grads = network.loss_and_gradient(*batches[i % BATCHES])
         optimizer.update(network.params, grads)
 
     return step
 
 
-def torch_step(batches: Batches, start: TwoLayerNet, threads: int) -> Step:
-    """The same step in PyTorch, eager, as its tutorials write it."""
+def book_step(model: str, batches: Batches) -> Step:
+    """The same in the book's design."""
+    params = {name: to_numpy(array) for name, array in fresh(model).params.items()}
+    network = book_design.build(model, params)
+    wide = [(x.astype(np.float64), t) for x, t in batches]
+
+    def step(i: int) -> None:
+        network.step(*wide[i % BATCHES])
+
+    return step
+
+
+def torch_step(model: str, batches: Batches, threads: int) -> Step:
+    """The same in PyTorch, eager, as its tutorials write it."""
     import torch
     from torch import nn
 
     torch.set_num_threads(threads)
-    model = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
-    with torch.no_grad():
-        for layer, k in ((model[0], 1), (model[2], 2)):
-            layer.weight.copy_(torch.from_numpy(to_numpy(start.params[f"W{k}"]).T.copy()))
-            layer.bias.copy_(torch.from_numpy(to_numpy(start.params[f"b{k}"])))
+    start = fresh(model)
+    layers: list[nn.Module] = []
+    number = 0
+    for row, layer in zip(start.summary(), start.layers.values(), strict=True):
+        if layer.params:
+            number += 1
+            W, b = (torch.tensor(to_numpy(start.params[f"{kind}{number}"])) for kind in "Wb")
+            if row.kind == "Convolution":
+                layers.append(nn.Conv2d(W.shape[1], W.shape[0], W.shape[2], padding=layer.pad))
+            else:
+                layers += [nn.Flatten(), nn.Linear(*W.shape)]
+                W = W.T
+            with torch.no_grad():
+                layers[-1].weight.copy_(W)
+                layers[-1].bias.copy_(b)
+        else:
+            kinds = {"ReLU": nn.ReLU, "MaxPool": lambda: nn.MaxPool2d(2), "Dropout": nn.Dropout}
+            layers.append(kinds[row.kind]())
+    net = nn.Sequential(*layers)
     loss_function = nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[MODELS[model].optimizer]
+    optimizer = kind(net.parameters(), lr=MODELS[model].lr)
     tensors = [(torch.from_numpy(x), torch.from_numpy(t.astype(np.int64))) for x, t in batches]
 
     def step(i: int) -> None:
-        x, t = tensors[i % len(tensors)]
+        x, t = tensors[i % BATCHES]
         optimizer.zero_grad()
-        loss_function(model(x), t).backward()
+        loss_function(net(x), t).backward()
         optimizer.step()
 
     return step
 
 
-def interleaved(steps: dict[str, Step], *, blocks: int, block: int) -> dict[str, list[float]]:
-    """Milliseconds a step, one figure a block, the contestants taking turns."""
-    for step in steps.values():
-        for i in range(block):
-            step(i)
+def interleaved(steps: dict[str, Step], *, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Milliseconds a step, one figure a round, the contestants taking turns of `seconds` each."""
+    counts = {}
+    for name, step in steps.items():
+        step(0)
+        begin = time.perf_counter()
+        step(1)
+        counts[name] = max(1, round(seconds / (time.perf_counter() - begin)))
     times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(blocks):
+    for _ in range(rounds):
         for name, step in steps.items():
             begin = time.perf_counter()
-            for i in range(block):
+            for i in range(counts[name]):
                 step(i)
-            times[name].append((time.perf_counter() - begin) / block * 1000)
+            times[name].append((time.perf_counter() - begin) / counts[name] * 1000)
     return times
 
 
@@ -84,51 +127,62 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def main() -> None:
-    """Measure, print a table, and write the record if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--batch-size", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--blocks", type=int, default=30)
-    parser.add_argument("--block", type=int, default=100, help="steps in a block")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-
-    images, labels = synthetic_digits(20 * options.batch_size, seed=0)
-    x = (images.reshape(len(images), -1) / np.float32(255)).astype(np.float32)
-    batches = list(zip(np.split(x, 20), np.split(labels, 20), strict=True))
-
+def measure(model: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Time one network; print the table and give the record."""
+    images, labels = synthetic_digits(BATCHES * options.batch_size, seed=0)
+    x = scaled(images, np.float32)
+    batches = list(zip(np.split(x, BATCHES), np.split(labels, BATCHES), strict=True))
+    found = versions()
     with threadpool_limits(options.threads):
-        steps = {"xpnet": xpnet_step(batches)}
-        found = versions()
-        if importlib.util.find_spec("torch") is None:
-            print("PyTorch is not installed: xpnet is timed alone")
-        else:
+        steps = {"xpnet": xpnet_step(model, batches), "book": book_step(model, batches)}
+        if importlib.util.find_spec("torch") is not None:
             import torch
 
             found["torch"] = torch.__version__
-            steps["torch"] = torch_step(batches, TwoLayerNet(784, 50, 10, rng=0), options.threads)
-        times = interleaved(steps, blocks=options.blocks, block=options.block)
-
-    record: dict[str, Any] = {
-        "network": "784-50-10, ReLU, SGD, float32",
+            steps["torch"] = torch_step(model, batches, options.threads)
+        times = interleaved(steps, rounds=options.rounds, seconds=options.seconds)
+    record = {
+        "model": model,
+        "optimizer": MODELS[model].optimizer,
         "batch_size": options.batch_size,
         "threads": options.threads,
         "machine": get_device("cpu").describe()["processor"],
         "system": platform.platform(),
         "versions": found,
         "milliseconds": {name: spread(values) for name, values in times.items()},
+        # Round by round: neighbours in time share the machine's mood.
+        "ratios": {
+            f"xpnet / {name}": spread(
+                [a / b for a, b in zip(times["xpnet"], times[name], strict=True)]
+            )
+            for name in times
+            if name != "xpnet"
+        },
     }
-    print(f"784-50-10, batch {options.batch_size}, {options.threads} threads, {record['machine']}")
-    line = "{name:14} {median:.3f} {unit:9} (min {min:.3f}, max {max:.3f})"
+    print(f"{model}, batch {options.batch_size}, {options.threads} threads, {record['machine']}")
+    line = "  {name:14} {median:8.3f} {unit:9} (min {min:.3f}, max {max:.3f})"
     for name, row in record["milliseconds"].items():
         print(line.format(name=name, unit="ms a step", **row))
-    if "torch" in times:
-        # Pair by pair: neighbours in time share the machine's mood.
-        record["ratio"] = spread([a / b for a, b in zip(*times.values(), strict=True)])
-        print(line.format(name="xpnet / torch", unit="", **record["ratio"]))
+    for name, row in record["ratios"].items():
+        print(line.format(name=name, unit="", **row))
+    if "torch" not in times:
+        print("  PyTorch is not installed: it was left out")
+    return record
+
+
+def main() -> None:
+    """Measure, print, and write the records if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", choices=CHOICES, action="append", help="all if left out")
+    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=0.3, help="of each turn")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    records = [measure(model, options) for model in options.model or CHOICES]
     if options.out:
-        options.out.write_text(json.dumps(record, indent=2) + "\n")
+        options.out.write_text(json.dumps(records, indent=2) + "\n")
 
 
 if __name__ == "__main__":

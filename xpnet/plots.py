@@ -1,13 +1,29 @@
-"""Pictures of results. Needs matplotlib, the `plot` extra."""
+"""Pictures of results, as PNG files. Needs matplotlib, the `plot` extra.
+
+Arrays are NumPy's. Images are (N, H, W) or (N, 1, H, W), uint8 or floats from 0 to 1.
+"""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import ceil, sqrt
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from xpnet.errors import ArgumentError
 from xpnet.files import atomic_write
 from xpnet.train.trainer import EpochMetrics
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 INSTALL = "pip install matplotlib"
+
+GAP = 0.08  # between tiles that are 1 apart
+TITLED = 1.15  # rows of tiles with titles are that far apart
+TRUE, READ = "#4dd27a", "#ff6b5e"  # of a label and of a wrong prediction
 
 
 def available() -> bool:
@@ -17,10 +33,8 @@ def available() -> bool:
 
 def learning_curve(path: str | Path, history: Sequence[EpochMetrics]) -> None:
     """Write a picture of loss and accuracies against epochs."""
-    from matplotlib.figure import Figure
-
     epochs = [metrics.epoch for metrics in history]
-    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    figure = _figure(8, 3.5)
     left, right = figure.subplots(1, 2)
     train = [metrics.train_accuracy for metrics in history]
     test = [metrics.test_accuracy for metrics in history]
@@ -30,5 +44,251 @@ def learning_curve(path: str | Path, history: Sequence[EpochMetrics]) -> None:
     right.plot(epochs, test, "--", marker=".", label="test")
     right.set(xlabel="epoch", ylabel="accuracy")
     right.legend()
+    _write(path, figure)
+
+
+def image_grid(
+    path: str | Path,
+    images: np.ndarray,
+    *,
+    columns: int,
+    titles: Sequence[str] | None = None,
+    stretch: bool = False,
+) -> None:
+    """Write images as tiles, row by row, each under its title.
+
+    Black is 0 and white 1 (255 for uint8); with `stretch` they are each tile's own smallest and
+    largest number.
+    """
+    tiles = _tiles(images)
+    rows = ceil(len(tiles) / columns)
+    pitch = 1.0 if titles is None else TITLED
+    figure = _figure(1.1 * columns, 1.1 * pitch * rows)
+    _draw(figure.subplots(), tiles, columns, titles, stretch)
+    _write(path, figure)
+
+
+def filters(path: str | Path, before: np.ndarray, after: np.ndarray) -> None:
+    """Write filters before and after training side by side (Figure 7-24).
+
+    Each filter's smallest weight is black and its largest white.
+
+    Parameters
+    ----------
+    before, after : (FN, 1, FH, FW)
+    """
+    tiles = _tiles(before), _tiles(after)
+    columns = ceil(sqrt(max(map(len, tiles))))
+    figure = _figure(1.3 * columns + 0.5, 0.65 * ceil(len(tiles[0]) / columns) + 0.4)
+    figure.set_layout_engine("constrained", wspace=0.08)
+    for axes, part, title in zip(
+        figure.subplots(1, 2), tiles, ("before training", "after training"), strict=True
+    ):
+        _draw(axes, part, columns, stretch=True)
+        axes.set_title(title)
+    _write(path, figure)
+
+
+def filtered(
+    path: str | Path,
+    image: np.ndarray,
+    filters: np.ndarray,
+    outputs: np.ndarray,
+    titles: Sequence[str],
+) -> None:
+    """Write an image, some filters, and below each what it makes of the image (Figure 7-25).
+
+    Each tile's smallest number is black and its largest white.
+
+    Parameters
+    ----------
+    image : (H, W) or (1, H, W)
+    filters : (K, 1, FH, FW)
+    outputs : (K, OH, OW)
+    titles : K of them, one a filter
+    """
+    below = ["its output"] * len(outputs)
+    tiles = [*_tiles(filters), *_tiles(outputs)]
+    figure = _figure(1.9 * (len(filters) + 2), 4)
+    left, right = figure.subplots(1, 2, width_ratios=[2, len(filters)])
+    _draw(left, _tiles(image.reshape(1, *image.shape)), 1, ["image"], stretch=True)
+    _draw(right, tiles, len(filters), [*titles, *below], stretch=True)
+    _write(path, figure)
+
+
+def misclassified(
+    path: str | Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    *,
+    count: int = 20,
+    columns: int = 5,
+) -> None:
+    """Write the first images that were misread (Figure 8-2).
+
+    The label is top left in a tile, the wrong prediction bottom right.
+
+    Raises
+    ------
+    ArgumentError
+        No image was misread.
+    """
+    wrong = np.flatnonzero(labels != predictions)[:count]
+    if not len(wrong):
+        raise ArgumentError("there is nothing to draw: no image was misread")
+    columns = min(columns, len(wrong))
+    rows = ceil(len(wrong) / columns)
+    figure = _figure(1.1 * columns, 1.1 * rows + 0.4)
+    axes = figure.subplots()
+    _draw(axes, _tiles(images[wrong]), columns)
+    font = {"size": 11, "weight": "bold"}
+    for k, n in enumerate(wrong):
+        top, left = divmod(k, columns)
+        axes.text(left + 0.07, top + 0.07, labels[n], font, color=TRUE, va="top")
+        axes.text(left + 0.85, top + 0.87, predictions[n], font, color=READ, ha="right")
+    axes.set_title("top left: label, bottom right: prediction", size=9)
+    _write(path, figure)
+
+
+def confusion_matrix(path: str | Path, matrix: np.ndarray) -> None:
+    """Write how often each class was read as each: rows are labels, columns predictions.
+
+    Colour tells errors from each other: the diagonal, which outnumbers them, has none.
+
+    Parameters
+    ----------
+    matrix : (K, K) counts, from `xpnet.evaluate.confusion`
+    """
+    K = len(matrix)
+    errors = matrix * (1 - np.eye(K, dtype=matrix.dtype))
+    most = max(1, errors.max())
+    figure = _figure(0.55 * K + 1, 0.5 * K + 1)
+    axes = figure.subplots()
+    axes.imshow(errors, cmap="Reds", vmin=0, vmax=most, aspect="auto")
+    for (i, j), number in np.ndenumerate(matrix):
+        colour = "white" if errors[i, j] > 0.6 * most else "black" if number else "0.75"
+        weight = "bold" if i == j else "normal"
+        axes.text(j, i, str(number), color=colour, weight=weight, ha="center", va="center", size=9)
+    axes.set(xlabel="prediction", ylabel="label", xticks=range(K), yticks=range(K))
+    axes.set_title(f"{errors.sum()} of {matrix.sum()} misread")
+    axes.tick_params(length=0)
+    _write(path, figure)
+
+
+def augmented(path: str | Path, originals: np.ndarray, variants: Mapping[str, np.ndarray]) -> None:
+    """Write images and what was made of them: an image a row, a variant a column (Figure 8-4).
+
+    Parameters
+    ----------
+    variants : title -> images, as many as there are originals
+    """
+    columns = {"original": _tiles(originals)}
+    columns |= {title: _tiles(images) for title, images in variants.items()}
+    rows = list(zip(*columns.values(), strict=True))
+    figure = _figure(1.2 * len(columns), 1.1 * len(rows) + 0.5)
+    tiles = [tile for row in rows for tile in row]
+    _draw(figure.subplots(), tiles, len(columns), list(columns))
+    _write(path, figure)
+
+
+def search_curves(
+    path: str | Path,
+    curves: Sequence[tuple[Sequence[float], Sequence[float]]],
+    *,
+    columns: int = 5,
+) -> None:
+    """Write how the best trials of a search learned, the best first (Figure 6-24).
+
+    Parameters
+    ----------
+    curves : validation and training accuracy after every epoch, of each trial
+
+    Raises
+    ------
+    ArgumentError
+        There are none.
+    """
+    if not curves:
+        raise ArgumentError("there is nothing to draw: no trial was completed")
+    rows = ceil(len(curves) / columns)
+    figure = _figure(1.8 * columns, 1.6 * rows)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for k, axes in enumerate(grid.flat):
+        if k >= len(curves):
+            axes.set_axis_off()
+            continue
+        validation, train = curves[k]
+        epochs = range(1, len(validation) + 1)
+        axes.plot(epochs, validation, label="validation")
+        axes.plot(epochs, train, "--", label="train")
+        axes.set(ylim=(0, 1))
+        axes.set_title(f"Best-{k + 1}", size=10)
+    grid[0, 0].legend(fontsize=7)
+    figure.supxlabel("epoch", size=10)
+    figure.supylabel("accuracy", size=10)
+    _write(path, figure)
+
+
+def _tiles(images: np.ndarray) -> list[np.ndarray]:
+    """Each image as (H, W) floats; pixels 0..255 become 0..1."""
+    if images.ndim == 4 and images.shape[1] == 1:
+        images = images[:, 0]
+    if images.ndim != 3 or not len(images):
+        raise ArgumentError(
+            "images with one channel are needed, (N, H, W) or (N, 1, H, W), "
+            f"got {images.shape}; draw one channel at a time"
+        )
+    if images.dtype == np.uint8:
+        images = images / np.float32(255)
+    return list(images)
+
+
+def _draw(
+    axes: "Axes",
+    tiles: Sequence[np.ndarray],
+    columns: int,
+    titles: Sequence[str] | None = None,
+    stretch: bool = False,
+) -> None:
+    """Draw grey tiles in rows, each in a square of side 1 - GAP, on axes that count downwards.
+
+    Squares are 1 apart, but rows TITLED where there are titles between them.
+    """
+    pitch = TITLED if titles is not None and len(titles) > columns else 1.0
+    black, white = (None, None) if stretch else (0, 1)
+    for k, tile in enumerate(tiles):
+        row, left = divmod(k, columns)
+        top = pitch * row
+        height, width = ((1 - GAP) * size / max(tile.shape) for size in tile.shape)
+        right, bottom = left + width, top + height
+        extent = (left, right, bottom, top)
+        axes.imshow(tile, cmap="gray", vmin=black, vmax=white, extent=extent)
+        outline = ([left, right, right, left, left], [top, top, bottom, bottom, top])
+        axes.plot(*outline, color="0.6", linewidth=0.7, clip_on=False)  # white ends at the page
+        if titles is not None and k < len(titles):
+            axes.annotate(
+                titles[k],
+                (left + width / 2, top),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                size=9,
+            )
+    rows = ceil(len(tiles) / columns)
+    axes.set(xlim=(0, columns - GAP), ylim=(pitch * (rows - 1) + 1 - GAP, 0))
+    axes.set_axis_off()
+
+
+def _figure(width: float, height: float) -> "Figure":
+    """An empty figure of a size in inches."""
+    if not available():
+        raise ArgumentError(f"pictures need matplotlib, which is not installed: {INSTALL}")
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _write(path: str | Path, figure: "Figure") -> None:
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight", pad_inches=0.15)

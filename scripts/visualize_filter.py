@@ -1,0 +1,94 @@
+"""What do the filters of the first layer look like before and after training (Figure 7-24)?
+
+    python scripts/visualize_filter.py --weights runs/mine/model.safetensors --out filters.png
+
+Before training is the same network drawn again from its seed. Filters drawn at random know nothing
+of their neighbours; trained ones are gradients and blobs. By number: the correlation of weights
+next to each other, which is 0 for random ones.
+"""
+
+import argparse
+import json
+
+import numpy as np
+
+from _common import Script, open_device
+from xpnet import load_network, plots, to_numpy
+from xpnet.backend import Device
+from xpnet.errors import ArgumentError
+from xpnet.models import Network, build_network
+from xpnet.weights import load_weights
+
+
+def untrained(options: argparse.Namespace, device: Device) -> tuple[Network, int]:
+    """The network as it was before training, and its seed."""
+    metadata = load_weights(options.weights).metadata
+    if "model" not in metadata:
+        raise ArgumentError(
+            f"{options.weights} does not say how its network began; "
+            "give the model.safetensors of a run"
+        )
+    seed = run_seed(options) if options.seed is None else options.seed
+    if seed < 0:
+        raise ArgumentError(f"--seed must be 0 or more, got {seed}")
+    arguments = json.loads(metadata["arguments"])
+    network = build_network(
+        metadata["model"], arguments, rng=seed, device=device, dtype=metadata["dtype"]
+    )
+    return network, seed
+
+
+def run_seed(options: argparse.Namespace) -> int:
+    """The seed that the run's summary.json, beside the weights, holds."""
+    path = options.weights.parent / "summary.json"
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["seed"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArgumentError(f"{path} does not tell the seed of the run; give --seed") from error
+
+
+def first_filters(network: Network) -> np.ndarray:
+    """W1 as (FN, 1, FH, FW) on the host."""
+    W = to_numpy(network.params["W1"])
+    if W.ndim != 4 or W.shape[1] != 1:
+        raise ArgumentError(
+            f"the first layer has weights {W.shape}, and filters of one channel are needed; "
+            "give the weights of a convolutional network for grey images"
+        )
+    return W
+
+
+def neighbour_correlation(W: np.ndarray) -> float:
+    """Sum of w w' over weights next to each other / the same if every w' were w, 1 at most."""
+    pairs = [(W[..., 1:, :], W[..., :-1, :]), (W[..., 1:], W[..., :-1])]
+    products = sum(float(np.sum(a * b)) for a, b in pairs)
+    squares = sum(float(np.sum(a * a + b * b)) / 2 for a, b in pairs)
+    return products / squares if squares else 0.0
+
+
+def answer(options: argparse.Namespace) -> None:
+    """Draw both, and print how alike neighbouring weights are."""
+    device = open_device(options)
+    after = first_filters(load_network(options.weights, device=device))
+    network, seed = untrained(options, device)
+    before = first_filters(network)
+    plots.filters(options.out, before, after)
+    FN, _, FH, FW = after.shape
+    print(f"{FN} filters of {FH} x {FW}; before training: drawn from seed {seed}")
+    for name, W in (("before", before), ("after", after)):
+        print(
+            f"{name:7} standard deviation {W.std():.4f}, "
+            f"correlation of neighbouring weights {neighbour_correlation(W):+.2f}"
+        )
+    print(f"picture: {options.out}")
+
+
+def main() -> None:
+    """Take the flags and answer."""
+    script = Script(__doc__, out="filters.png", data=False)
+    script.add_argument("--seed", type=int, help="of the run; from its summary.json if left out")
+    script.run(answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Several networks that answer together."""
+
+from collections.abc import Sequence
+from math import prod
+
+from xpnet.backend import Array
+from xpnet.errors import ArgumentError
+from xpnet.models.network import EVALUATION_BATCH, Network
+
+
+class Ensemble:
+    """The mean of several networks' probabilities (section 6.4.3).
+
+        p(k | x) = (1 / M) sum over the M networks of p_m(k | x),    p_m = softmax(scores of m)
+
+    Networks that were trained apart err apart, and the mean evens that out. Its cross-entropy is at
+    most the mean of theirs, since -log is convex; its accuracy most often is higher, too.
+
+    Parameters
+    ----------
+    networks : on one device, of one dtype; a sample may be flat for some and an image for others,
+        as long as it holds the same number of values
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        if not networks:
+            raise ArgumentError("an ensemble needs at least one network, got none")
+        self.networks = list(networks)
+        first, *others = map(_traits, self.networks)
+        for number, traits in enumerate(others, start=2):
+            for name, value in traits.items():
+                if value != first[name]:
+                    raise ArgumentError(
+                        f"the networks of an ensemble must agree in their {name}, "
+                        f"got {first[name]} and, in network {number}, {value}"
+                    )
+        self.device, self.dtype = networks[0].device, networks[0].dtype
+
+    def probabilities(self, x: Array) -> Array:
+        """The mean of the networks' probabilities: (N, K), every row sums to 1."""
+        x = self.networks[0].place(x)
+        total = sum(network.probabilities(x) for network in self.networks)
+        return total / len(self.networks)
+
+    def predict(self, x: Array) -> Array:
+        """The same as `probabilities`: unlike those of one network, scores have no useful mean."""
+        return self.probabilities(x)
+
+    def accuracy(self, x: Array, t: Array, batch_size: int = EVALUATION_BATCH) -> float:
+        """Share of samples whose highest probability is at the target, `batch_size` at a time."""
+        xp, t = self.device.xp, self.device.asarray(t)
+        labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
+        n: int = x.shape[0]
+        if n == 0 or labels.shape[0] != n:
+            raise ArgumentError(
+                f"accuracy needs one target a sample, got {labels.shape[0]} for {n}"
+            )
+        correct = self.device.zeros((), dtype="int64")
+        for start in range(0, n, batch_size):
+            end = min(n, start + batch_size)
+            best = xp.argmax(self.predict(x[start:end, ...]), axis=-1)
+            correct = correct + xp.sum(xp.astype(best == labels[start:end], xp.int64))
+        return int(correct) / n
+
+
+def _traits(network: Network) -> dict[str, str | int]:
+    """What the networks of an ensemble have in common."""
+    return {
+        "device": network.device.name,
+        "dtype": network.dtype,
+        "values of a sample": prod(network.input_shape),
+        "number of classes": prod(list(network.output_shapes.values())[-1]),
+    }

@@ -1,0 +1,52 @@
+"""What a network makes of a data set, image by image."""
+
+import numpy as np
+
+from xpnet.backend import to_numpy
+from xpnet.data.batches import scaled
+from xpnet.errors import ArgumentError
+from xpnet.models.network import EVALUATION_BATCH, Network
+
+
+def predictions(network: Network, x: np.ndarray) -> np.ndarray:
+    """The class with the highest score for each image, in bounded memory.
+
+    Parameters
+    ----------
+    x : (N, ...) on the host; uint8 pixels, which are divided by 255, or floats as they are
+
+    Returns
+    -------
+    (N,), int64
+    """
+    labels = np.empty(len(x), dtype=np.int64)
+    for start in range(0, len(x), EVALUATION_BATCH):
+        batch = scaled(x[start : start + EVALUATION_BATCH], np.dtype(network.dtype))
+        scores = network.predict(batch)
+        labels[start : start + len(batch)] = to_numpy(network.device.xp.argmax(scores, axis=-1))
+    return labels
+
+
+def confusion(labels: np.ndarray, predictions: np.ndarray, n_classes: int = 10) -> np.ndarray:
+    """How often class i was read as class j.
+
+        matrix[i, j] = number of n with labels[n] = i and predictions[n] = j
+
+    Parameters
+    ----------
+    labels, predictions : (N,) integers from 0 to n_classes - 1
+
+    Returns
+    -------
+    (n_classes, n_classes), int64; its sum is N, its diagonal what was read rightly
+    """
+    if labels.ndim != 1 or labels.shape != predictions.shape:
+        raise ArgumentError(
+            "confusion needs one label and one prediction an image, as (N,) both, "
+            f"got {labels.shape} and {predictions.shape}"
+        )
+    for name, classes in (("labels", labels), ("predictions", predictions)):
+        if classes.dtype.kind not in "iu" or np.any((classes < 0) | (classes >= n_classes)):
+            raise ArgumentError(f"{name} must be integers from 0 to {n_classes - 1}")
+    pairs = labels.astype(np.int64) * n_classes + predictions.astype(np.int64)
+    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
