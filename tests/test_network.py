@@ -20,7 +20,8 @@ from xpnet import (
     to_numpy,
 )
 from xpnet.errors import ArgumentError, WeightsError
-from xpnet.models import FlatParams, load_network, save_network
+from xpnet.models import load_network, save_network
+from xpnet.parameters import FlatParams
 from xpnet.weights import save_weights
 
 RNG = np.random.default_rng(0)

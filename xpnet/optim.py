@@ -1,49 +1,269 @@
 """Optimizers: how parameters follow their gradients.
 
 All have the book's interface, `optimizer.update(params, grads)` on two mappings of equal keys
-(section 6.1.2), and change the parameter arrays in place.
+(section 6.1.2), and change the parameter arrays in place. In the formulas p is a parameter, g its
+gradient, and products are element by element.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import Protocol
+from types import EllipsisType
+from typing import ClassVar, Literal
 
-from xpnet.backend import Array
+from xpnet.backend import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Params
+from xpnet.parameters import FlatParams
+from xpnet.penalties import weights
+
+EPS = 1e-7
+"""What the book's code adds to a root before dividing by it."""
 
 
-class Optimizer(Protocol):
-    """An update rule, with the state it carries from step to step."""
+class Optimizer:
+    """An update rule, with the state it carries from step to step.
 
-    lr: float
-    state: Params
-    """Arrays by name, zero before the first update; with the parameters it makes a checkpoint."""
+    A rule is `step(p, g, *state, *extra)`, which changes p and its state in place. The state is an
+    array of p's shape, zero at first, for each name in `kept`; the extra is what `begin` gives.
 
-    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """Take one step: change every array of `params` in place."""
+    The parameters of a network are updated as the one buffer they live in, any other mapping array
+    by array. Both do the same to every number.
 
-
-class SGD:
-    """Stochastic gradient descent.
-
-        p <- p - lr g                                                        (eq. 6.1)
+    Attributes
+    ----------
+    lr : learning rate of the next update, a plain number that may be set between updates
+    state : arrays by name, such as "v.W1", or "v.flat" for all parameters of a network, laid out as
+        `params.flat`. Empty before the first update. With the parameters it makes a checkpoint: a
+        fresh optimizer that is given a copy of it goes on in the same way, bit for bit.
 
     Raises
     ------
     ArgumentError
-        lr is not a positive finite number, or a parameter has no gradient.
+        lr is not a positive finite number; in `update`, a gradient is missing or misshapen.
     """
+
+    kept: ClassVar[tuple[str, ...]] = ()
+    step: Callable[..., None]
 
     def __init__(self, lr: float = 0.01) -> None:
         self.lr = checked_learning_rate(lr)
         self.state: Params = {}
+        self._gathered: FlatParams | None = None
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """p <- p - lr g for every parameter, in place."""
-        check_same_names(params, grads)
-        for name, p in params.items():
-            p -= self.lr * grads[name]
+        """Take one step: change every array of `params` in place."""
+        check_gradients(params, grads)
+        arrays, gradients = params, grads
+        blocks: Sequence[slice | EllipsisType] = (...,)
+        if isinstance(params, FlatParams):
+            arrays, gradients = {"flat": params.flat}, {"flat": self._flat(params, grads)}
+            blocks = params.blocks
+        if not self.state:
+            self.start(arrays)
+        extra = self.begin(params)
+        for name, p in arrays.items():
+            state = (self.state[f"{kind}.{name}"] for kind in self.kept)
+            of_one_shape = (p, gradients[name], *state)
+            for block in blocks:
+                self.step(*(array[block] for array in of_one_shape), *extra)
+
+    def start(self, arrays: Mapping[str, Array]) -> None:
+        """Fill `state` before the first update: with zeros."""
+        for name, p in arrays.items():
+            for kind in self.kept:
+                self.state[f"{kind}.{name}"] = array_namespace(p).zeros_like(p)
+
+    def begin(self, params: Mapping[str, Array]) -> tuple[Array, ...]:
+        """What has to be done once an update, for all arrays; gives what `step` needs of it."""
+        return ()
+
+    def _flat(self, params: FlatParams, grads: Mapping[str, Array]) -> Array:
+        """The gradients in one buffer like the parameters'; it is kept from step to step."""
+        if isinstance(grads, FlatParams):
+            return grads.flat
+        if self._gathered is None:
+            self._gathered = params.like()
+        return self._gathered.gather(grads)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+    p <- p - lr g                                                            (eq. 6.1)
+    """
+
+    def step(self, p: Array, g: Array) -> None:
+        """One array's update."""
+        p -= self.lr * g
+
+
+class Momentum(Optimizer):
+    """Gradient descent with momentum: a ball that rolls down, slowed by friction.
+
+        v <- momentum v - lr g                                               (eq. 6.3)
+        p <- p + v                                                           (eq. 6.4)
+
+    PyTorch keeps v without the factor -lr. The two differ only after lr has been changed, when here
+    the ball keeps its speed.
+    """
+
+    kept = ("v",)
+
+    def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
+        super().__init__(lr)
+        self.momentum = checked_share("momentum", momentum)
+
+    def step(self, p: Array, g: Array, v: Array) -> None:
+        """One array's update."""
+        v *= self.momentum
+        v -= self.lr * g
+        p += v
+
+
+class Nesterov(Momentum):
+    """Nesterov's accelerated gradient: momentum that takes its gradient one step ahead.
+
+        v <- momentum v - lr g
+        p <- p + momentum v - lr g,   with the new v
+
+    p is the point ahead, where the gradient is taken: Bengio, Boulanger-Lewandowski, Pascanu 2013,
+    arXiv:1212.0901, eqs. 6-7. It is not in the book. The book's companion code takes momentum^2 v
+    with the new v where its formula has the old one.
+    """
+
+    def step(self, p: Array, g: Array, v: Array) -> None:
+        """One array's update."""
+        v *= self.momentum
+        v -= self.lr * g
+        p += self.momentum * v - self.lr * g
+
+
+class AdaGrad(Optimizer):
+    """A rate for each number, which falls as its gradients add up.
+
+        h <- h + g^2                                                         (eq. 6.5)
+        p <- p - lr g / (sqrt(h) + 1e-7)                                     (eq. 6.6)
+
+    The printed equation has no 1e-7, the code has. Duchi, Hazan, Singer 2011, JMLR 12, section 1.
+    """
+
+    kept = ("h",)
+
+    def step(self, p: Array, g: Array, h: Array) -> None:
+        """One array's update."""
+        h += g * g
+        p -= self.lr * g / (array_namespace(h).sqrt(h) + EPS)
+
+
+class RMSprop(Optimizer):
+    """AdaGrad with a moving average in place of the sum, so that its rate does not tend to 0.
+
+        h <- decay_rate h + (1 - decay_rate) g^2
+        p <- p - lr g / (sqrt(h) + 1e-7)
+
+    Described in section 6.1.5; Tieleman, Hinton 2012, COURSERA lecture 6.5.
+    """
+
+    kept = ("h",)
+
+    def __init__(self, lr: float = 0.01, decay_rate: float = 0.99) -> None:
+        super().__init__(lr)
+        self.decay_rate = checked_share("decay_rate", decay_rate)
+
+    def step(self, p: Array, g: Array, h: Array) -> None:
+        """One array's update."""
+        h *= self.decay_rate
+        h += (1.0 - self.decay_rate) * (g * g)
+        p -= self.lr * g / (array_namespace(h).sqrt(h) + EPS)
+
+
+class Adam(Optimizer):
+    """Adam: moving averages of g and g^2, corrected for having begun at 0 (section 6.1.6).
+
+        m <- m + (1 - beta1) (g - m)
+        v <- v + (1 - beta2) (g^2 - v)
+        p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon),   t = 1, 2, ...
+
+    In the form of the book's code epsilon is eps, 1e-7. The form of the paper adds eps, 1e-8, to
+    the root of the corrected v; that is the same with epsilon = eps sqrt(1 - beta2^t). Kingma, Ba
+    2014, arXiv:1412.6980, algorithm 1 and the end of section 2.
+
+    `state` holds beside m and v the powers beta1^t and beta2^t, float64 of shape (1,): what changes
+    from step to step is on the device.
+    """
+
+    kept = ("m", "v")
+
+    def __init__(
+        self,
+        lr: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        *,
+        form: Literal["book", "paper"] = "book",
+        eps: float | None = None,
+    ) -> None:
+        super().__init__(lr)
+        if form not in ("book", "paper"):
+            raise ArgumentError(f"Adam's form must be 'book' or 'paper', got {form!r}")
+        self.beta1, self.beta2 = checked_share("beta1", beta1), checked_share("beta2", beta2)
+        self.form, self.eps = form, checked_eps({"book": EPS, "paper": 1e-8}[form], eps)
+
+    def start(self, arrays: Mapping[str, Array]) -> None:
+        """Zeros, and powers of t = 0."""
+        super().start(arrays)
+        p = next(iter(arrays.values()))
+        xp = array_namespace(p)
+        for power in ("beta1^t", "beta2^t"):
+            self.state[power] = xp.ones((1,), dtype=xp.float64, device=p.device)
+
+    def begin(self, params: Mapping[str, Array]) -> tuple[Array, ...]:
+        """The factor of m and the epsilon of this t."""
+        beta1_t, beta2_t = self.state["beta1^t"], self.state["beta2^t"]
+        beta1_t *= self.beta1
+        beta2_t *= self.beta2
+        root = (1.0 - beta2_t) ** 0.5
+        one = root**0
+        return self.lr * root / (1.0 - beta1_t), self.eps * (one if self.form == "book" else root)
+
+    def step(self, p: Array, g: Array, m: Array, v: Array, rate: Array, epsilon: Array) -> None:
+        """One array's update."""
+        xp = array_namespace(p)
+        rate, epsilon = xp.astype(rate, p.dtype), xp.astype(epsilon, p.dtype)
+        m += (1.0 - self.beta1) * (g - m)
+        v += (1.0 - self.beta2) * (g * g - v)
+        p -= rate * m / (xp.sqrt(v) + epsilon)
+
+
+class AdamW(Adam):
+    """Adam in the form of the paper, with a weight decay of its own.
+
+        W <- W - lr weight_decay W,   then as Adam
+
+    Unlike a penalty on the loss it is not divided by sqrt(v). It concerns W1, W2, ... alone.
+    Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2, whose lambda is lr weight_decay here,
+    as in PyTorch.
+    """
+
+    def __init__(
+        self,
+        lr: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        weight_decay: float = 0.01,
+        *,
+        eps: float | None = None,
+    ) -> None:
+        super().__init__(lr, beta1, beta2, form="paper", eps=eps)
+        if not (isfinite(weight_decay) and weight_decay >= 0):
+            raise ArgumentError(f"weight_decay must be a number from 0, got {weight_decay}")
+        self.weight_decay = weight_decay
+
+    def begin(self, params: Mapping[str, Array]) -> tuple[Array, ...]:
+        """The decay, and what Adam begins with."""
+        for _, W in weights(params):
+            W *= 1.0 - self.lr * self.weight_decay
+        return super().begin(params)
 
 
 def checked_learning_rate(lr: float) -> float:
@@ -53,14 +273,43 @@ def checked_learning_rate(lr: float) -> float:
     return lr
 
 
-def check_same_names(params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-    """Refuse to update some parameters and forget others."""
-    if params.keys() != grads.keys():
+def checked_share(name: str, share: float) -> float:
+    """What stays of a moving average or of a speed, or an error if it would never fade."""
+    if not 0 <= share < 1:
+        raise ArgumentError(f"{name} must be from 0 to below 1, got {share}")
+    return share
+
+
+def checked_eps(usual: float, eps: float | None) -> float:
+    """`eps`, or the usual one if None, or an error if it does not keep a quotient finite."""
+    eps = usual if eps is None else eps
+    if not (isfinite(eps) and eps > 0):
+        raise ArgumentError(f"eps must be a small positive number, got {eps}; try {usual}")
+    return eps
+
+
+def check_gradients(params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    """Refuse to update some parameters and forget others, and to stretch a gradient."""
+    if not params or params.keys() != grads.keys():
         raise ArgumentError(
-            f"update needs one gradient for each parameter: parameters {sorted(params)}, "
+            f"update needs parameters, and one gradient for each: parameters {sorted(params)}, "
             f"gradients {sorted(grads)}"
         )
+    for name, p in params.items():
+        if p.shape != grads[name].shape:
+            raise ArgumentError(
+                f"parameter {name} has shape {tuple(p.shape)}, its gradient "
+                f"{tuple(grads[name].shape)}"
+            )
 
 
-OPTIMIZERS: dict[str, type[SGD]] = {"sgd": SGD}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "adagrad": AdaGrad,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+    "adamw": AdamW,
+}
 """By the names that `Trainer` and the command line take."""

@@ -1,14 +1,17 @@
 """Batches of a data set, on the device that computes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, Device, get_device
+from xpnet.backend import Array, Device, array_namespace, get_device
 from xpnet.errors import ArgumentError
 
 Batch = tuple[Array, Array]
+Augment = Callable[[Array, Array], Array]
+"""Inputs of a training step and the number of the step, (1,) int64, to inputs."""
 
 
 class Batches:
@@ -34,6 +37,8 @@ class Batches:
         with replacement, as the book does
     resident : True keeps the whole set on the device, False copies each batch there while the one
         before is computed on; None decides by the device's free memory
+    augment : what changes the inputs of every training batch, such as an `Augmentation`; batches in
+        order, for evaluation, stay as they are
 
     Raises
     ------
@@ -52,10 +57,11 @@ class Batches:
         dtype: str = "float32",
         sampling: str = "shuffle",
         resident: bool | None = None,
+        augment: Augment | None = None,
     ) -> None:
         self.device = get_device(device)
         self.n_samples, self.batch_size = len(x), batch_size
-        self.seed, self.dtype, self.sampling = seed, dtype, sampling
+        self.seed, self.dtype, self.sampling, self.augment = seed, dtype, sampling, augment
         if len(t) != len(x):
             raise ArgumentError(f"one target a sample is needed, got {len(x)} and {len(t)}")
         if not 1 <= batch_size <= len(x):
@@ -86,7 +92,19 @@ class Batches:
         return rng.permutation(self.n_samples)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of epoch `number`, on the device."""
+        """The batches of epoch `number`, on the device.
+
+        Augmentation counts steps over all epochs, from the first of epoch 0.
+        """
+        batches, augment = self._shuffled(number), self.augment
+        if augment is None:
+            return batches
+        first, last = number * len(self), (number + 1) * len(self)
+        xp = self.device.xp
+        steps = xp.arange(first, last, dtype=xp.int64, device=self.device.native)
+        return ((augment(x, steps[i : i + 1]), t) for i, (x, t) in enumerate(batches))
+
+    def _shuffled(self, number: int) -> Iterator[Batch]:
         order = self.order(number)
         if not self.resident:
             parts = (order[start:end] for start, end in self._ranges(self.batch_size))
@@ -114,7 +132,34 @@ class Batches:
         return ((self._scaled(x), t) for x, t in self.device.stream(batches))
 
     def _scaled(self, x: Array) -> Array:
-        xp, dtype = self.device.xp, self.device.dtype(self.dtype)
-        if xp.isdtype(x.dtype, "real floating"):
-            return x if x.dtype == dtype else xp.astype(x, dtype)
-        return xp.astype(x, dtype) / 255.0
+        return scaled(x, self.device.dtype(self.dtype))
+
+
+def scaled(x: Array, dtype: Any) -> Array:
+    """Pixels, uint8, as floats in 0..1 by dividing by 255; floats as they are, of that dtype."""
+    xp = array_namespace(x)
+    if xp.isdtype(x.dtype, "real floating"):
+        return x if x.dtype == dtype else xp.astype(x, dtype)
+    return xp.astype(x, dtype) / 255.0
+
+
+def shuffle_dataset(
+    x: np.ndarray, t: np.ndarray, rng: np.random.Generator | int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Samples and targets in a new order, the same for both (section 6.5.2).
+
+    Parameters
+    ----------
+    x : (N, ...), such as (N, 784) or (N, 1, 28, 28); not altered
+    t : (N,) labels or (N, K) targets; not altered
+    rng : NumPy generator or seed
+
+    Raises
+    ------
+    ArgumentError
+        Lengths differ.
+    """
+    if len(t) != len(x):
+        raise ArgumentError(f"one target a sample is needed, got {len(x)} and {len(t)}")
+    order = np.random.default_rng(rng).permutation(len(x))
+    return x[order], t[order]

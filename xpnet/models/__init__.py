@@ -3,14 +3,12 @@
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
 from xpnet.models.network import Network
-from xpnet.models.parameters import FlatParams
 from xpnet.models.saved import MODELS, build_network, load_network, save_network
 from xpnet.models.two_layer_net import TwoLayerNet
 
 __all__ = [
     "MODELS",
     "DeepConvNet",
-    "FlatParams",
     "MultiLayerNet",
     "MultiLayerNetExtend",
     "Network",

@@ -22,7 +22,7 @@ from xpnet.layers import (
     SoftmaxWithLoss,
     Stateful,
 )
-from xpnet.models.parameters import FlatParams
+from xpnet.parameters import FlatParams
 from xpnet.penalties import Penalty
 from xpnet.weights import Weights, load_weights, save_weights
 

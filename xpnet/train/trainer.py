@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from xpnet.backend import Array, to_numpy
-from xpnet.data.batches import Batches
+from xpnet.clipping import clip_by_norm
+from xpnet.data.batches import Augment, Batches
 from xpnet.errors import ArgumentError
 from xpnet.models.network import EVALUATION_BATCH, Network
 from xpnet.optim import OPTIMIZERS, Optimizer
+from xpnet.penalties import Constraint
+from xpnet.schedules import Schedule
+from xpnet.train.early_stopping import EarlyStopping
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,20 @@ class Trainer:
     verbose : show a progress bar and a line an epoch
     seed : of the shuffles
     sampling, resident : as in `Batches`
+    augment : what changes the training images of every step, such as an `Augmentation`
     on_epoch : called with the metrics after every epoch
+    constraint : what the parameters are brought to after every update, such as `MaxNorm(3)`
+    early_stopping : when to end before `epochs` are done, by the test accuracies
+    clip_norm : gradients are together made no longer than this before every update
+    schedule : learning rate by number of steps done, set before every update, such as
+        `Cosine(0.1, steps=6000)`; the optimizer's own is then not used
 
     Attributes
     ----------
     train_loss_list : loss of every step so far
     train_acc_list, test_acc_list : accuracies after every epoch so far
     history : `EpochMetrics` of every epoch so far
+    steps : number of updates so far
     """
 
     def __init__(
@@ -73,7 +84,12 @@ class Trainer:
         seed: int = 0,
         sampling: str = "shuffle",
         resident: bool | None = None,
+        augment: Augment | None = None,
         on_epoch: Callable[[EpochMetrics], None] | None = None,
+        constraint: Constraint | None = None,
+        early_stopping: EarlyStopping | None = None,
+        clip_norm: float | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         if epochs < 1:
             raise ArgumentError(f"training needs at least one epoch, got {epochs}")
@@ -81,6 +97,8 @@ class Trainer:
         self.optimizer = _optimizer(optimizer, optimizer_param)
         self.evaluate_samples = evaluate_sample_num_per_epoch
         self.on_epoch = on_epoch
+        self.constraint, self.early_stopping = constraint, early_stopping
+        self.clip_norm, self.schedule = clip_norm, schedule
         self.train_batches = Batches(
             x_train,
             t_train,
@@ -90,6 +108,7 @@ class Trainer:
             dtype=network.dtype,
             sampling=sampling,
             resident=resident,
+            augment=augment,
         )
         self.test_batches = Batches(
             x_test,
@@ -101,6 +120,7 @@ class Trainer:
         )
         self.history: list[EpochMetrics] = []
         self.train_loss_list: list[float] = []
+        self.steps = 0
         self.seconds = 0.0
 
     @property
@@ -116,7 +136,14 @@ class Trainer:
     def train_step(self, x: Array, t: Array) -> Array:
         """One update on one batch; the loss before it, 0-d on the device."""
         loss, _, grads = self.network.loss_and_gradient(x, t)
+        if self.clip_norm is not None:
+            grads = clip_by_norm(grads, self.clip_norm)
+        if self.schedule is not None:
+            self.optimizer.lr = self.schedule(self.steps)
         self.optimizer.update(self.network.params, grads)
+        self.steps += 1
+        if self.constraint is not None:
+            self.constraint.apply(self.network.params)
         return loss
 
     def train_epoch(self) -> EpochMetrics:
@@ -146,19 +173,33 @@ class Trainer:
         return metrics
 
     def train(self) -> list[EpochMetrics]:
-        """Train until `epochs` epochs are done; the metrics of all of them."""
-        while len(self.history) < self.epochs:
+        """Train until `epochs` epochs are done, or stopped early; the metrics of all of them."""
+        while len(self.history) < self.epochs and not self._stopped():
             metrics = self.train_epoch()
-            if self.verbose:
-                from tqdm import tqdm
-
-                tqdm.write(
-                    f"epoch {metrics.epoch:3d}   loss {metrics.train_loss:.4f}   "
-                    f"train {metrics.train_accuracy:.4f}   test {metrics.test_accuracy:.4f}"
-                )
+            self._say(
+                f"epoch {metrics.epoch:3d}   loss {metrics.train_loss:.4f}   "
+                f"train {metrics.train_accuracy:.4f}   test {metrics.test_accuracy:.4f}"
+            )
             if self.on_epoch is not None:
                 self.on_epoch(metrics)
         return self.history
+
+    def _stopped(self) -> bool:
+        """Whether early stopping ends the run here."""
+        if self.early_stopping is None or not self.early_stopping.is_over(self.test_acc_list):
+            return False
+        best = self.early_stopping.best_epoch(self.test_acc_list)
+        self._say(
+            f"stopped after epoch {len(self.history)}: the test accuracy has not risen since "
+            f"epoch {best}, {self.test_acc_list[best - 1]:.4f}"
+        )
+        return True
+
+    def _say(self, line: str) -> None:
+        if self.verbose:
+            from tqdm import tqdm
+
+            tqdm.write(line)
 
     def evaluate(self, batches: Batches) -> float:
         """Accuracy on a data set, or on its first `evaluate_samples`; read once, at the end."""
