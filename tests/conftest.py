@@ -1,6 +1,12 @@
 """Fixtures: every array library in turn, and the real data where they are."""
 
 import os
+
+# Before NumPy is imported, here and in the processes that tests start: on a busy machine the
+# threads of these small products wait for each other many times longer than they compute.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +49,7 @@ def open_library(name: str, config: pytest.Config) -> Device:
     if name == "torch":
         import array_api_compat.torch as xp
 
+        module.set_num_threads(1)  # its threads wait for each other where cores are few
         return Device("torch on cpu", xp, module.device("cpu"))
     return Device("array_api_strict on device1", module, module.Device("device1"))
 

@@ -46,7 +46,7 @@ def run(capsys, monkeypatch, tmp_path):
     return Run(capsys, monkeypatch)
 
 
-QUICK = ("--epochs", 2, "--lr", "0.2", "--batch-size", 20)
+QUICK = ("--model", "two-layer-net", "--epochs", 2, "--lr", "0.2", "--batch-size", 20)
 
 
 def test_train_evaluate_predict(run, tmp_path):

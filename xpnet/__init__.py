@@ -12,14 +12,29 @@ from xpnet.activations import (
     step_function,
     tanh,
 )
+from xpnet.augment import Augmentation
 from xpnet.backend import Device, array_namespace, get_device, to_numpy
-from xpnet.data import Batches, Dataset, load_dataset, load_mnist, synthetic_digits
+from xpnet.data import (
+    Batches,
+    Dataset,
+    load_dataset,
+    load_mnist,
+    shuffle_dataset,
+    synthetic_digits,
+)
+from xpnet.ensemble import Ensemble
 from xpnet.errors import XPNetError
-from xpnet.gradients import gradient_check, gradient_descent, numerical_diff, numerical_gradient
+from xpnet.gradients import gradient_descent, numerical_diff, numerical_gradient
+from xpnet.im2col import col2im, conv_output_size, im2col
 from xpnet.layers import (
     Add,
     Affine,
+    AveragePool,
+    BatchNorm,
+    Convolution,
+    Dropout,
     IdentityWithLoss,
+    MaxPool,
     Mul,
     ReLU,
     Sequential,
@@ -28,43 +43,78 @@ from xpnet.layers import (
     Tanh,
 )
 from xpnet.losses import cross_entropy_error, mean_squared_error, one_hot, softmax_cross_entropy
-from xpnet.models import Network, TwoLayerNet
-from xpnet.optim import SGD
+from xpnet.models import (
+    DeepConvNet,
+    MultiLayerNet,
+    MultiLayerNetExtend,
+    Network,
+    SimpleConvNet,
+    TwoLayerNet,
+    load_network,
+)
+from xpnet.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
+from xpnet.penalties import L1, L2, MaxNorm
 from xpnet.perceptron import AND, NAND, OR, XOR, perceptron
-from xpnet.train import Trainer
+from xpnet.testing import gradient_check
+from xpnet.train import EarlyStopping, Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AND",
+    "L1",
+    "L2",
     "NAND",
     "OR",
     "SGD",
     "XOR",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
     "Add",
     "Affine",
+    "Augmentation",
+    "AveragePool",
+    "BatchNorm",
     "Batches",
+    "Convolution",
     "Dataset",
+    "DeepConvNet",
     "Device",
+    "Dropout",
+    "EarlyStopping",
+    "Ensemble",
     "IdentityWithLoss",
+    "MaxNorm",
+    "MaxPool",
+    "Momentum",
     "Mul",
+    "MultiLayerNet",
+    "MultiLayerNetExtend",
+    "Nesterov",
     "Network",
+    "RMSprop",
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "SimpleConvNet",
     "SoftmaxWithLoss",
     "Tanh",
     "Trainer",
     "TwoLayerNet",
     "XPNetError",
     "array_namespace",
+    "col2im",
+    "conv_output_size",
     "cross_entropy_error",
     "get_device",
     "gradient_check",
     "gradient_descent",
     "identity_function",
+    "im2col",
     "load_dataset",
     "load_mnist",
+    "load_network",
     "log_softmax",
     "mean_squared_error",
     "numerical_diff",
@@ -72,6 +122,7 @@ __all__ = [
     "one_hot",
     "perceptron",
     "relu",
+    "shuffle_dataset",
     "sigmoid",
     "softmax",
     "softmax_cross_entropy",

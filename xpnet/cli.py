@@ -1,11 +1,13 @@
-"""The command line: `xpnet train | evaluate | predict | info | data`."""
+"""The command line: `xpnet train | tune | evaluate | predict | summary | info | data`."""
 
+import math
 import platform
 import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -15,6 +17,7 @@ from xpnet.backend import Device, get_device, to_numpy, versions
 from xpnet.data import Dataset, load_dataset
 from xpnet.data.mnist import find_mnist
 from xpnet.errors import ArgumentError, DataNotFoundError, XPNetError
+from xpnet.evaluate import predictions
 from xpnet.models import MODELS, build_network, load_network
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.optim import OPTIMIZERS
@@ -23,6 +26,8 @@ from xpnet.train import EpochMetrics, Trainer
 from xpnet.train.run_directory import RunDirectory, write_json
 
 USAGE_ERROR, INTERRUPTED = 2, 130
+MODELS_OFFERED = ("two-layer-net", "simple-convnet", "deep-convnet")
+"""The others have more to choose than options can say; Python trains them."""
 
 
 def main() -> None:
@@ -66,6 +71,38 @@ def _data_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _model_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--activation", type=click.Choice(list(ACTIVATIONS)), help="two-layer-net's."),
+        click.option("--hidden-size", type=int, help="Hidden units; the book's if left out."),
+        click.option(
+            "--model",
+            type=click.Choice(MODELS_OFFERED),
+            default="simple-convnet",
+            show_default=True,
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _model_arguments(
+    model: str, image: tuple[int, ...], hidden_size: int | None, activation: str | None
+) -> dict[str, Any]:
+    """What the network is built from, as its weight file will keep it."""
+    if model == "two-layer-net":
+        return {
+            "input_size": math.prod(image),
+            "hidden_size": 50 if hidden_size is None else hidden_size,
+            "output_size": 10,
+            "activation": activation or "relu",
+        }
+    if activation is not None:
+        raise ArgumentError(f"{model} uses ReLU; --activation is for two-layer-net")
+    hidden = {} if hidden_size is None else {"hidden_size": hidden_size}
+    return {"input_dim": list(image), "output_size": 10} | hidden
+
+
 def _weights_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option(
@@ -101,33 +138,36 @@ def commands() -> None:
 
 @commands.command()
 @_data_options
-@click.option(
-    "--model", type=click.Choice(list(MODELS)), default="two-layer-net", show_default=True
-)
-@click.option("--hidden-size", default=50, show_default=True, help="Hidden units.")
-@click.option(
-    "--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", show_default=True
-)
+@_model_options
 @_device_option
-@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True)
-@click.option("--lr", default=0.1, show_default=True, help="Learning rate.")
-@click.option("--epochs", default=17, show_default=True)
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), help="The book's if left out.")
+@click.option(
+    "--lr", type=float, help="Learning rate; the book's, or the optimizer's own, if left out."
+)
+@click.option("--epochs", type=int, help="The book's number if left out.")
 @click.option("--batch-size", default=100, show_default=True)
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32")
+@click.option(
+    "--evaluate-samples",
+    default=10_000,
+    show_default=True,
+    help="Images of each set to measure accuracy on after an epoch; all of them at the end.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of initial weights and shuffles.")
 @click.option("--out", help="Run directory; runs/DATE-TIME-MODEL if left out.")
 def train(
     data: str,
     data_dir: str | None,
     model: str,
-    hidden_size: int,
-    activation: str,
+    hidden_size: int | None,
+    activation: str | None,
     device: str,
-    optimizer: str,
-    lr: float,
-    epochs: int,
+    optimizer: str | None,
+    lr: float | None,
+    epochs: int | None,
     batch_size: int,
     dtype: str,
+    evaluate_samples: int,
     seed: int,
     out: str | None,
 ) -> None:
@@ -137,12 +177,12 @@ def train(
         raise ArgumentError(f"--seed must be 0 or more, got {seed}")
     place = _open_device(device)
     dataset = _open_data(data, data_dir)
-    arguments = {
-        "input_size": dataset.x_train[0].size,
-        "hidden_size": hidden_size,
-        "output_size": 10,
-        "activation": activation,
-    }
+    arguments = _model_arguments(model, dataset.x_train.shape[1:], hidden_size, activation)
+    optimizer = optimizer or MODELS[model].optimizer
+    if lr is None:  # a rate is right for one optimizer only
+        own = optimizer == MODELS[model].optimizer
+        lr = MODELS[model].lr if own else OPTIMIZERS[optimizer]().lr
+    epochs = MODELS[model].epochs if epochs is None else epochs
     network = build_network(model, arguments, rng=seed, device=place, dtype=dtype)
     trainer = Trainer(
         network,
@@ -154,6 +194,7 @@ def train(
         batch_size,
         optimizer,
         {"lr": lr},
+        evaluate_samples,
         seed=seed,
     )
     run = RunDirectory(out or Path("runs") / f"{started:%Y%m%d-%H%M%S}-{model}")
@@ -165,6 +206,9 @@ def train(
     trainer.on_epoch = keep
     begin = time.perf_counter()
     last = trainer.train()[-1]
+    trainer.evaluate_samples = None
+    train_accuracy = trainer.evaluate(trainer.train_batches)
+    test_accuracy = trainer.evaluate(trainer.test_batches)
     summary = {
         "model": model,
         "arguments": arguments,
@@ -183,18 +227,88 @@ def train(
         "optimizer": optimizer,
         "lr": lr,
         "train_loss": last.train_loss,
-        "train_accuracy": last.train_accuracy,
-        "test_accuracy": last.test_accuracy,
+        "train_accuracy": train_accuracy,
+        "test_accuracy": test_accuracy,
         "train_seconds": last.seconds,
         "total_seconds": time.perf_counter() - begin,
         "started": started.isoformat(timespec="seconds"),
         "versions": versions(),
     }
     run.finish(network, model, arguments, trainer.history, summary)
-    click.echo(f"test accuracy: {last.test_accuracy:.4f} on {len(dataset.x_test)} images")
+    click.echo(f"train accuracy: {train_accuracy:.4f} on {len(dataset.x_train)} images")
+    click.echo(f"test accuracy: {test_accuracy:.4f} on {len(dataset.x_test)} images")
     click.echo(f"trained in {last.seconds:.1f} s on {place.name}; everything is in {run.path}")
     if not plots.available():
         click.echo(f"no learning curve was drawn: {plots.INSTALL}")
+
+
+@commands.command()
+@_data_options
+@_device_option
+@click.option("--trials", default=100, show_default=True, help="How many are wanted in total.")
+@click.option("--lr", nargs=2, default=(1e-6, 1e-2), show_default=True, metavar="LOW HIGH")
+@click.option(
+    "--weight-decay", nargs=2, default=(1e-8, 1e-4), show_default=True, metavar="LOW HIGH"
+)
+@click.option("--samples", default=500, show_default=True, help="Training images; 20 % validate.")
+@click.option("--epochs", default=50, show_default=True)
+@click.option("--batch-size", default=100, show_default=True)
+@click.option(
+    "--sampler", type=click.Choice(["random", "tpe"]), default="random", show_default=True
+)
+@click.option("--pruner", type=click.Choice(["none", "median"]), default="none", show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--workers", default=1, show_default=True, help="Processes on this machine.")
+@click.option("--timeout", type=float, help="Seconds after which no trial is begun.")
+@click.option("--storage", help="URL of a database to share; a file in the run directory.")
+@click.option("--study", default="xpnet", show_default=True, help="The search's name there.")
+@click.option("--out", help="Run directory; runs/DATE-TIME-tune if left out.")
+def tune(
+    data: str,
+    data_dir: str | None,
+    device: str,
+    trials: int,
+    workers: int,
+    timeout: float | None,
+    storage: str | None,
+    study: str,
+    out: str | None,
+    **searched: Any,
+) -> None:
+    """Search for learning rate and weight decay, as the book does.
+
+    Started again with the same options, a search goes on where it was.
+    """
+    from xpnet import tune as tuning  # needs Optuna
+
+    search = tuning.Search(**searched)
+    place = _open_device(device)
+    dataset = _open_data(data, data_dir)
+    directory = tuning.prepare_directory(
+        out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-tune"
+    )
+    click.echo(f"directory: {directory}")
+    results = search.run(
+        dataset.x_train,
+        dataset.t_train,
+        storage=storage or tuning.storage_in(directory),
+        study=study,
+        trials=trials,
+        workers=workers,
+        device=place.name,
+        timeout=timeout,
+    )
+    tuning.write_results(directory, search, study, results)
+    for k, result in enumerate(tuning.best(results)[: tuning.SHOWN], start=1):
+        click.echo(f"Best-{k} {result}")
+    finished = sum(result.state in ("complete", "pruned") for result in results)
+    ranges = tuning.narrowed(results, search).items()
+    if ranges:
+        options = [f"--{k.replace('_', '-')} {low:g} {high:g}" for k, (low, high) in ranges]
+        click.echo(f"search next, where the best 5 % (at least 5) lie: {' '.join(options)}")
+    click.echo(f"{finished} trials are finished; everything is in {directory}")
+    if finished < trials:
+        click.echo(f"to go on to {trials}, give the same options and --out {directory}")
 
 
 @commands.command()
@@ -214,8 +328,7 @@ def evaluate(
     place = _open_device(device)
     network = load_network(weights, activation=activation, device=place)
     dataset = _open_data(data, data_dir)
-    pixels = (dataset.x_test / np.float32(255)).astype(network.dtype)
-    accuracy = network.accuracy(pixels, dataset.t_test)
+    accuracy = float(np.mean(predictions(network, dataset.x_test) == dataset.t_test))
     record = {
         "weights": str(weights),
         "data": dataset.name,
@@ -240,6 +353,32 @@ def predict(weights: str, activation: str | None, device: str, images: tuple[str
     for image, row in zip(images, table, strict=True):
         shares = "  ".join(f"{digit}: {share:.3f}" for digit, share in enumerate(row))
         click.echo(f"{image}: {int(np.argmax(row))}   {shares}")
+
+
+@commands.command()
+@_model_options
+def summary(model: str, hidden_size: int | None, activation: str | None) -> None:
+    """Show a network's layers, output shapes and parameters."""
+    arguments = _model_arguments(model, (1, 28, 28), hidden_size, activation)
+    network = build_network(model, arguments, rng=0)
+    rows = [("layer", "kind", "output shape", "parameters")]
+    rows += [("input", "", _shown(network.input_shape), "")]
+    rows += [
+        (
+            row.name,
+            row.kind,
+            _shown(row.output_shape),
+            f"{row.parameters:,}" if row.parameters else "",
+        )
+        for row in network.summary()
+    ]
+    rows += [("", "", "total", f"{network.params.count:,}")]
+    for name, kind, shape, count in rows:
+        click.echo(f"{name:10}{kind:14}{shape:>14}{count:>13}")
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 @commands.command()

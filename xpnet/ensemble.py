@@ -5,7 +5,7 @@ from math import prod
 
 from xpnet.backend import Array
 from xpnet.errors import ArgumentError
-from xpnet.models.network import EVALUATION_BATCH, Network
+from xpnet.models.network import EVALUATION_BATCH, Network, share_correct
 
 
 class Ensemble:
@@ -48,19 +48,7 @@ class Ensemble:
 
     def accuracy(self, x: Array, t: Array, batch_size: int = EVALUATION_BATCH) -> float:
         """Share of samples whose highest probability is at the target, `batch_size` at a time."""
-        xp, t = self.device.xp, self.device.asarray(t)
-        labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
-        n: int = x.shape[0]
-        if n == 0 or labels.shape[0] != n:
-            raise ArgumentError(
-                f"accuracy needs one target a sample, got {labels.shape[0]} for {n}"
-            )
-        correct = self.device.zeros((), dtype="int64")
-        for start in range(0, n, batch_size):
-            end = min(n, start + batch_size)
-            best = xp.argmax(self.predict(x[start:end, ...]), axis=-1)
-            correct = correct + xp.sum(xp.astype(best == labels[start:end], xp.int64))
-        return int(correct) / n
+        return share_correct(self.predict, x, t, self.device, batch_size)
 
 
 def _traits(network: Network) -> dict[str, str | int]:

@@ -1,8 +1,15 @@
 """Images of digits: MNIST, and a synthetic stand-in for where MNIST cannot be had."""
 
-from xpnet.data.batches import Batches
+from xpnet.data.batches import Batches, shuffle_dataset
 from xpnet.data.dataset import Dataset, load_dataset
 from xpnet.data.mnist import load_mnist
 from xpnet.data.synthetic import synthetic_digits
 
-__all__ = ["Batches", "Dataset", "load_dataset", "load_mnist", "synthetic_digits"]
+__all__ = [
+    "Batches",
+    "Dataset",
+    "load_dataset",
+    "load_mnist",
+    "shuffle_dataset",
+    "synthetic_digits",
+]

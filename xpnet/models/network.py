@@ -1,6 +1,6 @@
 """A network: layers, a loss, and the methods that the books give them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -177,18 +177,7 @@ class Network:
 
     def accuracy(self, x: Array, t: Array, batch_size: int = EVALUATION_BATCH) -> float:
         """Share of samples whose highest score is at the target, `batch_size` at a time."""
-        xp, t = self.device.xp, self.device.asarray(t)
-        labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
-        n: int = x.shape[0]
-        if n == 0 or labels.shape[0] != n:
-            raise ArgumentError(
-                f"accuracy needs one target a sample, got {labels.shape[0]} for {n}"
-            )
-        correct = self.device.zeros((), dtype="int64")
-        for start in range(0, n, batch_size):
-            end = min(n, start + batch_size)
-            correct = correct + self.count_correct(self.place(x[start:end, ...]), labels[start:end])
-        return int(correct) / n
+        return share_correct(self.predict, x, t, self.device, batch_size)
 
     def count_correct(self, x: Array, labels: Array) -> Array:
         """Number of placed samples classified as `labels`, 0-d on the device."""
@@ -272,6 +261,23 @@ class Network:
             raise WeightsError(f"{weights.path} holds more than the network: {min(extra)!a}")
         for name, array in own.items():
             array[...] = self.device.asarray(weights.params[name], dtype=self.dtype)
+
+
+def share_correct(
+    predict: Callable[[Array], Array], x: Array, t: Array, device: Device, batch_size: int
+) -> float:
+    """Share of samples whose highest prediction is at the target, in bounded memory."""
+    xp, t = device.xp, device.asarray(t)
+    labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
+    n: int = x.shape[0]
+    if n == 0 or labels.shape[0] != n:
+        raise ArgumentError(f"accuracy needs one target a sample, got {labels.shape[0]} for {n}")
+    correct = device.zeros((), dtype="int64")
+    for start in range(0, n, batch_size):
+        end = min(n, start + batch_size)
+        best = xp.argmax(predict(x[start:end, ...]), axis=-1)
+        correct = correct + xp.sum(xp.astype(best == labels[start:end], xp.int64))
+    return int(correct) / n
 
 
 def _book_names(keys: list[str]) -> dict[str, str]:
