@@ -11,7 +11,7 @@ DEV := $(VENV)/.dev
 PACKAGE_cpu := .[plot]
 PACKAGE_cuda := .[plot,cuda]
 
-.PHONY: train test test-gpu lint bench clean
+.PHONY: train test test-gpu lint bench reproduce clean
 
 train: $(RUN)  ## train a network on digits; DEVICE=cpu|cuda|cuda:N|auto, ARGS="--epochs 5 ..."
 	$(BIN)/xpnet train --device $(DEVICE) $(ARGS)
@@ -27,8 +27,11 @@ lint: $(DEV)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(DEV)  ## time a training step, beside PyTorch's where that is installed
+bench: $(DEV)  ## time training steps, beside the book's design and PyTorch if installed
 	$(BIN)/python scripts/bench_step.py $(ARGS)
+
+reproduce: $(DEV)  ## run all the books' experiments; QUICK=1, ARGS="--out DIR ..."
+	$(BIN)/python scripts/reproduce.py $(if $(QUICK),--quick) --device $(DEVICE) $(ARGS)
 
 clean:  ## remove the environment and caches; runs/ is kept
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

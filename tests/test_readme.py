@@ -21,4 +21,6 @@ def test_every_place_it_names_exists():
     folders = [Path(__file__).parent.parent / part for part in ("", "xpnet")]
     assert len(places) > 10
     for place in places:
-        assert place in ("mnist/", "runs/") or any((at / place).exists() for at in folders), place
+        assert place in ("mnist/", "runs/", "deep_learning_from_scratch/") or any(
+            (at / place).exists() for at in folders
+        ), place

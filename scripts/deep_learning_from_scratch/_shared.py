@@ -1,0 +1,102 @@
+"""What several experiments share."""
+
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xpnet import Batches, Network, Trainer, to_numpy
+from xpnet.data.batches import Batch
+from xpnet.experiment import Lab
+from xpnet.optim import Optimizer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def make_trainer(
+    lab: Lab,
+    network: Network,
+    *,
+    images: int | None = None,
+    epochs: int = 1,
+    batch_size: int = 100,
+    optimizer: str | Optimizer = "SGD",
+) -> Trainer:
+    """A silent trainer on the first `images` training images, all if None, drawn as in the book.
+
+    Its default is SGD with lr 0.01.
+    """
+    digits = lab.digits
+    return Trainer(
+        network,
+        digits.x_train[:images],
+        digits.t_train[:images],
+        digits.x_test,
+        digits.t_test,
+        epochs,
+        batch_size,
+        optimizer,
+        verbose=False,
+        seed=lab.seed,
+        sampling="choice",
+    )
+
+
+def endless(batches: Batches) -> Iterator[Batch]:
+    """The batches of one epoch after the other."""
+    return (batch for number in count() for batch in batches.epoch(number))
+
+
+def training_losses(lab: Lab, network: Network, optimizer: Optimizer, steps: int) -> np.ndarray:
+    """Loss before each of `steps` updates on batches of 128."""
+    trainer = make_trainer(lab, network, batch_size=128, optimizer=optimizer)
+    batches = islice(endless(trainer.train_batches), steps)
+    losses = [trainer.train_step(x, t) for x, t in batches]
+    return to_numpy(lab.device.xp.stack(losses))
+
+
+SEEDS = 4
+
+
+def seeds(lab: Lab) -> range:
+    """The seeds of runs whose mean is judged; one in quick mode."""
+    return range(lab.seed, lab.seed + lab.few(SEEDS, 1))
+
+
+def check_mean(
+    lab: Lab, what: str, values: Sequence[float], guide: tuple[float, float], sd: float
+) -> None:
+    """State that the mean over seeds lies in a guide's band, widened by two standard errors.
+
+    The guides come from one to three runs each, which is less than single runs of these small
+    training sets scatter: `sd` is their standard deviation over eight seeds.
+    """
+    margin = 2 * sd / len(values) ** 0.5
+    low, high = guide
+    lab.check(
+        f"{what}, mean of seeds {lab.seed} to {lab.seed + len(values) - 1}",
+        np.mean(values),
+        low - margin,
+        high + margin,
+        book=f"guide {low} to {high}",
+        full=True,
+    )
+
+
+def smooth_curve(x: np.ndarray) -> np.ndarray:
+    """Moving average, weighted by a Kaiser window (length 11, beta 2); the ends are mirrored."""
+    window = np.kaiser(11, 2)
+    return np.convolve(np.pad(x, 5, mode="reflect"), window / window.sum(), mode="valid")
+
+
+def draw_accuracies(
+    axes: "Axes", train: Sequence[float], test: Sequence[float], title: str
+) -> None:
+    """Training and test accuracy against epochs from 1, the last ones named."""
+    epochs = range(1, len(train) + 1)
+    axes.plot(epochs, train, label=f"train, {train[-1]:.3f} at the end")
+    axes.plot(epochs, test, "--", label=f"test, {test[-1]:.3f}")
+    axes.set(xlabel="epochs", ylabel="accuracy", ylim=(0, 1.02), title=title)
+    axes.legend(loc="lower right")

@@ -1,0 +1,119 @@
+"""Do all the books' experiments come out as printed?
+
+    python scripts/reproduce.py --data mnist --out results
+    python scripts/reproduce.py --quick
+
+Runs every experiment in the folders beside this file, one after the other, and writes one page:
+the books' values, the accepted bands, what was measured, pass or fail, and all pictures. Exit code
+1 if a check failed, after everything has run.
+"""
+
+import argparse
+import importlib.util
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xpnet.backend import get_device, versions
+from xpnet.errors import XPNetError
+from xpnet.experiment import FAILED, USAGE_ERROR, add_flags, lab_from, perform
+from xpnet.files import write_text
+
+HERE = Path(__file__).parent
+BOOKS = {"deep_learning_from_scratch": "Deep Learning from Scratch (Saitoh)"}
+PASS, FAIL, UNJUDGED = "pass", "**FAIL**", "not judged"
+
+
+def scripts(names: Sequence[str]) -> list[Path]:
+    """The experiments of all books in order; those whose name holds one of `names`, if any."""
+    found = [path for book in BOOKS for path in sorted((HERE / book).glob("ch*.py"))]
+    return [path for path in found if not names or any(name in path.stem for name in names)]
+
+
+def perform_script(path: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The record of one experiment; one that breaks off is a failed one."""
+    sys.path.insert(0, str(path.parent))  # as when it is run by itself
+    lab = lab_from(path.stem, options)
+    try:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return perform(module.run, module.__doc__, lab)
+    except Exception as error:  # the others must still run
+        traceback.print_exc()
+        lab.holds("it runs to its end", False, f"{type(error).__name__}: {error}")
+        return lab.finish(path.stem, 0.0)
+    finally:
+        sys.path.remove(str(path.parent))
+
+
+def page(records: Sequence[tuple[Path, dict[str, Any]]], options: argparse.Namespace) -> str:
+    """The table and the gallery, as Markdown."""
+    checks = [check for _, record in records for check in record["checks"]]
+    counts = {
+        text: sum(check["passed"] is state for check in checks)
+        for text, state in (("passed", True), ("failed", False), ("not judged", None))
+    }
+    device = get_device(options.device)
+    hardware = ", ".join(device.describe().values())
+    found = ", ".join(f"{name} {version}" for name, version in versions().items())
+    lines = [
+        "# The books' experiments, reproduced",
+        "",
+        f"{len(records)} experiments, {len(checks)} checks: "
+        + ", ".join(f"{count} {text}" for text, count in counts.items())
+        + f". Seed {options.seed}, device {device.name} ({hardware}), {found}, "
+        f"{sum(record['seconds'] for _, record in records):.0f} s in all"
+        + (", quick: nothing that needs real training is judged." if options.quick else "."),
+        "",
+        "`make reproduce` writes this page anew.",
+    ]
+    for book, title in BOOKS.items():
+        lines += ["", f"## {title}", ""]
+        lines += ["| Experiment | What | Book | Band | Measured | |", "|---|---|---|---|---|---|"]
+        for path, record in records:
+            if path.parent.name != book:
+                continue
+            for check in record["checks"]:
+                state = {True: PASS, False: FAIL, None: UNJUDGED}[check["passed"]]
+                cells = [check[key] for key in ("what", "book", "band", "measured")]
+                row = " | ".join(cell.replace("|", "\\|") for cell in cells)
+                lines.append(f"| [{path.stem}](#{path.stem}) | {row} | {state} |")
+        lines += ["", "### Pictures"]
+        for path, record in records:
+            if path.parent.name == book and record["picture"]:
+                lines += ["", f'<a name="{path.stem}"></a>', f"#### {path.stem}", ""]
+                lines += [record["question"], "", f"![{path.stem}]({record['picture']})"]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run, and write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_flags(parser)
+    parser.add_argument("names", nargs="*", help="only experiments whose names hold one of these")
+    options = parser.parse_args()
+    records = []
+    try:
+        for path in scripts(options.names):
+            record = perform_script(path, options)
+            records.append((path, record))
+            state = "pass" if record["passed"] else "FAIL"
+            print(f"{state}  {record['seconds']:7.1f} s  {path.stem}", flush=True)
+        write_text(options.out / "README.md", page(records, options))
+    except XPNetError as error:
+        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    failed = [path.stem for path, record in records if not record["passed"]]
+    print(f"{len(records) - len(failed)} of {len(records)} passed; see {options.out / 'README.md'}")
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Experiments that check themselves: what the scripts for the books' figures share.
+
+A script answers one question. It defines `run(lab)`, which computes, draws into `lab.figure(...)`
+and states what must come out with `lab.check(...)`; `main(run, __doc__)` gives it a command line.
+A run leaves a picture and a JSON record side by side, and exit code 1 if a check failed.
+`scripts/reproduce.py` runs all of them and makes one table of the records.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.backend import Device, get_device, versions
+from xpnet.data import Dataset, load_dataset, synthetic_digits
+from xpnet.errors import XPNetError
+from xpnet.files import atomic_write, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FAILED, USAGE_ERROR = 1, 2
+
+
+@dataclass(frozen=True)
+class Check:
+    """One statement about a result."""
+
+    what: str
+    book: str
+    """What the book prints or says, or "" where it gives no value."""
+    band: str
+    """What is accepted."""
+    measured: str
+    passed: bool | None
+    """None where the run was too short to tell (quick mode)."""
+
+
+class Lab:
+    """What an experiment works with.
+
+    Parameters
+    ----------
+    device, seed : to compute on, and of everything random
+    quick : make do with little: a few steps on drawn digits. Checks marked `full` are then noted
+        and not judged.
+    data, data_dir : as on the command line; for experiments that need digits
+    out : directory of the picture and the record
+    name : of both files, which is the script's
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        device: Device,
+        seed: int = 0,
+        quick: bool = False,
+        data: str = "auto",
+        data_dir: str | None = None,
+        out: Path = Path(),
+    ) -> None:
+        self.name, self.device, self.seed, self.quick, self.out = name, device, seed, quick, out
+        self._data, self._data_dir = data, data_dir
+        self.checks: list[Check] = []
+        self._figure: Figure | None = None
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A fresh generator of the seed."""
+        return np.random.default_rng(self.seed)
+
+    @cached_property
+    def digits(self) -> Dataset:
+        """The digits: as asked for, or in quick mode a small drawn set."""
+        if self.quick:
+            (x, t), (x_test, t_test) = synthetic_digits(1000), synthetic_digits(200, seed=2**32)
+            return Dataset("synthetic", "synthetic digits, quick", x, t, x_test, t_test)
+        return load_dataset(self._data, data_dir=self._data_dir)
+
+    def few(self, full: int, quick: int) -> int:
+        """How many steps, epochs or samples: `full`, or `quick` in quick mode."""
+        return quick if self.quick else full
+
+    def figure(self, width: float = 6.0, height: float = 4.0) -> "Figure":
+        """The experiment's picture, of that size in inches; written when the run ends."""
+        from matplotlib.figure import Figure
+
+        self._figure = Figure(figsize=(width, height), layout="constrained")
+        return self._figure
+
+    def check(
+        self,
+        what: str,
+        measured: Any,
+        low: float | None = None,
+        high: float | None = None,
+        *,
+        book: str = "",
+        full: bool = False,
+    ) -> None:
+        """State that a number lies from `low` to `high`, either of which may be left open.
+
+        With both open the number is reported, not judged. `full` marks what only a full run on
+        MNIST can show.
+        """
+        value = float(measured)
+        ok = (low is None or value >= low) and (high is None or value <= high)
+        ends = (f"{low:.6g}" if low is not None else "", f"{high:.6g}" if high is not None else "")
+        band = {
+            (True, True): f"{ends[0]} to {ends[1]}" if ends[0] != ends[1] else ends[0],
+            (True, False): f"at least {ends[0]}",
+            (False, True): f"at most {ends[1]}",
+            (False, False): "reported only",
+        }[bool(ends[0]), bool(ends[1])]
+        judged = None if low is None and high is None else ok
+        self._note(what, book, band, f"{value:.6g}", judged, full)
+
+    def equal(
+        self, what: str, measured: Any, expected: Any, *, atol: float = 0.0, book: str = ""
+    ) -> None:
+        """State that numbers or arrays equal what is expected, within `atol`."""
+        got, want = np.asarray(measured), np.asarray(expected)
+        ok = got.shape == want.shape and bool(np.all(np.abs(got - want) <= atol))
+        band = _shown(want) + (f" +- {atol:g}" if atol else "")
+        self._note(what, book or _shown(want), band, _shown(got), ok, False)
+
+    def holds(
+        self, what: str, ok: Any, measured: str = "", *, book: str = "", full: bool = False
+    ) -> None:
+        """State that something is so, such as an ordering; `measured` tells by which numbers."""
+        self._note(what, book, "true", measured or str(bool(ok)), bool(ok), full)
+
+    def _note(
+        self, what: str, book: str, band: str, measured: str, ok: bool | None, full: bool
+    ) -> None:
+        unjudged = full and (self.quick or self.digits.name != "mnist")
+        self.checks.append(Check(what, book, band, measured, None if unjudged else ok))
+
+    def finish(self, question: str, seconds: float) -> dict[str, Any]:
+        """Write the picture and the record, which is also returned."""
+        picture = None
+        if self._figure is not None:
+            picture = f"{self.name}.png"
+            with atomic_write(self.out / picture) as temporary:
+                self._figure.savefig(temporary, format="png", dpi=90)
+        record = {
+            "script": self.name,
+            "question": question,
+            "picture": picture,
+            "checks": [asdict(check) for check in self.checks],
+            "passed": all(check.passed is not False for check in self.checks),
+            "seconds": round(seconds, 2),
+            "device": self.device.name,
+            "data": self.digits.name if "digits" in vars(self) else None,
+            "seed": self.seed,
+            "quick": self.quick,
+            "versions": versions(),
+        }
+        write_text(self.out / f"{self.name}.json", json.dumps(record, indent=2) + "\n")
+        return record
+
+
+Run = Callable[[Lab], None]
+
+
+def perform(run: Run, doc: str | None, lab: Lab) -> dict[str, Any]:
+    """Run one experiment; its record, with the picture and the record written."""
+    begin = time.perf_counter()
+    run(lab)
+    return lab.finish((doc or "").strip().partition("\n")[0], time.perf_counter() - begin)
+
+
+def main(run: Run, doc: str | None) -> None:
+    """The command line of a script: run it, print its checks, exit 1 if one failed."""
+    parser = argparse.ArgumentParser(description=(doc or "").strip().partition("\n")[0])
+    add_flags(parser)
+    options = parser.parse_args()
+    try:
+        lab = lab_from(Path(sys.argv[0]).stem, options)
+        record = perform(run, doc, lab)
+    except XPNetError as error:
+        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    print(record["question"])
+    for check in lab.checks:
+        state = {True: "pass", False: "FAIL", None: "not judged"}[check.passed]
+        print(f"  {state}: {check.what}: {check.measured} ({check.band})")
+    print(f"record: {lab.out / (lab.name + '.json')}")
+    sys.exit(0 if record["passed"] else FAILED)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that all experiments share."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="a few steps on drawn digits")
+    parser.add_argument("--data", default="auto", help="mnist, synthetic or auto")
+    parser.add_argument("--data-dir", help="directory of MNIST's four files")
+    parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="a directory")
+
+
+def lab_from(name: str, options: argparse.Namespace) -> Lab:
+    """The lab that the flags ask for; its directory is made."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    return Lab(
+        name,
+        device=get_device(options.device),
+        seed=options.seed,
+        quick=options.quick,
+        data=options.data,
+        data_dir=options.data_dir,
+        out=options.out,
+    )
+
+
+def _shown(x: np.ndarray) -> str:
+    return np.array2string(x, precision=10, separator=", ", threshold=12).replace("\n", "")
