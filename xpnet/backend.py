@@ -146,6 +146,7 @@ def get_device(name: "str | Device" = "cpu") -> Device:
         return name
     kind, _, index = name.partition(":")
     if name == "cpu":
+        _keep_freed_memory()
         return Device("cpu", array_api_compat.numpy, None)
     if name == "auto":
         from xpnet import cuda
@@ -156,6 +157,17 @@ def get_device(name: "str | Device" = "cpu") -> Device:
 
         return cuda.open_device(int(index or 0))
     raise ArgumentError(f"device {name!r} is unknown; use cpu, cuda, cuda:N or auto")
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Have glibc reuse freed arrays of up to 31 MiB, rather than return them to the system.
+
+    It learns the size from the largest array it was ever given back; other C libraries are not
+    affected. Memory fresh from the system costs a page fault every 4 KiB: a training step of
+    DeepConvNet takes a quarter less time without them.
+    """
+    np.empty(31 * 2**20, dtype=np.uint8)
 
 
 def device_of(x: Array) -> Device:
