@@ -93,6 +93,8 @@ class Trainer:
     ) -> None:
         if epochs < 1:
             raise ArgumentError(f"training needs at least one epoch, got {epochs}")
+        for t in (t_train, t_test):
+            _check_labels(t, network)
         self.network, self.epochs, self.verbose = network, epochs, verbose
         self.optimizer = _optimizer(optimizer, optimizer_param)
         self.evaluate_samples = evaluate_sample_num_per_epoch
@@ -221,6 +223,16 @@ class Trainer:
             # None shows the bar on a terminal only, so that logs stay readable.
             disable=None if self.verbose else True,
             mininterval=0.2,
+        )
+
+
+def _check_labels(t: np.ndarray, network: Network) -> None:
+    """Refuse labels without a class: on the device they would be no class at all, unnoticed."""
+    (classes,) = list(network.output_shapes.values())[-1][:1]
+    if t.ndim == 1 and t.dtype.kind in "iu" and len(t) and t.max() >= classes:
+        raise ArgumentError(
+            f"labels must be below the network's {classes} outputs, got {t.max()}; "
+            "give the network one output for each class"
         )
 
 
