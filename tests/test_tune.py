@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def test_an_interrupted_trial_is_made_again(go, whole, monkeypatch):
 def test_a_killed_trial_is_made_again(go, whole, tmp_path, begun):
     """What a killed process leaves behind: a running trial that shows no more signs of life."""
     go(2)
-    with sqlite3.connect(tmp_path / "study.db") as file:
+    with closing(sqlite3.connect(tmp_path / "study.db")) as file, file:
         file.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 1")
         file.execute("UPDATE trials SET datetime_start = '2020-01-01 00:00:00.0'")
         file.execute("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'")
