@@ -8,7 +8,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,36 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
 def xp(device: Device) -> Any:
     """The namespace of `device`."""
     return device.xp
+
+
+@pytest.fixture
+def strict_device(pytestconfig: pytest.Config) -> Device:
+    """array-api-strict's device that is not the host."""
+    return open_library("array_api_strict", pytestconfig)
+
+
+@pytest.fixture
+def unread(
+    strict_device: Device, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], AbstractContextManager[None]]:
+    """A context in which it is an error to read a value of `strict_device` back to the host.
+
+    What runs there could be recorded once and replayed on a GPU.
+    """
+
+    def refused(*_: object) -> None:
+        raise AssertionError("a value was read back from the device")
+
+    @contextmanager
+    def context() -> Iterator[None]:
+        kind = type(strict_device.asarray([1.0]))
+        flags = {"boolean_indexing": False, "data_dependent_shapes": False}
+        with monkeypatch.context() as patch, strict_device.xp.ArrayAPIStrictFlags(**flags):
+            for name in ("float", "int", "bool", "complex", "index", "dlpack", "array"):
+                patch.setattr(kind, f"__{name}__", refused, raising=False)
+            yield
+
+    return context
 
 
 @pytest.fixture(scope="session")

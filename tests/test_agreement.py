@@ -74,30 +74,11 @@ def test_training_repeats_bit_for_bit(device, digits):
     np.testing.assert_array_equal(to_numpy(first.params.flat), to_numpy(second.params.flat))
 
 
-def test_a_step_reads_nothing_back_from_the_device(monkeypatch, digits):
-    """So that it can be recorded once and replayed on a GPU."""
-    strict = pytest.importorskip("array_api_strict")
-    from xpnet.backend import Device
-
-    device = Device("device1", strict, strict.Device("device1"))
-    net, optimizer = fresh(device), SGD(0.1)
-    batches = Batches(*digits[:2], 64, device=device).epoch(0)
+def test_a_step_reads_nothing_back_from_the_device(strict_device, unread, digits):
+    net, optimizer = fresh(strict_device), SGD(0.1)
+    batches = Batches(*digits[:2], 64, device=strict_device).epoch(0)
     next(batches)  # an epoch begins on the host; only its steps must not return to it
-
-    def refused(*_):
-        raise AssertionError("a training step read a value back")
-
-    kind = type(device.asarray([1.0]))
-    for conversion in (
-        "__float__",
-        "__int__",
-        "__bool__",
-        "__complex__",
-        "__dlpack__",
-        "__array__",
-    ):
-        monkeypatch.setattr(kind, conversion, refused, raising=False)
-    with strict.ArrayAPIStrictFlags(boolean_indexing=False, data_dependent_shapes=False):
+    with unread():
         for _ in range(3):
             x, t = next(batches)
             optimizer.update(net.params, net.loss_and_gradient(x, t)[2])

@@ -27,7 +27,6 @@ from xpnet import (
     SimpleConvNet,
     to_numpy,
 )
-from xpnet.backend import Device
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.models import load_network, save_network
 
@@ -149,23 +148,13 @@ def test_training_repeats_bit_for_bit(model, device):
 
 
 @both
-def test_a_step_reads_nothing_back_from_the_device(model, monkeypatch):
-    """Forward, backward and Adam, from the first step on, so that a GPU can replay them."""
-    strict = pytest.importorskip("array_api_strict")
-    device = Device("device1", strict, strict.Device("device1"))
-    net, optimizer = small_net(model, device), Adam()
-    x, t = device.asarray(X), device.asarray(T)
-
-    def refused(*_):
-        raise AssertionError("a training step read a value back")
-
-    conversions = ("__float__", "__int__", "__bool__", "__complex__", "__dlpack__", "__array__")
-    with monkeypatch.context() as patch:
-        for conversion in (*conversions, "__index__"):
-            patch.setattr(type(x), conversion, refused, raising=False)
-        with strict.ArrayAPIStrictFlags(boolean_indexing=False, data_dependent_shapes=False):
-            for _ in range(3):
-                optimizer.update(net.params, net.loss_and_gradient(x, t)[2])
+def test_a_step_reads_nothing_back_from_the_device(model, strict_device, unread):
+    """Forward, backward and Adam, from the first step on."""
+    net, optimizer = small_net(model, strict_device), Adam()
+    x, t = strict_device.asarray(X), strict_device.asarray(T)
+    with unread():
+        for _ in range(3):
+            optimizer.update(net.params, net.loss_and_gradient(x, t)[2])
     calls = {name: int(to_numpy(array)[0]) for name, array in net.state.items()}
     assert calls == dict.fromkeys(net.state, 3)
     assert np.any(to_numpy(net.params["W1"]) != small_net(model).params["W1"])
