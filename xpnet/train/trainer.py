@@ -93,6 +93,11 @@ class Trainer:
     ) -> None:
         if epochs < 1:
             raise ArgumentError(f"training needs at least one epoch, got {epochs}")
+        if evaluate_sample_num_per_epoch is not None and evaluate_sample_num_per_epoch < 1:
+            raise ArgumentError(
+                "accuracy needs at least one sample to be measured on, got "
+                f"{evaluate_sample_num_per_epoch}; use None for all"
+            )
         for t in (t_train, t_test):
             _check_labels(t, network)
         self.network, self.epochs, self.verbose = network, epochs, verbose
