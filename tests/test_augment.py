@@ -354,7 +354,8 @@ def test_evaluation_sees_images_as_they_are(device):
 
 def trained(device, augment=None, **options):
     net = TwoLayerNet(784, 20, 10, rng=0, device=device)
-    Trainer(net, X, T, X, T, 1, 20, SGD(0.1), 20, False, augment=augment, **options).train()
+    run = Trainer(net, X, T, X, T, 1, 20, SGD(0.1), verbose=False, augment=augment, **options)
+    run.train()
     return to_numpy(net.params.flat)
 
 
