@@ -4,25 +4,30 @@ import numpy as np
 
 from xpnet.backend import to_numpy
 from xpnet.data.batches import scaled
+from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError
 from xpnet.models.network import EVALUATION_BATCH, Network
 
 
-def predictions(network: Network, x: np.ndarray) -> np.ndarray:
+def predictions(
+    network: Network, x: np.ndarray, *, engine: str = "auto", threads: int | None = None
+) -> np.ndarray:
     """The class with the highest score for each image, in bounded memory.
 
     Parameters
     ----------
     x : (N, ...) on the host; uint8 pixels, which are divided by 255, or floats as they are
+    engine, threads : what computes, as in `get_engine`
 
     Returns
     -------
     (N,), int64
     """
+    computing = get_engine(network, engine, threads)
     labels = np.empty(len(x), dtype=np.int64)
     for start in range(0, len(x), EVALUATION_BATCH):
         batch = scaled(x[start : start + EVALUATION_BATCH], np.dtype(network.dtype))
-        scores = network.predict(batch)
+        scores = computing.predict(batch)
         labels[start : start + len(batch)] = to_numpy(network.device.xp.argmax(scores, axis=-1))
     return labels
 

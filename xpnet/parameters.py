@@ -25,6 +25,7 @@ class FlatParams(Mapping[str, Array]):
     Attributes
     ----------
     flat : the buffer
+    shapes : of the arrays, by name
     blocks : slices of it, to be worked on one after the other by what needs temporary arrays; one
         for the whole where memory is not the host's, since every call to a GPU has a price
     """
@@ -34,7 +35,7 @@ class FlatParams(Mapping[str, Array]):
         for shape in shapes.values():
             starts.append(end)
             end += -(-prod(shape) // ALIGN) * ALIGN
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype, self.shapes = device, dtype, dict(shapes)
         self.flat = device.zeros(end, dtype=dtype)
         length = BLOCK if device.free_bytes() is None else max(end, 1)
         self.blocks = [slice(at, min(at + length, end)) for at in range(0, end, length)]
@@ -65,8 +66,7 @@ class FlatParams(Mapping[str, Array]):
 
     def like(self) -> "FlatParams":
         """Zeros in the same layout, such as for gradients."""
-        shapes = {name: tuple(view.shape) for name, view in self._views.items()}
-        return FlatParams(shapes, self.device, self.dtype)
+        return FlatParams(self.shapes, self.device, self.dtype)
 
     def gather(self, arrays: Mapping[str, Array]) -> Array:
         """Copy in one array of this device for each name; the flat buffer."""

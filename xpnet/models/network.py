@@ -39,6 +39,17 @@ class LayerRow(NamedTuple):
     parameters: int
 
 
+class Leaf(NamedTuple):
+    """A layer in its place within a network."""
+
+    name: str
+    layer: Layer
+    input_shape: Shape
+    output_shape: Shape
+    names: dict[str, str]
+    """What the network calls each of the layer's parameters: {"W": "W1", "b": "b1"}."""
+
+
 class Network:
     """Layers in a row and a loss, on one device.
 
@@ -115,6 +126,16 @@ class Network:
         """The layers by name, in order."""
         return self._body.layers
 
+    def leaves(self) -> list[Leaf]:
+        """Every layer that is no Sequential, in order, as a compiler needs to know it."""
+        found, shape = [], self.input_shape
+        for name, layer in self._body.leaves().items():
+            names = {key: self._names[f"{name}.{key}"] for key in layer.params}
+            output_shape = layer.output_shape(shape)
+            found.append(Leaf(name, layer, shape, output_shape, names))
+            shape = output_shape
+        return found
+
     def summary(self) -> list[LayerRow]:
         """Kind, output shape and number of parameters of every layer, in order."""
         return [
@@ -178,12 +199,6 @@ class Network:
     def accuracy(self, x: Array, t: Array, batch_size: int = EVALUATION_BATCH) -> float:
         """Share of samples whose highest score is at the target, `batch_size` at a time."""
         return share_correct(self.predict, x, t, self.device, batch_size)
-
-    def count_correct(self, x: Array, labels: Array) -> Array:
-        """Number of placed samples classified as `labels`, 0-d on the device."""
-        xp = self.device.xp
-        hits = xp.argmax(self.forward(x)[0], axis=-1) == labels
-        return xp.sum(xp.astype(hits, xp.int64))
 
     def gradient(self, x: Array, t: Array) -> Params:
         """Gradient of the loss by every parameter, by backpropagation."""

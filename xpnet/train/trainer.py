@@ -10,6 +10,7 @@ import numpy as np
 from xpnet.backend import Array, to_numpy
 from xpnet.clipping import clip_by_norm
 from xpnet.data.batches import Augment, Batches
+from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError
 from xpnet.models.network import EVALUATION_BATCH, Network
 from xpnet.optim import OPTIMIZERS, Optimizer
@@ -58,6 +59,7 @@ class Trainer:
     clip_norm : gradients are together made no longer than this before every update
     schedule : learning rate by number of steps done, set before every update, such as
         `Cosine(0.1, steps=6000)`; the optimizer's own is then not used
+    engine, threads : what computes, as in `get_engine`
 
     Attributes
     ----------
@@ -65,6 +67,7 @@ class Trainer:
     train_acc_list, test_acc_list : accuracies after every epoch so far
     history : `EpochMetrics` of every epoch so far
     steps : number of updates so far
+    engine : what computes for the network
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class Trainer:
         early_stopping: EarlyStopping | None = None,
         clip_norm: float | None = None,
         schedule: Schedule | None = None,
+        engine: str = "auto",
+        threads: int | None = None,
     ) -> None:
         if epochs < 1:
             raise ArgumentError(f"training needs at least one epoch, got {epochs}")
@@ -106,6 +111,7 @@ class Trainer:
         self.on_epoch = on_epoch
         self.constraint, self.early_stopping = constraint, early_stopping
         self.clip_norm, self.schedule = clip_norm, schedule
+        self.engine = get_engine(network, engine, threads)
         self.train_batches = Batches(
             x_train,
             t_train,
@@ -142,7 +148,7 @@ class Trainer:
 
     def train_step(self, x: Array, t: Array) -> Array:
         """One update on one batch; the loss before it, 0-d on the device."""
-        loss, _, grads = self.network.loss_and_gradient(x, t)
+        loss, _, grads = self.engine.loss_and_gradient(x, t)
         if self.clip_norm is not None:
             grads = clip_by_norm(grads, self.clip_norm)
         if self.schedule is not None:
@@ -210,11 +216,11 @@ class Trainer:
 
     def evaluate(self, batches: Batches) -> float:
         """Accuracy on a data set, or on its first `evaluate_samples`; read once, at the end."""
-        device = self.network.device
-        correct = device.zeros((), dtype="int64")
+        xp, correct = self.network.device.xp, self.network.device.zeros((), dtype="int64")
         for x, t in batches.in_order(EVALUATION_BATCH, limit=self.evaluate_samples):
-            labels = t if t.ndim == 1 else device.xp.argmax(t, axis=-1)
-            correct = correct + self.network.count_correct(x, labels)
+            labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
+            hits = xp.argmax(self.engine.predict(x), axis=-1) == labels
+            correct = correct + xp.sum(xp.astype(hits, xp.int64))
         return int(correct) / min(batches.n_samples, self.evaluate_samples or batches.n_samples)
 
     def _progress(self, number: int) -> Any:

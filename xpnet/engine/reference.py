@@ -1,0 +1,52 @@
+"""The network itself as an engine."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from xpnet.backend import Array
+from xpnet.engine.threads import blas_threads, chosen_threads
+from xpnet.layers import Params
+from xpnet.models.network import Network
+
+
+class ReferenceEngine:
+    """The layers as they are written, one after the other, on any device.
+
+    Parameters
+    ----------
+    threads : of matrix products on the CPU; as many as it has cores if None
+    reason : why it is not the engine that was asked for
+    """
+
+    name = "reference"
+
+    def __init__(
+        self, network: Network, threads: int | None = None, *, reason: str | None = None
+    ) -> None:
+        self.network, self.reason = network, reason
+        self.threads = chosen_threads(threads)
+
+    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Params]:
+        """The network's."""
+        with self._limited():
+            return self.network.loss_and_gradient(x, t)
+
+    def predict(self, x: Array) -> Array:
+        """The network's."""
+        with self._limited():
+            return self.network.predict(x)
+
+    def methods(self) -> dict[str, str]:
+        """The same for each layer."""
+        return dict.fromkeys((leaf.name for leaf in self.network.leaves()), "reference")
+
+    def describe(self) -> dict[str, str | int]:
+        """Name, threads, and why it is this one."""
+        about: dict[str, str | int] = {"engine": self.name}
+        if self.network.device.name == "cpu":
+            about["threads"] = self.threads
+        return about if self.reason is None else about | {"engine_reason": self.reason}
+
+    def _limited(self) -> AbstractContextManager[Any]:
+        on_cpu = self.network.device.name == "cpu"
+        return blas_threads(self.threads) if on_cpu else nullcontext()

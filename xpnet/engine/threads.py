@@ -1,0 +1,39 @@
+"""Threads of the CPU: how many there are, and how many NumPy's matrix products use."""
+
+import os
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any
+
+from xpnet.errors import ArgumentError
+
+
+@cache
+def _libraries() -> Any:
+    """OpenBLAS, MKL or BLIS in this process; others, such as Apple's Accelerate, take no orders."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+def blas_threads(number: int) -> AbstractContextManager[Any]:
+    """A context in which the matrix products of this whole process use so many threads."""
+    limited: AbstractContextManager[Any] = _libraries().limit(limits=number)
+    return limited
+
+
+def chosen_threads(threads: int | None) -> int:
+    """`threads`, or if None one for each core.
+
+    Of the cores that this process may use, and no more than matrix products are limited to, such as
+    by OPENBLAS_NUM_THREADS.
+    """
+    if threads is None:
+        cores = os.cpu_count() or 1
+        if hasattr(os, "sched_getaffinity"):
+            cores = len(os.sched_getaffinity(0))
+        limits: list[int] = [library["num_threads"] for library in _libraries().info()]
+        return min([cores, *limits])
+    if threads < 1:
+        raise ArgumentError(f"at least one thread is needed, got {threads}")
+    return threads
