@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import prod
 from typing import Any, TypeVar
@@ -83,6 +84,7 @@ class CpuEngine:
             prod(shape) for leaf in self._leaves for shape in (leaf.input_shape, leaf.output_shape)
         )
         self._workers: list[_Worker] = []
+        self._divided = lru_cache(maxsize=SIZES)(self.division)
         # Which starts no thread before there is work for it.
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="xpnet")
 
@@ -161,7 +163,7 @@ class CpuEngine:
 
     def _run(self, n: int, work: Callable[["_Worker", list[Part]], T]) -> list[T]:
         """Results of all shares of a batch of n samples."""
-        division = self.division(n)
+        division = self._divided(n)
         while len(self._workers) < len(division.shares):
             self._workers.append(_Worker(self._leaves, self.network))
         with blas_threads(division.blas_threads):

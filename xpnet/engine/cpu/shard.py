@@ -150,10 +150,10 @@ class Shard:
             return Dense(*arguments, need_dx=need_dx)
         if type(layer) is not Convolution:
             return None
-        if Winograd.fits(layer, shape):
-            return Winograd(*arguments, need_dx=need_dx)
         if PlanesGemm.fits(layer, shape) and not need_dx:
             return PlanesGemm(*arguments)
+        if Winograd.fits(layer, shape):
+            return Winograd(*arguments, need_dx=need_dx)
         return ShiftGemm(*arguments, need_dx=need_dx)
 
     def _connect(self, waiting: list[Leaf], kernel: Kernel | None) -> None:

@@ -1,6 +1,6 @@
 """Winograd's convolution: a 3 x 3 window in a quarter of the products."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -18,12 +18,12 @@ AT_ONE = IN + 1
 SMALL = 1_000_000
 """Multiplications up to which OpenBLAS multiplies two matrices without packing them first."""
 
-FEWEST_CHANNELS = 8
-LEAST_SAVED = 1.5
-"""Below either, one product for each place of the window is faster; measured on 4 to 32 pixels."""
+LEAST_SAVED = 2.0
+"""Times fewer products; with less, as in images of 5 x 5, one for each place of the window is as
+fast or faster. Measured on 2 to 32 pixels and 2 to 64 channels."""
 
-Product = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Two stacks of matrices, and where their products go."""
+Step = tuple[Callable[..., object], tuple[np.ndarray, ...], np.ndarray]
+"""A function of NumPy, its arrays, and where the result goes."""
 
 
 def toom_cook(
@@ -58,59 +58,86 @@ def toom_cook(
     return BT, G, AT
 
 
-def to_tiles(
-    M: np.ndarray, images: np.ndarray, tiles: np.ndarray, scratch: Scratch
-) -> list[Product]:
-    """Products that leave M d M^T of every tile d of images: first of its columns, then its rows.
+def to_tiles(M: np.ndarray, images: np.ndarray, tiles: np.ndarray, scratch: Scratch) -> list[Step]:
+    """M d M^T of every tile d of images: first of its columns, then of its rows.
 
     Parameters
     ----------
-    M : (IN, k), k the size of a tile; one begins every OUT pixels, so that they overlap if k is 6
+    M : (IN, k), k the size of a tile; one begins every OUT pixels, so that they overlap if k is IN
     images : (H, W, n, c), every row contiguous
     tiles : (IN, IN, tiles down, tiles across, n, c)
     """
-    (H, W, *_), (_, _, down, across, n, c) = images.shape, tiles.shape
-    k, pieces = M.shape[1], _pieces(W, n * c)
+    (H, W, n, c), (_, _, down, _, _, _), k = images.shape, tiles.shape, M.shape[1]
     half = scratch.get("half", (IN, down, W, n * c), M.dtype)
-    rows = images.reshape(H, pieces, -1)
-    rows = sliding_window_view(rows, k, axis=0)[::OUT].swapaxes(-1, -2)
-    columns = sliding_window_view(half, k, axis=2)[:, :, ::OUT].swapaxes(-1, -2)
-    tiles = tiles.reshape(IN, IN, down, across, n * c)
+    pieces = _pieces(W, n * c)
+    rows = sliding_window_view(images.reshape(H, pieces, -1), k, axis=0)[::OUT]
+    columns = sliding_window_view(half, k, axis=2)[:, :, ::OUT]
     return [
-        (M, rows, half.reshape(IN, down, pieces, -1).transpose(1, 2, 0, 3)),
-        (M, columns, tiles.transpose(0, 2, 3, 1, 4)),
+        (np.matmul, (M, rows.swapaxes(-1, -2)), _by_rows(half, pieces)),
+        (np.matmul, (M, columns.swapaxes(-1, -2)), _by_columns(tiles)),
     ]
 
 
-def to_images(
-    M: np.ndarray, tiles: np.ndarray, images: np.ndarray, scratch: Scratch
-) -> list[Product]:
-    """Products that leave M t M^T of every tile t, side by side.
+def to_images(M: np.ndarray, tiles: np.ndarray, images: np.ndarray, scratch: Scratch) -> list[Step]:
+    """M t M^T of every tile t: first of its rows, then of its columns.
+
+    Images are put together from tiles that begin every OUT pixels. Where they overlap, they are
+    added: what hangs over the next tile is computed by itself.
 
     Parameters
     ----------
-    M : (OUT, IN)
+    M : (k, IN), k the size of a tile of the images, OUT or IN
     tiles : (IN, IN, tiles down, tiles across, n, c)
-    images : (OUT * tiles down, OUT * tiles across, n, c)
+    images : (OUT * tiles down + k - OUT, OUT * tiles across + k - OUT, n, c)
     """
-    _, _, down, across, n, c = tiles.shape
-    W, pieces = OUT * across, _pieces(OUT * across, n * c)
+    (_, _, down, across, n, c), (H, W, *_) = tiles.shape, images.shape
+    over, pieces = len(M) - OUT, _pieces(W, n * c)
     half = scratch.get("half", (IN, down, W, n * c), M.dtype)
-    tiles = tiles.reshape(IN, IN, down, across, n * c)
-    return [
-        (M, tiles.transpose(0, 2, 3, 1, 4), half.reshape(IN, down, across, OUT, n * c)),
-        (
-            M,
-            half.reshape(IN, down, pieces, -1).transpose(1, 2, 0, 3),
-            images.reshape(down, OUT, pieces, -1).transpose(0, 2, 1, 3),
-        ),
-    ]
+    tiles, rows = _by_columns(tiles), _by_rows(half, pieces)
+    images = images.reshape(H, pieces, -1)
+
+    def side_by_side(array: np.ndarray, axis: int, count: int) -> np.ndarray:
+        """The first pixels of an axis, OUT for each tile."""
+        inside = array[(slice(None),) * axis + (slice(OUT * count),)]
+        return inside.reshape(*array.shape[:axis], count, OUT, *array.shape[axis + 1 :])
+
+    columns_half = side_by_side(half, 2, across)
+    rows_images = side_by_side(images, 0, down)
+    steps: list[Step] = [(np.matmul, (M[:OUT], tiles), columns_half)]
+    if over:
+        more = scratch.get("over", (IN, down, across, over, n * c), M.dtype)
+        next_columns = columns_half[:, :, 1:, :over]
+        steps += [
+            (np.matmul, (M[OUT:], tiles), more),
+            (np.add, (next_columns, more[:, :, :-1]), next_columns),
+            (np.positive, (more[:, :, -1],), half[:, :, OUT * across :]),
+        ]
+    steps.append((np.matmul, (M[:OUT], rows), rows_images.swapaxes(1, 2)))
+    if over:
+        more = scratch.get("over", (down, over, *images.shape[1:]), M.dtype)
+        next_rows = rows_images[1:, :over]
+        steps += [
+            (np.matmul, (M[OUT:], rows), more.swapaxes(1, 2)),
+            (np.add, (next_rows, more[:-1]), next_rows),
+            (np.positive, (more[-1],), images[OUT * down :]),
+        ]
+    return steps
 
 
-def multiply(products: list[Product]) -> None:
-    """Carry them out, one after the other."""
-    for a, b, out in products:
-        np.matmul(a, b, out=out)
+def take(steps: list[Step]) -> None:
+    """One after the other."""
+    for function, arrays, out in steps:
+        function(*arrays, out=out)
+
+
+def _by_rows(half: np.ndarray, pieces: int) -> np.ndarray:
+    """(IN, tiles down, W, n c) as matrices of IN rows, in pieces: (tiles down, pieces, IN, ...)."""
+    return half.reshape(IN, half.shape[1], pieces, -1).transpose(1, 2, 0, 3)
+
+
+def _by_columns(tiles: np.ndarray) -> np.ndarray:
+    """Tiles as matrices of IN rows: (IN, tiles down, tiles across, IN, n c)."""
+    return tiles.reshape(*tiles.shape[:4], -1).transpose(0, 2, 3, 1, 4)
 
 
 def _tiles(size: int) -> int:
@@ -133,13 +160,15 @@ class Winograd:
         Y = A^T [(G w G^T) * (B^T x B)] A,   summed over the channels
 
     The sum makes each of the 36 places one matrix product over all tiles, (tiles, C) (C, FN).
-    Backward is the same in the transformed domain: with e = A dY A^T and the transformed images V,
-    which are kept, dW = G^T [V^T e] G; dX is the convolution of dY with the filters turned round.
+    Each step is linear, and backward is its transpose. With e = A dY A^T and the transformed images
+    V, which are kept,
+
+        dW = G^T [V^T e] G,   dX = sum over the tiles, where they overlap, of B [e w^T] B^T
 
     A sum that is exactly 0 in the reference, as on blank ground before biases have been learned,
     may come out as 1e-8 here, which ReLU lets pass.
 
-    For windows of 3 x 3, stride 1 and padding up to 2. `toom_cook` names the sources.
+    For windows of 3 x 3 and stride 1. `toom_cook` names the sources.
     """
 
     method = "Winograd F(4x4,3x3)"
@@ -147,12 +176,12 @@ class Winograd:
     @staticmethod
     def fits(layer: Convolution, shape: Shape) -> bool:
         """Whether this kernel can be used, and saves enough products to be worth its transforms."""
-        FN, C, FH, FW = layer.params["W"].shape
+        FH, FW = layer.params["W"].shape[2:]
         _, OH, OW = layer.output_shape(shape)
-        possible = (FH, FW) == (TAPS, TAPS) and layer.stride == 1 and layer.pad < TAPS
+        possible = (FH, FW) == (TAPS, TAPS) and layer.stride == 1
         # A tile costs 36 products, however many of its 16 outputs are used.
         saved = TAPS * TAPS * OH * OW / (IN * IN * _tiles(OH) * _tiles(OW))
-        return possible and min(C, FN) >= FEWEST_CHANNELS and saved >= LEAST_SAVED
+        return possible and saved >= LEAST_SAVED
 
     def __init__(
         self,
@@ -165,76 +194,57 @@ class Winograd:
         need_dx: bool,
     ) -> None:
         (C, H, W), (FN, OH, OW), pad = shape, layer.output_shape(shape), layer.pad
-        kind = layer.params["W"].dtype
+        kind, tiles = layer.params["W"].dtype, (_tiles(OH), _tiles(OW))
         self._filters = layer.params["W"].reshape(FN * C, TAPS * TAPS).T
         self._b, self._dW, self._db = layer.params["b"], grads["W"], grads["b"]
-        BT, G, AT = toom_cook(POINTS, OUT, TAPS)
-        turned = G[:, ::-1]
-        # G w G^T of a filter's 9 numbers in a row; below, the same of the filter turned round
-        GG = np.concatenate([np.kron(G, G), np.kron(turned, turned)]).astype(kind)
-        self._GG, self._to_w = GG[: IN * IN], GG if need_dx else GG[: IN * IN]
-        BT, A, AT = (np.ascontiguousarray(matrix, dtype=kind) for matrix in (BT, AT.T, AT))
-        self._w = np.empty((len(self._to_w), FN, C), dtype=kind)
+        BT, G, AT = (matrix.astype(kind) for matrix in toom_cook(POINTS, OUT, TAPS))
+        self._GG = np.kron(G, G)  # G w G^T of a filter's 9 numbers in a row
+        self._w = np.empty((IN * IN, FN, C), dtype=kind)
+        self._dw = scratch.get("filters", self._w.shape, kind)
 
-        # Tiles that cover the output, and those that cover the input, which is dX
-        tiles, tiles_dx = (_tiles(OH), _tiles(OW)), (_tiles(H), _tiles(W))
+        def images(over: int, channels: int) -> tuple[int, ...]:
+            """Shape of images that the tiles cover."""
+            return (*(OUT * k + over for k in tiles), n, channels)
 
-        def places(tiles: np.ndarray) -> np.ndarray:
-            """(36, tiles, channels)"""
-            return tiles.reshape(IN * IN, -1, tiles.shape[-1])
+        x = np.zeros(images(TAPS - 1, C), dtype=kind)
+        y = scratch.get("images", images(0, FN), kind)
+        dy = np.zeros(images(0, FN), dtype=kind)
+        inside = (slice(pad, pad + H), slice(pad, pad + W))
+        self.x, self.y, self.dy = x[inside], y[:OH, :OW], dy[:OH, :OW]
 
-        x = np.zeros((*(OUT * k + TAPS - 1 for k in tiles), n, C), dtype=kind)
-        y = scratch.get("images", (*(OUT * k for k in tiles), n, FN), kind)
         V = np.empty((IN, IN, *tiles, n, C), dtype=kind)
         Y = scratch.get("product", (IN, IN, *tiles, n, FN), kind)
-        self.x, self.y = x[pad : pad + H, pad : pad + W], y[:OH, :OW]
-        self._V, self._Y = places(V), places(Y)
-        self._enter, self._leave = to_tiles(BT, x, V, scratch), to_images(AT, Y, y, scratch)
-
-        # dY stands inside a border that is as wide as windows turned round need it.
-        border = TAPS - 1 - pad
-        size = (
-            max(border + OUT * k, OUT * k_dx + TAPS - 1)
-            for k, k_dx in zip(tiles, tiles_dx, strict=True)
-        )
-        dy = np.zeros((*size, n, FN), dtype=kind)
-        self.dy = dy[border : border + OH, border : border + OW]
-        inside = dy[border : border + OUT * tiles[0], border : border + OUT * tiles[1]]
-        self._enter_dy = to_tiles(A, inside, Y, scratch)
+        self._V, self._Y = V.reshape(IN * IN, -1, C), Y.reshape(IN * IN, -1, FN)
         self._ones = np.ones(self._V.shape[1], dtype=kind)
-        self._dw = scratch.get("filters", (IN * IN, FN, C), kind)
-
+        self._enter, self._leave = to_tiles(BT, x, V, scratch), to_images(AT, Y, y, scratch)
+        A, B = (np.ascontiguousarray(matrix.T) for matrix in (AT, BT))
+        self._enter_dy = to_tiles(A, dy, Y, scratch)
         self.dx: np.ndarray | None = None
         if need_dx:
-            dx = scratch.get("images", (*(OUT * k for k in tiles_dx), n, C), kind)
-            D = scratch.get("product", (IN, IN, *tiles_dx, n, FN), kind)
-            E = scratch.get("product back", (IN, IN, *tiles_dx, n, C), kind)
-            seen = dy[: OUT * tiles_dx[0] + TAPS - 1, : OUT * tiles_dx[1] + TAPS - 1]
-            self.dx = dx[:H, :W]
-            self._D, self._E = places(D), places(E)
-            self._enter_dx = to_tiles(BT, seen, D, scratch)
-            self._leave_dx = to_images(AT, E, dx, scratch)
+            dV = scratch.get("product back", V.shape, kind)
+            dx = scratch.get("images", x.shape, kind)
+            self._dV, self.dx = dV.reshape(self._V.shape), dx[inside]
+            self._leave_dx = to_images(B, dV, dx, scratch)
 
     def prepare(self) -> None:
         """Transform the filters, as they are now."""
-        np.matmul(self._to_w, self._filters, out=self._w.reshape(len(self._w), -1))
+        np.matmul(self._GG, self._filters, out=self._w.reshape(IN * IN, -1))
 
     def forward(self) -> None:
         """From x to y."""
-        multiply(self._enter)
-        np.matmul(self._V, self._w[: IN * IN].transpose(0, 2, 1), out=self._Y)
+        take(self._enter)
+        np.matmul(self._V, self._w.swapaxes(1, 2), out=self._Y)
         self._Y[AT_ONE] += self._b  # which reaches every output with the factor 1
-        multiply(self._leave)
+        take(self._leave)
 
     def backward(self) -> None:
         """From dy to the gradients and dx."""
-        multiply(self._enter_dy)
-        e = self._Y  # its memory: Y itself has been used up
-        np.matmul(self._ones, e[AT_ONE], out=self._db)  # where the sum of each tile is
-        np.matmul(e.transpose(0, 2, 1), self._V, out=self._dw)
+        take(self._enter_dy)
+        e = self._Y  # the same memory: Y itself has been used up
+        np.matmul(self._ones, e[AT_ONE], out=self._db)  # where the sums of the tiles are
+        np.matmul(e.swapaxes(1, 2), self._V, out=self._dw)
         dW = self._dW.reshape(-1, TAPS * TAPS)
         np.matmul(self._dw.reshape(IN * IN, -1).T, self._GG, out=dW)
         if self.dx is not None:
-            multiply(self._enter_dx)
-            np.matmul(self._D, self._w[IN * IN :], out=self._E)
-            multiply(self._leave_dx)
+            np.matmul(e, self._w, out=self._dV)
+            take(self._leave_dx)
