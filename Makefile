@@ -27,8 +27,8 @@ lint: $(DEV)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(DEV)  ## time training steps, beside the book's design and PyTorch if installed
-	$(BIN)/python scripts/bench_step.py $(ARGS)
+bench: $(DEV)  ## time steps beside the book's design, and PyTorch if installed; ARGS="--out DIR ..."
+	$(BIN)/xpnet bench --device cpu $(ARGS)
 
 reproduce: $(DEV)  ## run all the books' experiments; QUICK=1, ARGS="--out DIR ..."
 	$(BIN)/python scripts/reproduce.py $(if $(QUICK),--quick) --device $(DEVICE) $(ARGS)

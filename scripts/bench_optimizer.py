@@ -12,7 +12,6 @@ alternate; what counts is the ratio within a round.
 import argparse
 import importlib.util
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -22,10 +21,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench_step import CHOICES, Step, fresh, spread
 from xpnet import Network
-from xpnet.backend import get_device, versions
+from xpnet.bench import machine
+from xpnet.bench.cases import NAMES, fresh
+from xpnet.bench.statistics import ratios, spread
+from xpnet.files import write_text
 from xpnet.optim import OPTIMIZERS
+
+Step = Callable[[int], None]
 
 FUSED = ("sgd", "momentum", "nesterov", "adagrad", "adam", "adamw")
 """Those that PyTorch can fuse on the CPU."""
@@ -96,13 +99,12 @@ def interleaved(steps: dict[str, Step], rounds: int, updates: int) -> dict[str, 
 
 def measure(model: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Time one optimizer; print the table and give the record."""
-    steps, found = xpnet_steps(model, name), versions()
+    steps = xpnet_steps(model, name)
     with threadpool_limits(1):
         if importlib.util.find_spec("torch") is not None:
             import torch
 
             torch.set_num_threads(1)
-            found["torch"] = torch.__version__
             steps |= torch_steps(model, name)
         times = interleaved(steps, options.rounds, options.updates)
     record = {
@@ -111,16 +113,9 @@ def measure(model: str, name: str, options: argparse.Namespace) -> dict[str, Any
         "parameters": fresh(model).params.count,
         "threads": 1,
         "updates_a_turn": options.updates,
-        "machine": get_device("cpu").describe()["processor"],
-        "system": platform.platform(),
-        "versions": found,
+        **machine.description(),
         "milliseconds": {way: spread(values) for way, values in times.items()},
-        # Round by round: neighbours in time share the machine's mood.
-        "ratios": {
-            f"xpnet / {way}": spread([a / b for a, b in zip(times["xpnet"], values, strict=True)])
-            for way, values in times.items()
-            if way != "xpnet"
-        },
+        "ratios": ratios(times),
     }
     print(f"{name}, {model}, {record['parameters']} parameters, {record['machine']}")
     line = "  {name:24} {median:7.3f} {unit:12} (min {min:.3f}, max {max:.3f})"
@@ -134,7 +129,7 @@ def measure(model: str, name: str, options: argparse.Namespace) -> dict[str, Any
 def main() -> None:
     """Measure, print, write the records if asked to; exit 1 where a ratio is above the limit."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", choices=CHOICES, default="deep-convnet")
+    parser.add_argument("--model", choices=NAMES, default="deep-convnet")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, action="append", help="all if left out")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--updates", type=int, default=100, help="of each turn")
@@ -143,12 +138,12 @@ def main() -> None:
     options = parser.parse_args()
     records = [measure(options.model, name, options) for name in options.optimizer or OPTIMIZERS]
     if options.out:
-        options.out.write_text(json.dumps(records, indent=2) + "\n")
+        write_text(options.out, json.dumps(records, indent=2) + "\n")
     if "torch" not in records[0]["versions"]:
         print("PyTorch is not installed: it was left out")
     elif options.limit is not None:
-        ratios = {row["optimizer"]: row["ratios"]["xpnet / torch foreach"] for row in records}
-        slow = [name for name, ratio in ratios.items() if ratio["median"] > options.limit]
+        by_name = {row["optimizer"]: row["ratios"]["xpnet / torch foreach"] for row in records}
+        slow = [name for name, ratio in by_name.items() if ratio["median"] > options.limit]
         if slow:
             sys.exit(f"slower than {options.limit:g} times PyTorch's foreach: {', '.join(slow)}")
 

@@ -122,6 +122,17 @@ def test_augment_samples(run, tmp_path):
     assert is_png(tmp_path / "a.png")
 
 
+def test_bench_optimizer(run, tmp_path):
+    arguments = ("--optimizer", "sgd", "--rounds", 2, "--updates", 1, "--out", "a.json")
+    code, out, err = run("bench_optimizer", "--model", "two-layer-net", *arguments, weights=False)
+    assert code == 0, err
+    assert "sgd, two-layer-net, 39760 parameters" in out
+    (record,) = json.loads((tmp_path / "a.json").read_text())
+    times = record["milliseconds"]
+    assert {"xpnet", "xpnet, by array"} <= times.keys()
+    assert set(record["ratios"]) == {f"xpnet / {name}" for name in times if name != "xpnet"}
+
+
 @pytest.mark.parametrize("name", ["visualize_filter", "apply_filter"])
 def test_a_network_without_filters_is_refused(run, tmp_path, name):
     sizes = {"input_size": 784, "hidden_size": 5, "output_size": 10}

@@ -1,4 +1,4 @@
-"""The command line: `xpnet train | tune | evaluate | predict | summary | info | data`."""
+"""The command line: `xpnet train | tune | evaluate | predict | summary | bench | info | data`."""
 
 import math
 import platform
@@ -13,9 +13,12 @@ import click
 import numpy as np
 
 from xpnet import __version__, cuda, plots
+from xpnet.activations import softmax
 from xpnet.backend import Device, get_device, to_numpy, versions
 from xpnet.data import Dataset, load_dataset
 from xpnet.data.mnist import find_mnist
+from xpnet.engine import Engine, get_engine
+from xpnet.engine.threads import blas_library
 from xpnet.errors import ArgumentError, DataNotFoundError, XPNetError
 from xpnet.evaluate import predictions
 from xpnet.models import MODELS, build_network, load_network
@@ -55,6 +58,20 @@ def _device_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
     )(command)
+
+
+def _engine_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--threads", type=int, help="Of the CPU; one for each core if left out."),
+        click.option(
+            "--engine",
+            default="auto",
+            show_default=True,
+            help="auto, or reference for the layers as they are written.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def _data_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -116,6 +133,14 @@ def _weights_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _about(engine: Engine) -> str:
+    """An engine in one line."""
+    about = engine.describe()
+    threads = f", {n} thread{'s' * (n != 1)}" if (n := about.get("threads")) else ""
+    reason = f": {why}" if (why := about.get("engine_reason")) else ""
+    return f"{engine.name}{threads}{reason}"
+
+
 def _open_device(name: str) -> Device:
     device = get_device(name)
     if name == "auto":
@@ -140,6 +165,7 @@ def commands() -> None:
 @_data_options
 @_model_options
 @_device_option
+@_engine_options
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), help="The book's if left out.")
 @click.option(
     "--lr", type=float, help="Learning rate; the book's, or the optimizer's own, if left out."
@@ -162,6 +188,8 @@ def train(
     hidden_size: int | None,
     activation: str | None,
     device: str,
+    engine: str,
+    threads: int | None,
     optimizer: str | None,
     lr: float | None,
     epochs: int | None,
@@ -196,9 +224,12 @@ def train(
         {"lr": lr},
         evaluate_samples,
         seed=seed,
+        engine=engine,
+        threads=threads,
     )
     run = RunDirectory(out or Path("runs") / f"{started:%Y%m%d-%H%M%S}-{model}")
     click.echo(f"model: {model}, {network.params.count} parameters, {dtype}")
+    click.echo(f"engine: {_about(trainer.engine)}")
 
     def keep(_: EpochMetrics) -> None:
         run.write_metrics(trainer.history)
@@ -219,6 +250,7 @@ def train(
         "test_images": len(dataset.x_test),
         "device": place.name,
         "hardware": place.describe(),
+        **trainer.engine.describe(),
         "dtype": dtype,
         "seed": seed,
         "epochs": epochs,
@@ -315,6 +347,7 @@ def tune(
 @_data_options
 @_weights_options
 @_device_option
+@_engine_options
 @click.option("--out", help="JSON file for the result; evaluation.json beside the weights.")
 def evaluate(
     data: str,
@@ -322,13 +355,16 @@ def evaluate(
     weights: str,
     activation: str | None,
     device: str,
+    engine: str,
+    threads: int | None,
     out: str | None,
 ) -> None:
     """Measure a network's accuracy on the test images."""
     place = _open_device(device)
     network = load_network(weights, activation=activation, device=place)
     dataset = _open_data(data, data_dir)
-    accuracy = float(np.mean(predictions(network, dataset.x_test) == dataset.t_test))
+    read = predictions(network, dataset.x_test, engine=engine, threads=threads)
+    accuracy = float(np.mean(read == dataset.t_test))
     record = {
         "weights": str(weights),
         "data": dataset.name,
@@ -344,12 +380,21 @@ def evaluate(
 @commands.command()
 @_weights_options
 @_device_option
+@_engine_options
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-def predict(weights: str, activation: str | None, device: str, images: tuple[str, ...]) -> None:
+def predict(
+    weights: str,
+    activation: str | None,
+    device: str,
+    engine: str,
+    threads: int | None,
+    images: tuple[str, ...],
+) -> None:
     """Read digits from picture files, dark on light or light on dark."""
     pictures = np.stack([read_picture(image) for image in images])
     network = load_network(weights, activation=activation, device=_open_device(device))
-    table = to_numpy(network.probabilities(pictures))
+    scores = get_engine(network, engine, threads).predict(pictures)
+    table = to_numpy(softmax(scores))
     for image, row in zip(images, table, strict=True):
         shares = "  ".join(f"{digit}: {share:.3f}" for digit, share in enumerate(row))
         click.echo(f"{image}: {int(np.argmax(row))}   {shares}")
@@ -357,24 +402,27 @@ def predict(weights: str, activation: str | None, device: str, images: tuple[str
 
 @commands.command()
 @_model_options
-def summary(model: str, hidden_size: int | None, activation: str | None) -> None:
+@click.option("--engine", is_flag=True, help="Show, too, how the CPU's engine computes each layer.")
+def summary(model: str, hidden_size: int | None, activation: str | None, engine: bool) -> None:
     """Show a network's layers, output shapes and parameters."""
     arguments = _model_arguments(model, (1, 28, 28), hidden_size, activation)
     network = build_network(model, arguments, rng=0)
-    rows = [("layer", "kind", "output shape", "parameters")]
-    rows += [("input", "", _shown(network.input_shape), "")]
+    methods = get_engine(network).methods() if engine else {}
+    rows = [("layer", "kind", "output shape", "parameters", "computed by" if engine else "")]
+    rows += [("input", "", _shown(network.input_shape), "", "")]
     rows += [
         (
             row.name,
             row.kind,
             _shown(row.output_shape),
             f"{row.parameters:,}" if row.parameters else "",
+            methods.get(row.name, ""),
         )
         for row in network.summary()
     ]
-    rows += [("", "", "total", f"{network.params.count:,}")]
-    for name, kind, shape, count in rows:
-        click.echo(f"{name:10}{kind:14}{shape:>14}{count:>13}")
+    rows += [("", "", "total", f"{network.params.count:,}", "")]
+    for name, kind, shape, count, method in rows:
+        click.echo(f"{name:10}{kind:14}{shape:>14}{count:>13}  {method}".rstrip())
 
 
 def _shown(shape: tuple[int, ...]) -> str:
@@ -382,13 +430,66 @@ def _shown(shape: tuple[int, ...]) -> str:
 
 
 @commands.command()
+@click.option("--device", default="cpu", show_default=True, help="cpu, so far.")
+@click.option(
+    "--model", "models", multiple=True, type=click.Choice(MODELS_OFFERED), help="All if left out."
+)
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    type=click.Choice(["train", "predict"]),
+    help="Both if left out.",
+)
+@click.option(
+    "--contestant",
+    "contestants",
+    multiple=True,
+    metavar="NAME",
+    help="Whom to compare xpnet with; everybody if left out.",
+)
+@click.option(
+    "--batch-size",
+    "batch_sizes",
+    multiple=True,
+    type=int,
+    help="Of training; 10, 100 and 1000 if left out.",
+)
+@click.option("--threads", type=int, help="For each contestant; all cores if left out.")
+@click.option("--rounds", default=10, show_default=True, help="Turns of each contestant.")
+@click.option("--seconds", default=0.3, show_default=True, help="Length of a turn.")
+@click.option("--out", help="Directory for the record, a page of tables and a picture.")
+def bench(out: str | None, **options: Any) -> None:
+    """Time steps beside PyTorch's and the book's design.
+
+    Options that name what to measure can be given more than once.
+    """
+    from xpnet.bench import report, run  # what `import xpnet.cli` need not wait for
+
+    wanted = run.Options(**options)
+    directory = None if out is None else report.prepare_directory(out)
+    record = run.run(
+        wanted,
+        begin=lambda record: click.echo("\n".join(report.head(record))),
+        show=lambda case: click.echo(f"\n{report.text_table(case)}"),
+    )
+    click.echo(f"\n{report.LEGEND}")
+    if directory is not None:
+        report.write(directory, record)
+        click.echo(f"everything is in {directory}")
+        if not plots.available():
+            click.echo(f"no picture was drawn: {plots.INSTALL}")
+
+
+@commands.command()
 def info() -> None:
     """Say what this machine can do: versions, GPUs, data, and what is missing."""
-    found = cuda.diagnose()
+    found, library = cuda.diagnose(), blas_library()
     lines = {
         **versions(),
         "system": platform.platform(),
         **get_device("cpu").describe(),
+        "blas": f"{library['blas']}, {library.get('blas_threads', 'unknown')} threads",
         "cupy": found.package,
         "nvidia driver": found.driver,
     }

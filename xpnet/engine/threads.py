@@ -25,18 +25,30 @@ def blas_threads(number: int) -> AbstractContextManager[Any]:
     return limited
 
 
+def blas_library() -> dict[str, str | int]:
+    """The library that multiplies NumPy's matrices, and its threads now."""
+    for library in _libraries().info():
+        parts = (library.get(key) for key in ("internal_api", "version", "architecture"))
+        name = " ".join(part for part in parts if part)
+        return {"blas": name, "blas_threads": library["num_threads"]}
+    return {"blas": "unknown"}
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def chosen_threads(threads: int | None) -> int:
     """`threads`, or if None one for each core.
 
-    Of the cores that this process may use, and no more than matrix products are limited to, such as
-    by OPENBLAS_NUM_THREADS.
+    But no more than matrix products are limited to, such as by OPENBLAS_NUM_THREADS.
     """
     if threads is None:
-        cores = os.cpu_count() or 1
-        if hasattr(os, "sched_getaffinity"):
-            cores = len(os.sched_getaffinity(0))
         limits: list[int] = [library["num_threads"] for library in _libraries().info()]
-        return min([cores, *limits])
+        return min([available_cores(), *limits])
     if threads < 1:
         raise ArgumentError(f"at least one thread is needed, got {threads}")
     return threads

@@ -21,10 +21,10 @@ from xpnet.models.network import Leaf, Network
 from xpnet.parameters import FlatParams
 
 IMAGES = 50
-"""Samples at most in a part, where there are convolutions: arrays then stay in the processor's
-cache, and matrices are small enough for the fast way of OpenBLAS."""
-NUMBERS = 2**20
-"""In the largest array of a part: of large images it holds fewer."""
+"""Samples at most in a part, where there are convolutions: matrices are then small enough for the
+fast way of OpenBLAS."""
+NUMBERS = 3_000_000
+"""That the layers of a part may put out together: its arrays then stay in the processor's cache."""
 ROWS = 1000
 """Samples in a part where there are no convolutions: large matrices make those networks fast."""
 FEWEST = 10
@@ -80,9 +80,7 @@ class CpuEngine:
         self._separable = separable(self._leaves, network.last_layer)
         self._convolves = any(isinstance(leaf.layer, Convolution) for leaf in self._leaves)
         self._dropouts = [leaf.layer for leaf in self._leaves if type(leaf.layer) is Dropout]
-        self._largest = max(
-            prod(shape) for leaf in self._leaves for shape in (leaf.input_shape, leaf.output_shape)
-        )
+        self._numbers = sum(prod(leaf.output_shape) for leaf in self._leaves)
         self._workers: list[_Worker] = []
         self._divided = lru_cache(maxsize=SIZES)(self.division)
         # Which starts no thread before there is work for it.
@@ -110,7 +108,7 @@ class CpuEngine:
             return Division([[(0, n)]], self.threads)
         if not self._convolves:
             return Division([_cut(0, n, ROWS)], self.threads)
-        limit = max(1, min(IMAGES, NUMBERS // self._largest))
+        limit = max(1, min(IMAGES, NUMBERS // self._numbers))
         workers = max(1, min(self.threads, n // FEWEST))
         return Division([_cut(*share, limit) for share in _cut(0, n, -(-n // workers))], 1)
 

@@ -1,4 +1,4 @@
-"""The networks as the book writes them, for `bench_step.py` to measure against. Not for use.
+"""The networks as the book writes them, to measure against. Not for use.
 
 float64 throughout, (N, C, H, W), im2col as FH FW strided copies and a transpose, stateful layers,
 and an update that walks through a dictionary: the design of Deep Learning from Scratch, chapters 5
@@ -8,6 +8,10 @@ to 8, from its description.
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
+
+from xpnet.bench.cases import Arrays, Case, Ready
+from xpnet.engine.threads import blas_library
 
 Params = dict[str, np.ndarray]
 
@@ -50,12 +54,14 @@ class Affine:
         """Flattens images first."""
         self.shape = x.shape
         self.x = x.reshape(len(x), -1)
-        return np.dot(self.x, self.W) + self.b
+        out: np.ndarray = np.dot(self.x, self.W) + self.b
+        return out
 
     def backward(self, dout: np.ndarray) -> np.ndarray:
         """Keeps dW and db."""
         self.dW, self.db = np.dot(self.x.T, dout), np.sum(dout, axis=0)
-        return np.dot(dout, self.W.T).reshape(self.shape)
+        dx: np.ndarray = np.dot(dout, self.W.T)
+        return dx.reshape(self.shape)
 
 
 class Relu:
@@ -89,7 +95,7 @@ class Convolution:
         self.x_shape = x.shape
         self.col = im2col(x, FH, FW, self.stride, self.pad)
         self.col_W = self.W.reshape(FN, -1).T
-        out = np.dot(self.col, self.col_W) + self.b
+        out: np.ndarray = np.dot(self.col, self.col_W) + self.b
         return out.reshape(N, OH, OW, FN).transpose(0, 3, 1, 2)
 
     def backward(self, dout: np.ndarray) -> np.ndarray:
@@ -116,13 +122,14 @@ class Pooling:
         self.x_shape = x.shape
         col = im2col(x, *self.window).reshape(-1, ph * pw)
         self.arg_max = np.argmax(col, axis=1)
-        return np.max(col, axis=1).reshape(N, OH, OW, C).transpose(0, 3, 1, 2)
+        out: np.ndarray = np.max(col, axis=1)
+        return out.reshape(N, OH, OW, C).transpose(0, 3, 1, 2)
 
     def backward(self, dout: np.ndarray) -> np.ndarray:
         """Scatters by the argmax, then col2im."""
         d = dout.transpose(0, 2, 3, 1)
         size = self.window[0] * self.window[1]
-        dmax = np.zeros((d.size, size))
+        dmax: np.ndarray = np.zeros((d.size, size))
         dmax[np.arange(self.arg_max.size), self.arg_max.flatten()] = d.flatten()
         dmax = dmax.reshape((*d.shape, size))
         dcol = dmax.reshape(dmax.shape[0] * dmax.shape[1] * dmax.shape[2], -1)
@@ -188,10 +195,10 @@ class Network:
             p -= lr_t * self.m[key] / (np.sqrt(self.v[key]) + 1e-7)
 
 
-def build(model: str, params: Params) -> Network:
+def network(model: str, params: Params) -> Network:
     """The network of that name with these initial values."""
     layers: list[Any] = []
-    count = len(params) // 2
+    count = sum(name.startswith("W") for name in params)
     W = [params[f"W{k}"].astype(np.float64) for k in range(1, count + 1)]
     b = [params[f"b{k}"].astype(np.float64) for k in range(1, count + 1)]
     if model == "two-layer-net":
@@ -206,3 +213,15 @@ def build(model: str, params: Params) -> Network:
             layers.append(Pooling(2, 2, 2))
     layers += [Affine(W[6], b[6]), Relu(), Dropout(), Affine(W[7], b[7]), Dropout()]
     return Network(layers, "adam", 0.001)
+
+
+def build(case: Case, arrays: Arrays) -> Ready:
+    """One of them as a contestant."""
+    threadpool_limits(case.threads, user_api="blas")
+    net = network(case.model, arrays)
+    batches = case.batches(arrays["x"].astype(np.float64), arrays["t"])
+
+    def describe() -> dict[str, str | int]:
+        return {"dtype": "float64", **blas_library()}
+
+    return Ready(lambda: net.step(*next(batches)), describe)

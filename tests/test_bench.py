@@ -1,0 +1,350 @@
+"""The benchmark: its arithmetic, its processes, and that all contestants do the same work."""
+
+import json
+import multiprocessing
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xpnet import cli, plots, synthetic_digits, to_numpy
+from xpnet.bench import book_design, contestants, machine, report, run
+from xpnet.bench.cases import NAMES, fresh, images_needed, prepare
+from xpnet.bench.child import Child, ContestantError, Turn
+from xpnet.bench.contestants import CONTESTANTS, Contestant
+from xpnet.bench.statistics import ratios, spread
+from xpnet.layers import Dropout
+
+ROUNDING = 1e-5  # of the largest number; ten times what float32 and float64 were seen apart
+
+
+@pytest.fixture
+def case(tmp_path):
+    """Prepares a case with few images."""
+
+    def made(model="two-layer-net", task="train", batch_size=4):
+        images, labels = synthetic_digits(images_needed(batch_size))
+        return prepare(tmp_path, model, task, batch_size, 1, images, labels)
+
+    return made
+
+
+@pytest.fixture
+def contestant(tmp_path, monkeypatch):
+    """Enters a contestant whose module has these lines, in place of all others but xpnet."""
+
+    def entered(lines, **more):
+        place = tmp_path / "modules"
+        place.mkdir()
+        (place / "newcomer.py").write_text(lines)
+        monkeypatch.syspath_prepend(str(place))
+        own, new = Contestant("xpnet", "newcomer"), Contestant("newcomer", "newcomer", **more)
+        monkeypatch.setattr(run, "CONTESTANTS", {"xpnet": own, "newcomer": new})
+        return new
+
+    return entered
+
+
+@pytest.fixture
+def in_a_hurry(monkeypatch):
+    """Has rates measured once and anyhow, and nothing repeated where the machine is busy."""
+    monkeypatch.setattr(machine, "TRIES", 1)
+    monkeypatch.setattr(machine, "REPEATS", 1)
+    monkeypatch.setattr(machine, "SETTLE", 0)
+
+
+@pytest.fixture
+def bench(capsys, monkeypatch, tmp_path, in_a_hurry):
+    """The command in this process, with as little work as there can be."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        monkeypatch.setattr("sys.argv", ["xpnet", "bench", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return command
+
+
+QUICK = ("--model", "two-layer-net", "--batch-size", 4, "--threads", 1, "--rounds", 2)
+QUICK += ("--seconds", 0.01)
+
+
+def test_spread_and_ratios():
+    assert spread([3.0, 1.0, 8.0]) == {"median": 3.0, "min": 1.0, "max": 8.0}
+    got = ratios({"xpnet": [1.0, 2.0, 3.0], "a": [2.0, 2.0, 12.0], "b": [1.0, 1.0, 1.0]})
+    assert got == {
+        "xpnet / a": {"median": 0.5, "min": 0.25, "max": 1.0},
+        "xpnet / b": {"median": 2.0, "min": 1.0, "max": 3.0},
+    }
+
+
+# Multiply-adds of an image, layer by layer.
+MLP = [784 * 50, 50 * 10]
+SIMPLE = [24 * 24 * 30 * 25, 12 * 12 * 30 * 100, 100 * 10]
+DEEP = [28 * 28 * 16 * 9, 28 * 28 * 16 * 16 * 9, 14 * 14 * 32 * 16 * 9, 16 * 16 * 32 * 32 * 9]
+DEEP += [8 * 8 * 64 * 32 * 9, 8 * 8 * 64 * 64 * 9, 4 * 4 * 64 * 50, 50 * 10]
+
+
+@pytest.mark.parametrize(
+    ("model", "layers", "gigaflops"),
+    [
+        ("two-layer-net", MLP, 0.016),
+        ("simple-convnet", SIMPLE, 0.433),
+        ("deep-convnet", DEEP, 5.24),
+    ],
+)
+def test_operations_of_a_step(case, model, layers, gigaflops):
+    train = case(model, batch_size=100)
+    assert train.flops == 200 * (3 * sum(layers) - layers[0])
+    assert train.flops / 1e9 == pytest.approx(gigaflops, rel=0.01)
+    assert replace(train, task="predict").flops == 200 * sum(layers)
+
+
+def without_dropout(network):
+    for layer in network.layers.values():
+        if isinstance(layer, Dropout):
+            layer.dropout_ratio = 0.0
+    return network
+
+
+def assert_same(got, want):
+    assert got.shape == want.shape
+    assert np.max(np.abs(got - want)) <= ROUNDING * np.max(np.abs(want))
+
+
+@pytest.mark.parametrize("model", NAMES)
+def test_torch_trains_and_predicts_the_same(case, model):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from xpnet.bench import torch_nets
+
+    made = case(model)
+    pieces = [
+        piece._replace(settings={"dropout_ratio": 0.0}) if piece.kind == "Dropout" else piece
+        for piece in made.pieces
+    ]
+    arrays = made.load()
+    network = without_dropout(fresh(model))
+    x, t = arrays["x"][:4], arrays["t"][:4]
+    loss, scores, grads = network.loss_and_gradient(x, t)
+
+    net = torch_nets.network(pieces, arrays).double()
+    y = net(torch.from_numpy(x.astype(np.float64)))
+    torch_loss = torch.nn.functional.cross_entropy(y, torch.from_numpy(t.astype(np.int64)))
+    torch_loss.backward()
+    assert_same(to_numpy(scores), y.detach().numpy())
+    assert float(loss) == pytest.approx(torch_loss.item(), rel=ROUNDING)
+    for grad, p in zip(grads.values(), net.parameters(), strict=True):
+        want = p.grad.numpy()
+        assert_same(to_numpy(grad), want.T if want.ndim == 2 else want)
+    with torch.inference_mode():
+        net.eval()
+        assert_same(to_numpy(network.predict(x)), net(torch.from_numpy(x).double()).numpy())
+
+
+@pytest.mark.parametrize("model", NAMES)
+def test_the_book_trains_the_same(case, model):
+    arrays = case(model).load()
+    network = without_dropout(fresh(model))
+    x, t = arrays["x"][:4], arrays["t"][:4]
+    loss, _, grads = network.loss_and_gradient(x, t)
+
+    book = book_design.network(model, arrays)
+    book.layers = [layer for layer in book.layers if not isinstance(layer, book_design.Dropout)]
+    assert float(loss) == pytest.approx(book.step(x.astype(np.float64), t), rel=ROUNDING)
+    learning = [layer for layer in book.layers if hasattr(layer, "W")]
+    for number, layer in enumerate(learning, start=1):
+        assert_same(to_numpy(grads[f"W{number}"]), layer.dW)
+        assert_same(to_numpy(grads[f"b{number}"]), layer.db)
+
+
+def test_the_command_writes_a_record_a_page_and_a_picture(bench, tmp_path):
+    code, out, err = bench(*QUICK, "--contestant", "book design", "--out", "kept")
+    assert code == 0, err
+    assert "two-layer-net, training with sgd, batch 4" in out
+    record = json.loads((tmp_path / "kept" / "bench.json").read_text())
+    train, latency, throughput = record["cases"]
+    assert list(train["contestants"]) == ["xpnet", "book design"]
+    assert [case["batch_size"] for case in (latency, throughput)] == [1, 1000]
+    assert list(latency["contestants"]) == ["xpnet"]
+    own, book = train["contestants"].values()
+    for row in (own, book):
+        times = row["milliseconds"]
+        assert len(times["rounds"]) == 2
+        assert 0 < times["min"] <= times["median"] <= times["max"]
+        assert row["images_per_second"] == pytest.approx(4000 / times["median"])
+        assert row["memory_peak_mib"] is None or row["memory_peak_mib"] > 0
+    want = [
+        a / b for a, b in zip(*(row["milliseconds"]["rounds"] for row in (own, book)), strict=True)
+    ]
+    assert train["ratios"] == {"xpnet / book design": spread(want)}
+    assert own["description"]
+    page = (tmp_path / "kept" / "README.md").read_text()
+    assert "| book design |" in page
+    assert (tmp_path / "kept" / "bench.png").exists() == plots.available() == ("bench.png" in page)
+    assert not multiprocessing.active_children()
+
+
+def test_without_torch_it_says_so(bench, monkeypatch):
+    monkeypatch.setattr(contestants, "find_spec", lambda name: None)
+    code, out, err = bench(*QUICK, "--task", "train", "--contestant", "torch")
+    assert code == 0, err
+    assert "left out: torch, torch is not installed" in out
+    assert "\n  torch " not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "cuda"], "only the CPU can be timed so far, got device 'cuda'; use cpu"),
+        (["--batch-size", "0"], "the batch size must be 1 or more, got 0"),
+        (["--threads", "0"], "the number of threads must be 1 or more, got 0"),
+        (["--rounds", "0"], "the number of rounds must be 1 or more, got 0"),
+        (["--seconds", "nan"], "a turn must take some seconds, got nan; try 0.3"),
+        (["--contestant", "me"], "contestant 'me' is unknown; use xpnet, xpnet reference"),
+        (["--model", "me"], "Invalid value for '--model'"),
+        (["--out", "file/in"], "cannot create file/in: Not a directory; choose another --out"),
+    ],
+)
+def test_what_cannot_be_measured(bench, tmp_path, arguments, message):
+    (tmp_path / "file").touch()
+    code, _, err = bench(*arguments)
+    assert code == 2
+    assert err.startswith(f"xpnet: error: {message}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            "def build(case, arrays):\n    raise ValueError('no luck')",
+            r"newcomer \(two-layer-net, train, batch 4\) failed: ValueError: no luck "
+            r"\(newcomer.py, line 2\)",
+        ),
+        (
+            "import os\ndef build(case, arrays):\n    os._exit(3)",
+            r"the process of newcomer \(two-layer-net, train, batch 4\) ended with exit code 3",
+        ),
+        ("import not_there", "failed: ModuleNotFoundError: No module named 'not_there'"),
+    ],
+)
+def test_a_contestant_that_fails(contestant, case, lines, message):
+    child = Child(contestant(lines), case(), 0.01)
+    try:
+        with pytest.raises(ContestantError, match=message):
+            child.wait(), child.start()
+    finally:
+        child.close()
+
+
+def test_an_interrupt_leaves_no_process_behind(contestant, monkeypatch, in_a_hurry):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    contestant(
+        "from xpnet.bench.cases import Ready\n"
+        "def build(case, arrays):\n    return Ready(lambda: None, dict)"
+    )
+    monkeypatch.setattr(Child, "turn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(run.Options(models=("two-layer-net",), threads=1, seconds=1e-5))
+    assert not multiprocessing.active_children()
+
+
+def test_torch_keeps_its_own_memory(contestant, case):
+    """Its process gets the environment, and nothing in it tunes the C library for xpnet."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    new = contestant(
+        "import os\n"
+        "from xpnet.backend import _keep_freed_memory\n"
+        "from xpnet.bench import torch_nets\n"
+        "def build(case, arrays):\n"
+        "    ready = torch_nets.build(case, arrays)\n"
+        "    ready.describe = lambda: {\n"
+        "        'tuned': _keep_freed_memory.cache_info().currsize,\n"
+        "        'threshold': os.environ['MALLOC_MMAP_THRESHOLD_'],\n"
+        "    }\n"
+        "    return ready\n",
+        environment=CONTESTANTS["torch tuned malloc"].environment,
+    )
+    child = Child(new, case(), 0.01)
+    try:
+        child.wait()
+        assert child.start().description == {"tuned": 0, "threshold": "1000000000"}
+        assert child.turn().milliseconds > 0
+    finally:
+        child.close()
+
+
+class Field:
+    """Contestants that are disturbed as told, one turn after the other."""
+
+    def __init__(self, disturbed):
+        self.disturbed, self.order = iter(disturbed), []
+
+    def child(self, name):
+        field = self
+
+        class Fake:
+            def turn(self):
+                field.order.append(name)
+                return Turn(float(len(field.order)), None, next(field.disturbed), None)
+
+        return Fake()
+
+
+def test_disturbed_turns_are_repeated_as_long_as_that_is_bearable(monkeypatch, in_a_hurry):
+    monkeypatch.setattr(run, "PAUSE", 0)
+    field = Field([False, True, True, False, None, False])
+    turns = run.interleaved({name: field.child(name) for name in "ab"}, 2)
+    assert field.order == ["a", "b", "b", "b", "b", "a"]
+    assert [turn.milliseconds for turn in turns["a"]] == [1, 6]
+    assert [turn.milliseconds for turn in turns["b"]] == [4, 5]
+
+    field = Field([True] * 8)
+    turns = run.interleaved({name: field.child(name) for name in "ab"}, 2)
+    assert len(field.order) == 8
+    assert all(turn.disturbed for own in turns.values() for turn in own)
+
+
+def test_a_watch_tells_other_processes_from_this_one(monkeypatch):
+    """A second on the clock, in which this process had half a core."""
+    now = {"busy": 10.0, "own": 3.0, "clock": 5.0}
+    monkeypatch.setattr(machine, "busy_seconds", lambda: now["busy"])
+    monkeypatch.setattr(machine.time, "process_time", lambda: now["own"])
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: now["clock"])
+    watch = machine.Watch()
+    now.update(own=3.5, clock=6.0)
+    for busy, disturbed in ((10.5, False), (10.61, False), (10.63, True)):
+        now["busy"] = busy
+        assert watch.disturbed() is disturbed
+
+
+def test_where_the_system_tells_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "Path", lambda _: tmp_path / "none")
+    assert machine.busy_seconds() is None
+    assert machine.Watch().disturbed() is None
+    assert machine.memory() == {"now": None, "peak": None}
+    row = {"disturbed_turns": None, "description": {"workers": 2}}
+    assert report.notes({"contestants": {"xpnet": row}}) == [
+        "xpnet: workers 2",
+        "whether other processes were busy is unknown: there is no /proc/stat",
+    ]
+    row |= {"disturbed_turns": 1, "milliseconds": {"rounds": [1.0, 2.0]}}
+    assert report.notes({"contestants": {"xpnet": row}})[1] == (
+        "in 1 of 2 turns, though repeated, other processes used more than a tenth of a core"
+    )
+
+
+def test_the_command_line_imports_nothing_heavy():
+    heavy = "{'torch', 'matplotlib', 'threadpoolctl', 'multiprocessing'}"
+    code = f"import sys, xpnet, xpnet.cli; print(sorted({heavy} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"

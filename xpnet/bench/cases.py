@@ -1,0 +1,142 @@
+"""What is timed: a network, a task and a batch size, with the data that all contestants share."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import cycle
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.backend import to_numpy
+from xpnet.data.batches import scaled
+from xpnet.models import MODELS, Network, build_network
+
+NAMES = ("two-layer-net", "simple-convnet", "deep-convnet")
+TASKS = ("train", "predict")
+
+IMAGES, BATCHES = 1000, 5
+"""At least so many images and batches, used in turn: steps that see one batch only would learn it
+by heart and go on with numbers that no training meets."""
+
+Arrays = dict[str, np.ndarray]
+
+
+class Piece(NamedTuple):
+    """A layer, told so that any library can build it."""
+
+    kind: str
+    settings: Mapping[str, Any]
+    weight_shape: tuple[int, ...]
+    """(FN, C, FH, FW), (n_in, n_out), or () where there is nothing to learn."""
+    output_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and a task, and the directory with its initial parameters and its batches.
+
+    Contestants read the arrays from files, not from a network of xpnet: to build one changes how
+    the C library keeps memory (see `xpnet.backend`), and would speed up others as well.
+    """
+
+    model: str
+    task: str
+    batch_size: int
+    threads: int
+    directory: Path = field(repr=False)
+    pieces: tuple[Piece, ...] = field(repr=False)
+
+    @property
+    def optimizer(self) -> str:
+        """The book's choice."""
+        return MODELS[self.model].optimizer
+
+    @property
+    def lr(self) -> float:
+        """The book's choice."""
+        return MODELS[self.model].lr
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a step's products, two for each multiply-add.
+
+        A training step has three products for each layer, Y = X W, dW = X^T dY and dX = dY W^T,
+        but no dX for the first.
+        """
+        layers = [
+            prod(piece.weight_shape) * prod(piece.output_shape[1:])
+            for piece in self.pieces
+            if piece.weight_shape
+        ]
+        count = sum(layers) if self.task == "predict" else 3 * sum(layers) - layers[0]
+        return 2 * self.batch_size * count
+
+    def load(self) -> Arrays:
+        """The arrays x, t, W1, b1, W2, ..."""
+        return {path.stem: np.load(path) for path in self.directory.glob("*.npy")}
+
+    def batches(self, x: Any, t: Any) -> Iterator[tuple[Any, Any]]:
+        """Inputs and labels of each step, for ever."""
+        starts = range(0, len(x), self.batch_size)
+        return cycle([(x[i : i + self.batch_size], t[i : i + self.batch_size]) for i in starts])
+
+
+@dataclass
+class Ready:
+    """A contestant that is built.
+
+    Attributes
+    ----------
+    step : trains on the next batch, or predicts it
+    describe : what a reader of the record should know, asked after some steps
+    finish : waits until all steps are done, where a device works by itself
+    """
+
+    step: Callable[[], object]
+    describe: Callable[[], Mapping[str, Any]]
+    finish: Callable[[], object] = lambda: None
+
+
+def fresh(model: str) -> Network:
+    """The network that all contestants start from."""
+    sizes = {"input_size": 784, "hidden_size": 50, "output_size": 10}
+    return build_network(model, sizes if model == "two-layer-net" else {}, rng=0)
+
+
+def images_needed(batch_size: int) -> int:
+    """How many images make up the batches of a case."""
+    return max(BATCHES, -(-IMAGES // batch_size)) * batch_size
+
+
+def prepare(
+    directory: Path,
+    model: str,
+    task: str,
+    batch_size: int,
+    threads: int,
+    images: np.ndarray,
+    labels: np.ndarray,
+) -> Case:
+    """Write a case's arrays into an empty directory."""
+    network, n = fresh(model), images_needed(batch_size)
+    arrays = {name: to_numpy(array) for name, array in network.params.items()}
+    arrays["x"] = scaled(images[:n], np.float32).reshape(n, *network.input_shape)
+    arrays["t"] = labels[:n]
+    for name, array in arrays.items():
+        np.save(directory / f"{name}.npy", array)
+    return Case(model, task, batch_size, threads, directory, _pieces(network))
+
+
+def _pieces(network: Network) -> tuple[Piece, ...]:
+    told = ("stride", "pad", "window", "dropout_ratio")
+    return tuple(
+        Piece(
+            row.kind,
+            {name: getattr(layer, name) for name in told if hasattr(layer, name)},
+            tuple(layer.params["W"].shape) if layer.params else (),
+            row.output_shape,
+        )
+        for row, layer in zip(network.summary(), network.layers.values(), strict=True)
+    )

@@ -1,0 +1,180 @@
+"""A contestant in a process of its own: what runs there, and the handle that its parent holds."""
+
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xpnet.bench.cases import Case, Ready
+from xpnet.bench.contestants import Contestant
+from xpnet.bench.machine import Watch, memory, page_faults
+from xpnet.errors import XPNetError
+
+PATIENCE = 600
+"""Seconds without an answer until a contestant is taken for hung."""
+
+
+class ContestantError(XPNetError, RuntimeError):
+    """A contestant raised an error, or its process died."""
+
+
+class Turn(NamedTuple):
+    """What a turn took."""
+
+    milliseconds: float
+    """For each step."""
+    page_faults: float | None
+    """For each step."""
+    disturbed: bool | None
+    """Whether other processes were busy; None where the system does not tell."""
+    peak_memory: int | None
+    """MiB, the most since the process began."""
+
+
+class Start(NamedTuple):
+    """What a contestant says when it is built and has warmed up."""
+
+    steps: int
+    memory_before: int | None
+    description: Mapping[str, Any]
+
+
+class Failure(NamedTuple):
+    """What it says instead of anything else when it cannot go on."""
+
+    reason: str
+
+
+class Child:
+    """A contestant's process, which is started at once; `close` ends it.
+
+    Raises
+    ------
+    ContestantError
+        In all methods but `close`: the contestant raised an error, died, or does not answer.
+    """
+
+    def __init__(self, contestant: Contestant, case: Case, seconds: float) -> None:
+        self.what = f"{contestant.name} ({case.model}, {case.task}, batch {case.batch_size})"
+        # A fork would inherit this process's memory, threads and C library as they are.
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, end = spawn.Pipe()
+        arguments = (end, contestant, case, seconds)
+        self._process = spawn.Process(target=_serve, args=arguments, daemon=True)
+        with _environment(contestant.environment):
+            self._process.start()
+        end.close()  # so that the pipe ends when the child does
+
+    def wait(self) -> None:
+        """Wait until it has imported what it needs, which several may do side by side."""
+        self._answer()
+
+    def start(self) -> Start:
+        """Have it build its network and warm up."""
+        answer = self._answer(ask=True)
+        assert isinstance(answer, Start)
+        return answer
+
+    def turn(self) -> Turn:
+        """Have it take its steps."""
+        answer = self._answer(ask=True)
+        assert isinstance(answer, Turn)
+        return answer
+
+    def close(self) -> None:
+        """End the process, whatever it is doing; it has nothing to lose."""
+        self._pipe.close()
+        self._process.terminate()
+        self._process.join()
+
+    def _answer(self, *, ask: bool = False) -> object:
+        try:
+            if ask:
+                self._pipe.send(None)
+            if not self._pipe.poll(PATIENCE):
+                raise ContestantError(f"{self.what} has not answered for {PATIENCE} seconds")
+            answer = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            self._process.join()
+            code = self._process.exitcode
+            why = "; memory may have run out: try a smaller --batch-size" if code == -9 else ""
+            raise ContestantError(
+                f"the process of {self.what} ended with exit code {code}{why}"
+            ) from None
+        if isinstance(answer, Failure):
+            raise ContestantError(f"{self.what} failed: {answer.reason}")
+        return answer
+
+
+@contextmanager
+def _environment(more: Mapping[str, str]) -> Iterator[None]:
+    """Variables for a process that starts now: the C library reads them at its start only."""
+    kept = dict(os.environ)
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+
+
+def _serve(pipe: Connection, contestant: Contestant, case: Case, seconds: float) -> None:
+    """Build a contestant and let it take turns until the parent closes the pipe, or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends this process
+    try:
+        module, arrays = import_module(contestant.module), case.load()
+        before = memory()["now"]
+        pipe.send(None)
+        pipe.recv()
+        ready: Ready = module.build(case, arrays, **contestant.settings)
+        steps = _warm_up(ready, seconds)
+        pipe.send(Start(steps, before, dict(ready.describe())))
+        while True:
+            pipe.recv()
+            pipe.send(_turn(ready, steps))
+    except (EOFError, ConnectionError):
+        return
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}, line {place.lineno}"
+        pipe.send(Failure(f"{type(error).__name__}: {error} ({where})"))
+
+
+def _warm_up(ready: Ready, seconds: float) -> int:
+    """How many steps take about so many seconds: twice as many each time, until it can be told."""
+    _run(ready, 1)  # may plan, compile or allocate
+    steps, spent = 1, _run(ready, 1)
+    while spent < seconds / 5:
+        steps *= 2
+        spent = _run(ready, steps)
+    return max(1, round(seconds / spent * steps))
+
+
+def _turn(ready: Ready, steps: int) -> Turn:
+    if steps > 1:
+        _run(ready, 1)  # finds cold caches, and threads asleep
+    faults, watch = page_faults(), Watch()
+    spent = _run(ready, steps)
+    disturbed, faults_then = watch.disturbed(), page_faults()
+    return Turn(
+        spent / steps * 1000,
+        None if faults is None or faults_then is None else (faults_then - faults) / steps,
+        disturbed,
+        memory()["peak"],
+    )
+
+
+def _run(ready: Ready, steps: int) -> float:
+    """Seconds of so many steps."""
+    begin = time.perf_counter()
+    for _ in range(steps):
+        ready.step()
+    ready.finish()
+    return time.perf_counter() - begin

@@ -1,0 +1,143 @@
+"""The machine: what it is, what it can do at best, and who else is using it."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from xpnet.backend import get_device, versions
+from xpnet.engine.threads import blas_library
+
+TRIES, REPEATS = 10, 5
+"""The best of so many is taken for what the machine can do; more often if others are busy."""
+
+DISTURBED = 0.1
+"""Share of one core that other processes may use while something is timed."""
+TICK = 0.01
+"""Seconds in which the system counts processor time; two of them are nobody's fault."""
+SETTLE = 0.5
+"""Seconds until what was disturbed is tried again."""
+
+MiB = 2**20
+
+
+def description() -> dict[str, object]:
+    """Hardware, system and versions; variables of the environment that change speed."""
+    found = versions()
+    with suppress(metadata.PackageNotFoundError):
+        found["torch"] = metadata.version("torch")
+    library = {"libc": " ".join(platform.libc_ver())} if platform.libc_ver()[0] else {}
+    kinds = ("MALLOC_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_", "KMP_BLOCK", "KMP_AFF", "NUMPY_")
+    return {
+        "machine": get_device("cpu").describe()["processor"],
+        "system": platform.platform(),
+        **library,
+        "versions": {**found, "blas": blas_library()["blas"]},
+        "environment": {k: v for k, v in os.environ.items() if k.startswith(kinds)},
+    }
+
+
+def rates(threads: int) -> dict[str, dict[str, float]]:
+    """What no step can exceed, with one thread and with `threads`.
+
+    Products of float32 matrices, in GFLOP/s, and copies of 64 MiB, in GB read and written a second.
+    """
+    return {
+        "sgemm_gflops": {str(n): sgemm_rate(n) for n in sorted({1, threads})},
+        "copy_gigabytes": {str(n): copy_rate(n) for n in sorted({1, threads})},
+    }
+
+
+def sgemm_rate(threads: int, size: int = 1024) -> float:
+    """GFLOP/s of a product of two square matrices of float32."""
+    a = np.ones((size, size), np.float32)
+    out = np.empty_like(a)
+    with threadpool_limits(threads, user_api="blas"):
+        return 2 * size**3 / _best(lambda: np.matmul(a, a, out=out)) / 1e9
+
+
+def copy_rate(threads: int) -> float:
+    """GB/s of a copy beyond the caches, reading and writing counted both."""
+    a, out = np.ones(64 * MiB, np.uint8), np.zeros(64 * MiB, np.uint8)
+    parts = np.array_split(out, threads), np.array_split(a, threads)
+    with ThreadPoolExecutor(threads) as pool:
+        return 2 * a.nbytes / _best(lambda: list(pool.map(np.copyto, *parts))) / 1e9
+
+
+def _best(work: Callable[[], object]) -> float:
+    """Seconds of the fastest try; the first one wakes threads up."""
+    work()
+    times = []
+    for _ in range(REPEATS):
+        watch = Watch()
+        for _ in range(TRIES):
+            begin = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - begin)
+        if not watch.disturbed():
+            break
+        time.sleep(SETTLE)
+    return min(times)
+
+
+class Watch:
+    """Begins to look at other processes; `disturbed` tells whether they have been busy since.
+
+    None where the system does not tell. It has to be the process that is timed.
+    """
+
+    def __init__(self) -> None:
+        self._busy, self._own, self._begin = self._clocks()
+
+    def _clocks(self) -> tuple[float | None, float, float]:
+        return busy_seconds(), time.process_time(), time.perf_counter()
+
+    def disturbed(self) -> bool | None:
+        """Whether they had more than their share of a core."""
+        busy, own, end = self._clocks()
+        if busy is None or self._busy is None:
+            return None
+        others = (busy - self._busy) - (own - self._own)
+        return others > DISTURBED * (end - self._begin) + 2 * TICK
+
+
+def busy_seconds() -> float | None:
+    """Processor time that all processes, and other guests of the host, have had so far.
+
+    None where the system does not tell.
+    """
+    try:
+        line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+    except OSError:
+        return None
+    user, nice, system, _, _, *rest = map(int, line.split()[1:])  # between: idle, waiting
+    return (user + nice + system + sum(rest[:3])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory() -> dict[str, int | None]:
+    """MiB that this process has in memory, and the most it ever had; None where nobody tells."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        lines = []
+    found = dict(line.split(":", 1) for line in lines)
+    return {
+        name: int(found[key].split()[0]) // 1024 if key in found else None
+        for name, key in (("now", "VmRSS"), ("peak", "VmHWM"))
+    }
+
+
+def page_faults() -> int | None:
+    """Pages of memory that this process had to be given; None where nobody counts them."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

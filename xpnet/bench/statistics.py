@@ -1,0 +1,21 @@
+"""What is said of several timings of one thing."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, smallest and largest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def ratios(times: Mapping[str, Sequence[float]], one: str = "xpnet") -> dict[str, dict[str, float]]:
+    """The spread of `one`'s time by each other's, round by round.
+
+    Times of a round are neighbours: they share the machine's mood, which their ratio loses.
+    """
+    return {
+        f"{one} / {other}": spread([a / b for a, b in zip(times[one], values, strict=True)])
+        for other, values in times.items()
+        if other != one
+    }
