@@ -12,6 +12,7 @@ import pytest
 
 from xpnet import cli, cuda, synthetic_digits
 from xpnet.data.dataset import Dataset
+from xpnet.optim import SGD
 from xpnet.pictures import save_picture
 
 
@@ -237,3 +238,21 @@ def test_damaged_mnist_is_named_and_never_used(real_data, mnist_dir, tmp_path, d
         )
         assert_refused(result, "t10k-images-idx3-ubyte", *texts)
     assert not (tmp_path / "run").exists()
+
+
+def test_cosine_lets_the_rate_fall_to_0(run, tmp_path, monkeypatch):
+    """From the given rate at the first step to almost nothing at the last."""
+    rates = []
+    update = SGD.update
+
+    def noted(self, params, grads):
+        rates.append(self.lr)
+        update(self, params, grads)
+
+    monkeypatch.setattr(SGD, "update", noted)
+    code, _, err = run("train", *QUICK, "--schedule", "cosine", "--lr", "0.1", "--out", "run")
+    assert code == 0, err
+    assert rates[0] == 0.1
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] < 1e-3
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["schedule"] == "cosine"

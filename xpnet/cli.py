@@ -25,6 +25,7 @@ from xpnet.models import MODELS, build_network, load_network
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.optim import OPTIMIZERS
 from xpnet.pictures import read_picture, save_picture
+from xpnet.schedules import Cosine
 from xpnet.train import EpochMetrics, Trainer
 from xpnet.train.run_directory import RunDirectory, write_json
 
@@ -170,6 +171,13 @@ def commands() -> None:
 @click.option(
     "--lr", type=float, help="Learning rate; the book's, or the optimizer's own, if left out."
 )
+@click.option(
+    "--schedule",
+    type=click.Choice(["constant", "cosine"]),
+    default="constant",
+    show_default=True,
+    help="Of the learning rate; cosine lets it fall to 0.",
+)
 @click.option("--epochs", type=int, help="The book's number if left out.")
 @click.option("--batch-size", default=100, show_default=True)
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32")
@@ -192,6 +200,7 @@ def train(
     threads: int | None,
     optimizer: str | None,
     lr: float | None,
+    schedule: str,
     epochs: int | None,
     batch_size: int,
     dtype: str,
@@ -227,6 +236,8 @@ def train(
         engine=engine,
         threads=threads,
     )
+    if schedule == "cosine":
+        trainer.schedule = Cosine(lr, steps=epochs * len(trainer.train_batches))
     run = RunDirectory(out or Path("runs") / f"{started:%Y%m%d-%H%M%S}-{model}")
     click.echo(f"model: {model}, {network.params.count} parameters, {dtype}")
     click.echo(f"engine: {_about(trainer.engine)}")
@@ -258,6 +269,7 @@ def train(
         "steps": len(trainer.train_loss_list),
         "optimizer": optimizer,
         "lr": lr,
+        "schedule": schedule,
         "train_loss": last.train_loss,
         "train_accuracy": train_accuracy,
         "test_accuracy": test_accuracy,
