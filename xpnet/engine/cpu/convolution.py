@@ -54,7 +54,7 @@ class PlanesGemm:
         self._filled = planes[:places].reshape(FH, FW, OH, OW, n)
         self._rows, self._columns = planes.transpose(1, 0, 2), planes.transpose(1, 2, 0)
         self.y = scratch.get("images", (OH, OW, n, FN), kind)
-        self.dy = np.empty((OH, OW, n, FN), dtype=kind)
+        self.dy = scratch.get("gradient", (OH, OW, n, FN), kind)
         self._dw_rows = scratch.get("filters", (OH, places + 1, FN), kind)
         self._dw = np.empty((places + 1, FN), dtype=kind)
 
@@ -119,7 +119,7 @@ class ShiftGemm:
             return ((fy, fx, rows(view)) for fy, fx, view in shifted(images, FH, FW, stride))
 
         self.y = scratch.get("images", (OH, OW, n, FN), kind)
-        self.dy = np.empty((OH, OW, n, FN), dtype=kind)
+        self.dy = scratch.get("gradient", (OH, OW, n, FN), kind)
         self._y, self._dy = rows(self.y), rows(self.dy)
         self._term = scratch.get("product", self._y.shape, kind)
         self._x_places = list(places(padded))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from math import prod
 from typing import Any, TypeVar
@@ -60,8 +59,10 @@ class CpuEngine:
     Each thread takes an equal share of a batch, goes through it in small parts, and adds up their
     gradients; those of the threads are added last. Where a network has no convolutions, the threads
     are left to the matrix products instead; where a layer must see the whole batch, such as
-    BatchNorm, the batch is not divided. All this depends on the batch and on `threads` alone, so
-    that results repeat bit for bit.
+    BatchNorm in training, the batch is not divided. All this depends on the batch and on `threads`
+    alone, so that results repeat bit for bit.
+
+    One call at a time: they share their arrays.
 
     Parameters
     ----------
@@ -77,12 +78,14 @@ class CpuEngine:
         self.network = network
         self.threads = chosen_threads(threads)
         self._leaves = network.leaves()
-        self._separable = separable(self._leaves, network.last_layer)
+        self._separable = {
+            train: separable(self._leaves, network.last_layer, train=train)
+            for train in (False, True)
+        }
         self._convolves = any(isinstance(leaf.layer, Convolution) for leaf in self._leaves)
         self._dropouts = [leaf.layer for leaf in self._leaves if type(leaf.layer) is Dropout]
         self._numbers = sum(prod(leaf.output_shape) for leaf in self._leaves)
         self._workers: list[_Worker] = []
-        self._divided = lru_cache(maxsize=SIZES)(self.division)
         # Which starts no thread before there is work for it.
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="xpnet")
 
@@ -102,9 +105,9 @@ class CpuEngine:
             return "a layer takes or gives neither rows nor images"
         return None
 
-    def division(self, n: int) -> Division:
+    def division(self, n: int, *, train: bool = True) -> Division:
         """How a batch of n samples is divided."""
-        if not self._separable:
+        if not self._separable[train]:
             return Division([[(0, n)]], self.threads)
         if not self._convolves:
             return Division([_cut(0, n, ROWS)], self.threads)
@@ -127,7 +130,9 @@ class CpuEngine:
         if len(t) != n:
             raise ArgumentError(f"one target a sample is needed, got {len(t)} for {n}")
         scores = np.empty((n, *self._leaves[-1].output_shape), dtype=network.dtype)
-        losses = self._run(n, lambda worker, parts: worker.train(parts, x, t, scores))
+        losses = self._run(
+            self.division(n), lambda worker, parts: worker.train(parts, x, t, scores)
+        )
         for dropout in self._dropouts:
             dropout.state["calls"] += 1
         grads = self._workers[0].grads
@@ -147,7 +152,8 @@ class CpuEngine:
             return self.predict(x[np.newaxis])[0]
         self._check(x)
         scores = np.empty((len(x), *self._leaves[-1].output_shape), dtype=self.network.dtype)
-        self._run(len(x), lambda worker, parts: worker.predict(parts, x, scores))
+        division = self.division(len(x), train=False)
+        self._run(division, lambda worker, parts: worker.predict(parts, x, scores))
         return scores
 
     def _check(self, x: np.ndarray) -> None:
@@ -159,9 +165,8 @@ class CpuEngine:
                 f"got {x.shape}"
             )
 
-    def _run(self, n: int, work: Callable[["_Worker", list[Part]], T]) -> list[T]:
-        """Results of all shares of a batch of n samples."""
-        division = self._divided(n)
+    def _run(self, division: Division, work: Callable[["_Worker", list[Part]], T]) -> list[T]:
+        """Results of all shares of a batch."""
         while len(self._workers) < len(division.shares):
             self._workers.append(_Worker(self._leaves, self.network))
         with blas_threads(division.blas_threads):

@@ -24,6 +24,7 @@ from xpnet.engine.cpu.winograd import Winograd
 from xpnet.layers import (
     Affine,
     AveragePool,
+    BatchNorm,
     Convolution,
     Dropout,
     IdentityWithLoss,
@@ -43,12 +44,13 @@ SEPARABLE = {
     SoftmaxWithLoss, IdentityWithLoss,
 }  # fmt: skip
 """Layers that treat every sample by itself, and losses that are means over samples. A batch that
-meets any other, such as BatchNorm, must stay whole."""
+meets any other must stay whole; BatchNorm mixes samples in training only."""
 
 
-def separable(leaves: Sequence[Leaf], loss: Loss) -> bool:
+def separable(leaves: Sequence[Leaf], loss: Loss, *, train: bool) -> bool:
     """Whether the parts of a batch may be computed one by one."""
-    return {type(loss), *(type(leaf.layer) for leaf in leaves)} <= SEPARABLE
+    kinds: set[type] = {type(leaf.layer) for leaf in leaves}
+    return kinds | {type(loss)} <= SEPARABLE if train else kinds <= SEPARABLE | {BatchNorm}
 
 
 class Piece(Protocol):
