@@ -155,7 +155,7 @@ class DropUnits:
             return
         calls, start = int(self._layer.state["calls"][0]), self._pass.first * self._features
         words = self._philox.words(calls, start).reshape(self._mask.shape)
-        np.greater_equal(words, np.uint64(round(ratio * 2**32)), out=self._mask)
+        np.greater_equal(words, round(ratio * 2**32), out=self._mask)
         self._keep(x, y)
 
     def backward(self) -> None:

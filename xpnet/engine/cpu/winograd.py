@@ -209,7 +209,7 @@ class Winograd:
         x = np.zeros(images(TAPS - 1, C), dtype=kind)
         y = scratch.get("images", images(0, FN), kind)
         dy = scratch.get("gradient", images(0, FN), kind)
-        if (OH, OW) != dy.shape[:2]:  # the pixels beyond must be 0 and stay so
+        if dy.shape[:2] != (OH, OW):  # the pixels beyond must be 0 and stay so
             dy = np.zeros_like(dy)
         inside = (slice(pad, pad + H), slice(pad, pad + W))
         self.x, self.y, self.dy = x[inside], y[:OH, :OW], dy[:OH, :OW]
