@@ -15,7 +15,8 @@ from xpnet.backend import Array
 from xpnet.engine.cpu.shard import Shard, methods, separable
 from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.errors import ArgumentError
-from xpnet.layers import Convolution, Dropout
+from xpnet.layers import Convolution, Dropout, Stateful
+from xpnet.losses import as_one_hot
 from xpnet.models.network import Leaf, Network
 from xpnet.parameters import FlatParams
 
@@ -100,6 +101,11 @@ class CpuEngine:
             return f"{type(network).__name__} has a forward of its own"
         if not network.params:
             return "it has no parameters"
+        # Activations may: they have neither parameters nor anything else that could differ.
+        layers = [leaf.layer for leaf in network.leaves()]
+        own = [id(layer) for layer in layers if layer.params or isinstance(layer, Stateful)]
+        if len(set(own)) < len(own):
+            return "a layer stands in two places"
         shapes = [network.input_shape, *(leaf.output_shape for leaf in network.leaves())]
         if any(len(shape) not in (1, 3) for shape in shapes) or len(shapes[-1]) != 1:
             return "a layer takes or gives neither rows nor images"
@@ -126,10 +132,12 @@ class CpuEngine:
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, FlatParams]:
         """As `Network.loss_and_gradient`; the gradient is written over by the next call."""
         network, n = self.network, len(x)
-        self._check(x)
+        x, scores = self._shaped(x), self._scores(n)
         if len(t) != n:
             raise ArgumentError(f"one target a sample is needed, got {len(t)} for {n}")
-        scores = np.empty((n, *self._leaves[-1].output_shape), dtype=network.dtype)
+        labels = t.ndim == 1 and t.dtype.kind in "iub"
+        if self._separable[True] and not labels and t.shape != scores.shape:
+            as_one_hot(t, scores)  # says what is wrong, of the whole batch
         losses = self._run(
             self.division(n), lambda worker, parts: worker.train(parts, x, t, scores)
         )
@@ -150,20 +158,25 @@ class CpuEngine:
         x = self.network.place(x)
         if x.shape == self.network.input_shape and x.ndim == 1:
             return self.predict(x[np.newaxis])[0]
-        self._check(x)
-        scores = np.empty((len(x), *self._leaves[-1].output_shape), dtype=self.network.dtype)
+        x, scores = self._shaped(x), self._scores(len(x))
         division = self.division(len(x), train=False)
         self._run(division, lambda worker, parts: worker.predict(parts, x, scores))
         return scores
 
-    def _check(self, x: np.ndarray) -> None:
-        """Refuse samples of another shape, before they are taken for something else."""
+    def _shaped(self, x: np.ndarray) -> np.ndarray:
+        """A batch in the network's shape, or an error before it is taken for something else."""
         want, got = self.network.input_shape, x.shape[1:]
-        if (got != want and not (len(want) == 1 and prod(got) == prod(want))) or len(x) == 0:
-            raise ArgumentError(
-                f"a batch (N, {', '.join(map(str, want))}) of at least one sample is needed, "
-                f"got {x.shape}"
-            )
+        if len(x) and got == want:
+            return x
+        if len(x) and len(want) == 1 and prod(got) == prod(want):  # as images, too
+            return x.reshape(len(x), *want)
+        raise ArgumentError(
+            f"a batch (N, {', '.join(map(str, want))}) of at least one sample is needed, "
+            f"got {x.shape}"
+        )
+
+    def _scores(self, n: int) -> np.ndarray:
+        return np.empty((n, *self._leaves[-1].output_shape), dtype=self.network.dtype)
 
     def _run(self, division: Division, work: Callable[["_Worker", list[Part]], T]) -> list[T]:
         """Results of all shares of a batch."""
