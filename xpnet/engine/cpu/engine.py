@@ -15,7 +15,7 @@ from xpnet.backend import Array
 from xpnet.engine.cpu.shard import Shard, methods, separable
 from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.errors import ArgumentError
-from xpnet.layers import Convolution, Dropout, Stateful
+from xpnet.layers import Convolution, Dropout, MaxPool, Stateful
 from xpnet.losses import as_one_hot
 from xpnet.models.network import Leaf, Network
 from xpnet.parameters import FlatParams
@@ -97,8 +97,9 @@ class CpuEngine:
             return f"it lives on {network.device.name}"
         if network.dtype not in ("float32", "float64"):
             return f"its numbers are {network.dtype}"
-        if type(network).forward is not Network.forward:
-            return f"{type(network).__name__} has a forward of its own"
+        for name in ("forward", "loss_and_gradient", "predict"):
+            if getattr(type(network), name) is not getattr(Network, name):
+                return f"{type(network).__name__} has a {name} of its own"
         if not network.params:
             return "it has no parameters"
         # Activations may: they have neither parameters nor anything else that could differ.
@@ -106,6 +107,8 @@ class CpuEngine:
         own = [id(layer) for layer in layers if layer.params or isinstance(layer, Stateful)]
         if len(set(own)) < len(own):
             return "a layer stands in two places"
+        if any(isinstance(layer, MaxPool) and layer.ties == "all" for layer in layers):
+            return "rounding would part the ties that MaxPool counts"
         shapes = [network.input_shape, *(leaf.output_shape for leaf in network.leaves())]
         if any(len(shape) not in (1, 3) for shape in shapes) or len(shapes[-1]) != 1:
             return "a layer takes or gives neither rows nor images"
@@ -133,8 +136,10 @@ class CpuEngine:
         """As `Network.loss_and_gradient`; the gradient is written over by the next call."""
         network, n = self.network, len(x)
         x, scores = self._shaped(x), self._scores(n)
-        if len(t) != n:
-            raise ArgumentError(f"one target a sample is needed, got {len(t)} for {n}")
+        if n == 0 or len(t) != n:
+            raise ArgumentError(
+                f"at least one sample and one target for each are needed, got {n} and {len(t)}"
+            )
         labels = t.ndim == 1 and t.dtype.kind in "iub"
         if self._separable[True] and not labels and t.shape != scores.shape:
             as_one_hot(t, scores)  # says what is wrong, of the whole batch
@@ -154,11 +159,16 @@ class CpuEngine:
         return np.asarray(loss, dtype=network.dtype), scores, grads
 
     def predict(self, x: Array) -> Array:
-        """As `Network.predict`, in memory that does not grow with the number of samples."""
+        """As `Network.predict`, in memory that does not grow with the number of samples.
+
+        But for layers of your own, which see the whole batch.
+        """
         x = self.network.place(x)
         if x.shape == self.network.input_shape and x.ndim == 1:
             return self.predict(x[np.newaxis])[0]
         x, scores = self._shaped(x), self._scores(len(x))
+        if len(x) == 0:
+            return scores
         division = self.division(len(x), train=False)
         self._run(division, lambda worker, parts: worker.predict(parts, x, scores))
         return scores
@@ -166,13 +176,12 @@ class CpuEngine:
     def _shaped(self, x: np.ndarray) -> np.ndarray:
         """A batch in the network's shape, or an error before it is taken for something else."""
         want, got = self.network.input_shape, x.shape[1:]
-        if len(x) and got == want:
+        if got == want:
             return x
-        if len(x) and len(want) == 1 and prod(got) == prod(want):  # as images, too
+        if len(want) == 1 and prod(got) == prod(want):  # as images, too
             return x.reshape(len(x), *want)
         raise ArgumentError(
-            f"a batch (N, {', '.join(map(str, want))}) of at least one sample is needed, "
-            f"got {x.shape}"
+            f"a batch of shape (N, {', '.join(map(str, want))}) is needed, got {x.shape}"
         )
 
     def _scores(self, n: int) -> np.ndarray:
