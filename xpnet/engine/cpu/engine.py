@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import prod
 from typing import Any, TypeVar
@@ -117,12 +118,11 @@ class CpuEngine:
     def division(self, n: int, *, train: bool = True) -> Division:
         """How a batch of n samples is divided."""
         if not self._separable[train]:
-            return Division([[(0, n)]], self.threads)
+            return _divided(n, n, 1, self.threads)
         if not self._convolves:
-            return Division([_cut(0, n, ROWS)], self.threads)
+            return _divided(n, ROWS, 1, self.threads)
         limit = max(1, min(IMAGES, NUMBERS // self._numbers))
-        workers = max(1, min(self.threads, n // FEWEST))
-        return Division([_cut(*share, limit) for share in _cut(0, n, -(-n // workers))], 1)
+        return _divided(n, limit, max(1, min(self.threads, n // FEWEST)), 1)
 
     def methods(self) -> dict[str, str]:
         """How each layer is computed, by its name."""
@@ -203,6 +203,8 @@ class CpuEngine:
         changes is forgotten.
         """
         first, *others = items
+        if not others:  # without the pool, whose bookkeeping a small step would notice
+            return [copy_context().run(function, first)]
         futures = [self._pool.submit(copy_context().run, function, item) for item in others]
         try:
             results = [copy_context().run(function, first)]
@@ -246,10 +248,15 @@ class _Worker:
     def _prepared(self, parts: list[Part]) -> list[tuple[Part, Shard]]:
         """Each part with its shard, which has taken up the parameters as they are."""
         np.setbufsize(BUFFER)
-        shards = {n: self._shard(n) for n in {end - first for first, end in parts}}
-        for shard in shards.values():
-            shard.prepare()
-        return [(part, shards[part[1] - part[0]]) for part in parts]
+        shards: dict[int, Shard] = {}
+        prepared = []
+        for part in parts:
+            n = part[1] - part[0]
+            if n not in shards:
+                shards[n] = self._shard(n)
+                shards[n].prepare()
+            prepared.append((part, shards[n]))
+        return prepared
 
     def _shard(self, n: int) -> Shard:
         """The shard for n samples: a new one, or one of the last few."""
@@ -258,6 +265,13 @@ class _Worker:
         if len(self._shards) > SIZES:
             self._shards.popitem(last=False)
         return shard
+
+
+@lru_cache(maxsize=16)
+def _divided(n: int, limit: int, workers: int, blas_threads: int) -> Division:
+    """Equal shares for the workers, cut into parts of at most `limit` samples."""
+    shares = _cut(0, n, -(-n // workers))
+    return Division([_cut(*share, limit) for share in shares], blas_threads)
 
 
 def _cut(first: int, end: int, limit: int) -> list[Part]:

@@ -27,10 +27,10 @@ class SoftmaxLoss:
             np.copyto(target, as_one_hot(t, self.scores))
         if self._layer.smoothing:
             target = smoothed(target, self._layer.smoothing)
-        np.max(self.scores, axis=1, keepdims=True, out=one)
+        np.maximum.reduce(self.scores, axis=1, keepdims=True, out=one)
         np.subtract(self.scores, one, out=self._log)
         np.exp(self._log, out=self._exp)
-        np.sum(self._exp, axis=1, keepdims=True, out=one)
+        np.add.reduce(self._exp, axis=1, keepdims=True, out=one)
         scale = share / len(t)
         np.divide(self._exp, one, out=self._dscores)
         self._dscores -= target
