@@ -365,14 +365,3 @@ def test_training_repeats_bit_for_bit_and_streams_alike(device):
     np.testing.assert_array_equal(trained(device, augment), weights)
     np.testing.assert_array_equal(trained(device, augment, resident=False), weights)
     assert np.any(trained(device) != weights)
-
-
-def test_an_augmented_step_reads_nothing_back_from_the_device(strict_device, unread):
-    net, optimizer = TwoLayerNet(784, 20, 10, rng=0, device=strict_device), SGD(0.1)
-    augment = Augmentation(**ALL, flip=True)
-    steps = Batches(X, T, 20, device=strict_device, augment=augment).epoch(0)
-    next(steps)  # an epoch begins on the host; only its steps must not return to it
-    with unread():
-        for _ in range(3):
-            x, t = next(steps)
-            optimizer.update(net.params, net.loss_and_gradient(x, t)[2])
