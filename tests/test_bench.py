@@ -107,6 +107,17 @@ def test_operations_of_a_step(case, model, layers, gigaflops):
     assert replace(train, task="predict").flops == 200 * sum(layers)
 
 
+def test_bytes_of_a_step(case):
+    """784-50-50-10 by hand: outputs four times, weights six times with SGD; Adam has four more."""
+    train = case("two-layer-net", batch_size=100)
+    outputs, weights = 100 * (50 + 50 + 10), 784 * 50 + 50 * 10
+    assert train.moved_bytes == 4 * (4 * outputs + 6 * weights)
+    assert replace(train, task="predict").moved_bytes == 4 * (2 * outputs + weights)
+    weights = 30 * 25 + 4320 * 100 + 100 * 10
+    outputs = 10 * (2 * 30 * 24 * 24 + 30 * 12 * 12 + 2 * 100 + 10)
+    assert case("simple-convnet", batch_size=10).moved_bytes == 4 * (4 * outputs + 10 * weights)
+
+
 def without_dropout(network):
     for layer in network.layers.values():
         if isinstance(layer, Dropout):

@@ -73,6 +73,21 @@ class Case:
         count = sum(layers) if self.task == "predict" else 3 * sum(layers) - layers[0]
         return 2 * self.batch_size * count
 
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes of float32 that a step at least reads and writes, layer by layer.
+
+        What a layer puts out is written, and read by the next; in training so is its gradient.
+        Weights are read by each pass, their gradients written and read, and the optimizer reads and
+        writes the weights and, if it is Adam, two more arrays of their size.
+        """
+        outputs = self.batch_size * sum(prod(piece.output_shape) for piece in self.pieces)
+        weights = sum(prod(piece.weight_shape) for piece in self.pieces if piece.weight_shape)
+        if self.task == "predict":
+            return 4 * (2 * outputs + weights)
+        optimized = 3 if self.optimizer == "adam" else 1
+        return 4 * (4 * outputs + (4 + 2 * optimized) * weights)
+
     def load(self) -> Arrays:
         """The arrays x, t, W1, b1, W2, ..."""
         return {path.stem: np.load(path) for path in self.directory.glob("*.npy")}

@@ -19,6 +19,8 @@ HEADER = (
 LEGEND = f"""\
 - ms a step: the median of all turns; a training step is forward, loss, backward and update.
 - {OWN} / it: the ratio of times within a round, the median of all rounds.
+- by sgemm, by copying: what the products, as the definition has them, and what reading and writing
+  all that the layers put out would take at the rates above; caches copy faster than that.
 - of sgemm: the product's operations, counted as the definition has them, by the time that this
   machine's BLAS needs for as many. An algorithm with fewer operations can exceed 100 %.
 - faults: pages of memory that a step had to fetch from the system.
@@ -47,10 +49,12 @@ def head(record: Record) -> list[str]:
 
 def title(case: Record) -> str:
     """A case in a line."""
+    megabytes = float(f"{case['moved_bytes'] / 1e6:.3g}")
     task = f"training with {case['optimizer']}" if case["task"] == "train" else "prediction"
     return (
         f"{case['model']}, {task}, batch {case['batch_size']}: {case['flops'] / 1e9:.3g} GFLOP, "
-        f"at least {_number(case['floor_milliseconds'])} ms by sgemm"
+        f"{_number(case['floor_milliseconds'])} ms by sgemm; {megabytes:,g} MB, "
+        f"{_number(case['copy_milliseconds'])} ms by copying"
     )
 
 

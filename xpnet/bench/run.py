@@ -31,6 +31,9 @@ PREDICTED = (1, 1000)
 PAUSE = 0.05
 """Seconds before a turn, in which idle threads of the one before stop spinning."""
 
+RATES = ("sgemm_gflops", "copy_gigabytes")
+"""Of the machine, that a case's floors are told by."""
+
 Record = dict[str, Any]
 
 
@@ -145,13 +148,13 @@ def run(
         with tempfile.TemporaryDirectory(prefix="xpnet-bench-") as directory:
             place = Path(directory)
             case = prepare(place, model, task, batch_size, threads, images, labels)
-            result = measure(case, options, record["rates"]["sgemm_gflops"][str(threads)])
+            result = measure(case, options, record["rates"])
         record["cases"].append(result)
         show(result)
     return record
 
 
-def measure(case: Case, options: Options, gflops: float) -> Record:
+def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float]]) -> Record:
     """Let all who enter a case take turns."""
     field = [contestant for contestant in options.field if contestant.enters(case)]
     with ExitStack() as stack:
@@ -164,6 +167,7 @@ def measure(case: Case, options: Options, gflops: float) -> Record:
         starts = {name: child.start() for name, child in children.items()}
         turns = interleaved(children, options.rounds)
     times = {name: [turn.milliseconds for turn in own] for name, own in turns.items()}
+    gflops, gigabytes = (rates[name][str(case.threads)] for name in RATES)
     floor = case.flops / gflops / 1e6
     return {
         "model": case.model,
@@ -172,6 +176,8 @@ def measure(case: Case, options: Options, gflops: float) -> Record:
         "batch_size": case.batch_size,
         "flops": case.flops,
         "floor_milliseconds": floor,
+        "moved_bytes": case.moved_bytes,
+        "copy_milliseconds": case.moved_bytes / gigabytes / 1e6,
         "contestants": {name: _row(starts[name], turns[name], case, floor) for name in turns},
         "ratios": ratios(times, OWN),
     }
