@@ -223,10 +223,9 @@ class Winograd:
         self._enter_dy = to_tiles(A, dy, Y, scratch)
         self.dx: np.ndarray | None = None
         if need_dx:
-            dV = scratch.get("product back", V.shape, kind)
             dx = scratch.get("images", x.shape, kind)
-            self._dV, self.dx = dV.reshape(self._V.shape), dx[inside]
-            self._leave_dx = to_images(B, dV, dx, scratch)
+            self.dx = dx[inside]
+            self._leave_dx = to_images(B, V, dx, scratch)
 
     def prepare(self) -> None:
         """Transform the filters, as they are now."""
@@ -248,5 +247,5 @@ class Winograd:
         dW = self._dW.reshape(-1, TAPS * TAPS)
         np.matmul(self._dw.reshape(IN * IN, -1).T, self._GG, out=dW)
         if self.dx is not None:
-            np.matmul(e, self._w, out=self._dV)
+            np.matmul(e, self._w, out=self._V)  # V has been used up, too
             take(self._leave_dx)
