@@ -12,6 +12,7 @@ import numpy as np
 from xpnet.backend import Array
 from xpnet.engine.cpu.philox import Philox
 from xpnet.engine.cpu.scratch import Scratch
+from xpnet.im2col import inner, outer
 from xpnet.layers import Backward, Dropout, Layer, MaxPool, Params, Shape
 
 BLOCK = 8192
@@ -144,7 +145,7 @@ class DropUnits:
         units = in_book_order(wires.x).shape
         self._philox, self._features = Philox(layer.key, prod(units)), prod(units[1:])
         self._mask = np.empty(units, dtype=bool)
-        self._kept = self._mask if wires.x.ndim == 2 else in_memory_order(self._mask)
+        self._kept = in_memory_order(self._mask)
         self._factor = wires.x.dtype.type(1.0 / (1.0 - layer.dropout_ratio))
 
     def forward(self) -> None:
@@ -198,12 +199,12 @@ class Reference:
 
 def in_book_order(x: np.ndarray) -> np.ndarray:
     """Images (H, W, n, C) seen as (n, C, H, W); rows as they are."""
-    return x.transpose(2, 3, 0, 1) if x.ndim == 4 else x
+    return inner(x) if x.ndim == 4 else x
 
 
 def in_memory_order(x: np.ndarray) -> np.ndarray:
-    """The same exchange of axes, from (n, C, H, W)."""
-    return in_book_order(x)
+    """Images (n, C, H, W) seen as (H, W, n, C); rows as they are."""
+    return outer(x) if x.ndim == 4 else x
 
 
 def _zeros(x: np.ndarray) -> np.ndarray:

@@ -46,9 +46,8 @@ class PlanesGemm:
         padded = np.zeros((H + 2 * pad, W + 2 * pad, n), dtype=kind)
         self.x = padded[pad : pad + H, pad : pad + W, :, np.newaxis]
         span = (stride * (OH - 1) + 1, stride * (OW - 1) + 1)
-        seen = sliding_window_view(
-            padded, span, axis=(0, 1)
-        )  # (FH, FW, n, ...) and more, if uneven
+        seen = sliding_window_view(padded, span, axis=(0, 1))
+        # An uneven stride leaves room for more places than the window has.
         self._seen = seen[:FH, :FW, :, ::stride, ::stride].transpose(0, 1, 3, 4, 2)
         planes = np.ones((places + 1, OH, OW * n), dtype=kind)
         self._filled = planes[:places].reshape(FH, FW, OH, OW, n)

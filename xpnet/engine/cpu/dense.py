@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from xpnet.engine.cpu.between import in_memory_order
 from xpnet.engine.cpu.scratch import Scratch
 from xpnet.layers import Affine, Params, Shape
 
@@ -22,13 +23,13 @@ class Dense:
         self._dW, self._db = grads["W"], grads["b"]
         (n_in, n_out), kind = self._W.shape, self._W.dtype
         self._rows = np.empty((n, n_in), dtype=kind)
-        self.x = _as_images(self._rows, shape)
+        self.x = in_memory_order(self._rows.reshape(n, *shape))
         self.y, self.dy = np.empty((n, n_out), dtype=kind), np.empty((n, n_out), dtype=kind)
         self._ones = np.ones(n, dtype=kind)
         self.dx: np.ndarray | None = None
         if need_dx:
             self._dx_rows = scratch.get("rows", (n, n_in), kind)
-            self.dx = _as_images(self._dx_rows, shape)
+            self.dx = in_memory_order(self._dx_rows.reshape(n, *shape))
 
     def feed(self, rows: np.ndarray) -> None:
         """Take these rows, (n, n_in), until others come."""
@@ -48,8 +49,3 @@ class Dense:
         np.matmul(self._ones, self.dy, out=self._db)  # faster than a sum over the rows
         if self.dx is not None:
             np.matmul(self.dy, self._W.T, out=self._dx_rows)
-
-
-def _as_images(rows: np.ndarray, shape: Shape) -> np.ndarray:
-    """Rows (n, C H W) seen as (H, W, n, C); rows (n, features) as they are."""
-    return rows.reshape(-1, *shape).transpose(2, 3, 0, 1) if len(shape) == 3 else rows

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import prod
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from xpnet.backend import Array
-from xpnet.engine.cpu.shard import Shard, methods, separable
+from xpnet.engine.cpu.shard import Shard, separable
 from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.errors import ArgumentError
 from xpnet.layers import Convolution, Dropout, MaxPool, Stateful
@@ -103,14 +103,15 @@ class CpuEngine:
                 return f"{type(network).__name__} has a {name} of its own"
         if not network.params:
             return "it has no parameters"
-        # Activations may: they have neither parameters nor anything else that could differ.
-        layers = [leaf.layer for leaf in network.leaves()]
+        leaves = network.leaves()
+        layers = [leaf.layer for leaf in leaves]
+        # Activations may stand in several places: nothing of theirs could differ.
         own = [id(layer) for layer in layers if layer.params or isinstance(layer, Stateful)]
         if len(set(own)) < len(own):
             return "a layer stands in two places"
         if any(isinstance(layer, MaxPool) and layer.ties == "all" for layer in layers):
             return "rounding would part the ties that MaxPool counts"
-        shapes = [network.input_shape, *(leaf.output_shape for leaf in network.leaves())]
+        shapes = [network.input_shape, *(leaf.output_shape for leaf in leaves)]
         if any(len(shape) not in (1, 3) for shape in shapes) or len(shapes[-1]) != 1:
             return "a layer takes or gives neither rows nor images"
         return None
@@ -126,7 +127,8 @@ class CpuEngine:
 
     def methods(self) -> dict[str, str]:
         """How each layer is computed, by its name."""
-        return methods(self._leaves, self.network.last_layer)
+        network = self.network
+        return Shard(self._leaves, network.last_layer, 1, network.params.like()).methods
 
     def describe(self) -> dict[str, str | int]:
         """Name and threads."""
@@ -188,29 +190,24 @@ class CpuEngine:
         return np.empty((n, *self._leaves[-1].output_shape), dtype=self.network.dtype)
 
     def _run(self, division: Division, work: Callable[["_Worker", list[Part]], T]) -> list[T]:
-        """Results of all shares of a batch."""
+        """Results of all shares of a batch: the first in this thread, the others in the pool."""
         while len(self._workers) < len(division.shares):
             self._workers.append(_Worker(self._leaves, self.network))
+        # A smaller batch leaves workers idle. Each has a context of its own: it begins with this
+        # thread's settings of NumPy, and what it changes is forgotten.
+        (first, share), *others = zip(self._workers, division.shares, strict=False)
         with blas_threads(division.blas_threads):
-            # strict=False: a smaller batch leaves workers idle
-            tasks = list(zip(self._workers, division.shares, strict=False))
-            return self._at_once(lambda task: work(*task), tasks)
-
-    def _at_once(self, function: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
-        """Results of a function of each item: the first in this thread, the others in the pool.
-
-        Each in a context of its own: it begins with this thread's settings of NumPy, and what it
-        changes is forgotten.
-        """
-        first, *others = items
-        if not others:  # without the pool, whose bookkeeping a small step would notice
-            return [copy_context().run(function, first)]
-        futures = [self._pool.submit(copy_context().run, function, item) for item in others]
-        try:
-            results = [copy_context().run(function, first)]
-        finally:
-            wait(futures)  # before an error goes on its way, too: they use the same arrays
-        return results + [future.result() for future in futures]
+            if not others:  # without the pool, whose bookkeeping a small step would notice
+                return [copy_context().run(work, first, share)]
+            futures = [
+                self._pool.submit(copy_context().run, work, worker, its_share)
+                for worker, its_share in others
+            ]
+            try:
+                results = [copy_context().run(work, first, share)]
+            finally:
+                wait(futures)  # before an error goes on its way, too: they use the same arrays
+            return results + [future.result() for future in futures]
 
 
 class _Worker:

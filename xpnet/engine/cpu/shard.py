@@ -135,7 +135,7 @@ class Shard:
             self._append([leaf], kernel)
             self._y, self._dy = kernel.y, kernel.dy
         self._connect(waiting, None)
-        if isinstance(loss, SoftmaxWithLoss) and type(loss) in SEPARABLE:
+        if type(loss) is SoftmaxWithLoss:
             self._loss: PartLoss = SoftmaxLoss(loss, self._y, self._dy)
         else:
             self._loss = MeanLoss(loss, self._y, self._dy)
@@ -243,13 +243,3 @@ def _fused(leaves: list[Leaf]) -> list[list[Leaf]]:
         else:
             groups.append([leaf])
     return groups
-
-
-def methods(leaves: Sequence[Leaf], loss: Loss) -> dict[str, str]:
-    """How each layer is computed, in words."""
-    grads = {
-        name: np.empty(leaf.layer.params[key].shape, dtype=leaf.layer.params[key].dtype)
-        for leaf in leaves
-        for key, name in leaf.names.items()
-    }
-    return Shard(leaves, loss, 1, grads).methods
