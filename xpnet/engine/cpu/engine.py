@@ -14,9 +14,10 @@ import numpy as np
 
 from xpnet.backend import Array
 from xpnet.engine.cpu.shard import Shard, separable
+from xpnet.engine.obstacles import obstacle_of
 from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.errors import ArgumentError
-from xpnet.layers import Convolution, Dropout, MaxPool, Stateful
+from xpnet.layers import Convolution, Dropout
 from xpnet.losses import as_one_hot
 from xpnet.models.network import Leaf, Network
 from xpnet.parameters import FlatParams
@@ -96,25 +97,7 @@ class CpuEngine:
         """Why this engine cannot run the network, or None if it can."""
         if network.device.name != "cpu":
             return f"it lives on {network.device.name}"
-        if network.dtype not in ("float32", "float64"):
-            return f"its numbers are {network.dtype}"
-        for name in ("forward", "loss_and_gradient", "predict"):
-            if getattr(type(network), name) is not getattr(Network, name):
-                return f"{type(network).__name__} has a {name} of its own"
-        if not network.params:
-            return "it has no parameters"
-        leaves = network.leaves()
-        layers = [leaf.layer for leaf in leaves]
-        # Activations may stand in several places: nothing of theirs could differ.
-        own = [id(layer) for layer in layers if layer.params or isinstance(layer, Stateful)]
-        if len(set(own)) < len(own):
-            return "a layer stands in two places"
-        if any(isinstance(layer, MaxPool) and layer.ties == "all" for layer in layers):
-            return "rounding would part the ties that MaxPool counts"
-        shapes = [network.input_shape, *(leaf.output_shape for leaf in leaves)]
-        if any(len(shape) not in (1, 3) for shape in shapes) or len(shapes[-1]) != 1:
-            return "a layer takes or gives neither rows nor images"
-        return None
+        return obstacle_of(network)
 
     def division(self, n: int, *, train: bool = True) -> Division:
         """How a batch of n samples is divided."""

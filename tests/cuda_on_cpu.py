@@ -1,0 +1,116 @@
+"""CUDA kernels on the CPU: compiled by g++ with cuda_on_cpu.hpp, for machines without a GPU."""
+
+import ctypes
+import hashlib
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HEADER = Path(__file__).with_suffix(".hpp")
+KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)\) (\w+)\(')
+
+
+def missing() -> str | None:
+    """What cannot be done without, if it is not here."""
+    return None if shutil.which("g++") else "g++ is not installed"
+
+
+class HostDriver:
+    """What `xpnet.engine.cuda.driver.Driver` asks for, on NumPy arrays.
+
+    Attributes
+    ----------
+    backwards : whether threads and blocks take turns in the opposite order
+    launched : names of all kernels launched so far, replays left out
+    """
+
+    def __init__(self, directory: Path, *, backwards: bool = False) -> None:
+        self.directory, self.backwards = directory, backwards
+        self.launched: list[str] = []
+        self._tape: list[Callable[[], None]] | None = None
+
+    def compile(self, source: str) -> Callable[[str], Any]:
+        library = _library(self.directory, source)
+        threads = {name: int(number) for number, name in KERNEL.findall(source)}
+
+        def find(name: str) -> Any:
+            function = library[f"launch_{name}"]
+
+            def launch(grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any]) -> None:
+                assert block == (threads[name],), f"{name} is launched with {block}"
+                assert all(isinstance(size, int) and size > 0 for size in grid)
+                values = [_value(argument) for argument in arguments]
+                pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
+
+                def go() -> None:
+                    assert values  # kept alive: the addresses of their numbers are in `pointers`
+                    ctypes.c_int.in_dll(library, "xpnet_backwards").value = int(self.backwards)
+                    function(*grid, *block, pointers)
+
+                if self._tape is not None:
+                    self._tape.append(go)
+                else:
+                    self.launched.append(name)
+                    go()
+
+            return launch
+
+        return find
+
+    def record(self, launches: Callable[[], None]) -> "Tape":
+        self._tape = []
+        try:
+            launches()
+            return Tape(self._tape)
+        finally:
+            self._tape = None
+
+
+class Tape:
+    """Launches to be repeated."""
+
+    def __init__(self, launches: list[Callable[[], None]]) -> None:
+        self.launches, self.replays = launches, 0
+
+    def launch(self) -> None:
+        self.replays += 1
+        for launch in self.launches:
+            launch()
+
+
+def _value(argument: Any) -> np.ndarray:
+    """What a kernel gets: the address of an array, or a number."""
+    if isinstance(argument, np.ndarray):
+        assert argument.flags.c_contiguous, "kernels know nothing of strides"
+        return np.asarray(argument.ctypes.data, dtype=np.uint64)
+    assert isinstance(argument, np.generic), f"a kernel cannot take {type(argument).__name__}"
+    return np.asarray(argument)
+
+
+@cache
+def _library(directory: Path, source: str) -> ctypes.CDLL:
+    entries = "".join(
+        f'extern "C" void launch_{name}(int gx, int gy, int gz, int block, void** arguments) '
+        f"{{ launch({name}, gx, gy, gz, block, arguments); }}\n"
+        for _, name in KERNEL.findall(source)
+    )
+    text = f'#include "{HEADER}"\n{source}\n{entries}'
+    place = directory / hashlib.sha256(text.encode()).hexdigest()[:16]
+    path, built = place.with_suffix(".cpp"), place.with_suffix(".so")
+    path.write_text(text, encoding="utf-8")
+    command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wno-unknown-pragmas"]
+    # Multiplying and adding stay apart, as in NumPy.
+    result = subprocess.run(
+        [*command, "-ffp-contract=off", str(path), "-o", str(built)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return ctypes.CDLL(str(built))

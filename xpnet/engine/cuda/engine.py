@@ -1,0 +1,216 @@
+"""The engine of a network on a GPU."""
+
+from collections import OrderedDict
+from math import prod
+
+from xpnet.backend import Array
+from xpnet.engine.cuda.driver import NULL, Argument, CupyDriver, Driver
+from xpnet.engine.cuda.plan import LANES, ONE_BLOCK, Plan, finish_source, loss_sources, penalty_source
+from xpnet.engine.cuda.program import MATH, Launch, Program, network_source
+from xpnet.engine.cuda.stages import STAGES, Call, kernel, number, stages_of
+from xpnet.engine.cuda.training import Training
+from xpnet.engine.obstacles import obstacle_of
+from xpnet.errors import ArgumentError
+from xpnet.layers import Dropout, IdentityWithLoss, SoftmaxWithLoss
+from xpnet.losses import as_one_hot
+from xpnet.models.network import Network
+from xpnet.optim import Optimizer
+from xpnet.parameters import ALIGN, FlatParams
+from xpnet.penalties import L1, L2
+
+PREDICTED = 1000
+"""Samples at most that are predicted at once: bounds memory."""
+PLANS = 4
+"""Sizes of batches whose arrays are kept."""
+
+
+class CudaEngine:
+    """Computes what `Network` computes, up to rounding, by kernels that do several layers' work.
+
+    Results repeat bit for bit, on whatever GPU. One call at a time: they share their arrays.
+
+    Parameters
+    ----------
+    network : one that has no `obstacle`
+    graph : whether `training` replays whole steps as CUDA graphs; otherwise it launches the same
+        kernels one by one, to the same bits
+    precision : of the factors of products: None for the network's own, "tf32" (10 bits of mantissa
+        instead of 23) or "bfloat16" (7 bits) for tensor cores. Sums, and everything else, stay
+        float32.
+    driver : what runs the kernels; CuPy if None
+    """
+
+    name = "cuda"
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        graph: bool = True,
+        precision: str | None = None,
+        driver: Driver | None = None,
+    ) -> None:
+        if (problem := self.obstacle(network)) is not None:
+            raise ArgumentError(f"the engine cannot run this network: {problem}")
+        self.network, self.graph = network, graph
+        self.precision = _checked(precision, network.dtype)
+        self.driver: Driver = CupyDriver() if driver is None else driver
+        leaves = network.leaves()
+        self.stages = stages_of(leaves)
+        self.dropouts = [leaf.layer for leaf in leaves if isinstance(leaf.layer, Dropout)]
+        classes, last = prod(self.stages[-1].output_shape), self.stages[-1].chain
+        penalty = penalty_source(network.penalty)
+        self.program = Program(
+            self.driver,
+            network_source(
+                self.stages,
+                network.dtype,
+                self.precision,
+                [
+                    *loss_sources(network.last_layer, classes, last),
+                    kernel(
+                        "gradient",
+                        LANES * ALIGN,
+                        "const long long* chunks, const real* parts, const real* p, real* g, "
+                        "real* penalties, real* squares",
+                        f"gather_gradient<{LANES}>(chunks, parts, p, g, penalties, squares, {penalty});",
+                    ),
+                    finish_source("finish_pass", network.penalty, len(self.dropouts), "*out = loss;"),
+                ],
+            ),
+        )
+        self._plans: OrderedDict[tuple[int, bool], Plan] = OrderedDict()
+        self.grads = network.params.like()
+        self._loss = network.device.zeros(1, dtype=network.dtype)
+
+    @staticmethod
+    def obstacle(network: Network) -> str | None:
+        """Why this engine cannot run the network, or None if it can."""
+        for leaf in network.leaves():
+            if type(leaf.layer) not in STAGES:
+                return f"there is no kernel for {type(leaf.layer).__name__}"
+        if type(network.last_layer) not in (SoftmaxWithLoss, IdentityWithLoss):
+            return f"there is no kernel for {type(network.last_layer).__name__}"
+        if type(network.penalty) not in (L1, L2, type(None)):
+            return f"there is no kernel for {type(network.penalty).__name__}"
+        return obstacle_of(network)
+
+    def methods(self) -> dict[str, str]:
+        """How each layer is computed, by its name."""
+        found = {}
+        for stage in self.stages:
+            first, *others = (leaf.name for leaf in stage.leaves)
+            found |= {first: stage.kind} | dict.fromkeys(others, f"in {first}")
+        return found
+
+    def describe(self) -> dict[str, str | int]:
+        """Name, precision of products, and whether steps are replayed."""
+        steps = "replayed from a CUDA graph" if self.graph else "launched one by one"
+        return {"engine": self.name, "precision": self.precision, "steps": steps}
+
+    def plan(self, n: int, *, train: bool) -> Plan:
+        """Arrays for n samples; those of the sizes used last are kept."""
+        if (n, train) not in self._plans:
+            largest = max(prod(stage.output_shape) for stage in self.stages)
+            if n * max(largest, prod(self.network.input_shape)) >= 2**31:
+                raise ArgumentError(
+                    f"the engine counts the numbers of an array in 31 bits, and {n} samples have "
+                    "more; use a smaller batch"
+                )
+            self._plans[n, train] = Plan(
+                self.network, self.stages, self.program, n, train=train
+            )
+            while len(self._plans) > PLANS:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end((n, train))
+        return self._plans[n, train]
+
+    def gradient(self, plan: Plan, n: int, *, squares: bool) -> list[Launch]:
+        """From the parts of a plan to one array, laid out as the parameters."""
+        arguments = (plan.chunks(n), plan.parts, self.network.params.flat, self.grads.flat)
+        more = (plan.penalties, plan.squares if squares else NULL)
+        grid = (plan.chunk_count, 1, 1)
+        return self.program.bind([Call("gradient", grid, LANES * ALIGN, (*arguments, *more))])
+
+    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, FlatParams]:
+        """As `Network.loss_and_gradient`; scores and gradient are written over by the next call."""
+        n, network = x.shape[0], self.network
+        xp = network.device.xp
+        if n == 0 or t.shape[0] != n:
+            raise ArgumentError(
+                f"at least one sample and one target for each are needed, got {n} and {t.shape[0]}"
+            )
+        plan = self.plan(n, train=True)
+        plan.x[...] = self._shaped(x)
+        if t.ndim == 1 and xp.isdtype(t.dtype, ("integral", "bool")):
+            targets = "labels"
+            plan.labels[...] = xp.astype(t, xp.int32)
+        else:
+            targets = "rows"
+            plan.rows[...] = as_one_hot(t, plan.scores)
+        launches = plan.forward(n, train=True) + plan.train(n, targets)
+        launches += self.gradient(plan, n, squares=False)
+        for launch in launches + self.finish(self.program, "finish_pass", plan, n, self._loss):
+            launch()
+        return xp.asarray(self._loss[0, ...], copy=True), plan.scores, self.grads
+
+    def finish(
+        self, program: Program, name: str, plan: Plan, n: int, out: Array, *more: Argument
+    ) -> list[Launch]:
+        """What ends a pass; `more` is cursor, power1 and power2 of `finish_source`."""
+        arguments = (plan.losses, number(n), plan.penalties, number(plan.chunk_count), out)
+        counters = (dropout.state["calls"] for dropout in self.dropouts)
+        more = more or (NULL, NULL, NULL)
+        return program.bind([Call(name, (1, 1, 1), ONE_BLOCK, (*arguments, *more, *counters))])
+
+    def predict(self, x: Array) -> Array:
+        """As `Network.predict`, in memory that does not grow with the number of samples."""
+        network = self.network
+        x = network.place(x)
+        if x.shape == network.input_shape and x.ndim == 1:
+            return self.predict(x[None, ...])[0, ...]
+        x, n = self._shaped(x), x.shape[0]
+        scores = network.device.zeros((n, *self.stages[-1].output_shape), dtype=network.dtype)
+        for start in range(0, n, PREDICTED):
+            count = min(PREDICTED, n - start)
+            plan = self.plan(min(PREDICTED, n), train=False)
+            plan.x[:count, ...] = x[start : start + count, ...]
+            for launch in plan.forward(count, train=False):
+                launch()
+            scores[start : start + count, ...] = plan.scores[:count, ...]
+        return scores
+
+    def training(
+        self,
+        x: Array,
+        t: Array,
+        batch_size: int,
+        optimizer: Optimizer,
+        *,
+        clip_norm: float | None = None,
+    ) -> Training:
+        """Whole training steps on data of the device: see `Training`."""
+        return Training(self, x, t, batch_size, optimizer, clip_norm=clip_norm)
+
+    def _shaped(self, x: Array) -> Array:
+        """A batch in the network's shape."""
+        want, got = self.network.input_shape, tuple(x.shape[1:])
+        if got == want:
+            return x
+        if len(want) == 1 and prod(got) == prod(want):  # as images, too
+            return self.network.device.xp.reshape(x, (x.shape[0], *want))
+        raise ArgumentError(
+            f"a batch of shape (N, {', '.join(map(str, want))}) is needed, got {tuple(x.shape)}"
+        )
+
+
+def _checked(precision: str | None, dtype: str) -> str:
+    """A precision that the network's numbers have."""
+    if precision is None or precision == dtype:
+        return dtype
+    if precision not in MATH or dtype != "float32":
+        own = ["float32", "tf32", "bfloat16"] if dtype == "float32" else [dtype]
+        raise ArgumentError(
+            f"products of a {dtype} network are computed in {' or '.join(own)}, got {precision!r}"
+        )
+    return precision

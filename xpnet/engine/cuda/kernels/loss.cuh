@@ -1,0 +1,51 @@
+// Losses of scores z (N, K), a thread for each sample: its loss, and its part of dz, taken back to
+// before the last layer's chain. Targets are labels (N,) or rows (N, K).
+
+template <int K>
+struct Labels {
+    const int* t;
+    __device__ real operator()(int n, int k) const { return t[n] == k ? 1 : 0; }
+};
+
+template <int K>
+struct Rows {
+    const real* t;
+    __device__ real operator()(int n, int k) const { return t[n * K + k]; }
+};
+
+// -sum t log softmax(z), where t becomes (1 - s) t + s / K.
+template <int K, class Targets, class Below>
+__device__ void softmax_loss(const real* z, const Targets t, real* losses, real* dz, int samples,
+                             real smoothing, const Below below) {
+    const int n = blockIdx.x * blockDim.x + threadIdx.x;
+    if (n >= samples) return;
+    const real* row = z + n * K;
+    real top = row[0];
+    for (int k = 1; k < K; ++k) top = row[k] > top ? row[k] : top;
+    real total = 0;
+    for (int k = 0; k < K; ++k) total += exp(row[k] - top);
+    const real log_total = log(total);
+    real loss = 0;
+    for (int k = 0; k < K; ++k) {
+        const real target = (1 - smoothing) * t(n, k) + smoothing / K, shifted = row[k] - top;
+        loss -= target * (shifted - log_total);
+        dz[n * K + k] =
+            (exp(shifted) / total - target) / samples * below.slope(row[k], n * K + k);
+    }
+    losses[n] = loss;
+}
+
+// 1/2 sum (z - t)^2
+template <int K, class Targets, class Below>
+__device__ void squared_loss(const real* z, const Targets t, real* losses, real* dz, int samples,
+                             const Below below) {
+    const int n = blockIdx.x * blockDim.x + threadIdx.x;
+    if (n >= samples) return;
+    real loss = 0;
+    for (int k = 0; k < K; ++k) {
+        const real difference = z[n * K + k] - t(n, k);
+        loss += difference * difference / 2;
+        dz[n * K + k] = difference / samples * below.slope(z[n * K + k], n * K + k);
+    }
+    losses[n] = loss;
+}

@@ -1,0 +1,14 @@
+// Activations and dropout that stand by themselves.
+
+template <class Out>
+__device__ void pointwise_forward(const real* x, real* y, int total, const Out out) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < total) y[i] = out.value(x[i], i);
+}
+
+template <class Below>
+__device__ void pointwise_backward(const real* x, const real* d, real* dx, int total,
+                                   const Below below) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < total) dx[i] = d[i] * below.slope(x[i], i);
+}

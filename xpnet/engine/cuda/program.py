@@ -1,0 +1,66 @@
+"""Source text of kernels, and what they are bound to."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from xpnet.engine.cuda.driver import Argument, Driver, Grid, Kernel
+from xpnet.engine.cuda.stages import Call, Stage
+
+MATH = {"float32": "FLOAT", "float64": "FLOAT", "tf32": "TF32", "bfloat16": "BFLOAT16"}
+"""Precisions of products, as product.cuh calls them."""
+
+REAL = {"float32": "float", "float64": "double"}
+
+FILES = (
+    "block", "chain", "tensor_cores", "product", "dense", "convolution", "pool", "pointwise",
+    "norm", "loss", "step",
+)  # fmt: skip
+"""In an order in which each finds what it uses."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel with all that it needs."""
+
+    kernel: Kernel
+    grid: Grid
+    block: tuple[int]
+    arguments: Sequence[Argument]
+
+    def __call__(self) -> None:
+        """Have it run, behind everything that was launched before."""
+        self.kernel(self.grid, self.block, self.arguments)
+
+
+class Program:
+    """Compiled kernels."""
+
+    def __init__(self, driver: Driver, source: str) -> None:
+        self._find: Callable[[str], Kernel] = cache(driver.compile(source))
+
+    def bind(self, calls: Iterable[Call]) -> list[Launch]:
+        """Calls with their kernels."""
+        return [
+            Launch(self._find(call.kernel), call.grid, (call.block,), call.arguments)
+            for call in calls
+        ]
+
+
+def source(dtype: str, kernels: Iterable[str]) -> str:
+    """A whole program: the templates, and kernels made of them."""
+    return "\n".join([f"typedef {REAL[dtype]} real;", _templates(), *kernels])
+
+
+def network_source(stages: Sequence[Stage], dtype: str, precision: str, more: Sequence[str]) -> str:
+    """The kernels of all stages, and more."""
+    return source(dtype, [*(stage.source(MATH[precision]) for stage in stages), *more])
+
+
+
+
+@cache
+def _templates() -> str:
+    place = files("xpnet.engine.cuda") / "kernels"
+    return "\n".join((place / f"{name}.cuh").read_text(encoding="utf-8") for name in FILES)

@@ -1,0 +1,282 @@
+"""Whole training steps, batch, passes and update, that need nothing from the host."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xpnet.backend import Array
+from xpnet.clipping import checked_limit
+from xpnet.engine.cuda.driver import NULL, Argument, Recording
+from xpnet.engine.cuda.plan import LANES, ONE_BLOCK, finish_source, penalty_source
+from xpnet.engine.cuda.program import Launch, Program, source
+from xpnet.engine.cuda.stages import POINTWISE, Call, blocks, kernel, number
+from xpnet.errors import ArgumentError
+from xpnet.optim import EPS, SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
+from xpnet.parameters import ALIGN
+
+if TYPE_CHECKING:
+    from xpnet.engine.cuda.engine import CudaEngine
+
+UNROLL = 50
+"""Steps of a recording: launching it costs the host as much as a step or two take."""
+
+INPUTS = {"uint8": "unsigned char", "float32": "float", "float64": "double"}
+LABELS = {
+    "bool": "bool", "int8": "signed char", "uint8": "unsigned char", "int16": "short",
+    "uint16": "unsigned short", "int32": "int", "uint32": "unsigned", "int64": "long long",
+    "uint64": "unsigned long long",
+}  # fmt: skip
+
+
+def rule_source(optimizer: Optimizer) -> str | None:
+    """An optimizer as a value of C++, or None where there is no kernel for it."""
+    o = optimizer
+    match o:
+        case SGD():
+            value = "SGD{}"
+        case Momentum():
+            value = f"Momentum{{(real){o.momentum!r}, {str(type(o) is Nesterov).lower()}}}"
+        case AdaGrad():
+            value = f"AdaGrad{{1, 1, (real){EPS!r}}}"
+        case RMSprop():
+            decay = f"(real){o.decay_rate!r}, (real){1.0 - o.decay_rate!r}"
+            value = f"AdaGrad{{{decay}, (real){EPS!r}}}"
+        case Adam():
+            decay = o.weight_decay if isinstance(o, AdamW) else 0.0
+            paper = str(o.form == "paper").lower()
+            value = f"Adam{{{o.beta1!r}, {o.beta2!r}, {o.eps!r}, {decay!r}, {paper}, "
+            value += "power1, power2, 0, 0}"
+    known = (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW)
+    return value if type(o) in known else None
+
+
+class Training:
+    """Updates of a network on data of its device.
+
+    What changes from step to step is in the device's memory: the order of the samples, the number
+    of the batch, the learning rates, the losses, the counters of Dropout, the powers of Adam's
+    decay. So a step is always the same launches, and many steps can be recorded and replayed as
+    one. The first step is launched as it is, which has the kernels loaded; so is the last batch of
+    an epoch where it is smaller.
+
+    Parameters
+    ----------
+    x, t : the data: uint8 pixels, which are divided by 255, or floats; labels (N,) or rows (N, K)
+    batch_size : samples of a step
+    optimizer : one that has no `obstacle`
+    clip_norm : gradients are made no longer than this
+    """
+
+    def __init__(
+        self,
+        engine: "CudaEngine",
+        x: Array,
+        t: Array,
+        batch_size: int,
+        optimizer: Optimizer,
+        *,
+        clip_norm: float | None = None,
+    ) -> None:
+        if (problem := self.obstacle(optimizer)) is not None:
+            raise ArgumentError(f"whole steps cannot be compiled: {problem}")
+        n, device = x.shape[0], engine.network.device
+        if not 1 <= batch_size <= n or t.shape[0] != n:
+            raise ArgumentError(
+                f"a batch of 1 to {n} samples and {n} targets are needed, got {batch_size} and "
+                f"{t.shape[0]}"
+            )
+        self._engine, self._optimizer, self._clip_norm = engine, optimizer, clip_norm
+        self._x, self._t, self._batch_size = x, t, batch_size
+        self._plan = engine.plan(batch_size, train=True)
+        self._labels = t.ndim == 1
+        self.steps = -(-n // batch_size)
+        self._order = device.zeros(n, dtype="int32")
+        self._rates = device.zeros(self.steps, dtype="float64")
+        self._losses = device.zeros(self.steps, dtype=engine.network.dtype)
+        self._cursor = device.zeros(1, dtype="int32")
+        self._factor = device.zeros(1, dtype=engine.network.dtype)
+        self._program = Program(engine.driver, self._source())
+        self._state: list[Array] = []
+        self._launches: dict[int, list[Launch]] = {}
+        self._recordings: dict[int, Recording] = {}
+
+    @staticmethod
+    def obstacle(optimizer: Optimizer) -> str | None:
+        """Why steps cannot be compiled, or None if they can."""
+        if rule_source(optimizer) is None:
+            return f"there is no kernel for {type(optimizer).__name__}"
+        return None
+
+    def epoch(self, order: np.ndarray, rates: Sequence[float] | np.ndarray) -> Array:
+        """One pass over the data; the losses of all steps, (steps,), each before its update.
+
+        Nothing is waited for: the losses are there when the device is done. The next epoch writes
+        over them.
+
+        Parameters
+        ----------
+        order : numbers of the samples, (N,), as they come into the batches
+        rates : learning rate of every step
+        """
+        n, device = self._x.shape[0], self._engine.network.device
+        if len(order) != n or len(rates) != self.steps:
+            raise ArgumentError(
+                f"an epoch needs {n} numbers of samples and {self.steps} rates, got {len(order)} "
+                f"and {len(rates)}"
+            )
+        self._order[...] = device.asarray(np.asarray(order, dtype=np.int32))
+        self._rates[...] = device.asarray(np.asarray(rates, dtype=np.float64))
+        self._cursor[...] = 0
+        self._take_up_state()
+        whole, rest = divmod(n, self._batch_size)
+        if self._engine.graph:
+            self._replayed(whole)
+        else:
+            for _ in range(whole):
+                self._step(self._batch_size)
+        if rest:
+            self._step(rest)
+        return self._losses
+
+    def _replayed(self, steps: int) -> None:
+        if not self._recordings:
+            self._step(self._batch_size)
+            steps -= 1
+        for length in (UNROLL, 1):
+            for _ in range(steps // length):
+                self._recorded(length).launch()
+            steps %= length
+
+    def _recorded(self, length: int) -> Recording:
+        """So many steps as one."""
+
+        def steps() -> None:
+            for _ in range(length):
+                self._step(self._batch_size)
+
+        if length not in self._recordings:
+            self._recordings[length] = self._engine.driver.record(steps)
+        return self._recordings[length]
+
+    def _take_up_state(self) -> None:
+        """Bind the launches to the optimizer's state, which may have been set anew."""
+        params, optimizer = self._engine.network.params, self._optimizer
+        if not optimizer.state:
+            optimizer.start({"flat": params.flat})
+        state = [optimizer.state[f"{kind}.flat"] for kind in optimizer.kept]
+        if isinstance(optimizer, Adam):
+            state += [optimizer.state["beta1^t"], optimizer.state["beta2^t"]]
+        if [id(array) for array in state] != [id(array) for array in self._state]:
+            self._state, self._launches, self._recordings = state, {}, {}
+
+    def _step(self, n: int) -> None:
+        if n not in self._launches:
+            self._launches[n] = self._made(n)
+        for launch in self._launches[n]:
+            launch()
+
+    def _made(self, n: int) -> list[Launch]:
+        """A step on n samples."""
+        engine, plan, clipped = self._engine, self._plan, self._clip_norm is not None
+        features, targets = prod(self._x.shape[1:]), plan.labels if self._labels else plan.rows
+        size = number(self._batch_size)
+        gather = (self._x, self._t, self._order, self._cursor, plan.x, targets, size, number(n))
+        launches = self._program.bind(
+            [Call("gather", blocks(n * max(features, prod(targets.shape[1:]))), POINTWISE, gather)]
+        )
+        launches += plan.forward(n, train=True)
+        launches += plan.train(n, "labels" if self._labels else "rows")
+        if clipped:
+            launches += engine.gradient(plan, n, squares=True)
+        launches += self._program.bind(self._update(n))
+        *_, power1, power2 = self._powers()
+        return launches + engine.finish(
+            self._program, "finish_step", plan, n, self._losses, self._cursor, power1, power2
+        )
+
+    def _powers(self) -> tuple[Argument, Argument]:
+        if not isinstance(self._optimizer, Adam):
+            return NULL, NULL
+        return self._state[-2], self._state[-1]
+
+    def _update(self, n: int) -> list[Call]:
+        engine, plan = self._engine, self._plan
+        params, chunks = engine.network.params.flat, plan.chunks(n)
+        kept: list[Argument] = [*self._state[: len(self._optimizer.kept)], NULL, NULL][:2]
+        more = (*kept, self._rates, self._cursor, *self._powers())
+        grid = (plan.chunk_count, 1, 1)
+        if self._clip_norm is None:
+            arguments = (chunks, plan.parts, params, plan.penalties, *more)
+            return [Call("update", grid, LANES * ALIGN, arguments)]
+        clip = (plan.squares, number(plan.chunk_count), self._factor)
+        clipped = (chunks, engine.grads.flat, self._factor, params, *more)
+        return [
+            Call("clip", (1, 1, 1), ONE_BLOCK, clip),
+            Call("update", grid, ALIGN, clipped),
+        ]
+
+    def _source(self) -> str:
+        """The kernels around the passes."""
+        engine, optimizer = self._engine, self._optimizer
+        dtype, penalty = engine.network.dtype, engine.network.penalty
+        x_type, t_type = _of(INPUTS, self._x, "data"), _of(LABELS | INPUTS, self._t, "targets")
+        kept = "int" if self._labels else "real"
+        widths = f"{prod(self._x.shape[1:])}, {prod(self._t.shape[1:])}"
+        rule = rule_source(optimizer)
+        powers = ""
+        if isinstance(optimizer, Adam):
+            powers = f"*power1 *= {optimizer.beta1!r}; *power2 *= {optimizer.beta2!r}; "
+        state = "real* s0, real* s1, const double* rates, const int* cursor, "
+        state += "const double* power1, const double* power2"
+        kernels = [
+            kernel(
+                "gather",
+                POINTWISE,
+                f"const {x_type}* x, const {t_type}* t, const int* order, const int* cursor, "
+                f"real* batch, {kept}* targets, int batch_size, int samples",
+                f"gather_batch<{widths}>(x, t, order, cursor, batch, targets, batch_size, samples);",
+            ),
+            finish_source(
+                "finish_step",
+                penalty,
+                len(engine.dropouts),
+                f"out[*cursor] = loss; ++*cursor; {powers}",
+            ),
+        ]
+        if self._clip_norm is None:
+            kernels.append(
+                kernel(
+                    "update",
+                    LANES * ALIGN,
+                    f"const long long* chunks, const real* parts, real* p, real* penalties, {state}",
+                    f"update_chunk<{LANES}>(chunks, parts, p, penalties, s0, s1, rates, cursor, "
+                    f"{penalty_source(penalty)}, {rule});",
+                )
+            )
+        else:
+            limit = checked_limit(self._clip_norm)
+            kernels += [
+                kernel(
+                    "clip",
+                    ONE_BLOCK,
+                    "const real* squares, int chunks, real* factor",
+                    f"clip_factor<{ONE_BLOCK}>(squares, chunks, (real){limit!r}, factor);",
+                ),
+                kernel(
+                    "update",
+                    ALIGN,
+                    f"const long long* chunks, const real* g, const real* factor, real* p, {state}",
+                    f"update_clipped_chunk(chunks, g, factor, p, s0, s1, rates, cursor, {rule});",
+                ),
+            ]
+        return source(dtype, kernels)
+
+
+def _of(types: dict[str, str], array: Array, what: str) -> str:
+    """The C++ type of an array's numbers."""
+    name = str(array.dtype).rpartition(".")[2]
+    if name not in types:
+        raise ArgumentError(f"{what} must be {', '.join(types)}, got {name}")
+    return types[name]
