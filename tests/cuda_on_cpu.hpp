@@ -9,11 +9,13 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
+#include <setjmp.h>
 #include <ucontext.h>
 
 using std::exp;
@@ -34,51 +36,64 @@ static Dimensions gridDim, blockDim, blockIdx, threadIdx;
 extern "C" { int xpnet_backwards = 0; }
 
 namespace host {
-constexpr std::size_t STACK = 1 << 16;
-struct Thread { ucontext_t context; std::vector<char> stack; bool done; };
-static std::vector<Thread> threads;
-static ucontext_t scheduler;
+// A thread of a block: a stack of its own, and a way to switch to and fro. It lives on from block to
+// block. `_longjmp` switches without a call to the system, which ucontext makes each time.
+struct Thread {
+    ucontext_t context;
+    jmp_buf place;
+    std::vector<char> stack = std::vector<char>(1 << 16);
+    bool started = false, done = false;
+};
+static std::deque<Thread> threads;
+static jmp_buf scheduler;
 static std::function<void()> body;
 static int current;
 
-inline void enter() {
-    body();
-    threads[current].done = true;
-    swapcontext(&threads[current].context, &scheduler);
+inline void yield() {
+    if (!_setjmp(threads[current].place)) _longjmp(scheduler, 1);
+}
+
+inline void live() {
+    for (;;) {
+        body();
+        threads[current].done = true;
+        yield();
+    }
+}
+
+inline void resume(int number) {
+    current = threadIdx.x = number;
+    Thread& thread = threads[number];
+    if (_setjmp(scheduler)) return;
+    if (thread.started) _longjmp(thread.place, 1);
+    thread.started = true;
+    setcontext(&thread.context);
 }
 
 inline void run_block() {
     const int n = blockDim.x;
     while ((int)threads.size() < n) {
         threads.emplace_back();
-        threads.back().stack.resize(STACK);
+        Thread& thread = threads.back();
+        getcontext(&thread.context);
+        thread.context.uc_stack.ss_sp = thread.stack.data();
+        thread.context.uc_stack.ss_size = thread.stack.size();
+        makecontext(&thread.context, live, 0);
     }
-    for (int i = 0; i < n; ++i) {
-        Thread& t = threads[i];
-        t.done = false;
-        getcontext(&t.context);
-        t.context.uc_stack.ss_sp = t.stack.data();
-        t.context.uc_stack.ss_size = STACK;
-        t.context.uc_link = nullptr;
-        makecontext(&t.context, (void (*)())enter, 0);
-    }
+    for (int i = 0; i < n; ++i) threads[i].done = false;
     for (bool any = true; any;) {
         any = false;
         for (int turn = 0; turn < n; ++turn) {
-            current = xpnet_backwards ? n - 1 - turn : turn;
-            if (threads[current].done) continue;
-            threadIdx.x = current;
-            swapcontext(&scheduler, &threads[current].context);
-            any = any || !threads[current].done;
+            const int number = xpnet_backwards ? n - 1 - turn : turn;
+            if (threads[number].done) continue;
+            resume(number);
+            any = any || !threads[number].done;
         }
     }
 }
 }  // namespace host
 
-static inline void __syncthreads() {
-    const int self = host::current;
-    swapcontext(&host::threads[self].context, &host::scheduler);
-}
+static inline void __syncthreads() { host::yield(); }
 static inline void __threadfence() {}
 static inline int atomicAdd(int* at, int n) { const int old = *at; *at += n; return old; }
 

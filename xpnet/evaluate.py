@@ -10,20 +10,25 @@ from xpnet.models.network import EVALUATION_BATCH, Network
 
 
 def predictions(
-    network: Network, x: np.ndarray, *, engine: str = "auto", threads: int | None = None
+    network: Network,
+    x: np.ndarray,
+    *,
+    engine: str = "auto",
+    threads: int | None = None,
+    precision: str | None = None,
 ) -> np.ndarray:
     """The class with the highest score for each image, in bounded memory.
 
     Parameters
     ----------
     x : (N, ...) on the host; uint8 pixels, which are divided by 255, or floats as they are
-    engine, threads : what computes, as in `get_engine`
+    engine, threads, precision : what computes, as in `get_engine`
 
     Returns
     -------
     (N,), int64
     """
-    computing = get_engine(network, engine, threads)
+    computing = get_engine(network, engine, threads, precision=precision)
     labels = np.empty(len(x), dtype=np.int64)
     for start in range(0, len(x), EVALUATION_BATCH):
         batch = scaled(x[start : start + EVALUATION_BATCH], np.dtype(network.dtype))

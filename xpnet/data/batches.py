@@ -40,6 +40,10 @@ class Batches:
     augment : what changes the inputs of every training batch, such as an `Augmentation`; batches in
         order, for evaluation, stay as they are
 
+    Attributes
+    ----------
+    x, t : the data, on the device if they are resident
+
     Raises
     ------
     ArgumentError
@@ -77,8 +81,8 @@ class Batches:
         # Half the free memory leaves room for a large batch's activations.
         size = prod(x.shape) * x.dtype.itemsize
         self.resident = (free is None or size <= free // 2) if resident is None else resident
-        self._x = self.device.asarray(x) if self.resident else x
-        self._t = self.device.asarray(t) if self.resident else t
+        self.x = self.device.asarray(x) if self.resident else x
+        self.t = self.device.asarray(t) if self.resident else t
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -108,21 +112,21 @@ class Batches:
         order = self.order(number)
         if not self.resident:
             parts = (order[start:end] for start, end in self._ranges(self.batch_size))
-            yield from self._streamed((self._x[part], self._t[part]) for part in parts)
+            yield from self._streamed((self.x[part], self.t[part]) for part in parts)
             return
         xp, order = self.device.xp, self.device.asarray(order)
         for start, end in self._ranges(self.batch_size):
             part = order[start:end]
-            yield self._scaled(xp.take(self._x, part, axis=0)), xp.take(self._t, part, axis=0)
+            yield self._scaled(xp.take(self.x, part, axis=0)), xp.take(self.t, part, axis=0)
 
     def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
         """The first `limit` samples (all if None) as they come, for evaluation."""
         ranges = self._ranges(batch_size, limit)
         if not self.resident:
-            yield from self._streamed((self._x[a:b], self._t[a:b]) for a, b in ranges)
+            yield from self._streamed((self.x[a:b], self.t[a:b]) for a, b in ranges)
             return
         for start, end in ranges:
-            yield self._scaled(self._x[start:end, ...]), self._t[start:end, ...]
+            yield self._scaled(self.x[start:end, ...]), self.t[start:end, ...]
 
     def _ranges(self, batch_size: int, limit: int | None = None) -> Iterator[tuple[int, int]]:
         n = self.n_samples if limit is None else min(limit, self.n_samples)

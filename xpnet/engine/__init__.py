@@ -14,7 +14,7 @@ from xpnet.models.network import Network
 
 __all__ = ["ENGINES", "Engine", "ReferenceEngine", "get_engine"]
 
-ENGINES = ("auto", "reference")
+ENGINES = ("auto", "eager", "reference")
 
 
 class Engine(Protocol):
@@ -36,26 +36,52 @@ class Engine(Protocol):
         """What the record of a run should say of it."""
 
 
-def get_engine(network: Network, name: str = "auto", threads: int | None = None) -> Engine:
+def get_engine(
+    network: Network,
+    name: str = "auto",
+    threads: int | None = None,
+    *,
+    precision: str | None = None,
+) -> Engine:
     """The engine called `name` for a network.
 
     Parameters
     ----------
-    name : "auto" for the fastest that can run the network, "reference" for its layers as they are
+    name : "auto" for the fastest that can run the network, "reference" for its layers as they are;
+        on a GPU also "eager", which launches the kernels of "auto" one by one instead of replaying
+        whole steps
     threads : of the CPU; one for each core if None
+    precision : of the factors of products on a GPU: "tf32" or "bfloat16"; the network's own if None
 
     Raises
     ------
     ArgumentError
-        The name is unknown, or there is not even one thread.
+        The name is unknown, there is not even one thread, or the engine that was asked for, or that
+        can compute in this precision, cannot run the network.
     """
     if name not in ENGINES:
-        raise ArgumentError(f"engine {name!r} is unknown; use {' or '.join(ENGINES)}")
-    if name == "reference" or network.device.name != "cpu":
-        return ReferenceEngine(network, threads)
-    from xpnet.engine.cpu import CpuEngine
+        raise ArgumentError(f"engine {name!r} is unknown; use {', '.join(ENGINES)}")
+    place = network.device.name.partition(":")[0]
+    if name == "eager" and place != "cuda":
+        raise ArgumentError(f"the eager engine is the GPU's, and the network is on {place}")
+    engine, reason = None, None
+    if name != "reference" and place == "cpu":
+        from xpnet.engine.cpu import CpuEngine
 
-    obstacle = CpuEngine.obstacle(network)
-    if obstacle is not None:
-        return ReferenceEngine(network, threads, reason=obstacle)
-    return CpuEngine(network, threads)
+        reason = CpuEngine.obstacle(network)
+        engine = CpuEngine(network, threads) if reason is None else None
+    elif name != "reference" and place == "cuda":
+        from xpnet.engine.cuda import CudaEngine
+
+        reason = CudaEngine.obstacle(network)
+        if reason is None:
+            return CudaEngine(network, graph=name == "auto", precision=precision)
+        if name == "eager":
+            raise ArgumentError(f"the eager engine cannot run this network: {reason}")
+    if precision not in (None, network.dtype):
+        why = reason or "these are computed as they are"
+        raise ArgumentError(
+            f"precision {precision!r} is for the kernels of a GPU, and the network is on {place} "
+            f"with engine {name!r} ({why}); leave it out"
+        )
+    return engine or ReferenceEngine(network, threads, reason=reason)

@@ -11,6 +11,7 @@ from xpnet.backend import Array, to_numpy
 from xpnet.clipping import clip_by_norm
 from xpnet.data.batches import Augment, Batches
 from xpnet.engine import get_engine
+from xpnet.engine.cuda import CudaEngine, Training
 from xpnet.errors import ArgumentError
 from xpnet.models.network import EVALUATION_BATCH, Network
 from xpnet.optim import OPTIMIZERS, Optimizer
@@ -59,7 +60,9 @@ class Trainer:
     clip_norm : gradients are together made no longer than this before every update
     schedule : learning rate by number of steps done, set before every update, such as
         `Cosine(0.1, steps=6000)`; the optimizer's own is then not used
-    engine, threads : what computes, as in `get_engine`
+    engine, threads, precision : what computes, as in `get_engine`. On a GPU whole steps are
+        recorded and replayed, if the data are resident and nothing asks for more than there are
+        kernels for; `describe` tells.
 
     Attributes
     ----------
@@ -95,6 +98,7 @@ class Trainer:
         schedule: Schedule | None = None,
         engine: str = "auto",
         threads: int | None = None,
+        precision: str | None = None,
     ) -> None:
         if epochs < 1:
             raise ArgumentError(f"training needs at least one epoch, got {epochs}")
@@ -111,7 +115,8 @@ class Trainer:
         self.on_epoch = on_epoch
         self.constraint, self.early_stopping = constraint, early_stopping
         self.clip_norm, self.schedule = clip_norm, schedule
-        self.engine = get_engine(network, engine, threads)
+        self.engine = get_engine(network, engine, threads, precision=precision)
+        self._training: Training | None = None
         self.train_batches = Batches(
             x_train,
             t_train,
@@ -165,12 +170,17 @@ class Trainer:
         Losses gather on the device and are read once, at the end: a step never waits for the host.
         """
         device, number = self.network.device, len(self.history)
-        losses = device.zeros(len(self.train_batches), dtype=self.network.dtype)
         start = time.perf_counter()
         with self._progress(number) as bar:
-            for i, (x, t) in enumerate(self.train_batches.epoch(number)):
-                losses[i] = self.train_step(x, t)
-                bar.update()
+            if self._steps_obstacle() is None:
+                losses = self._whole_steps().epoch(self.train_batches.order(number), self._rates())
+                self.steps += len(self.train_batches)
+                bar.update(len(self.train_batches))
+            else:
+                losses = device.zeros(len(self.train_batches), dtype=self.network.dtype)
+                for i, (x, t) in enumerate(self.train_batches.epoch(number)):
+                    losses[i] = self.train_step(x, t)
+                    bar.update()
             device.synchronize()
         self.seconds += time.perf_counter() - start
         epoch_losses = to_numpy(losses)
@@ -184,6 +194,44 @@ class Trainer:
         )
         self.history.append(metrics)
         return metrics
+
+    def describe(self) -> dict[str, str | int]:
+        """What the record of a run should say of what computes."""
+        obstacle = self._steps_obstacle()
+        if obstacle is None or not isinstance(self.engine, CudaEngine):
+            return self.engine.describe()
+        return self.engine.describe() | {"steps": f"launched one by one: {obstacle}"}
+
+    def _steps_obstacle(self) -> str | None:
+        """Why an epoch cannot be given to the engine as a whole, or None if it can."""
+        if not isinstance(self.engine, CudaEngine):
+            return "only the GPU's engine takes whole steps"
+        if not self.train_batches.resident:
+            return "the data are not resident on the device"
+        if self.train_batches.augment is not None:
+            return "there is no kernel for augmentation"
+        if self.constraint is not None:
+            return f"there is no kernel for {type(self.constraint).__name__}"
+        return Training.obstacle(self.optimizer)
+
+    def _whole_steps(self) -> Training:
+        """The engine's steps, compiled for the optimizer as it is now."""
+        assert isinstance(self.engine, CudaEngine)
+        if self._training is None or not self._training.fits(self.optimizer, self.clip_norm):
+            batches = self.train_batches
+            self._training = self.engine.training(
+                batches.x, batches.t, batches.batch_size, self.optimizer, clip_norm=self.clip_norm
+            )
+        return self._training
+
+    def _rates(self) -> list[float]:
+        """Learning rates of an epoch's steps; the optimizer is left with the last."""
+        steps = range(self.steps, self.steps + len(self.train_batches))
+        if self.schedule is None:
+            return [self.optimizer.lr] * len(steps)
+        rates = [self.schedule(step) for step in steps]
+        self.optimizer.lr = rates[-1]
+        return rates
 
     def train(self) -> list[EpochMetrics]:
         """Train until `epochs` epochs are done, or stopped early; the metrics of all of them."""

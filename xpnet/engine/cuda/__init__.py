@@ -1,5 +1,6 @@
 """The engine of the GPU: kernels that do several layers' work, and graphs of whole steps."""
 
 from xpnet.engine.cuda.engine import CudaEngine
+from xpnet.engine.cuda.training import Training
 
-__all__ = ["CudaEngine"]
+__all__ = ["CudaEngine", "Training"]

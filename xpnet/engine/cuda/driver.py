@@ -53,7 +53,8 @@ class CupyDriver:
         import cupy
 
         module = cupy.RawModule(code=source, options=("-std=c++17",))
-        return lambda name: module.get_function(name)  # type: ignore[no-any-return]
+        find: Callable[[str], Kernel] = module.get_function
+        return find
 
     def record(self, launches: Callable[[], None]) -> Recording:
         """A graph; it holds addresses only, so its owner keeps the arrays."""
@@ -65,13 +66,14 @@ class CupyDriver:
             stream.begin_capture()
             try:
                 launches()
-                graph = stream.end_capture()
+                graph: Any = stream.end_capture()
             except BaseException:
                 with suppress(Exception):  # the first error is the one to tell
                     stream.end_capture()
                 raise
         graph.upload(cupy.cuda.get_current_stream())
-        return graph  # type: ignore[no-any-return]
+        recording: Recording = graph
+        return recording
 
 
 @contextmanager

@@ -5,7 +5,14 @@ from math import prod
 
 from xpnet.backend import Array
 from xpnet.engine.cuda.driver import NULL, Argument, CupyDriver, Driver
-from xpnet.engine.cuda.plan import LANES, ONE_BLOCK, Plan, finish_source, loss_sources, penalty_source
+from xpnet.engine.cuda.plan import (
+    LANES,
+    ONE_BLOCK,
+    Plan,
+    finish_source,
+    loss_sources,
+    penalty_source,
+)
 from xpnet.engine.cuda.program import MATH, Launch, Program, network_source
 from xpnet.engine.cuda.stages import STAGES, Call, kernel, number, stages_of
 from xpnet.engine.cuda.training import Training
@@ -27,7 +34,8 @@ PLANS = 4
 class CudaEngine:
     """Computes what `Network` computes, up to rounding, by kernels that do several layers' work.
 
-    Results repeat bit for bit, on whatever GPU. One call at a time: they share their arrays.
+    What layers, loss and penalty are is compiled in. Results repeat bit for bit, on whatever GPU.
+    One call at a time: they share their arrays.
 
     Parameters
     ----------
@@ -58,30 +66,41 @@ class CudaEngine:
         leaves = network.leaves()
         self.stages = stages_of(leaves)
         self.dropouts = [leaf.layer for leaf in leaves if isinstance(leaf.layer, Dropout)]
-        classes, last = prod(self.stages[-1].output_shape), self.stages[-1].chain
-        penalty = penalty_source(network.penalty)
-        self.program = Program(
-            self.driver,
-            network_source(
-                self.stages,
-                network.dtype,
-                self.precision,
-                [
-                    *loss_sources(network.last_layer, classes, last),
-                    kernel(
-                        "gradient",
-                        LANES * ALIGN,
-                        "const long long* chunks, const real* parts, const real* p, real* g, "
-                        "real* penalties, real* squares",
-                        f"gather_gradient<{LANES}>(chunks, parts, p, g, penalties, squares, {penalty});",
-                    ),
-                    finish_source("finish_pass", network.penalty, len(self.dropouts), "*out = loss;"),
-                ],
-            ),
-        )
+        self._source = self._written()
+        self.program = Program(self.driver, self._source)
         self._plans: OrderedDict[tuple[int, bool], Plan] = OrderedDict()
         self.grads = network.params.like()
         self._loss = network.device.zeros(1, dtype=network.dtype)
+
+    def _written(self) -> str:
+        """The kernels of all passes."""
+        network, last = self.network, self.stages[-1]
+        penalty = penalty_source(network.penalty)
+        return network_source(
+            self.stages,
+            network.dtype,
+            self.precision,
+            [
+                *loss_sources(network.last_layer, prod(last.output_shape), last.chain),
+                kernel(
+                    "gradient",
+                    LANES * ALIGN,
+                    "const long long* chunks, const real* parts, const real* p, real* g, "
+                    "real* penalties, real* squares",
+                    f"gather_gradient<{LANES}>(chunks, parts, p, g, penalties, squares, "
+                    f"{penalty});",
+                ),
+                finish_source("finish_pass", network.penalty, len(self.dropouts), "*out = loss;"),
+            ],
+        )
+
+    def check_source(self) -> None:
+        """Refuse to go on with kernels of what layers, loss or penalty were before."""
+        if self._written() != self._source:
+            raise ArgumentError(
+                "a layer, the loss or the penalty has changed since the engine was compiled; make "
+                "another engine, or Trainer, for the network as it is"
+            )
 
     @staticmethod
     def obstacle(network: Network) -> str | None:
@@ -97,7 +116,7 @@ class CudaEngine:
 
     def methods(self) -> dict[str, str]:
         """How each layer is computed, by its name."""
-        found = {}
+        found: dict[str, str] = {}
         for stage in self.stages:
             first, *others = (leaf.name for leaf in stage.leaves)
             found |= {first: stage.kind} | dict.fromkeys(others, f"in {first}")
@@ -117,9 +136,7 @@ class CudaEngine:
                     f"the engine counts the numbers of an array in 31 bits, and {n} samples have "
                     "more; use a smaller batch"
                 )
-            self._plans[n, train] = Plan(
-                self.network, self.stages, self.program, n, train=train
-            )
+            self._plans[n, train] = Plan(self.network, self.stages, self.program, n, train=train)
             while len(self._plans) > PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end((n, train))

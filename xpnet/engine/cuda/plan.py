@@ -13,13 +13,12 @@ from xpnet.engine.cuda.stages import (
     Arrays,
     Call,
     Chain,
-    Grid,
     Stage,
     blocks,
     kernel,
     number,
 )
-from xpnet.layers import Dropout, IdentityWithLoss, Loss, SoftmaxWithLoss
+from xpnet.layers import Loss, SoftmaxWithLoss
 from xpnet.models.network import Network
 from xpnet.parameters import ALIGN
 from xpnet.penalties import L1, L2, Penalty
@@ -187,7 +186,7 @@ class Plan:
             for name, array in stage.parameters:
                 found[name] = offset, stage.part_size, stage.parts(n)
                 offset += prod(array.shape)
-        rows = []
+        rows: list[tuple[int, ...]] = []
         for name, shape in self._network.params.shapes.items():
             start, size, count = found[name]
             for first in range(0, prod(shape), ALIGN):

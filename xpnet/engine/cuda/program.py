@@ -58,8 +58,6 @@ def network_source(stages: Sequence[Stage], dtype: str, precision: str, more: Se
     return source(dtype, [*(stage.source(MATH[precision]) for stage in stages), *more])
 
 
-
-
 @cache
 def _templates() -> str:
     place = files("xpnet.engine.cuda") / "kernels"

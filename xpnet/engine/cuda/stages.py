@@ -19,7 +19,6 @@ from xpnet.layers import (
     Layer,
     MaxPool,
     ReLU,
-    Shape,
     Sigmoid,
     Tanh,
 )
@@ -39,7 +38,7 @@ MOST_PARTS = 16
 TYPICAL = 100
 """Samples in a batch, for which the sizes of tiles are chosen."""
 
-ACTIVATIONS = {ReLU: "RELU", Sigmoid: "SIGMOID", Tanh: "TANH"}
+ACTIVATIONS: dict[type[Layer], str] = {ReLU: "RELU", Sigmoid: "SIGMOID", Tanh: "TANH"}
 
 
 class Call(NamedTuple):
@@ -294,7 +293,8 @@ class _Products(Stage):
         """Of the three products."""
         most = (MOST_PARTS, BLOCKS, MOST_PARTS)
         return [
-            tile.grid(*size, m) for tile, size, m in zip(self.tiles, self.sizes(n), most, strict=True)
+            tile.grid(*size, m)
+            for tile, size, m in zip(self.tiles, self.sizes(n), most, strict=True)
         ]
 
     def parts(self, n: int) -> int:
@@ -325,7 +325,8 @@ class _Products(Stage):
         text += kernel(
             f"{self.name}_gradient",
             threads[1],
-            "const real* x, const real* d, real* parts, int count, int rows, int columns, int depth",
+            "const real* x, const real* d, real* parts, int count, int rows, int columns, "
+            "int depth",
             f"product<{tiles[1]}>({gradient}<{made}>{{x, d, parts, count}}, "
             "rows, columns, depth, nullptr, nullptr);",
         )

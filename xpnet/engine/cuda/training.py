@@ -44,9 +44,9 @@ def rule_source(optimizer: Optimizer) -> str | None:
             decay = f"(real){o.decay_rate!r}, (real){1.0 - o.decay_rate!r}"
             value = f"AdaGrad{{{decay}, (real){EPS!r}}}"
         case Adam():
-            decay = o.weight_decay if isinstance(o, AdamW) else 0.0
+            weight_decay = o.weight_decay if isinstance(o, AdamW) else 0.0
             paper = str(o.form == "paper").lower()
-            value = f"Adam{{{o.beta1!r}, {o.beta2!r}, {o.eps!r}, {decay!r}, {paper}, "
+            value = f"Adam{{{o.beta1!r}, {o.beta2!r}, {o.eps!r}, {weight_decay!r}, {paper}, "
             value += "power1, power2, 0, 0}"
     known = (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW)
     return value if type(o) in known else None
@@ -97,6 +97,7 @@ class Training:
         self._losses = device.zeros(self.steps, dtype=engine.network.dtype)
         self._cursor = device.zeros(1, dtype="int32")
         self._factor = device.zeros(1, dtype=engine.network.dtype)
+        self._rule = rule_source(optimizer)
         self._program = Program(engine.driver, self._source())
         self._state: list[Array] = []
         self._launches: dict[int, list[Launch]] = {}
@@ -108,6 +109,11 @@ class Training:
         if rule_source(optimizer) is None:
             return f"there is no kernel for {type(optimizer).__name__}"
         return None
+
+    def fits(self, optimizer: Optimizer, clip_norm: float | None) -> bool:
+        """Whether these are what the steps were compiled for."""
+        same = optimizer is self._optimizer and clip_norm == self._clip_norm
+        return same and rule_source(optimizer) == self._rule
 
     def epoch(self, order: np.ndarray, rates: Sequence[float] | np.ndarray) -> Array:
         """One pass over the data; the losses of all steps, (steps,), each before its update.
@@ -126,6 +132,7 @@ class Training:
                 f"an epoch needs {n} numbers of samples and {self.steps} rates, got {len(order)} "
                 f"and {len(rates)}"
             )
+        self._engine.check_source()
         self._order[...] = device.asarray(np.asarray(order, dtype=np.int32))
         self._rates[...] = device.asarray(np.asarray(rates, dtype=np.float64))
         self._cursor[...] = 0
@@ -224,7 +231,6 @@ class Training:
         x_type, t_type = _of(INPUTS, self._x, "data"), _of(LABELS | INPUTS, self._t, "targets")
         kept = "int" if self._labels else "real"
         widths = f"{prod(self._x.shape[1:])}, {prod(self._t.shape[1:])}"
-        rule = rule_source(optimizer)
         powers = ""
         if isinstance(optimizer, Adam):
             powers = f"*power1 *= {optimizer.beta1!r}; *power2 *= {optimizer.beta2!r}; "
@@ -236,7 +242,8 @@ class Training:
                 POINTWISE,
                 f"const {x_type}* x, const {t_type}* t, const int* order, const int* cursor, "
                 f"real* batch, {kept}* targets, int batch_size, int samples",
-                f"gather_batch<{widths}>(x, t, order, cursor, batch, targets, batch_size, samples);",
+                f"gather_batch<{widths}>(x, t, order, cursor, batch, targets, batch_size, "
+                "samples);",
             ),
             finish_source(
                 "finish_step",
@@ -250,9 +257,10 @@ class Training:
                 kernel(
                     "update",
                     LANES * ALIGN,
-                    f"const long long* chunks, const real* parts, real* p, real* penalties, {state}",
+                    "const long long* chunks, const real* parts, real* p, real* penalties, "
+                    f"{state}",
                     f"update_chunk<{LANES}>(chunks, parts, p, penalties, s0, s1, rates, cursor, "
-                    f"{penalty_source(penalty)}, {rule});",
+                    f"{penalty_source(penalty)}, {self._rule});",
                 )
             )
         else:
@@ -268,7 +276,8 @@ class Training:
                     "update",
                     ALIGN,
                     f"const long long* chunks, const real* g, const real* factor, real* p, {state}",
-                    f"update_clipped_chunk(chunks, g, factor, p, s0, s1, rates, cursor, {rule});",
+                    f"update_clipped_chunk(chunks, g, factor, p, s0, s1, rates, cursor, "
+                    f"{self._rule});",
                 ),
             ]
         return source(dtype, kernels)
