@@ -5,7 +5,8 @@ import hashlib
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class HostDriver:
         self.directory, self.backwards = directory, backwards
         self.launched: list[str] = []
         self._tape: list[Callable[[], None]] | None = None
+        self._tape_aside: list[Callable[[], None]] = []
 
     def compile(self, source: str) -> Callable[[str], Any]:
         library = _library(self.directory, source)
@@ -64,12 +66,29 @@ class HostDriver:
         return find
 
     def record(self, launches: Callable[[], None]) -> "Tape":
-        self._tape = []
+        self._tape = tape = []
         try:
             launches()
-            return Tape(self._tape)
+            self.join()
+            return Tape(tape)
         finally:
             self._tape = None
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Backwards, what runs aside runs as late as it may."""
+        main = self._tape
+        if main is None or not self.backwards:
+            yield
+            return
+        self._tape = self._tape_aside
+        yield
+        self._tape = main
+
+    def join(self) -> None:
+        if self._tape is not None:
+            self._tape += self._tape_aside
+            self._tape_aside = []
 
 
 class Tape:

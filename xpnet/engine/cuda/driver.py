@@ -4,8 +4,9 @@ Plans ask for nothing else, so that whatever offers these three runs them.
 """
 
 import gc
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -44,9 +45,22 @@ class Driver(Protocol):
     def record(self, launches: Callable[[], None]) -> Recording:
         """What `launches` launches, without doing it. It must not allocate, copy or wait."""
 
+    def aside(self) -> AbstractContextManager[None]:
+        """What is launched in it may run beside all that follows, until the next `join`.
+
+        It runs after everything that was launched before. Where nothing is recorded it may run at
+        its place.
+        """
+
+    def join(self) -> None:
+        """Let what follows wait for all that runs aside."""
+
 
 class CupyDriver:
     """Kernels by CuPy: compiled by NVRTC, kept in CuPy's cache, recorded as CUDA graphs."""
+
+    def __init__(self) -> None:
+        self._branches: _Branches | None = None  # of the recording under way
 
     def compile(self, source: str) -> Callable[[str], Kernel]:
         """A module of the current device."""
@@ -61,23 +75,65 @@ class CupyDriver:
         import cupy
 
         # Not the current stream, which may be the legacy one: that cannot be recorded.
-        stream = cupy.cuda.Stream(non_blocking=True)
+        stream, side = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+        self._branches = _Branches(stream, side)
         with _no_collection(), stream:
             stream.begin_capture()
             try:
                 launches()
+                self.join()
                 graph: Any = stream.end_capture()
             except BaseException:
                 with suppress(Exception):  # the first error is the one to tell
                     stream.end_capture()
                 raise
+            finally:
+                self._branches = None
         graph.upload(cupy.cuda.get_current_stream())
         recording: Recording = graph
         return recording
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A branch of the graph that is being recorded; else no different from anything else."""
+        if self._branches is None:
+            yield
+            return
+        branches = self._branches
+        branches.order(branches.main, branches.side)
+        with branches.side:
+            yield
+        branches.apart = True
+
+    def join(self) -> None:
+        """The end of the branch."""
+        branches = self._branches
+        if branches is not None and branches.apart:
+            branches.order(branches.side, branches.main)
+            branches.apart = False
+
+
+@dataclass
+class _Branches:
+    """Two streams of one recording, and whether the side has launches that the main has not met."""
+
+    main: Any
+    side: Any
+    apart: bool = False
+    events: list[Any] = field(default_factory=list)  # kept until the recording has ended
+
+    def order(self, first: Any, then: Any) -> None:
+        """Let what comes to `then` wait for what `first` has been given."""
+        import cupy
+
+        event = cupy.cuda.Event(disable_timing=True)
+        event.record(first)
+        then.wait_event(event)
+        self.events.append(event)
+
 
 @contextmanager
-def _no_collection() -> Any:
+def _no_collection() -> Iterator[None]:
     """No garbage is collected meanwhile: freeing a GPU's resource would spoil the recording."""
     gc.collect()
     was_on = gc.isenabled()

@@ -13,7 +13,7 @@ from xpnet.engine.cuda.plan import (
     loss_sources,
     penalty_source,
 )
-from xpnet.engine.cuda.program import MATH, Launch, Program, network_source
+from xpnet.engine.cuda.program import MATH, Launch, Program, network_source, run
 from xpnet.engine.cuda.stages import STAGES, Call, kernel, number, stages_of
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.obstacles import obstacle_of
@@ -147,7 +147,8 @@ class CudaEngine:
         arguments = (plan.chunks(n), plan.parts, self.network.params.flat, self.grads.flat)
         more = (plan.penalties, plan.squares if squares else NULL)
         grid = (plan.chunk_count, 1, 1)
-        return self.program.bind([Call("gradient", grid, LANES * ALIGN, (*arguments, *more))])
+        call = Call("gradient", grid, LANES * ALIGN, (*arguments, *more), joins=True)
+        return self.program.bind([call])
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, FlatParams]:
         """As `Network.loss_and_gradient`; scores and gradient are written over by the next call."""
@@ -167,8 +168,7 @@ class CudaEngine:
             plan.rows[...] = as_one_hot(t, plan.scores)
         launches = plan.forward(n, train=True) + plan.train(n, targets)
         launches += self.gradient(plan, n, squares=False)
-        for launch in launches + self.finish(self.program, "finish_pass", plan, n, self._loss):
-            launch()
+        run(self.driver, launches + self.finish(self.program, "finish_pass", plan, n, self._loss))
         return xp.asarray(self._loss[0, ...], copy=True), plan.scores, self.grads
 
     def finish(
@@ -192,8 +192,7 @@ class CudaEngine:
             count = min(PREDICTED, n - start)
             plan = self.plan(min(PREDICTED, n), train=False)
             plan.x[:count, ...] = x[start : start + count, ...]
-            for launch in plan.forward(count, train=False):
-                launch()
+            run(self.driver, plan.forward(count, train=False))
             scores[start : start + count, ...] = plan.scores[:count, ...]
         return scores
 

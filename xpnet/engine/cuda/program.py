@@ -1,6 +1,7 @@
 """Source text of kernels, and what they are bound to."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -28,10 +29,17 @@ class Launch:
     grid: Grid
     block: tuple[int]
     arguments: Sequence[Argument]
+    aside: bool
+    joins: bool
 
-    def __call__(self) -> None:
-        """Have it run, behind everything that was launched before."""
-        self.kernel(self.grid, self.block, self.arguments)
+
+def run(driver: Driver, launches: Iterable[Launch]) -> None:
+    """Have launches run, in order but for those that run aside."""
+    for launch in launches:
+        if launch.joins:
+            driver.join()
+        with driver.aside() if launch.aside else nullcontext():
+            launch.kernel(launch.grid, launch.block, launch.arguments)
 
 
 class Program:
@@ -43,7 +51,14 @@ class Program:
     def bind(self, calls: Iterable[Call]) -> list[Launch]:
         """Calls with their kernels."""
         return [
-            Launch(self._find(call.kernel), call.grid, (call.block,), call.arguments)
+            Launch(
+                self._find(call.kernel),
+                call.grid,
+                (call.block,),
+                call.arguments,
+                call.aside,
+                call.joins,
+            )
             for call in calls
         ]
 

@@ -48,6 +48,10 @@ class Call(NamedTuple):
     grid: Grid
     block: int
     arguments: tuple[Argument, ...]
+    aside: bool = False
+    """Whether nothing waits for it before the next call that `joins`."""
+    joins: bool = False
+    """Whether it waits for all that runs aside."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def tile_for(rows: int, columns: int, *, depth: int = 16, splits: int = 1) -> Ti
     """
     height = 16 if rows <= 16 else 32 if rows <= 32 else 64
     if -(-columns // 128) * 128 <= 1.15 * columns:
-        tile = Tile(height, 128, 16, 8, 4)
+        # Deeper ones would not fit the shared memory with rows of 64.
+        tile = Tile(height, 128, depth if height <= 32 else 16, 8, 4)
         if tile.blocks(rows, columns) * splits >= ENOUGH:
             return tile
     width = 32 if columns <= 32 else 64
@@ -284,7 +289,8 @@ class _Products(Stage):
         """Of the three products. Sums over samples or pixels are long, and their tiles deeper."""
         forward, gradient, backward = self.sizes(TYPICAL)
         return [
-            tile_for(*forward[:2]),
+            # A sum of up to 32 fits one tile, which spares much reckoning of places.
+            tile_for(*forward[:2], depth=32 if 16 < forward[2] <= 32 else 16),
             tile_for(*gradient[:2], depth=32, splits=max(1, gradient[2] // 256)),
             tile_for(*backward[:2]),
         ]
@@ -363,6 +369,7 @@ class _Products(Stage):
                 grids[1],
                 self.tiles[1].threads,
                 (a.x, a.dy, a.parts, *numbers[1]),
+                aside=True,
             )
         ]
         if self.need_dx:

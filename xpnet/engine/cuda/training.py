@@ -10,7 +10,7 @@ from xpnet.backend import Array
 from xpnet.clipping import checked_limit
 from xpnet.engine.cuda.driver import NULL, Argument, Recording
 from xpnet.engine.cuda.plan import LANES, ONE_BLOCK, finish_source, penalty_source
-from xpnet.engine.cuda.program import Launch, Program, source
+from xpnet.engine.cuda.program import Launch, Program, run, source
 from xpnet.engine.cuda.stages import POINTWISE, Call, blocks, kernel, number
 from xpnet.errors import ArgumentError
 from xpnet.optim import EPS, SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
@@ -181,8 +181,7 @@ class Training:
     def _step(self, n: int) -> None:
         if n not in self._launches:
             self._launches[n] = self._made(n)
-        for launch in self._launches[n]:
-            launch()
+        run(self._engine.driver, self._launches[n])
 
     def _made(self, n: int) -> list[Launch]:
         """A step on n samples."""
@@ -216,7 +215,7 @@ class Training:
         grid = (plan.chunk_count, 1, 1)
         if self._clip_norm is None:
             arguments = (chunks, plan.parts, params, plan.penalties, *more)
-            return [Call("update", grid, LANES * ALIGN, arguments)]
+            return [Call("update", grid, LANES * ALIGN, arguments, joins=True)]
         clip = (plan.squares, number(plan.chunk_count), self._factor)
         clipped = (chunks, engine.grads.flat, self._factor, params, *more)
         return [

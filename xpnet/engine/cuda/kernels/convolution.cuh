@@ -2,27 +2,13 @@
 //
 // The columns of im2col are read out of the image where they are needed and never written. A sum
 // over channels and places of the window runs over the channels of one place first where whole
-// tiles fit that: all of a tile then have the same place, and only addresses are left to compute.
+// tiles fit that: where a tile's numbers are is then found once for all of them.
 
 template <int C_, int H_, int W_, int F_, int FH_, int FW_, int STRIDE_, int PAD_, int OH_, int OW_>
 struct Shape {
     static constexpr int C = C_, H = H_, W = W_, F = F_, FH = FH_, FW = FW_, STRIDE = STRIDE_,
-                         PAD = PAD_, OH = OH_, OW = OW_, PLACES = FH * FW, DEPTH = C * PLACES;
-};
-
-// Number k0 + k of a sum over `channels` and PLACES.
-template <int BK, int CHANNELS, int PLACES>
-struct Term {
-    int channel, place;
-    __device__ Term(int k0, int k) {
-        if (CHANNELS % BK == 0) {
-            place = k0 / CHANNELS;
-            channel = k0 % CHANNELS + k;
-        } else {
-            channel = (k0 + k) / PLACES;
-            place = (k0 + k) % PLACES;
-        }
-    }
+                         PAD = PAD_, OH = OH_, OW = OW_, PLACES = FH * FW, DEPTH = C * PLACES,
+                         PLANE = H * W, OUT = OH * OW;
 };
 
 // Where the window of output pixel p of the batch begins; no image if p is outside.
@@ -33,18 +19,56 @@ struct Window {
 
 template <class S>
 __device__ Window window_of(const real* x, int p, int pixels) {
-    const int n = p / (S::OH * S::OW), r = p % (S::OH * S::OW);
-    return {p < pixels ? x + n * (S::C * S::H * S::W) : nullptr,
-            r / S::OW * S::STRIDE - S::PAD, r % S::OW * S::STRIDE - S::PAD};
+    const int n = p / S::OUT, r = p % S::OUT;
+    return {p < pixels ? x + n * (S::C * S::PLANE) : nullptr, r / S::OW * S::STRIDE - S::PAD,
+            r % S::OW * S::STRIDE - S::PAD};
 }
 
-// What a window sees of a channel at one of its places; 0 in the pad.
+// Where a window sees a channel at place (fy, fx); nullptr in the pad, and without an image.
 template <class S>
-__device__ real seen(const Window& window, int channel, int place) {
-    const int y = window.y + place / S::FW, x = window.x + place % S::FW;
-    if (S::PAD > 0 && ((unsigned)y >= S::H || (unsigned)x >= S::W)) return 0;
-    return window.image[(channel * S::H + y) * S::W + x];
+__device__ const real* seen(const Window& window, int channel, int fy, int fx) {
+    const int y = window.y + fy, x = window.x + fx;
+    const bool inside = S::PAD == 0 || ((unsigned)y < S::H && (unsigned)x < S::W);
+    return window.image && inside ? window.image + channel * S::PLANE + y * S::W + x : nullptr;
 }
+
+// The output pixels that saw an input pixel: where their gradients are, and where in the padded
+// image the pixel is.
+struct Pixel {
+    const real* d;
+    int y, x;
+};
+
+// The gradient that place (fy, fx) of a window over the pixel brings back; nullptr without one.
+template <class S>
+__device__ const real* returned(const Pixel& pixel, int filter, int fy, int fx) {
+    const int y = pixel.y - fy, x = pixel.x - fx, oy = y / S::STRIDE, ox = x / S::STRIDE;
+    const bool any = y >= 0 && x >= 0 && y % S::STRIDE == 0 && x % S::STRIDE == 0 && oy < S::OH &&
+                     ox < S::OW;
+    return pixel.d && any ? pixel.d + filter * S::OUT + oy * S::OW + ox : nullptr;
+}
+
+// A tile's part of a sum over CHANNELS and PLACES, beginning at k0.
+template <int BK, int CHANNELS, int PLACES>
+struct Terms {
+    static constexpr bool ONE_PLACE = CHANNELS % BK == 0, ONE_TILE = CHANNELS * PLACES <= BK;
+    int k0;
+    // Known to the compiler where there is but one tile.
+    __device__ int number(int k) const { return ONE_TILE ? k : k0 + k; }
+    __device__ int channel(int k) const {
+        return ONE_PLACE ? k0 % CHANNELS + k : number(k) / PLACES;
+    }
+    __device__ int place(int k) const { return ONE_PLACE ? k0 / CHANNELS : number(k) % PLACES; }
+    __device__ bool has(int k) const { return ONE_PLACE || number(k) < CHANNELS * PLACES; }
+};
+
+// A tile's numbers of one column: of ONE_PLACE, they begin at `first` and are a channel apart.
+template <class From, class Terms>
+struct Column {
+    From from;
+    const real* first;
+    Terms terms;
+};
 
 // y(f, p) = chain(sum over terms of w(f, term) seen(p, term) + b(f))
 template <class S, class Out>
@@ -55,24 +79,41 @@ struct ConvolutionForward {
     int pixels;  // of the batch's output
     Out out;
 
-    typedef int Row;
-    typedef Window Column;
-    __device__ Row row(int m) const { return m; }
-    __device__ Column column(int p) const { return window_of<S>(x, p, pixels); }
     template <int BK>
-    __device__ real a(int m, int k0, int k) const {
-        if (m >= S::F || k0 + k >= S::DEPTH) return 0;
-        const Term<BK, S::C, S::PLACES> term(k0, k);
-        return w[(m * S::C + term.channel) * S::PLACES + term.place];
+    using In = Terms<BK, S::C, S::PLACES>;
+
+    __device__ int row(int m) const { return m; }
+    __device__ Window column(int p) const { return window_of<S>(x, p, pixels); }
+    __device__ Nothing depth(int) const { return {}; }
+    template <int BK>
+    __device__ Run left(int m, int k0, Nothing) const {
+        const In<BK> in{k0};
+        const int first = in.ONE_PLACE ? in.channel(0) * S::PLACES + in.place(0) : k0;
+        return {w + m * S::DEPTH + first, m >= S::F ? 0 : in.ONE_PLACE ? BK : S::DEPTH - k0};
     }
     template <int BK>
-    __device__ real b(int k0, int k, const Window& window) const {
-        if (!window.image || k0 + k >= S::DEPTH) return 0;
-        const Term<BK, S::C, S::PLACES> term(k0, k);
-        return seen<S>(window, term.channel, term.place);
+    __device__ Column<Window, In<BK>> right(const Window& window, int k0, Nothing) const {
+        const In<BK> in{k0};
+        const int place = in.place(0);
+        const real* first = nullptr;
+        if (in.ONE_PLACE)
+            first = seen<S>(window, in.channel(0), place / S::FW, place % S::FW);
+        return {window, first, in};
+    }
+    template <int BK>
+    __device__ real a(const Run& run, int k) const {
+        return run.at<In<BK>::ONE_PLACE ? S::PLACES : 1>(k);
+    }
+    template <int BK>
+    __device__ real b(const Column<Window, In<BK>>& column, int k) const {
+        const In<BK>& in = column.terms;
+        if (in.ONE_PLACE) return column.first ? column.first[k * S::PLANE] : 0;
+        const int place = in.place(k);
+        const real* at = seen<S>(column.from, in.channel(k), place / S::FW, place % S::FW);
+        return at && in.has(k) ? *at : 0;
     }
     __device__ void store(int m, int p, real sum, int) const {
-        const int i = (p / (S::OH * S::OW) * S::F + m) * (S::OH * S::OW) + p % (S::OH * S::OW);
+        const int i = (p / S::OUT * S::F + m) * S::OUT + p % S::OUT;
         y[i] = out.value(sum + bias[m], i);
     }
 };
@@ -87,37 +128,49 @@ struct ConvolutionBackward {
     int pixels;  // of the batch's input
     Below below;
 
-    // An input pixel within the padded image, and the gradients of its image's outputs.
-    struct Pixel {
-        const real* d;
-        int y, x;
+    template <int BK>
+    using Of = Terms<BK, S::F, S::PLACES>;
+    template <int BK>
+    struct Row {
+        int channel;
+        Of<BK> terms;
     };
-    typedef int Row;
-    typedef Pixel Column;
-    __device__ Row row(int m) const { return m; }
-    __device__ Column column(int q) const {
-        const int n = q / (S::H * S::W), r = q % (S::H * S::W);
-        return {q < pixels ? d + n * (S::F * S::OH * S::OW) : nullptr, r / S::W + S::PAD,
+
+    __device__ int row(int m) const { return m; }
+    __device__ Pixel column(int q) const {
+        const int n = q / S::PLANE, r = q % S::PLANE;
+        return {q < pixels ? d + n * (S::F * S::OUT) : nullptr, r / S::W + S::PAD,
                 r % S::W + S::PAD};
     }
+    __device__ Nothing depth(int) const { return {}; }
     template <int BK>
-    __device__ real a(int m, int k0, int k) const {
-        if (m >= S::C || k0 + k >= S::F * S::PLACES) return 0;
-        const Term<BK, S::F, S::PLACES> term(k0, k);
-        return w[(term.channel * S::C + m) * S::PLACES + term.place];
+    __device__ Row<BK> left(int m, int k0, Nothing) const {
+        return {m, {k0}};
     }
     template <int BK>
-    __device__ real b(int k0, int k, const Pixel& pixel) const {
-        if (!pixel.d || k0 + k >= S::F * S::PLACES) return 0;
-        const Term<BK, S::F, S::PLACES> term(k0, k);
-        const int y = pixel.y - term.place / S::FW, x = pixel.x - term.place % S::FW;
-        if (y < 0 || x < 0 || y % S::STRIDE || x % S::STRIDE) return 0;
-        const int oy = y / S::STRIDE, ox = x / S::STRIDE;
-        if (oy >= S::OH || ox >= S::OW) return 0;
-        return pixel.d[(term.channel * S::OH + oy) * S::OW + ox];
+    __device__ Column<Pixel, Of<BK>> right(const Pixel& pixel, int k0, Nothing) const {
+        const Of<BK> of{k0};
+        const int place = of.place(0);
+        const real* first = nullptr;
+        if (of.ONE_PLACE)
+            first = returned<S>(pixel, of.channel(0), place / S::FW, place % S::FW);
+        return {pixel, first, of};
+    }
+    template <int BK>
+    __device__ real a(const Row<BK>& row, int k) const {
+        if (row.channel >= S::C || !row.terms.has(k)) return 0;
+        return w[(row.terms.channel(k) * S::C + row.channel) * S::PLACES + row.terms.place(k)];
+    }
+    template <int BK>
+    __device__ real b(const Column<Pixel, Of<BK>>& column, int k) const {
+        const Of<BK>& of = column.terms;
+        if (of.ONE_PLACE) return column.first ? column.first[k * S::OUT] : 0;
+        const int place = of.place(k);
+        const real* at = returned<S>(column.from, of.channel(k), place / S::FW, place % S::FW);
+        return at && of.has(k) ? *at : 0;
     }
     __device__ void store(int m, int q, real sum, int) const {
-        const int i = (q / (S::H * S::W) * S::C + m) * (S::H * S::W) + q % (S::H * S::W);
+        const int i = (q / S::PLANE * S::C + m) * S::PLANE + q % S::PLANE;
         dx[i] = sum * below.slope(x[i], i);
     }
 };
@@ -131,21 +184,39 @@ struct ConvolutionGradient {
     real* parts;
     int pixels;
 
-    typedef int Row, Column;
-    __device__ Row row(int m) const { return m; }
-    __device__ Column column(int n) const { return n; }
-    template <int BK>
-    __device__ real a(int m, int k0, int k) const {
-        const int p = k0 + k;
-        if (m >= S::F || p >= pixels) return 0;
-        return d[(p / (S::OH * S::OW) * S::F + m) * (S::OH * S::OW) + p % (S::OH * S::OW)];
+    // A term of the window; past the last one stands for ones.
+    struct Place {
+        int n, channel, fy, fx;
+    };
+    struct Depth {
+        Window window;
+        const real* d;
+    };
+
+    __device__ int row(int m) const { return m; }
+    __device__ Place column(int n) const {
+        const int place = n % S::PLACES;
+        return {n, n / S::PLACES, place / S::FW, place % S::FW};
+    }
+    __device__ Depth depth(int p) const {
+        return {window_of<S>(x, p, pixels), d + p / S::OUT * S::F * S::OUT + p % S::OUT};
     }
     template <int BK>
-    __device__ real b(int k0, int k, int n) const {
-        const int p = k0 + k;
-        if (p >= pixels || n > S::DEPTH) return 0;
-        if (n == S::DEPTH) return 1;
-        return seen<S>(window_of<S>(x, p, pixels), n / S::PLACES, n % S::PLACES);
+    __device__ const real* left(int m, int, const Depth& depth) const {
+        return depth.window.image && m < S::F ? depth.d + m * S::OUT : nullptr;
+    }
+    template <int BK>
+    __device__ Run right(const Place& place, int, const Depth& depth) const {
+        if (place.n >= S::DEPTH) return {nullptr, place.n == S::DEPTH && depth.window.image};
+        return {seen<S>(depth.window, place.channel, place.fy, place.fx), 0};
+    }
+    template <int BK>
+    __device__ real a(const real* at, int) const {
+        return at ? *at : 0;
+    }
+    template <int BK>
+    __device__ real b(const Run& run, int) const {
+        return run.first ? *run.first : run.count;
     }
     __device__ void store(int m, int n, real sum, int split) const {
         real* part = parts + (long long)split * S::F * (S::DEPTH + 1);

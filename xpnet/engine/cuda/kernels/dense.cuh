@@ -9,16 +9,24 @@ struct DenseForward {
     int samples;
     Out out;
 
-    typedef int Row, Column;
-    __device__ Row row(int m) const { return m; }
-    __device__ Column column(int n) const { return n; }
+    __device__ int row(int m) const { return m; }
+    __device__ int column(int n) const { return n; }
+    __device__ Nothing depth(int) const { return {}; }
     template <int BK>
-    __device__ real a(int m, int k0, int k) const {
-        return m < samples && k0 + k < IN ? x[m * IN + k0 + k] : 0;
+    __device__ Run left(int m, int k0, Nothing) const {
+        return {x + m * IN + k0, m < samples ? IN - k0 : 0};
     }
     template <int BK>
-    __device__ real b(int k0, int k, int n) const {
-        return k0 + k < IN && n < OUT ? W[(k0 + k) * OUT + n] : 0;
+    __device__ Run right(int n, int k0, Nothing) const {
+        return {W + k0 * OUT + n, n < OUT ? IN - k0 : 0};
+    }
+    template <int BK>
+    __device__ real a(const Run& run, int k) const {
+        return run.at<1>(k);
+    }
+    template <int BK>
+    __device__ real b(const Run& run, int k) const {
+        return run.at<OUT>(k);
     }
     __device__ void store(int m, int n, real sum, int) const {
         const int i = m * OUT + n;
@@ -35,16 +43,24 @@ struct DenseBackward {
     int samples;
     Below below;
 
-    typedef int Row, Column;
-    __device__ Row row(int m) const { return m; }
-    __device__ Column column(int n) const { return n; }
+    __device__ int row(int m) const { return m; }
+    __device__ int column(int n) const { return n; }
+    __device__ Nothing depth(int) const { return {}; }
     template <int BK>
-    __device__ real a(int m, int k0, int k) const {
-        return m < samples && k0 + k < OUT ? d[m * OUT + k0 + k] : 0;
+    __device__ Run left(int m, int k0, Nothing) const {
+        return {d + m * OUT + k0, m < samples ? OUT - k0 : 0};
     }
     template <int BK>
-    __device__ real b(int k0, int k, int n) const {
-        return k0 + k < OUT && n < IN ? W[n * OUT + k0 + k] : 0;
+    __device__ Run right(int n, int k0, Nothing) const {
+        return {W + n * OUT + k0, n < IN ? OUT - k0 : 0};
+    }
+    template <int BK>
+    __device__ real a(const Run& run, int k) const {
+        return run.at<1>(k);
+    }
+    template <int BK>
+    __device__ real b(const Run& run, int k) const {
+        return run.at<1>(k);
     }
     __device__ void store(int m, int n, real sum, int) const {
         const int i = m * IN + n;
@@ -61,17 +77,24 @@ struct DenseGradient {
     real* parts;
     int samples;
 
-    typedef int Row, Column;
-    __device__ Row row(int m) const { return m; }
-    __device__ Column column(int n) const { return n; }
+    __device__ int row(int m) const { return m; }
+    __device__ int column(int n) const { return n; }
+    __device__ Nothing depth(int) const { return {}; }
     template <int BK>
-    __device__ real a(int m, int k0, int k) const {
-        if (k0 + k >= samples || m > IN) return 0;
-        return m == IN ? 1 : x[(k0 + k) * IN + m];
+    __device__ Run left(int m, int k0, Nothing) const {
+        return {m < IN ? x + k0 * IN + m : nullptr, m <= IN ? samples - k0 : 0};
     }
     template <int BK>
-    __device__ real b(int k0, int k, int n) const {
-        return k0 + k < samples && n < OUT ? d[(k0 + k) * OUT + n] : 0;
+    __device__ Run right(int n, int k0, Nothing) const {
+        return {d + k0 * OUT + n, n < OUT ? samples - k0 : 0};
+    }
+    template <int BK>
+    __device__ real a(const Run& run, int k) const {
+        return k >= run.count ? 0 : run.first ? run.first[k * IN] : 1;
+    }
+    template <int BK>
+    __device__ real b(const Run& run, int k) const {
+        return run.at<OUT>(k);
     }
     __device__ void store(int m, int n, real sum, int split) const {
         parts[(long long)split * (IN + 1) * OUT + m * OUT + n] = sum;

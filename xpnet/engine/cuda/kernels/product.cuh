@@ -9,11 +9,26 @@
 //
 // An Op has
 //   A_ALONG_K, B_ALONG_K: whether neighbours along k are neighbours in memory
-//   Row, Column, row(m), column(n): what can be found out of m and of n before the walk
-//   a<BK>(row, k0, k), b<BK>(k0, k, column): a factor at k0 + k, or 0 outside; k0 is a multiple of
-//     BK
+//   row(m), column(n): what can be known of them before the walk
+//   depth(k): what can be known of k, where both factors are ALONG_K and a thread sees one k of a tile
+//   left<BK>(row, k0, depth), right<BK>(column, k0, depth): where the tile that begins at k0, a
+//     multiple of BK, has its numbers of a row or column
+//   a<BK>(left, k), b<BK>(right, k): the factor at k0 + k, or 0 outside
 //   store(m, n, sum, split)
 //   SHARED: whether a divided k is to be added up here; otherwise `store` keeps the parts by `split`
+
+// Numbers that follow each other along k at equal distances, so many of them.
+struct Run {
+    const real* first;
+    int count;
+
+    template <int STRIDE>
+    __device__ real at(int k) const {
+        return k < count ? first[k * STRIDE] : 0;
+    }
+};
+
+struct Nothing {};
 
 enum Math { FLOAT, TF32, BFLOAT16 };
 
@@ -163,20 +178,28 @@ __device__ void product(const Op op, int m_total, int n_total, int k_total, real
     const int first = (int)((long long)steps * split / splits);
     const int last = (int)((long long)steps * (split + 1) / splits);
 
-    typename Op::Row rows[A::LINES];
-    typename Op::Column columns[B::LINES];
+    decltype(op.row(0)) rows[A::LINES];
+    decltype(op.column(0)) columns[B::LINES];
 #pragma unroll
     for (int i = 0; i < A::LINES; ++i) rows[i] = op.row(m0 + A::at(i));
 #pragma unroll
     for (int i = 0; i < B::LINES; ++i) columns[i] = op.column(n0 + B::at(i));
     real next_a[A::COUNT], next_b[B::COUNT];
     auto fetch = [&](int k0) {
+        const auto depth = op.depth(k0 + A::k(0));
+        decltype(op.template left<T::BK>(rows[0], k0, depth)) left[A::LINES];
+        decltype(op.template right<T::BK>(columns[0], k0, depth)) right[B::LINES];
+#pragma unroll
+        for (int i = 0; i < A::LINES; ++i) left[i] = op.template left<T::BK>(rows[i], k0, depth);
+#pragma unroll
+        for (int i = 0; i < B::LINES; ++i)
+            right[i] = op.template right<T::BK>(columns[i], k0, depth);
 #pragma unroll
         for (int i = 0; i < A::COUNT; ++i)
-            next_a[i] = op.template a<T::BK>(rows[A::line(i)], k0, A::k(i));
+            next_a[i] = op.template a<T::BK>(left[A::line(i)], A::k(i));
 #pragma unroll
         for (int i = 0; i < B::COUNT; ++i)
-            next_b[i] = op.template b<T::BK>(k0, B::k(i), columns[B::line(i)]);
+            next_b[i] = op.template b<T::BK>(right[B::line(i)], B::k(i));
     };
 
     real sum[T::COUNT];
