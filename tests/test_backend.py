@@ -9,7 +9,7 @@ import pytest
 import xpnet
 from xpnet import cuda
 from xpnet.backend import Device, array_namespace, device_of, get_device, to_numpy
-from xpnet.errors import ArgumentError, DeviceError
+from xpnet.errors import ArgumentError, DeviceError, DeviceMemoryError
 
 
 def test_values_survive_the_way_to_a_device_and_back(device):
@@ -87,6 +87,49 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(cuda, "diagnose", lambda: found)
     with pytest.raises(DeviceError, match=r"cuda:3 does not exist: 1 GPU\(s\) were found"):
         get_device("cuda:3")
+
+
+def cuda_error(status):
+    cupy = pytest.importorskip("cupy", reason="cupy is not installed")
+    return cupy.cuda.runtime.CUDARuntimeError(status)
+
+
+def out_of_memory():
+    cupy = pytest.importorskip("cupy", reason="cupy is not installed")
+    return cupy.cuda.memory.OutOfMemoryError(1000, 5000, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "texts"),
+    [
+        (out_of_memory, DeviceMemoryError, ["1,000 bytes", "smaller batch", "resident=False"]),
+        (
+            lambda: cuda_error(2),
+            DeviceMemoryError,
+            ["cudaErrorMemoryAllocation", "other processes"],
+        ),
+        (lambda: cuda_error(46), DeviceError, ["the GPU is taken", "--device cuda:N"]),
+        (
+            lambda: cuda_error(700),
+            DeviceError,
+            ["cudaErrorIllegalAddress", "start the program again"],
+        ),
+        (lambda: ImportError('Failure finding "libnvrtc.so.12"'), DeviceError, ["libnvrtc", "pip"]),
+    ],
+)
+def test_errors_of_a_gpu_say_what_to_do(error, kind, texts):
+    with pytest.raises(kind) as told, cuda.CudaDevice("cuda:0", None).guarded():
+        raise error()
+    assert type(told.value) is kind
+    assert all(text in str(told.value) for text in texts)
+    assert isinstance(told.value, MemoryError) == (kind is DeviceMemoryError)
+
+
+def test_other_errors_stay_as_they_are():
+    with pytest.raises(ZeroDivisionError), cuda.CudaDevice("cuda:0", None).guarded():
+        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), get_device("cpu").guarded():
+        raise ZeroDivisionError
 
 
 def test_diagnosis_without_cupy(monkeypatch):

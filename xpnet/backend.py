@@ -6,7 +6,7 @@ its functions from the arrays it is given, through `array_namespace`, and so run
 
 import os
 import platform
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -111,6 +111,10 @@ class Device:
 
     def synchronize(self) -> None:
         """Wait until everything queued on the device is done."""
+
+    def guarded(self) -> AbstractContextManager[None]:
+        """A context in which errors of the device become xpnet's own, which say what to do."""
+        return nullcontext()
 
     def free_bytes(self) -> int | None:
         """Memory that can still be allocated, or None where there is no separate memory."""

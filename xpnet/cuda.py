@@ -3,13 +3,14 @@
 import importlib
 import importlib.util
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from xpnet.backend import Array, Device, array_namespace
-from xpnet.errors import DeviceError
+from xpnet.errors import DeviceError, DeviceMemoryError
 
 INSTALL = "pip install 'cupy-cuda12x[ctk]' (CUDA 12 drivers) or 'cupy-cuda13x[ctk]' (CUDA 13)"
 
@@ -96,15 +97,19 @@ def open_device(index: int) -> "CudaDevice":
 
     xp: Any = importlib.import_module("array_api_compat.cupy")
     cupy.cuda.Device(index).use()
+    device = CudaDevice(f"cuda:{index}", xp, cupy.cuda.Device(index))
     try:
-        probe = xp.ones((2, 2), dtype=xp.float32)
-        float(xp.sum(probe @ probe))
-    except Exception as error:  # each missing library raises a type of its own
+        with device.guarded():
+            probe = xp.ones((2, 2), dtype=xp.float32)
+            float(xp.sum(probe @ probe))
+    except DeviceError:
+        raise
+    except Exception as error:  # a missing library can raise a type of its own
         raise DeviceError(
             f"cuda:{index} ({found.devices[index]}) cannot compute ({_short(error)}); "
             f"the CUDA libraries are probably missing: {INSTALL}"
         ) from error
-    return CudaDevice(f"cuda:{index}", xp, cupy.cuda.Device(index))
+    return device
 
 
 def device_holding(x: Array) -> "CudaDevice":
@@ -112,8 +117,62 @@ def device_holding(x: Array) -> "CudaDevice":
     return CudaDevice(f"cuda:{x.device.id}", array_namespace(x), x.device)
 
 
+def explained(error: Exception) -> DeviceError | None:
+    """What an error of CuPy or CUDA means for who caused it; None for any other error."""
+    kind, text = type(error), _short(error)
+    status = getattr(error, "status", None) if kind.__name__ in CUDA_ERRORS else None
+    if status == OUT_OF_MEMORY or (isinstance(error, MemoryError) and "cupy" in kind.__module__):
+        return DeviceMemoryError(
+            f"the GPU's memory does not suffice ({text}){_memory()}; use a smaller batch, keep the "
+            "data on the host (Trainer's resident=False), or end other processes on the GPU"
+        )
+    if status == BUSY:
+        return DeviceError(
+            f"the GPU is taken ({text}): another process has it for itself, or its compute mode "
+            "forbids sharing; `nvidia-smi` shows both; wait, or choose another with --device cuda:N"
+        )
+    if status is not None:
+        return DeviceError(
+            f"the GPU failed ({text}), and all that it held is lost; start the program again, and "
+            "if that does not help look at `nvidia-smi` and for Xid in the kernel's log"
+        )
+    if "Failure finding" in text or "DynamicLib" in kind.__name__:
+        return DeviceError(f"a CUDA library is missing ({text}): {INSTALL}")
+    return None
+
+
+CUDA_ERRORS = ("CUDARuntimeError", "CUDADriverError")
+OUT_OF_MEMORY, BUSY = 2, 46
+"""cudaErrorMemoryAllocation and cudaErrorDevicesUnavailable."""
+
+
+def _memory() -> str:
+    """How full the GPU is, if it still tells."""
+    import cupy
+
+    try:
+        free, total = cupy.cuda.runtime.memGetInfo()
+        own = cupy.get_default_memory_pool().total_bytes()
+    except Exception:  # the error at hand is the one to tell
+        return ""
+    others = max(0, total - free - own)
+    amounts = (f"{number / 2**30:.1f} GiB" for number in (total, free, own, others))
+    return ": of {} {} are free, {} this process's arrays, {} others'".format(*amounts)
+
+
 class CudaDevice(Device):
     """An NVIDIA GPU, with CuPy's arrays."""
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """CuPy's and CUDA's errors become `DeviceError` and `DeviceMemoryError`."""
+        try:
+            yield
+        except Exception as error:
+            told = explained(error)
+            if told is None:
+                raise
+            raise told from error
 
     def synchronize(self) -> None:
         """Wait until everything queued on the GPU is done."""

@@ -17,6 +17,10 @@ class DeviceError(XPNetError, RuntimeError):
     """The device that was asked for cannot be used here."""
 
 
+class DeviceMemoryError(DeviceError, MemoryError):
+    """The device has too little free memory."""
+
+
 class DataError(XPNetError, ValueError):
     """A data file or picture that is damaged, or is not what it should be."""
 

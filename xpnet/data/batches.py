@@ -81,8 +81,10 @@ class Batches:
         # Half the free memory leaves room for a large batch's activations.
         size = prod(x.shape) * x.dtype.itemsize
         self.resident = (free is None or size <= free // 2) if resident is None else resident
-        self.x = self.device.asarray(x) if self.resident else x
-        self.t = self.device.asarray(t) if self.resident else t
+        self.x, self.t = x, t
+        if self.resident:
+            with self.device.guarded():
+                self.x, self.t = self.device.asarray(x), self.device.asarray(t)
 
     def __len__(self) -> int:
         """Batches in an epoch."""

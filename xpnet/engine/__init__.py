@@ -79,9 +79,11 @@ def get_engine(
         if name == "eager":
             raise ArgumentError(f"the eager engine cannot run this network: {reason}")
     if precision not in (None, network.dtype):
-        why = reason or "these are computed as they are"
+        why = (
+            f"engine {name!r} on {place}" if reason is None else f"the layers as they are: {reason}"
+        )
         raise ArgumentError(
-            f"precision {precision!r} is for the kernels of a GPU, and the network is on {place} "
-            f"with engine {name!r} ({why}); leave it out"
+            f"precision {precision!r} needs the kernels of a GPU, and what would compute is {why}; "
+            "leave it out"
         )
     return engine or ReferenceEngine(network, threads, reason=reason)

@@ -171,7 +171,7 @@ class Trainer:
         """
         device, number = self.network.device, len(self.history)
         start = time.perf_counter()
-        with self._progress(number) as bar:
+        with device.guarded(), self._progress(number) as bar:
             if self._steps_obstacle() is None:
                 losses = self._whole_steps().epoch(self.train_batches.order(number), self._rates())
                 self.steps += len(self.train_batches)
@@ -265,11 +265,13 @@ class Trainer:
     def evaluate(self, batches: Batches) -> float:
         """Accuracy on a data set, or on its first `evaluate_samples`; read once, at the end."""
         xp, correct = self.network.device.xp, self.network.device.zeros((), dtype="int64")
-        for x, t in batches.in_order(EVALUATION_BATCH, limit=self.evaluate_samples):
-            labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
-            hits = xp.argmax(self.engine.predict(x), axis=-1) == labels
-            correct = correct + xp.sum(xp.astype(hits, xp.int64))
-        return int(correct) / min(batches.n_samples, self.evaluate_samples or batches.n_samples)
+        with self.network.device.guarded():
+            for x, t in batches.in_order(EVALUATION_BATCH, limit=self.evaluate_samples):
+                labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
+                hits = xp.argmax(self.engine.predict(x), axis=-1) == labels
+                correct = correct + xp.sum(xp.astype(hits, xp.int64))
+            right = int(correct)
+        return right / min(batches.n_samples, self.evaluate_samples or batches.n_samples)
 
     def _progress(self, number: int) -> Any:
         from tqdm import tqdm

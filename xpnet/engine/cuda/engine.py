@@ -136,7 +136,10 @@ class CudaEngine:
                     f"the engine counts the numbers of an array in 31 bits, and {n} samples have "
                     "more; use a smaller batch"
                 )
-            self._plans[n, train] = Plan(self.network, self.stages, self.program, n, train=train)
+            with self.network.device.guarded():
+                self._plans[n, train] = Plan(
+                    self.network, self.stages, self.program, n, train=train
+                )
             while len(self._plans) > PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end((n, train))
