@@ -11,7 +11,7 @@ DEV := $(VENV)/.dev
 PACKAGE_cpu := .[plot]
 PACKAGE_cuda := .[plot,cuda]
 
-.PHONY: train test test-gpu lint bench reproduce clean
+.PHONY: train test test-gpu gpu-report lint bench reproduce clean
 
 train: $(RUN)  ## train a network on digits; DEVICE=cpu|cuda|cuda:N|auto, ARGS="--epochs 5 ..."
 	$(BIN)/xpnet train --device $(DEVICE) $(ARGS)
@@ -22,13 +22,16 @@ test: $(DEV)  ## run the tests; ARGS="-k batches ..."
 test-gpu: $(DEV) $(VENV)/.run-cuda  ## the same, where a missing GPU is a failure
 	$(BIN)/python -m pytest --require-cuda $(ARGS)
 
+gpu-report: $(DEV) $(VENV)/.run-cuda  ## tests and times on a GPU, in 9 minutes; ARGS="--out DIR ..."
+	$(BIN)/python scripts/gpu_report.py $(ARGS)
+
 lint: $(DEV)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 bench: $(DEV)  ## time steps beside the book's design, and PyTorch if installed; ARGS="--out DIR ..."
-	$(BIN)/xpnet bench --device cpu $(ARGS)
+	$(BIN)/xpnet bench --device $(if $(filter auto,$(DEVICE)),cpu,$(DEVICE)) $(ARGS)
 
 reproduce: $(DEV)  ## run all the books' experiments; QUICK=1, ARGS="--out DIR ..."
 	$(BIN)/python scripts/reproduce.py $(if $(QUICK),--quick) --device $(DEVICE) $(ARGS)
