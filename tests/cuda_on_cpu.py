@@ -122,14 +122,15 @@ def _library(directory: Path, source: str) -> ctypes.CDLL:
     text = f'#include "{HEADER}"\n{source}\n{entries}'
     place = directory / hashlib.sha256(text.encode()).hexdigest()[:16]
     path, built = place.with_suffix(".cpp"), place.with_suffix(".so")
-    path.write_text(text, encoding="utf-8")
-    command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wno-unknown-pragmas"]
-    # Multiplying and adding stay apart, as in NumPy.
-    result = subprocess.run(
-        [*command, "-ffp-contract=off", str(path), "-o", str(built)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    if not built.exists():
+        path.write_text(text, encoding="utf-8")
+        command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wno-unknown-pragmas"]
+        # Multiplying and adding stay apart, as in NumPy.
+        result = subprocess.run(
+            [*command, "-ffp-contract=off", str(path), "-o", str(built)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
     return ctypes.CDLL(str(built))
