@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xpnet import cli, plots, synthetic_digits, to_numpy
+from xpnet import cli, cuda, plots, synthetic_digits, to_numpy
 from xpnet.bench import book_design, contestants, machine, report, run
 from xpnet.bench.cases import NAMES, fresh, images_needed, prepare
 from xpnet.bench.child import Child, ContestantError, Turn
-from xpnet.bench.contestants import CONTESTANTS, Contestant
+from xpnet.bench.contestants import Contestant, timed_on
 from xpnet.bench.statistics import ratios, spread
 from xpnet.layers import Dropout
 
@@ -41,7 +41,7 @@ def contestant(tmp_path, monkeypatch):
         (place / "newcomer.py").write_text(lines)
         monkeypatch.syspath_prepend(str(place))
         own, new = Contestant("xpnet", "newcomer"), Contestant("newcomer", "newcomer", **more)
-        monkeypatch.setattr(run, "CONTESTANTS", {"xpnet": own, "newcomer": new})
+        monkeypatch.setattr(run, "timed_on", lambda _: {"xpnet": own, "newcomer": new})
         return new
 
     return entered
@@ -70,6 +70,13 @@ def bench(capsys, monkeypatch, tmp_path, in_a_hurry):
         return code, *capsys.readouterr()
 
     return command
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """A machine without a GPU, even where there is one."""
+    found = cuda.Diagnosis(problem="there is no GPU", remedy="buy one")
+    monkeypatch.setattr(cuda, "diagnose", lambda: found)
 
 
 QUICK = ("--model", "two-layer-net", "--batch-size", 4, "--threads", 1, "--rounds", 2)
@@ -202,10 +209,11 @@ def test_the_command_writes_a_record_a_page_and_a_picture(bench, tmp_path):
     assert not multiprocessing.active_children()
 
 
-def test_without_torch_it_says_so(bench, monkeypatch):
+def test_without_a_gpu_or_torch_it_says_so(bench, no_gpu, monkeypatch):
     monkeypatch.setattr(contestants, "find_spec", lambda name: None)
-    code, out, err = bench(*QUICK, "--task", "train", "--contestant", "torch")
+    code, out, err = bench(*QUICK, "--device", "auto", "--task", "train", "--contestant", "torch")
     assert code == 0, err
+    assert out.startswith("device: cpu (there is no GPU)\n")
     assert "left out: torch, torch is not installed" in out
     assert "\n  torch " not in out
 
@@ -213,17 +221,21 @@ def test_without_torch_it_says_so(bench, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--device", "cuda"], "only the CPU can be timed so far, got device 'cuda'; use cpu"),
         (["--batch-size", "0"], "the batch size must be 1 or more, got 0"),
         (["--threads", "0"], "the number of threads must be 1 or more, got 0"),
         (["--rounds", "0"], "the number of rounds must be 1 or more, got 0"),
         (["--seconds", "nan"], "a turn must take some seconds, got nan; try 0.3"),
-        (["--contestant", "me"], "contestant 'me' is unknown; use xpnet, xpnet reference"),
+        (["--contestant", "me"], "there is no contestant 'me' on cpu; use xpnet, xpnet reference"),
+        (["--contestant", "jax"], "there is no contestant 'jax' on cpu; use xpnet, "),
+        (["--device", "gpu"], "device 'gpu' is unknown; use cpu, cuda, cuda:N or auto"),
+        (["--device", "cuda"], "--device cuda cannot be used: there is no GPU; buy one"),
+        (["--precision", "tf32"], "the CPU is timed in float32 only, got precision 'tf32'; use "),
+        (["--seeds", "0"], "the number of seeds must be 1 or more, got 0"),
         (["--model", "me"], "Invalid value for '--model'"),
         (["--out", "file/in"], "cannot create file/in: Not a directory; choose another --out"),
     ],
 )
-def test_what_cannot_be_measured(bench, tmp_path, arguments, message):
+def test_what_cannot_be_measured(bench, no_gpu, tmp_path, arguments, message):
     (tmp_path / "file").touch()
     code, _, err = bench(*arguments)
     assert code == 2
@@ -283,7 +295,7 @@ def test_torch_keeps_its_own_memory(contestant, case):
         "        'threshold': os.environ['MALLOC_MMAP_THRESHOLD_'],\n"
         "    }\n"
         "    return ready\n",
-        environment=CONTESTANTS["torch tuned malloc"].environment,
+        environment=timed_on("cpu")["torch tuned malloc"].environment,
     )
     child = Child(new, case(), 0.01)
     try:
@@ -344,12 +356,13 @@ def test_where_the_system_tells_nothing(monkeypatch, tmp_path):
     assert machine.Watch().disturbed() is None
     assert machine.memory() == {"now": None, "peak": None}
     row = {"disturbed_turns": None, "description": {"workers": 2}}
-    assert report.notes({"contestants": {"xpnet": row}}) == [
+    case = {"task": "train", "contestants": {"xpnet": row}, "ratios": {}, "left_out": {}}
+    assert report.notes(case) == [
         "xpnet: workers 2",
         "whether other processes were busy is unknown: there is no /proc/stat",
     ]
     row |= {"disturbed_turns": 1, "milliseconds": {"rounds": [1.0, 2.0]}}
-    assert report.notes({"contestants": {"xpnet": row}})[1] == (
+    assert report.notes(case)[1] == (
         "in 1 of 2 turns, though repeated, other processes used more than a tenth of a core"
     )
 

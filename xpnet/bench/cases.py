@@ -9,18 +9,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backend import to_numpy
+from xpnet.backend import Device, to_numpy
 from xpnet.data.batches import scaled
+from xpnet.errors import XPNetError
 from xpnet.models import MODELS, Network, build_network
 
 NAMES = ("two-layer-net", "simple-convnet", "deep-convnet")
 TASKS = ("train", "predict")
+"""Those that contestants meet in."""
+PRECISIONS = ("float32", "tf32", "bfloat16")
+"""Of the products: as they are, with factors of 10 bits of fraction, and of 7."""
 
 IMAGES, BATCHES = 1000, 5
 """At least so many images and batches, used in turn: steps that see one batch only would learn it
 by heart and go on with numbers that no training meets."""
+EPOCH = 60_000
+"""Images of an epoch: as many as MNIST has, and as lie on a GPU."""
 
 Arrays = dict[str, np.ndarray]
+
+
+class UnavailableError(XPNetError):
+    """A contestant is installed, but cannot run on this machine; the others go on without it."""
 
 
 class Piece(NamedTuple):
@@ -47,6 +57,13 @@ class Case:
     threads: int
     directory: Path = field(repr=False)
     pieces: tuple[Piece, ...] = field(repr=False)
+    device: str = "cpu"
+    precision: str = "float32"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it is about a GPU."""
+        return self.device != "cpu"
 
     @property
     def optimizer(self) -> str:
@@ -89,7 +106,10 @@ class Case:
         return 4 * (4 * outputs + (4 + 2 * optimized) * weights)
 
     def load(self) -> Arrays:
-        """The arrays x, t, W1, b1, W2, ..."""
+        """The arrays x, t, W1, b1, W2, ...
+
+        Images x are float32 in 0..1 for the CPU and uint8 pixels for a GPU.
+        """
         return {path.stem: np.load(path) for path in self.directory.glob("*.npy")}
 
     def batches(self, x: Any, t: Any) -> Iterator[tuple[Any, Any]]:
@@ -104,24 +124,29 @@ class Ready:
 
     Attributes
     ----------
-    step : trains on the next batch, or predicts it
+    step : trains on the next batch, or predicts it; or does so with several
     describe : what a reader of the record should know, asked after some steps
     finish : waits until all steps are done, where a device works by itself
+    steps : that one call of `step` takes
     """
 
     step: Callable[[], object]
     describe: Callable[[], Mapping[str, Any]]
     finish: Callable[[], object] = lambda: None
+    steps: int = 1
 
 
-def fresh(model: str) -> Network:
-    """The network that all contestants start from."""
+def fresh(model: str, device: str | Device = "cpu", seed: int = 0) -> Network:
+    """The network that all contestants start from, or another one of its kind."""
     sizes = {"input_size": 784, "hidden_size": 50, "output_size": 10}
-    return build_network(model, sizes if model == "two-layer-net" else {}, rng=0)
+    arguments = sizes if model == "two-layer-net" else {}
+    return build_network(model, arguments, rng=seed, device=device)
 
 
-def images_needed(batch_size: int) -> int:
-    """How many images make up the batches of a case."""
+def images_needed(batch_size: int, device: str = "cpu") -> int:
+    """How many images make up the batches of a case; all batches are whole."""
+    if device != "cpu":
+        return EPOCH // batch_size * batch_size
     return max(BATCHES, -(-IMAGES // batch_size)) * batch_size
 
 
@@ -133,15 +158,24 @@ def prepare(
     threads: int,
     images: np.ndarray,
     labels: np.ndarray,
+    device: str = "cpu",
+    precision: str = "float32",
 ) -> Case:
-    """Write a case's arrays into an empty directory."""
-    network, n = fresh(model), images_needed(batch_size)
+    """Write a case's arrays into an empty directory.
+
+    Parameters
+    ----------
+    images, labels : (N, 1, 28, 28) and (N,), uint8, at least as many as `images_needed`
+    """
+    network, n = fresh(model), images_needed(batch_size, device)
     arrays = {name: to_numpy(array) for name, array in network.params.items()}
-    arrays["x"] = scaled(images[:n], np.float32).reshape(n, *network.input_shape)
+    x = scaled(images[:n], np.float32) if device == "cpu" else images[:n]
+    arrays["x"] = x.reshape(n, *network.input_shape)
     arrays["t"] = labels[:n]
     for name, array in arrays.items():
         np.save(directory / f"{name}.npy", array)
-    return Case(model, task, batch_size, threads, directory, _pieces(network))
+    pieces = _pieces(network)
+    return Case(model, task, batch_size, threads, directory, pieces, device, precision)
 
 
 def _pieces(network: Network) -> tuple[Piece, ...]:

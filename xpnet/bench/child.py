@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,9 +11,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xpnet.bench.cases import Case, Ready
+from xpnet.bench.cases import Case, Ready, UnavailableError
 from xpnet.bench.contestants import Contestant
 from xpnet.bench.machine import Watch, memory, page_faults
+from xpnet.bench.timing import seconds_of, warm_up
 from xpnet.errors import XPNetError
 
 PATIENCE = 600
@@ -42,6 +42,7 @@ class Start(NamedTuple):
     """What a contestant says when it is built and has warmed up."""
 
     steps: int
+    """Of a turn."""
     memory_before: int | None
     description: Mapping[str, Any]
 
@@ -59,6 +60,8 @@ class Child:
     ------
     ContestantError
         In all methods but `close`: the contestant raised an error, died, or does not answer.
+    UnavailableError
+        In `start`: it cannot run on this machine.
     """
 
     def __init__(self, contestant: Contestant, case: Case, seconds: float) -> None:
@@ -108,6 +111,8 @@ class Child:
             raise ContestantError(
                 f"the process of {self.what} ended with exit code {code}{why}"
             ) from None
+        if isinstance(answer, UnavailableError):
+            raise answer
         if isinstance(answer, Failure):
             raise ContestantError(f"{self.what} failed: {answer.reason}")
         return answer
@@ -134,47 +139,31 @@ def _serve(pipe: Connection, contestant: Contestant, case: Case, seconds: float)
         pipe.send(None)
         pipe.recv()
         ready: Ready = module.build(case, arrays, **contestant.settings)
-        steps = _warm_up(ready, seconds)
-        pipe.send(Start(steps, before, dict(ready.describe())))
+        calls = warm_up(ready, seconds)
+        pipe.send(Start(calls * ready.steps, before, dict(ready.describe())))
         while True:
             pipe.recv()
-            pipe.send(_turn(ready, steps))
+            pipe.send(_turn(ready, calls))
     except (EOFError, ConnectionError):
         return
+    except UnavailableError as reason:
+        pipe.send(reason)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}, line {place.lineno}"
         pipe.send(Failure(f"{type(error).__name__}: {error} ({where})"))
 
 
-def _warm_up(ready: Ready, seconds: float) -> int:
-    """How many steps take about so many seconds: twice as many each time, until it can be told."""
-    _run(ready, 1)  # may plan, compile or allocate
-    steps, spent = 1, _run(ready, 1)
-    while spent < seconds / 5:
-        steps *= 2
-        spent = _run(ready, steps)
-    return max(1, round(seconds / spent * steps))
-
-
-def _turn(ready: Ready, steps: int) -> Turn:
-    if steps > 1:
-        _run(ready, 1)  # finds cold caches, and threads asleep
+def _turn(ready: Ready, calls: int) -> Turn:
+    if calls > 1:
+        seconds_of(ready, 1)  # finds cold caches, and threads asleep
     faults, watch = page_faults(), Watch()
-    spent = _run(ready, steps)
+    spent = seconds_of(ready, calls)
     disturbed, faults_then = watch.disturbed(), page_faults()
+    steps = calls * ready.steps
     return Turn(
         spent / steps * 1000,
         None if faults is None or faults_then is None else (faults_then - faults) / steps,
         disturbed,
         memory()["peak"],
     )
-
-
-def _run(ready: Ready, steps: int) -> float:
-    """Seconds of so many steps."""
-    begin = time.perf_counter()
-    for _ in range(steps):
-        ready.step()
-    ready.finish()
-    return time.perf_counter() - begin

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
-from xpnet.bench.cases import TASKS, Case
+from xpnet.bench.cases import PRECISIONS, TASKS, Case
 
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
@@ -16,17 +16,23 @@ KEEP_MEMORY = {
 the system, and every step pays for fetching them again. Other C libraries take no notice."""
 
 
+NOT_AHEAD = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""Has JAX take memory of the GPU as it needs it, rather than three quarters of it at once."""
+
+
 @dataclass(frozen=True)
 class Contestant:
     """One way to take a step.
 
-    A further one is a further line in `CONTESTANTS` and, if need be, a module.
+    A further one is a further line in `ENTRIES` and, if need be, a module.
 
     Attributes
     ----------
     module : has `build(case, arrays, **settings) -> Ready`; imported in the contestant's process
     environment : variables that its process starts with
     needs : package without which it is left out
+    devices : kinds on which it is timed, "cpu" and "cuda"
+    precisions : in which it can compute
     images_only : True leaves it out for networks without convolutions
     """
 
@@ -35,37 +41,67 @@ class Contestant:
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     needs: str | None = None
+    devices: tuple[str, ...] = ("cpu",)
     tasks: tuple[str, ...] = TASKS
+    precisions: tuple[str, ...] = PRECISIONS
     images_only: bool = False
 
-    @property
-    def available(self) -> bool:
-        """Whether what it needs is installed; nothing is imported to find out."""
-        return self.needs is None or find_spec(self.needs) is not None
+    def obstacle(self, precision: str) -> str | None:
+        """Why it is left out, if it is; nothing is imported to find out."""
+        if self.needs is not None and find_spec(self.needs) is None:
+            return f"{self.needs} is not installed"
+        if precision not in self.precisions:
+            return f"it computes in {' or '.join(self.precisions)} only"
+        return None
 
     def enters(self, case: Case) -> bool:
-        """Whether it takes part in a case."""
+        """Whether it takes part in a case of a device that it is timed on."""
         flat = not any(piece.kind == "Convolution" for piece in case.pieces)
-        return self.available and case.task in self.tasks and not (self.images_only and flat)
+        able = self.obstacle(case.precision) is None
+        return able and case.task in self.tasks and not (self.images_only and flat)
 
 
-OWN, TORCH = "xpnet.bench.own_nets", "xpnet.bench.torch_nets"
-CONTESTANTS = {
-    contestant.name: contestant
-    for contestant in (
-        Contestant("xpnet", OWN, {"engine": "auto"}),
-        Contestant("xpnet reference", OWN, {"engine": "reference"}, tasks=("train",)),
-        Contestant("book design", "xpnet.bench.book_design", tasks=("train",)),
-        Contestant("torch", TORCH, needs="torch"),
-        Contestant("torch tuned malloc", TORCH, environment=KEEP_MEMORY, needs="torch"),
-        Contestant(
-            "torch channels_last",
-            TORCH,
-            {"channels_last": True},
-            KEEP_MEMORY,
-            needs="torch",
-            tasks=("train",),
-            images_only=True,
-        ),
-    )
-}
+OWN, TORCH, JAX = (f"xpnet.bench.{name}_nets" for name in ("own", "torch", "jax"))
+BOTH, CUDA = ("cpu", "cuda"), ("cuda",)
+STRICT = ("float32",)
+ENTRIES = (
+    Contestant("xpnet", OWN, {"engine": "auto"}, devices=BOTH),
+    Contestant("xpnet eager", OWN, {"engine": "eager"}, devices=CUDA, tasks=("train",)),
+    Contestant(
+        "xpnet reference",
+        OWN,
+        {"engine": "reference"},
+        devices=BOTH,
+        tasks=("train",),
+        precisions=STRICT,
+    ),
+    Contestant(
+        "xpnet on the CPU",
+        OWN,
+        {"engine": "auto", "device": "cpu"},
+        devices=CUDA,
+        precisions=STRICT,
+    ),
+    Contestant("book design", "xpnet.bench.book_design", tasks=("train",)),
+    Contestant("torch", TORCH, needs="torch", devices=BOTH),
+    Contestant("torch tuned malloc", TORCH, environment=KEEP_MEMORY, needs="torch"),
+    Contestant(
+        "torch channels_last",
+        TORCH,
+        {"channels_last": True},
+        KEEP_MEMORY,
+        needs="torch",
+        tasks=("train",),
+        images_only=True,
+    ),
+    Contestant(
+        "torch reduce-overhead", TORCH, {"way": "reduce-overhead"}, needs="torch", devices=CUDA
+    ),
+    Contestant("torch graph", TORCH, {"way": "graph"}, needs="torch", devices=CUDA),
+    Contestant("jax", JAX, environment=NOT_AHEAD, needs="jax", devices=CUDA),
+)
+
+
+def timed_on(kind: str) -> dict[str, Contestant]:
+    """By name, those that are timed on a kind of device."""
+    return {entry.name: entry for entry in ENTRIES if kind in entry.devices}

@@ -1,18 +1,20 @@
 """The machine: what it is, what it can do at best, and who else is using it."""
 
+import operator
 import os
 import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xpnet.backend import get_device, versions
+from xpnet.backend import Device, get_device, versions
 from xpnet.engine.threads import blas_library
 
 TRIES, REPEATS = 10, 5
@@ -25,34 +27,70 @@ TICK = 0.01
 SETTLE = 0.5
 """Seconds until what was disturbed is tried again."""
 
+SPEED = (
+    "MALLOC_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_", "KMP_BLOCK", "KMP_AFF", "NUMPY_",
+    "CUPY_", "CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32", "PYTORCH_", "TORCH", "JAX_", "XLA_",
+)  # fmt: skip
+"""Beginnings of environment variables that change speed."""
+
 MiB = 2**20
+GPU_COPY, GPU_SIDE = 512 * MiB, 4096
+"""Bytes copied, and rows of the matrices multiplied, to tell what a GPU can do."""
 
 
-def description() -> dict[str, object]:
-    """Hardware, system and versions; variables of the environment that change speed."""
+def description(device: Device | None = None) -> dict[str, object]:
+    """Hardware, system and versions; variables of the environment that change speed.
+
+    Parameters
+    ----------
+    device : what is timed; the CPU if None
+    """
     found = versions()
-    with suppress(metadata.PackageNotFoundError):
-        found["torch"] = metadata.version("torch")
+    for package in ("torch", "jax"):
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
     library = {"libc": " ".join(platform.libc_ver())} if platform.libc_ver()[0] else {}
-    kinds = ("MALLOC_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_", "KMP_BLOCK", "KMP_AFF", "NUMPY_")
+    told = (get_device("cpu") if device is None else device).describe()
     return {
-        "machine": get_device("cpu").describe()["processor"],
+        "machine": told.pop("processor"),
+        **({"gpu": told} if told else {}),
         "system": platform.platform(),
         **library,
         "versions": {**found, "blas": blas_library()["blas"]},
-        "environment": {k: v for k, v in os.environ.items() if k.startswith(kinds)},
+        "environment": {k: v for k, v in os.environ.items() if k.startswith(SPEED)},
     }
 
 
-def rates(threads: int) -> dict[str, dict[str, float]]:
-    """What no step can exceed, with one thread and with `threads`.
+def rates(device: Device, threads: int) -> dict[str, dict[str, float]]:
+    """What no step can exceed: of the CPU with one thread and with `threads`, or of a GPU.
 
-    Products of float32 matrices, in GFLOP/s, and copies of 64 MiB, in GB read and written a second.
+    Products of float32 matrices, in GFLOP/s, and copies, in GB read and written a second, by the
+    number of threads or by the name of the GPU.
     """
+    if device.name != "cpu":
+        return {
+            "sgemm_gflops": {device.name: gpu_sgemm_rate(device)},
+            "copy_gigabytes": {device.name: gpu_copy_rate(device)},
+        }
     return {
         "sgemm_gflops": {str(n): sgemm_rate(n) for n in sorted({1, threads})},
         "copy_gigabytes": {str(n): copy_rate(n) for n in sorted({1, threads})},
     }
+
+
+def gpu_sgemm_rate(device: Device) -> float:
+    """GFLOP/s of a product of two square matrices of float32."""
+    # Of random numbers: a GPU multiplies zeros and ones at a higher clock.
+    a = device.asarray(np.random.default_rng(0).random((GPU_SIDE, GPU_SIDE), np.float32))
+    product = partial(operator.matmul, a, a)
+    return 2 * GPU_SIDE**3 / _best(product, device.synchronize) / 1e9
+
+
+def gpu_copy_rate(device: Device) -> float:
+    """GB/s of a copy beyond the caches, reading and writing counted both."""
+    a, out = (device.zeros(GPU_COPY, dtype="uint8") for _ in range(2))
+    copy = partial(operator.setitem, out, ..., a)
+    return 2 * GPU_COPY / _best(copy, device.synchronize) / 1e9
 
 
 def sgemm_rate(threads: int, size: int = 1024) -> float:
@@ -64,22 +102,24 @@ def sgemm_rate(threads: int, size: int = 1024) -> float:
 
 
 def copy_rate(threads: int) -> float:
-    """GB/s of a copy beyond the caches, reading and writing counted both."""
+    """GB/s of a copy of 64 MiB, beyond the caches, reading and writing counted both."""
     a, out = np.ones(64 * MiB, np.uint8), np.zeros(64 * MiB, np.uint8)
     parts = np.array_split(out, threads), np.array_split(a, threads)
     with ThreadPoolExecutor(threads) as pool:
         return 2 * a.nbytes / _best(lambda: list(pool.map(np.copyto, *parts))) / 1e9
 
 
-def _best(work: Callable[[], object]) -> float:
-    """Seconds of the fastest try; the first one wakes threads up."""
+def _best(work: Callable[[], object], finish: Callable[[], object] = lambda: None) -> float:
+    """Seconds of the fastest try, `finish` included; the first one wakes threads up."""
     work()
+    finish()
     times = []
     for _ in range(REPEATS):
         watch = Watch()
         for _ in range(TRIES):
             begin = time.perf_counter()
             work()
+            finish()
             times.append(time.perf_counter() - begin)
         if not watch.disturbed():
             break

@@ -1,19 +1,38 @@
 """xpnet as a contestant."""
 
+from typing import Any
+
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from xpnet.bench.cases import Arrays, Case, Ready, fresh
+from xpnet.data.batches import scaled
 from xpnet.engine import get_engine
 from xpnet.optim import OPTIMIZERS
 
 
-def build(case: Case, arrays: Arrays, *, engine: str) -> Ready:
-    """A network with one of xpnet's engines."""
+def build(case: Case, arrays: Arrays, *, engine: str, device: str | None = None) -> Ready:
+    """A network with one of xpnet's engines, on the case's device or another one."""
     threadpool_limits(case.threads, user_api="blas")
-    network = fresh(case.model)
-    runner = get_engine(network, engine, threads=case.threads)
-    optimizer = OPTIMIZERS[case.optimizer](case.lr)
-    batches = case.batches(network.place(arrays["x"]), network.device.asarray(arrays["t"]))
+    network = fresh(case.model, device or case.device)
+    place, optimizer = network.device, OPTIMIZERS[case.optimizer](case.lr)
+    runner: Any = get_engine(network, engine, case.threads, precision=case.precision)
+    labels = place.asarray(arrays["t"])
+
+    if case.task == "train" and place.name != "cpu" and engine != "reference":
+        # The GPU's engine trains by epochs: it draws its batches from the pixels by itself.
+        n = len(labels)
+        steps, rng = n // case.batch_size, np.random.default_rng(0)
+        rates = np.full(steps, case.lr)
+        pixels = place.asarray(arrays["x"])
+        training = runner.training(pixels, labels, case.batch_size, optimizer)
+
+        def epoch() -> None:
+            training.epoch(rng.permutation(n), rates)
+
+        return Ready(epoch, runner.describe, place.synchronize, steps)
+
+    batches = case.batches(network.place(scaled(arrays["x"], np.float32)), labels)
 
     def train() -> None:
         _, _, grads = runner.loss_and_gradient(*next(batches))
@@ -22,4 +41,4 @@ def build(case: Case, arrays: Arrays, *, engine: str) -> Ready:
     def predict() -> None:
         runner.predict(next(batches)[0])
 
-    return Ready(train if case.task == "train" else predict, runner.describe)
+    return Ready(train if case.task == "train" else predict, runner.describe, place.synchronize)

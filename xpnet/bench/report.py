@@ -1,86 +1,188 @@
-"""What a record says, as tables and as a picture."""
+"""What a record says, as tables."""
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from xpnet import plots
-from xpnet.bench.run import OWN, Record
+from xpnet.bench import drawing
+from xpnet.bench.cases import TASKS
+from xpnet.bench.run import OWN, OWN_ON_CPU
+from xpnet.bench.statistics import Record
 from xpnet.errors import OutputError
 from xpnet.files import atomic_write, write_text
 
-HEADER = (
-    "contestant", "ms a step", "(min to max)", f"{OWN} / it", "(min to max)", "images/s",
-    "of sgemm", "faults", "MiB",
-)  # fmt: skip
+Row = tuple[str, ...]
 
-LEGEND = f"""\
+HEADER = ("contestant", "ms a step", "(min to max)", f"{OWN} / it", "(min to max)", "images/s")
+MORE = {"cpu": ("of sgemm", "faults", "MiB"), "cuda": ("s an epoch", "MiB", "GPU MiB")}
+"""Further columns, by the kind of device."""
+
+STEPS = f"""\
 - ms a step: the median of all turns; a training step is forward, loss, backward and update.
 - {OWN} / it: the ratio of times within a round, the median of all rounds.
 - by sgemm, by copying: what the products, as the definition has them, and what reading and writing
   all that the layers put out would take at the rates above; caches copy faster than that.
+- MiB: in memory before the network was built, and the most there ever was.
+"""
+ON_CPU = """\
 - of sgemm: the product's operations, counted as the definition has them, by the time that this
   machine's BLAS needs for as many. An algorithm with fewer operations can exceed 100 %.
 - faults: pages of memory that a step had to fetch from the system.
-- MiB: in memory before the network was built, and the most there ever was."""
+"""
+ON_GPU = f"""\
+- A turn has many steps, hundreds if they are short, and ends when the GPU has done them all. It is
+  timed by the host's clock, since a step takes as long as the slower of the two: the host that
+  launches it or the GPU. Predictions queue up as well; one that is waited for takes longer.
+- The images of an epoch, 60,000, lie on the GPU. In training, {OWN} and {OWN} eager have them as
+  uint8, shuffle them anew every epoch, and gather and scale each batch within its step. All others
+  have float32, and their batches are slices of it, always the same ones, which favours them.
+- s an epoch: the time of the steps that 60,000 images make.
+- GPU MiB: by how much the GPU's free memory fell while the contestant was built and warmed up. That
+  is its context, its libraries and its arrays; other users of the GPU would falsify it.
+- float32 is IEEE's throughout, for everybody. tf32 and bfloat16 round the factors of products to 10
+  and 7 bits of fraction and add up in float32; PyTorch then keeps the sums of bfloat16 in bfloat16.
+  The rate of sgemm is that of float32 always.
+"""
+LAYERS = """\
+- of the forward pass: each layer of the network by itself, without an engine, every pass of it
+  waited for; its median by the sum of all medians.
+"""
+ACCURACY = """\
+- seconds: of training alone, until the end of the epoch after which so many of all test images were
+  read right. What an engine plans and compiles at first is counted, the reading is not.
+"""
 
 
 def head(record: Record) -> list[str]:
     """The machine, in lines."""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    gflops, copies = record["rates"]["sgemm_gflops"], record["rates"]["copy_gigabytes"]
     lines = [
         f"{record['machine']}, of which {record['cores']} may be used; {record['system']}",
         versions,
         f"{record['threads']} threads for each, {record['rounds']} rounds, turns of "
         f"{record['seconds']:g} s",
-        "sgemm "
-        + ", ".join(f"{rate:.0f} GFLOP/s on {n}" for n, rate in gflops.items())
-        + "; copy "
-        + ", ".join(f"{rate:.0f} GB/s on {n}" for n, rate in copies.items())
-        + " threads",
+        f"sgemm {_rates(record, 'sgemm_gflops', 'GFLOP/s')}; "
+        f"copy {_rates(record, 'copy_gigabytes', 'GB/s')}"
+        f"{' threads' if record['device'] == 'cpu' else ''}",
     ]
+    if "gpu" in record:
+        gpu = ", ".join(f"{name} {value}" for name, value in record["gpu"].items())
+        lines.insert(0, f"{record['device']}: {gpu}")
     if record["environment"]:
         lines.append("set: " + " ".join(f"{k}={v}" for k, v in record["environment"].items()))
-    return lines + [f"left out: {name}, {why}" for name, why in record["left_out"].items()]
+    return lines + _left_out(record)
+
+
+def _rates(record: Record, name: str, unit: str) -> str:
+    return ", ".join(f"{rate:,.0f} {unit} on {on}" for on, rate in record["rates"][name].items())
+
+
+def _left_out(record: Record) -> list[str]:
+    return [f"left out: {name}, {why}" for name, why in record["left_out"].items()]
 
 
 def title(case: Record) -> str:
     """A case in a line."""
+    what = {
+        "train": f"training with {case.get('optimizer')}",
+        "predict": "prediction",
+        "layers": "each layer of the forward pass",
+        "accuracy": f"training with {case.get('optimizer')} to an accuracy",
+    }[case["task"]]
+    line = f"{case['model']}, {what}, batch {case['batch_size']}, {case['precision']}"
+    if case["task"] == "layers":
+        return f"{line}: {_number(case['milliseconds'])} ms"
+    if case["task"] == "accuracy":
+        return f"{line}: {case['data']}, {case['epochs']} epochs, {len(case['runs'])} seeds"
     megabytes = float(f"{case['moved_bytes'] / 1e6:.3g}")
-    task = f"training with {case['optimizer']}" if case["task"] == "train" else "prediction"
     return (
-        f"{case['model']}, {task}, batch {case['batch_size']}: {case['flops'] / 1e9:.3g} GFLOP, "
-        f"{_number(case['floor_milliseconds'])} ms by sgemm; {megabytes:,g} MB, "
-        f"{_number(case['copy_milliseconds'])} ms by copying"
+        f"{line}: {case['flops'] / 1e9:.3g} GFLOP, {_number(case['floor_milliseconds'])} ms by "
+        f"sgemm; {megabytes:,g} MB, {_number(case['copy_milliseconds'])} ms by copying"
     )
 
 
-def rows(case: Record) -> Iterator[tuple[str, ...]]:
-    """A case's contestants, as HEADER names the columns."""
+def table(case: Record) -> list[Row]:
+    """A case's result, the header first."""
+    if case["task"] == "layers":
+        return [("layer", "kind", "ms", "(min to max)", "of the forward pass"), *_layers(case)]
+    if case["task"] == "accuracy":
+        return [("test accuracy", "reached", "seconds", "(min to max)"), *_goals(case)]
+    return [(*HEADER, *MORE[_kind(case)]), *_contestants(case)]
+
+
+def _kind(case: Record) -> str:
+    return "cpu" if case["device"] == "cpu" else "cuda"
+
+
+def _contestants(case: Record) -> Iterator[Row]:
     for name, row in case["contestants"].items():
         ratio = case["ratios"].get(f"{OWN} / {name}")
-        times, faults = row["milliseconds"], row["page_faults_a_step"]
-        memory = row["memory_before_mib"], row["memory_peak_mib"]
+        times = row["milliseconds"]
         yield (
             name,
             _number(times["median"]),
             f"({_number(times['min'])} to {_number(times['max'])})",
-            f"{ratio['median']:.2f}" if ratio else "",
-            f"({ratio['min']:.2f} to {ratio['max']:.2f})" if ratio else "",
+            _ratio(ratio["median"]) if ratio else "",
+            f"({_ratio(ratio['min'])} to {_ratio(ratio['max'])})" if ratio else "",
             f"{row['images_per_second']:,.0f}",
-            f"{100 * row['share_of_sgemm']:.0f} %",
-            "" if faults is None else f"{faults:,.0f}",
-            "" if None in memory else "{}, {}".format(*memory),
+            *(_on_cpu(row) if _kind(case) == "cpu" else _on_gpu(row, case["task"])),
         )
+
+
+def _on_cpu(row: Record) -> Row:
+    faults = row["page_faults_a_step"]
+    share = f"{100 * row['share_of_sgemm']:.0f} %"
+    return share, "" if faults is None else f"{faults:,.0f}", _memory(row)
+
+
+def _on_gpu(row: Record, task: str) -> Row:
+    epoch = f"{row['epoch_seconds']:.3g}" if task == "train" else ""
+    occupied = row["gpu_memory_mib"]
+    return epoch, _memory(row), "" if occupied is None else f"{occupied:,}"
+
+
+def _memory(row: Record) -> str:
+    memory = row["memory_before_mib"], row["memory_peak_mib"]
+    return "" if None in memory else "{}, {}".format(*memory)
+
+
+def _layers(case: Record) -> Iterator[Row]:
+    for name, row in case["layers"].items():
+        times = row["milliseconds"]
+        yield (
+            name,
+            row["kind"],
+            _number(times["median"]),
+            f"({_number(times['min'])} to {_number(times['max'])})",
+            f"{100 * row['share']:.1f} %",
+        )
+
+
+def _goals(case: Record) -> Iterator[Row]:
+    for goal, row in case["goals"].items():
+        share, reached = f"{100 * float(goal):g} %", f"{row['reached']} of {len(row['seconds'])}"
+        if row["reached"]:
+            yield share, reached, f"{row['median']:.3g}", f"({row['min']:.3g} to {row['max']:.3g})"
+        else:
+            yield share, reached, f"not reached in {case['epochs']} epochs", ""
 
 
 def notes(case: Record) -> list[str]:
     """What a reader of a case's rows must know besides."""
-    own = case["contestants"][OWN]["description"]
-    lines = [f"{OWN}: " + ", ".join(f"{name} {value}" for name, value in own.items())]
+    if case["task"] == "layers":
+        return []
+    own = case["contestants"][OWN] if case["task"] in TASKS else case
+    lines = [
+        f"{OWN}: " + ", ".join(f"{name} {value}" for name, value in own["description"].items())
+    ]
+    if case["task"] == "accuracy":
+        return lines
+    if ratio := case["ratios"].get(f"{OWN} / {OWN_ON_CPU}"):
+        times, most, least = (_number(1 / ratio[name]) for name in ("median", "min", "max"))
+        lines.append(f"the CPU takes {times} ({least} to {most}) times as long")
+    lines += _left_out(case)
     disturbed = [row["disturbed_turns"] for row in case["contestants"].values()]
     if None in disturbed:
         return [*lines, "whether other processes were busy is unknown: there is no /proc/stat"]
@@ -95,34 +197,52 @@ def notes(case: Record) -> list[str]:
 
 def text_table(case: Record) -> str:
     """A case for a terminal."""
-    table = [HEADER, *rows(case)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    rows = table(case)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
             cell.ljust(width) if k == 0 else cell.rjust(width)
             for k, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        for row in table
+        for row in rows
     ]
     return "\n".join([title(case), *(f"  {line.rstrip()}" for line in lines + notes(case))])
 
 
-def markdown(record: Record, picture: bool) -> str:
-    """Everything as a page."""
+def legend(record: Record) -> str:
+    """What the columns mean, of the tables that there are."""
+    tasks = {case["task"] for case in record["cases"]}
+    parts = []
+    if tasks & set(TASKS):
+        parts += [STEPS, ON_CPU if _kind(record) == "cpu" else ON_GPU]
+    parts += [part for task, part in (("layers", LAYERS), ("accuracy", ACCURACY)) if task in tasks]
+    return "".join(parts).rstrip()
+
+
+def markdown(record: Record, pictures: Sequence[str]) -> str:
+    """Everything as a page.
+
+    Parameters
+    ----------
+    pictures : their names, of those in `drawing.MEANING` that were drawn
+    """
+    precision = "" if record["precision"] == "float32" else f" --precision {record['precision']}"
     lines = ["# How long a step takes", ""]
-    lines += [f"`xpnet bench --device {record['device']}`, started {record['started']}.", ""]
-    lines += [f"- {line}" for line in head(record)]
-    if picture:
-        lines += ["", f"![xpnet's time by the others'; below 1 it is faster]({PICTURE})"]
+    lines += [f"`xpnet bench --device {record['device']}{precision}`, started {record['started']}."]
+    lines += ["", *(f"- {line}" for line in head(record))]
+    for picture in pictures:
+        lines += ["", f"![{drawing.MEANING[picture]}]({picture})"]
     for case in record["cases"]:
+        header, *rows = table(case)
         lines += ["", f"## {title(case)}", ""]
-        lines += [f"| {' | '.join(HEADER)} |", "|---" + "|---:" * (len(HEADER) - 1) + "|"]
-        lines += [f"| {' | '.join(row)} |" for row in rows(case)]
-        lines += ["", "; ".join(notes(case)) + "."]
-    return "\n".join([*lines, "", LEGEND, ""])
+        lines += [f"| {' | '.join(header)} |", "|---" + "|---:" * (len(header) - 1) + "|"]
+        lines += [f"| {' | '.join(row)} |" for row in rows]
+        if remarks := notes(case):
+            lines += ["", "; ".join(remarks) + "."]
+    return "\n".join([*lines, "", legend(record), ""])
 
 
-RECORD, PAGE, PICTURE = "bench.json", "README.md", "bench.png"
+RECORD, PAGE = "bench.json", "README.md"
 
 
 def prepare_directory(path: str | Path) -> Path:
@@ -141,77 +261,15 @@ def prepare_directory(path: str | Path) -> Path:
 
 
 def write(directory: Path, record: Record) -> None:
-    """Write the record, the page and, where matplotlib is installed, the picture."""
+    """Write the record, the page and, where matplotlib is installed, the pictures."""
     write_text(directory / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    compared = [case for case in record["cases"] if case["ratios"]]
-    picture = plots.available() and bool(compared)
-    if picture:
-        title = f"{record['machine']}, {record['threads']} threads"
-        draw(directory / PICTURE, compared, title)
-    write_text(directory / PAGE, markdown(record, picture))
+    pictures = drawing.draw_all(directory, record) if plots.available() else []
+    write_text(directory / PAGE, markdown(record, pictures))
 
 
-COLOURS = ("#4c78a8", "#9b9b9b", "#f2a541", "#d9601a", "#8c2d04", "#6a3d9a", "#2b8a3e")
-
-
-def draw(path: Path, cases: Sequence[Record], machine: str) -> None:
-    """Bars of xpnet's time by the others': a row for each task, a panel for each network."""
-    from matplotlib.figure import Figure
-
-    models = list(dict.fromkeys(case["model"] for case in cases))
-    tasks = list(dict.fromkeys(case["task"] for case in cases))
-    names = list(dict.fromkeys(name for case in cases for name in case["contestants"]))
-    names.remove(OWN)  # the bars' unit
-    colours = dict(zip(names, COLOURS * len(names), strict=False))
-    figure = Figure(figsize=(1 + 4.4 * len(models), 1.2 + 2.8 * len(tasks)), layout="constrained")
-    grid = figure.subplots(len(tasks), len(models), squeeze=False, sharey="row")
-    for axes, (task, model) in zip(
-        grid.flat, ((task, model) for task in tasks for model in models), strict=True
-    ):
-        shown = [case for case in cases if (case["model"], case["task"]) == (model, task)]
-        _bars(axes, shown, colours)
-        axes.set_title(f"{model}, {'training' if task == 'train' else 'prediction'}", size=10)
-    for row in grid:
-        row[0].set_ylabel(f"time of {OWN} / time of the other")
-    figure.suptitle(
-        f"below 1 {OWN} is faster; lines: smallest to largest ratio of a round\n{machine}", size=9
-    )
-    handles = {
-        label: handle
-        for axes in grid.flat
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=2 * len(models),
-        fontsize=9,
-        frameon=False,
-    )
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-
-
-def _bars(axes: Any, cases: Sequence[Record], colours: Mapping[str, str]) -> None:
-    """One panel: groups of bars by batch size."""
-    for place, case in enumerate(cases):
-        names = [name for name in colours if f"{OWN} / {name}" in case["ratios"]]
-        width = 0.84 / len(names)
-        for k, name in enumerate(names):
-            ratio = case["ratios"][f"{OWN} / {name}"]
-            median, x = ratio["median"], place + (k - (len(names) - 1) / 2) * width
-            ends = [[median - ratio["min"]], [ratio["max"] - median]]
-            axes.bar(x, median, 0.92 * width, color=colours[name], label=name)
-            axes.errorbar(x, median, ends, color="0.15", linewidth=0.8)
-            axes.annotate(
-                f"{median:.2f}", (x, ratio["max"]), xytext=(0, 2), textcoords="offset points",
-                ha="center", size=6.5, bbox={"color": "white", "pad": 0},
-            )  # fmt: skip
-    axes.axhline(1, color="0.15", linewidth=0.8, linestyle="--")
-    axes.set_xticks(range(len(cases)), [f"batch {case['batch_size']}" for case in cases])
-    axes.tick_params(axis="x", length=0)
-    axes.spines[["top", "right"]].set_visible(False)
+def _ratio(ratio: float) -> str:
+    """Two digits at least."""
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
 
 
 def _number(milliseconds: float) -> str:

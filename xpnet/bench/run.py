@@ -7,34 +7,49 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from xpnet.bench import machine
-from xpnet.bench.cases import NAMES, TASKS, Case, images_needed, prepare
+from xpnet.backend import Device, get_device
+from xpnet.bench import accuracy, layers, machine
+from xpnet.bench.cases import (
+    EPOCH,
+    NAMES,
+    PRECISIONS,
+    TASKS,
+    Case,
+    UnavailableError,
+    images_needed,
+    prepare,
+)
 from xpnet.bench.child import Child, Start, Turn
-from xpnet.bench.contestants import CONTESTANTS, Contestant
-from xpnet.bench.statistics import ratios, spread
-from xpnet.data import synthetic_digits
+from xpnet.bench.contestants import Contestant, timed_on
+from xpnet.bench.statistics import Record, ratios, spread
+from xpnet.data import load_dataset, synthetic_digits
 from xpnet.engine.threads import available_cores
-from xpnet.errors import ArgumentError, DeviceError
+from xpnet.errors import ArgumentError, DataNotFoundError
 
 OWN = "xpnet"
 """Whom the others are compared with, and who therefore always takes part."""
+OWN_ON_CPU = "xpnet on the CPU"
+
+TASKS_ALONE = ("layers", "accuracy")
+"""In which nobody but xpnet takes part, and only if they are asked for."""
 
 BATCH_SIZES = (10, 100, 1000)
 PREDICTED = (1, 1000)
 """Batch sizes of predictions: the first tells how soon an answer comes, the other how many come."""
+
+SEEDS = {"cpu": 3, "cuda": 10}
+"""Runs to an accuracy, by the kind of device."""
 
 PAUSE = 0.05
 """Seconds before a turn, in which idle threads of the one before stop spinning."""
 
 RATES = ("sgemm_gflops", "copy_gigabytes")
 """Of the machine, that a case's floors are told by."""
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,17 +58,22 @@ class Options:
 
     Attributes
     ----------
-    models, contestants, tasks : by name; all if empty
-    batch_sizes : of training; `BATCH_SIZES` if empty
+    models, contestants : by name; all if empty
+    tasks : by name; `TASKS` if empty
+    batch_sizes : of training, and of the layers; `BATCH_SIZES` if empty, 100 for the layers
     threads : for each contestant; as many as there are cores if None
     rounds : turns of each contestant
     seconds : of a turn
-    device : "cpu"
+    seeds : runs to an accuracy; `SEEDS` if None
+    device : "cpu", "cuda", "cuda:N" or "auto"
+    precision : of products, one of `PRECISIONS`
 
     Raises
     ------
-    ArgumentError, DeviceError
+    ArgumentError
         There is no such thing to measure.
+    DeviceError
+        The device cannot be used.
     """
 
     models: tuple[str, ...] = ()
@@ -63,42 +83,85 @@ class Options:
     threads: int | None = None
     rounds: int = 10
     seconds: float = 0.3
+    seeds: int | None = None
     device: str = "cpu"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.device != "cpu":
-            raise DeviceError(
-                f"only the CPU can be timed so far, got device {self.device!r}; use cpu"
-            )
         for what, given, known in (
-            ("model", self.models, NAMES),
-            ("contestant", self.contestants, CONTESTANTS),
-            ("task", self.tasks, TASKS),
+            ("model {!r}", self.models, NAMES),
+            (f"contestant {{!r}} on {self.kind}", self.contestants, timed_on(self.kind)),
+            ("task {!r}", self.tasks, TASKS + TASKS_ALONE),
+            ("precision {!r}", (self.precision,), PRECISIONS),
         ):
             for name in given:
                 if name not in known:
-                    raise ArgumentError(f"{what} {name!r} is unknown; use {', '.join(known)}")
+                    raise ArgumentError(f"there is no {what.format(name)}; use {', '.join(known)}")
+        if self.precision != "float32" and (self.kind == "cpu" or "layers" in self.tasks):
+            what = "the CPU" if self.kind == "cpu" else "the task layers"
+            raise ArgumentError(
+                f"{what} is timed in float32 only, got precision {self.precision!r}; use float32"
+            )
         threads = 1 if self.threads is None else self.threads
         for what, least in (
             ("number of threads", threads),
             ("number of rounds", self.rounds),
+            ("number of seeds", self.n_seeds),
             ("batch size", min(self.batch_sizes, default=1)),
         ):
             if least < 1:
                 raise ArgumentError(f"the {what} must be 1 or more, got {least}")
+        most = max(self.batch_sizes, default=1)
+        if self.kind == "cuda" and most > EPOCH:
+            raise ArgumentError(
+                f"a batch on a GPU holds {EPOCH:,} images at most, got {most}; "
+                "use a smaller --batch-size"
+            )
         if not (math.isfinite(self.seconds) and self.seconds > 0):
             raise ArgumentError(f"a turn must take some seconds, got {self.seconds}; try 0.3")
+
+    @cached_property
+    def place(self) -> Device:
+        """The device."""
+        return get_device(self.device)
+
+    @property
+    def kind(self) -> str:
+        """The kind of device, "cpu" or "cuda"."""
+        return self.place.name.partition(":")[0]
+
+    @property
+    def n_seeds(self) -> int:
+        """Runs to an accuracy."""
+        return SEEDS[self.kind] if self.seeds is None else self.seeds
+
+    @property
+    def n_threads(self) -> int:
+        """Threads of each contestant."""
+        return available_cores() if self.threads is None else self.threads
 
     @property
     def field(self) -> list[Contestant]:
         """Who takes part."""
-        wanted = {OWN, *(self.contestants or CONTESTANTS)}
-        return [contestant for name, contestant in CONTESTANTS.items() if name in wanted]
+        known = timed_on(self.kind)
+        wanted = {OWN, *(self.contestants or known)}
+        return [contestant for name, contestant in known.items() if name in wanted]
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Who of them does not, and why."""
+        reasons = {entry.name: entry.obstacle(self.precision) for entry in self.field}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     @property
     def plan(self) -> list[tuple[str, str, int]]:
         """Model, task and batch size of every case."""
-        sizes = {"train": self.batch_sizes or BATCH_SIZES, "predict": PREDICTED}
+        sizes = {
+            "train": self.batch_sizes or BATCH_SIZES,
+            "predict": PREDICTED,
+            "layers": self.batch_sizes or (layers.BATCH_SIZE,),
+            "accuracy": (accuracy.BATCH_SIZE,),
+        }
         return [
             (model, task, batch_size)
             for task in self.tasks or TASKS
@@ -125,30 +188,63 @@ def run(
     ContestantError
         A contestant failed.
     """
-    threads = available_cores() if options.threads is None else options.threads
     record: Record = {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "device": options.device,
-        **machine.description(),
+        "device": options.place.name,
+        "precision": options.precision,
+        **machine.description(options.place),
         "cores": available_cores(),
-        "threads": threads,
+        "threads": options.n_threads,
         "rounds": options.rounds,
         "seconds": options.seconds,
-        "rates": machine.rates(threads),
-        "left_out": {
-            contestant.name: f"{contestant.needs} is not installed"
-            for contestant in options.field
-            if not contestant.available
-        },
+        "rates": machine.rates(options.place, options.n_threads),
+        "left_out": options.left_out,
         "cases": [],
     }
+    plan, dataset = options.plan, None
+    if "accuracy" in options.tasks:
+        try:
+            dataset = load_dataset("mnist", download=False)
+        except DataNotFoundError as error:
+            record["left_out"]["accuracy"] = str(error)
+            plan = [case for case in plan if case[1] != "accuracy"]
     begin(record)
-    images, labels = synthetic_digits(max(images_needed(size) for _, _, size in options.plan))
-    for model, task, batch_size in options.plan:
-        with tempfile.TemporaryDirectory(prefix="xpnet-bench-") as directory:
-            place = Path(directory)
-            case = prepare(place, model, task, batch_size, threads, images, labels)
-            result = measure(case, options, record["rates"])
+    most = max((images_needed(size, options.place.name) for _, _, size in plan), default=1)
+    images, labels = synthetic_digits(most)
+    for model, task, batch_size in plan:
+        if task == "accuracy":
+            assert dataset is not None
+            result = accuracy.measure(
+                model,
+                dataset,
+                options.n_seeds,
+                options.place,
+                options.n_threads,
+                options.precision,
+            )
+        elif task == "layers":
+            result = layers.measure(
+                model,
+                images[:batch_size],
+                options.place,
+                options.n_threads,
+                options.rounds,
+                options.seconds,
+            )
+        else:
+            with tempfile.TemporaryDirectory(prefix="xpnet-bench-") as directory:
+                case = prepare(
+                    Path(directory),
+                    model,
+                    task,
+                    batch_size,
+                    options.n_threads,
+                    images,
+                    labels,
+                    options.place.name,
+                    options.precision,
+                )
+                result = measure(case, options, record["rates"])
         record["cases"].append(result)
         show(result)
     return record
@@ -157,6 +253,9 @@ def run(
 def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float]]) -> Record:
     """Let all who enter a case take turns."""
     field = [contestant for contestant in options.field if contestant.enters(case)]
+    starts: dict[str, Start] = {}
+    left_out: dict[str, str] = {}
+    occupied: dict[str, int | None] = {}
     with ExitStack() as stack:
         children: dict[str, Child] = {}
         for contestant in field:
@@ -164,23 +263,41 @@ def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float
             stack.callback(children[contestant.name].close)
         for child in children.values():
             child.wait()
-        starts = {name: child.start() for name, child in children.items()}
-        turns = interleaved(children, options.rounds)
+        for name, child in children.items():
+            free = options.place.free_bytes()
+            try:
+                starts[name] = child.start()
+            except UnavailableError as reason:
+                left_out[name] = str(reason)
+            occupied[name] = _taken(free, options.place.free_bytes())
+        turns = interleaved({name: children[name] for name in starts}, options.rounds)
     times = {name: [turn.milliseconds for turn in own] for name, own in turns.items()}
-    gflops, gigabytes = (rates[name][str(case.threads)] for name in RATES)
+    best = case.device if case.on_gpu else str(case.threads)
+    gflops, gigabytes = (rates[name][best] for name in RATES)
     floor = case.flops / gflops / 1e6
     return {
         "model": case.model,
         "task": case.task,
         "optimizer": case.optimizer if case.task == "train" else None,
         "batch_size": case.batch_size,
+        "device": case.device,
+        "precision": case.precision,
         "flops": case.flops,
         "floor_milliseconds": floor,
         "moved_bytes": case.moved_bytes,
         "copy_milliseconds": case.moved_bytes / gigabytes / 1e6,
-        "contestants": {name: _row(starts[name], turns[name], case, floor) for name in turns},
+        "contestants": {
+            name: _row(starts[name], turns[name], case, floor) | {"gpu_memory_mib": occupied[name]}
+            for name in turns
+        },
         "ratios": ratios(times, OWN),
+        "left_out": left_out,
     }
+
+
+def _taken(before: int | None, after: int | None) -> int | None:
+    """MiB of a GPU that are free no more; None where there is no such memory."""
+    return None if before is None or after is None else (before - after) // machine.MiB
 
 
 def interleaved(children: Mapping[str, Child], rounds: int) -> dict[str, list[Turn]]:
@@ -212,6 +329,7 @@ def _row(start: Start, turns: list[Turn], case: Case, floor: float) -> Record:
     return {
         "milliseconds": spread(times) | {"rounds": times},
         "images_per_second": case.batch_size / median * 1000,
+        "epoch_seconds": math.ceil(EPOCH / case.batch_size) * median / 1000,
         "share_of_sgemm": floor / median,
         "steps_a_turn": start.steps,
         "page_faults_a_step": float(np.median(faults)) if faults else None,

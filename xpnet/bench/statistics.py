@@ -2,6 +2,10 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+Record = dict[str, Any]
+"""What is kept, as JSON has it."""
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -170,10 +170,11 @@ class Trainer:
         Losses gather on the device and are read once, at the end: a step never waits for the host.
         """
         device, number = self.network.device, len(self.history)
+        training = self._whole_steps() if self._steps_obstacle() is None else None
         start = time.perf_counter()
         with device.guarded(), self._progress(number) as bar:
-            if self._steps_obstacle() is None:
-                losses = self._whole_steps().epoch(self.train_batches.order(number), self._rates())
+            if training is not None:
+                losses = training.epoch(self.train_batches.order(number), self._rates())
                 self.steps += len(self.train_batches)
                 bar.update(len(self.train_batches))
             else:

@@ -67,6 +67,7 @@ class CupyDriver:
         import cupy
 
         module = cupy.RawModule(code=source, options=("-std=c++17",))
+        module.compile()  # now, and not when somebody looks at the clock
         find: Callable[[str], Kernel] = module.get_function
         return find
 

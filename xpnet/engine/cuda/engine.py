@@ -14,10 +14,11 @@ from xpnet.engine.cuda.plan import (
     penalty_source,
 )
 from xpnet.engine.cuda.program import MATH, Launch, Program, network_source, run
-from xpnet.engine.cuda.stages import STAGES, Call, kernel, number, stages_of
+from xpnet.engine.cuda.stages import STAGES, Call, Tile, kernel, number, stages_of
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.obstacles import obstacle_of
 from xpnet.errors import ArgumentError
+from xpnet.im2col import contiguous
 from xpnet.layers import Dropout, IdentityWithLoss, SoftmaxWithLoss
 from xpnet.losses import as_one_hot
 from xpnet.models.network import Network
@@ -46,6 +47,7 @@ class CudaEngine:
         instead of 23) or "bfloat16" (7 bits) for tensor cores. Sums, and everything else, stay
         float32.
     driver : what runs the kernels; CuPy if None
+    tile : of all products, for those who measure; chosen for each if None
     """
 
     name = "cuda"
@@ -57,6 +59,7 @@ class CudaEngine:
         graph: bool = True,
         precision: str | None = None,
         driver: Driver | None = None,
+        tile: Tile | None = None,
     ) -> None:
         if (problem := self.obstacle(network)) is not None:
             raise ArgumentError(f"the engine cannot run this network: {problem}")
@@ -64,7 +67,7 @@ class CudaEngine:
         self.precision = _checked(precision, network.dtype)
         self.driver: Driver = CupyDriver() if driver is None else driver
         leaves = network.leaves()
-        self.stages = stages_of(leaves)
+        self.stages = stages_of(leaves, tile)
         self.dropouts = [leaf.layer for leaf in leaves if isinstance(leaf.layer, Dropout)]
         self._source = self._written()
         self.program = Program(self.driver, self._source)
@@ -209,6 +212,8 @@ class CudaEngine:
         clip_norm: float | None = None,
     ) -> Training:
         """Whole training steps on data of the device: see `Training`."""
+        # Kernels know nothing of strides.
+        x, t = (a if a.flags.c_contiguous else contiguous(a) for a in (self._shaped(x), t))
         return Training(self, x, t, batch_size, optimizer, clip_norm=clip_norm)
 
     def _shaped(self, x: Array) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from xpnet.engine.cuda.driver import Argument, Driver, Grid, Kernel
+from xpnet.engine.cuda.driver import Driver, Kernel
 from xpnet.engine.cuda.stages import Call, Stage
 
 MATH = {"float32": "FLOAT", "float64": "FLOAT", "tf32": "TF32", "bfloat16": "BFLOAT16"}
@@ -26,20 +26,20 @@ class Launch:
     """A kernel with all that it needs."""
 
     kernel: Kernel
-    grid: Grid
-    block: tuple[int]
-    arguments: Sequence[Argument]
-    aside: bool
-    joins: bool
+    call: Call
+
+    def __call__(self) -> None:
+        """Have it run, behind everything that was launched before."""
+        self.kernel(self.call.grid, (self.call.block,), self.call.arguments)
 
 
 def run(driver: Driver, launches: Iterable[Launch]) -> None:
     """Have launches run, in order but for those that run aside."""
     for launch in launches:
-        if launch.joins:
+        if launch.call.joins:
             driver.join()
-        with driver.aside() if launch.aside else nullcontext():
-            launch.kernel(launch.grid, launch.block, launch.arguments)
+        with driver.aside() if launch.call.aside else nullcontext():
+            launch()
 
 
 class Program:
@@ -50,17 +50,7 @@ class Program:
 
     def bind(self, calls: Iterable[Call]) -> list[Launch]:
         """Calls with their kernels."""
-        return [
-            Launch(
-                self._find(call.kernel),
-                call.grid,
-                (call.block,),
-                call.arguments,
-                call.aside,
-                call.joins,
-            )
-            for call in calls
-        ]
+        return [Launch(self._find(call.kernel), call) for call in calls]
 
 
 def source(dtype: str, kernels: Iterable[str]) -> str:

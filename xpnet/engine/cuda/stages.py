@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import ClassVar, NamedTuple
 
@@ -284,7 +285,7 @@ class _Products(Stage):
     def counted(self, n: int) -> tuple[int, int, int]:
         """What the ops take as their number of samples or pixels."""
 
-    @property
+    @cached_property
     def tiles(self) -> list[Tile]:
         """Of the three products. Sums over samples or pixels are long, and their tiles deeper."""
         forward, gradient, backward = self.sizes(TYPICAL)
@@ -604,8 +605,8 @@ STAGES: dict[type[Layer], type[Stage]] = {
 """By the layer that they begin with."""
 
 
-def stages_of(leaves: Sequence[Leaf]) -> list[Stage]:
-    """Layers in groups, each a stage."""
+def stages_of(leaves: Sequence[Leaf], tile: Tile | None = None) -> list[Stage]:
+    """Layers in groups, each a stage; with one tile for all products if it is given."""
     stages: list[Stage] = []
     learning = False  # whether there have been parameters
     for leaf in leaves:
@@ -613,6 +614,8 @@ def stages_of(leaves: Sequence[Leaf]) -> list[Stage]:
             continue
         below = stages[-1].chain if stages else Chain()
         made = STAGES[type(leaf.layer)](len(stages) + 1, leaf, below, need_dx=learning)
+        if tile is not None and isinstance(made, _Products):
+            made.tiles = [tile] * len(made.ops)
         stages.append(made)
         learning = learning or bool(leaf.layer.params)
     return stages

@@ -13,6 +13,7 @@ from xpnet.engine.cuda.plan import LANES, ONE_BLOCK, finish_source, penalty_sour
 from xpnet.engine.cuda.program import Launch, Program, run, source
 from xpnet.engine.cuda.stages import POINTWISE, Call, blocks, kernel, number
 from xpnet.errors import ArgumentError
+from xpnet.losses import as_one_hot
 from xpnet.optim import EPS, SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
 from xpnet.parameters import ALIGN
 
@@ -90,7 +91,9 @@ class Training:
         self._engine, self._optimizer, self._clip_norm = engine, optimizer, clip_norm
         self._x, self._t, self._batch_size = x, t, batch_size
         self._plan = engine.plan(batch_size, train=True)
-        self._labels = t.ndim == 1
+        self._labels = t.ndim == 1 and device.xp.isdtype(t.dtype, ("integral", "bool"))
+        if not self._labels:
+            as_one_hot(t[:batch_size, ...], self._plan.scores)  # or it says what is wrong
         self.steps = -(-n // batch_size)
         self._order = device.zeros(n, dtype="int32")
         self._rates = device.zeros(self.steps, dtype="float64")
@@ -135,7 +138,7 @@ class Training:
         self._engine.check_source()
         self._order[...] = device.asarray(np.asarray(order, dtype=np.int32))
         self._rates[...] = device.asarray(np.asarray(rates, dtype=np.float64))
-        self._cursor[...] = 0
+        self.rewind()
         self._take_up_state()
         whole, rest = divmod(n, self._batch_size)
         if self._engine.graph:
@@ -146,6 +149,10 @@ class Training:
         if rest:
             self._step(rest)
         return self._losses
+
+    def rewind(self) -> None:
+        """Let the next step be an epoch's first."""
+        self._cursor[...] = 0
 
     def _replayed(self, steps: int) -> None:
         if not self._recordings:
@@ -176,15 +183,19 @@ class Training:
         if isinstance(optimizer, Adam):
             state += [optimizer.state["beta1^t"], optimizer.state["beta2^t"]]
         if [id(array) for array in state] != [id(array) for array in self._state]:
+            self._engine.network.device.synchronize()  # what is replayed now is let go
             self._state, self._launches, self._recordings = state, {}, {}
 
     def _step(self, n: int) -> None:
+        run(self._engine.driver, self.launches(n))
+
+    def launches(self, n: int) -> list[Launch]:
+        """A step on n samples, in an epoch that has begun."""
         if n not in self._launches:
             self._launches[n] = self._made(n)
-        run(self._engine.driver, self._launches[n])
+        return self._launches[n]
 
     def _made(self, n: int) -> list[Launch]:
-        """A step on n samples."""
         engine, plan, clipped = self._engine, self._plan, self._clip_norm is not None
         features, targets = prod(self._x.shape[1:]), plan.labels if self._labels else plan.rows
         size = number(self._batch_size)

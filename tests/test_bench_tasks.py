@@ -1,0 +1,134 @@
+"""What xpnet does alone in the benchmark: the share of each layer, and the time to an accuracy."""
+
+import json
+import time
+
+import pytest
+
+from xpnet import cli, plots, synthetic_digits
+from xpnet.bench import accuracy, layers, machine, run
+from xpnet.bench.cases import fresh
+from xpnet.data import Dataset
+from xpnet.errors import ArgumentError
+from xpnet.layers import ReLU
+
+
+@pytest.fixture
+def bench(capsys, monkeypatch, tmp_path):
+    """The command in this process; the record that it kept, and what it printed."""
+    for name, less in (("TRIES", 1), ("REPEATS", 1), ("SETTLE", 0)):
+        monkeypatch.setattr(machine, name, less)
+
+    def command(*arguments):
+        given = ["xpnet", "bench", "--threads", 1, "--out", tmp_path, *arguments]
+        monkeypatch.setattr("sys.argv", list(map(str, given)))
+        cli.main()
+        return json.loads((tmp_path / "bench.json").read_text()), capsys.readouterr().out
+
+    return command
+
+
+@pytest.fixture
+def few_digits(monkeypatch):
+    """A few digits in the place of MNIST."""
+    train, test = synthetic_digits(300), synthetic_digits(100, seed=1)
+
+    def loaded(name, *, download):
+        assert (name, download) == ("mnist", False)
+        return Dataset("mnist", "digits", *train, *test)
+
+    monkeypatch.setattr(run, "load_dataset", loaded)
+
+
+QUICK = ("--rounds", 2, "--seconds", 0.01, "--batch-size", 4)
+
+
+def test_the_share_of_each_layer(bench, tmp_path):
+    record, out = bench("--task", "layers", "--model", "simple-convnet", *QUICK)
+    (case,) = record["cases"]
+    assert list(case["layers"]) == ["Conv1", "Relu1", "Pool1", "Affine1", "Relu2", "Affine2"]
+    shares = [row["share"] for row in case["layers"].values()]
+    assert sum(shares) == pytest.approx(1)
+    medians = [row["milliseconds"]["median"] for row in case["layers"].values()]
+    assert shares == pytest.approx([median / case["milliseconds"] for median in medians])
+    assert "simple-convnet, each layer of the forward pass, batch 4, float32: " in out
+    assert "xpnet / it" not in out
+    page = (tmp_path / "README.md").read_text()
+    assert (tmp_path / "layers.png").exists() == plots.available() == ("layers.png" in page)
+    assert not (tmp_path / "bench.png").exists()
+
+
+def test_a_slow_layer_has_the_largest_share(monkeypatch):
+    class Slow(ReLU):
+        def forward(self, x, *, train=False):
+            time.sleep(0.002)
+            return super().forward(x, train=train)
+
+    def slowed(model, device):
+        network = fresh(model, device)
+        network.layers["Relu1"] = Slow()
+        return network
+
+    monkeypatch.setattr(layers, "fresh", slowed)
+    device = run.Options().place
+    got = layers.measure("two-layer-net", synthetic_digits(4)[0], device, 1, 1, 0.01)
+    assert got["layers"]["Relu1"]["share"] > 0.9
+    assert got["layers"]["Relu1"]["milliseconds"]["median"] == pytest.approx(2, rel=0.5)
+
+
+def test_the_time_to_an_accuracy(bench, few_digits, monkeypatch):
+    seeds = []
+
+    def noted(model, device, seed):
+        seeds.append(seed)
+        return fresh(model, device, seed)
+
+    monkeypatch.setattr(accuracy, "fresh", noted)
+    monkeypatch.setattr(accuracy, "GOALS", (0.05, 1.01))
+    record, out = bench("--task", "accuracy", "--model", "two-layer-net", "--seeds", 2)
+    (case,) = record["cases"]
+    low, high = case["goals"].values()
+    assert low["reached"] == 2
+    assert low["seconds"] == [history[0][0] for history in case["runs"]]
+    assert high == {"seconds": [None, None], "reached": 0}
+    for history in case["runs"]:
+        seconds, accuracies = zip(*history, strict=True)
+        assert len(history) == 17
+        assert list(seconds) == sorted(seconds)
+        assert accuracies[-1] > accuracies[0]
+    assert seeds == [0, 1]
+    first, second = ([share for _, share in history] for history in case["runs"])
+    assert first != second
+    assert case["description"]["engine"] == "cpu"
+    assert "batch 100, float32: mnist, 17 epochs, 2 seeds" in out
+    assert "not reached in 17 epochs" in out
+
+
+def test_training_ends_at_the_last_goal(few_digits, monkeypatch):
+    monkeypatch.setattr(accuracy, "GOALS", (0.02, 0.05))
+    device, dataset = run.Options().place, run.load_dataset("mnist", download=False)
+    case = accuracy.measure("two-layer-net", dataset, 1, device, 1)
+    assert [len(history) for history in case["runs"]] == [1]
+    with pytest.raises(ArgumentError, match="precision 'tf32'"):
+        accuracy.measure("two-layer-net", dataset, 1, device, 1, "tf32")
+
+
+def test_without_mnist_there_is_no_accuracy(bench, monkeypatch, tmp_path):
+    monkeypatch.setenv("XPNET_DATA_DIR", str(tmp_path / "none"))
+    record, out = bench("--task", "accuracy", "--model", "two-layer-net")
+    assert record["cases"] == []
+    assert "train-images-idx3-ubyte.gz is missing" in record["left_out"]["accuracy"]
+    assert "left out: accuracy, " in out
+
+
+def test_a_small_network_reads_97_of_100_digits_and_not_99(bench, mnist_dir, monkeypatch):
+    monkeypatch.setenv("XPNET_DATA_DIR", str(mnist_dir))
+    record, _ = bench("--task", "accuracy", "--model", "two-layer-net", "--seeds", 1)
+    (case,) = record["cases"]
+    assert case["goals"]["0.97"]["reached"] == 1
+    assert case["goals"]["0.99"]["reached"] == 0
+
+
+def test_seeds_if_not_told():
+    assert run.Options().n_seeds == 3
+    assert run.Options(seeds=7).n_seeds == 7
