@@ -1,6 +1,6 @@
 """Deep Learning from Scratch, chapter 5: graphs of small nodes, layers, the gradient check.
 
-Each example runs through `xpnet.book`, whose nodes are the book's, and through `xpnet.layers`.
+Each example runs through `xpnet.books.saitoh`, whose nodes are the book's, and `xpnet.layers`.
 The training run is left to the tests of the scripts.
 """
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tolerances import E12, IN_BOTH, assert_near
 
-from xpnet import TwoLayerNet, book, gradient_check, layers, load_mnist, softmax, to_numpy
+from xpnet import TwoLayerNet, gradient_check, layers, load_mnist, softmax, to_numpy
+from xpnet.books import saitoh
 
 
 class Kept:
@@ -48,12 +49,12 @@ def nodes(request):
     """The book's nodes, in its own form or over `xpnet.layers`."""
     if request.param == "book":
         return SimpleNamespace(
-            Mul=book.MulLayer,
-            Add=book.AddLayer,
-            Relu=book.Relu,
-            Sigmoid=book.Sigmoid,
-            Affine=book.Affine,
-            SoftmaxWithLoss=book.SoftmaxWithLoss,
+            Mul=saitoh.MulLayer,
+            Add=saitoh.AddLayer,
+            Relu=saitoh.Relu,
+            Sigmoid=saitoh.Sigmoid,
+            Affine=saitoh.Affine,
+            SoftmaxWithLoss=saitoh.SoftmaxWithLoss,
         )
     return SimpleNamespace(
         Mul=lambda: Kept(layers.Mul()),

@@ -1,6 +1,6 @@
 """Deep Learning from Scratch, chapter 7: convolution, pooling, im2col and the SimpleConvNet.
 
-Each example runs through `xpnet.book`, whose nodes are the book's, and through `xpnet.layers`.
+Each example runs through `xpnet.books.saitoh`, whose nodes are the book's, and `xpnet.layers`.
 col2im is in test_im2col.py; the training run and its pictures are left to the scripts.
 """
 
@@ -13,13 +13,13 @@ from tolerances import IN_BOTH, assert_near
 
 from xpnet import (
     SimpleConvNet,
-    book,
     conv_output_size,
     gradient_check,
     im2col,
     layers,
     to_numpy,
 )
+from xpnet.books import saitoh
 from xpnet.errors import ArgumentError
 from xpnet.im2col import padded
 
@@ -39,7 +39,7 @@ def kept_pooling(*window):
 def nodes(request):
     """The book's nodes, in its own form or over `xpnet.layers`."""
     if request.param == "book":
-        return SimpleNamespace(Convolution=book.Convolution, Pooling=book.Pooling)
+        return SimpleNamespace(Convolution=saitoh.Convolution, Pooling=saitoh.Pooling)
     return SimpleNamespace(Convolution=kept_convolution, Pooling=kept_pooling)
 
 
@@ -144,7 +144,7 @@ def test_weights_have_one_filter_a_row():
 def test_the_books_convolution_keeps_its_gradients(device):
     """dW, db and dx of L = sum y: every window adds itself to dW, every place of W to dx."""
     x, W = (device.asarray([[v]], dtype="float64") for v in (FIGURE_7_3, FILTER))
-    node = book.Convolution(W, device.asarray([0.0]))
+    node = saitoh.Convolution(W, device.asarray([0.0]))
     dx = node.backward(device.xp.ones_like(node.forward(x)))
     image, kernel = np.asarray(FIGURE_7_3), np.asarray(FILTER)
     dW, want = np.zeros((3, 3)), np.zeros((4, 4))
@@ -170,7 +170,7 @@ def test_max_pooling(device, nodes, dtype, tol):
 
 def test_the_books_pooling_sends_the_gradient_to_the_maximum(device):
     x = device.asarray([[FIGURE_7_14]], dtype="float64")
-    node = book.Pooling(2, 2, 2)
+    node = saitoh.Pooling(2, 2, 2)
     node.forward(x)
     dx = node.backward(device.asarray([[[[5.0, 6.0], [7.0, 8.0]]]]))
     assert_near(dx, [[[[0, 5, 0, 0], [0, 0, 0, 6], [0, 0, 0, 8], [0, 7, 0, 0]]]])

@@ -7,7 +7,7 @@ values that go forward above the edges and the gradients that come back below: t
 Figure 5-15, solved. And the two kinds of node by themselves.
 """
 
-from xpnet.book import AddLayer, MulLayer
+from xpnet.books.saitoh import AddLayer, MulLayer
 from xpnet.experiment import Lab, main
 
 ATOL = 1e-12

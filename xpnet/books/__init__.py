@@ -1,0 +1,1 @@
+"""Networks as the books write them: thin faces over the library, with the books' names."""
