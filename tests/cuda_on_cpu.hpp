@@ -20,6 +20,7 @@
 
 using std::exp;
 using std::log;
+using std::log1p;
 using std::sqrt;
 using std::tanh;
 

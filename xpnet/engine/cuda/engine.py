@@ -6,6 +6,7 @@ from math import prod
 from xpnet.backend import Array
 from xpnet.engine.cuda.driver import NULL, Argument, CupyDriver, Driver
 from xpnet.engine.cuda.plan import (
+    COSTS,
     LANES,
     ONE_BLOCK,
     Plan,
@@ -19,7 +20,7 @@ from xpnet.engine.cuda.training import Training
 from xpnet.engine.obstacles import obstacle_of
 from xpnet.errors import ArgumentError
 from xpnet.im2col import contiguous
-from xpnet.layers import Dropout, IdentityWithLoss, SoftmaxWithLoss
+from xpnet.layers import Dropout, SoftmaxWithLoss
 from xpnet.losses import as_one_hot
 from xpnet.models.network import Network
 from xpnet.optim import Optimizer
@@ -111,7 +112,7 @@ class CudaEngine:
         for leaf in network.leaves():
             if type(leaf.layer) not in STAGES:
                 return f"there is no kernel for {type(leaf.layer).__name__}"
-        if type(network.last_layer) not in (SoftmaxWithLoss, IdentityWithLoss):
+        if type(network.last_layer) not in (SoftmaxWithLoss, *COSTS):
             return f"there is no kernel for {type(network.last_layer).__name__}"
         if type(network.penalty) not in (L1, L2, type(None)):
             return f"there is no kernel for {type(network.penalty).__name__}"

@@ -18,7 +18,7 @@ from xpnet.engine.cuda.stages import (
     kernel,
     number,
 )
-from xpnet.layers import Loss, SoftmaxWithLoss
+from xpnet.layers import IdentityWithLoss, Loss, SoftmaxWithLoss
 from xpnet.models.network import Network
 from xpnet.parameters import ALIGN
 from xpnet.penalties import L1, L2, Penalty
@@ -29,21 +29,25 @@ ONE_BLOCK = 256
 """Threads of a kernel that adds up what many blocks left."""
 
 
+COSTS: dict[type[Loss], str] = {IdentityWithLoss: "SquaredError"}
+"""Losses that are sums over scores, by what they are called in loss.cuh."""
+
+
 def loss_sources(loss: Loss, classes: int, below: Chain) -> list[str]:
     """The loss's kernels, for labels and for rows of targets."""
     sources = []
     for targets, kind in (("Labels", "int"), ("Rows", "real")):
         if isinstance(loss, SoftmaxWithLoss):
-            function, more = "softmax_loss", f"(real){loss.smoothing!r}, "
+            function, more = f"softmax_loss<{classes}>", f"(real){loss.smoothing!r}, "
         else:
-            function, more = "squared_loss", ""
+            function, more = f"summed_loss<{classes}, {COSTS[type(loss)]}>", ""
         sources.append(
             kernel(
                 f"loss_of_{targets.lower()}",
                 POINTWISE,
                 f"const real* z, const {kind}* t, real* losses, real* dz, "
                 "const long long* calls, int samples",
-                f"{function}<{classes}>(z, {targets}<{classes}>{{t}}, losses, dz, samples, "
+                f"{function}(z, {targets}<{classes}>{{t}}, losses, dz, samples, "
                 f"{more}{below.value('calls')});",
             )
         )

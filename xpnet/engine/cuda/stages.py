@@ -168,7 +168,7 @@ class Stage(ABC):
 
     Attributes
     ----------
-    names : what its kernels' names begin with
+    name : what its kernels' names begin with
     kind : how it computes, in words
     below : the chain of the stage before
     need_dx : whether there are parameters below
@@ -430,95 +430,73 @@ class ConvolutionStage(_Products):
         return out, out, into
 
 
-class PoolStage(Stage):
-    """MaxPool, first of ties, and AveragePool."""
+class _EachNumber(Stage):
+    """A stage with a thread for each number that it writes."""
 
     kind = "one thread a number"
 
     @property
-    def _window(self) -> str:
-        assert isinstance(self.layer, MaxPool | AveragePool)
-        _, H, W = self.input_shape
-        _, OH, OW = self.output_shape
-        numbers = (H, W, *self.layer.window, self.layer.stride, self.layer.pad, OH, OW)
-        return f"Pooling<{', '.join(map(str, numbers))}>"
+    @abstractmethod
+    def functions(self) -> tuple[str, str]:
+        """What computes forward and backward, in C++."""
 
     def source(self, math: str) -> str:
         """Both directions."""
-        is_max = type(self.layer) is MaxPool
-        function = "max_pool_forward" if is_max else "average_pool_forward"
+        forward, backward = self.functions
         text = self._forward_sources(
             "const real* x, real* y, const long long* calls, int total",
             POINTWISE,
-            lambda _, value: f"{function}<{self._window}>(x, y, total, {value});",
+            lambda _, value: f"{forward}(x, y, total, {value});",
         )
         if self.need_dx:
             text += kernel(
                 f"{self.name}_backward",
                 POINTWISE,
                 "const real* x, const real* d, real* dx, const long long* calls, int total",
-                f"pool_backward<{self._window}, {str(is_max).lower()}>"
-                f"(x, d, dx, total, {self.below.value('calls')});",
+                f"{backward}(x, d, dx, total, {self.below.value('calls')});",
             )
         return text
 
     def forward(self, arrays: Arrays, n: int, *, train: bool) -> list[Call]:
         """A thread for each number put out."""
-        return _each(self, self._forward_name(train), arrays, n)
+        total = n * prod(self.output_shape)
+        arguments = (arrays.x, arrays.y, self.chain.calls(arrays.counter), number(total))
+        return [Call(self._forward_name(train), blocks(total), POINTWISE, arguments)]
 
     def backward(self, arrays: Arrays, n: int) -> list[Call]:
         """A thread for each number taken in."""
-        return _each_back(self, arrays, n)
+        if not self.need_dx:
+            return []
+        total = n * prod(self.input_shape)
+        counter = self.below.calls(arrays.counter)
+        arguments = (arrays.x, arrays.dy, arrays.dx, counter, number(total))
+        return [Call(f"{self.name}_backward", blocks(total), POINTWISE, arguments)]
 
 
-class PointwiseStage(Stage):
+class PoolStage(_EachNumber):
+    """MaxPool, first of ties, and AveragePool."""
+
+    @property
+    def functions(self) -> tuple[str, str]:
+        """For this window."""
+        layer = self.layer
+        assert isinstance(layer, MaxPool | AveragePool)
+        sizes = (*self.input_shape[1:], *layer.window, layer.stride, layer.pad)
+        window = f"Pooling<{', '.join(map(str, sizes + self.output_shape[1:]))}>"
+        if type(layer) is MaxPool:
+            return f"max_pool_forward<{window}>", f"pool_backward<{window}, true>"
+        return f"average_pool_forward<{window}>", f"pool_backward<{window}, false>"
+
+
+class PointwiseStage(_EachNumber):
     """An activation or Dropout that follows nothing it could be joined to."""
 
-    kind = "one thread a number"
+    functions = "pointwise_forward", "pointwise_backward"
 
     def __init__(self, number: int, leaf: Leaf, below: Chain, *, need_dx: bool) -> None:
         super().__init__(number, leaf, below, need_dx=need_dx)
         self.leaves = []
         self.absorb(leaf)
-
-    def source(self, math: str) -> str:
-        """Both directions."""
-        text = self._forward_sources(
-            "const real* x, real* y, const long long* calls, int total",
-            POINTWISE,
-            lambda _, value: f"pointwise_forward(x, y, total, {value});",
-        )
-        if self.need_dx:
-            text += kernel(
-                f"{self.name}_backward",
-                POINTWISE,
-                "const real* x, const real* d, real* dx, const long long* calls, int total",
-                f"pointwise_backward(x, d, dx, total, {self.below.value('calls')});",
-            )
-        return text
-
-    def forward(self, arrays: Arrays, n: int, *, train: bool) -> list[Call]:
-        """A thread for each number."""
-        return _each(self, self._forward_name(train), arrays, n)
-
-    def backward(self, arrays: Arrays, n: int) -> list[Call]:
-        """A thread for each number."""
-        return _each_back(self, arrays, n)
-
-
-def _each(stage: Stage, name: str, arrays: Arrays, n: int) -> list[Call]:
-    total = n * prod(stage.output_shape)
-    arguments = (arrays.x, arrays.y, stage.chain.calls(arrays.counter), number(total))
-    return [Call(name, blocks(total), POINTWISE, arguments)]
-
-
-def _each_back(stage: Stage, arrays: Arrays, n: int) -> list[Call]:
-    if not stage.need_dx:
-        return []
-    total = n * prod(stage.input_shape)
-    counter = stage.below.calls(arrays.counter)
-    arguments = (arrays.x, arrays.dy, arrays.dx, counter, number(total))
-    return [Call(f"{stage.name}_backward", blocks(total), POINTWISE, arguments)]
 
 
 class NormStage(Stage):

@@ -35,17 +35,29 @@ __device__ void softmax_loss(const real* z, const Targets t, real* losses, real*
     losses[n] = loss;
 }
 
-// 1/2 sum (z - t)^2
-template <int K, class Targets, class Below>
-__device__ void squared_loss(const real* z, const Targets t, real* losses, real* dz, int samples,
-                             const Below below) {
+// Costs of each score by itself, and their derivatives.
+struct SquaredError {
+    static __device__ real value(real z, real t) { return (z - t) * (z - t) / 2; }
+    static __device__ real slope(real z, real t) { return z - t; }
+};
+// -t log s - (1 - t) log(1 - s) for s = sigmoid(z), without a logarithm of 0
+struct SigmoidCrossEntropy {
+    static __device__ real value(real z, real t) {
+        return (z > 0 ? z : 0) - z * t + log1p(exp(z > 0 ? -z : z));
+    }
+    static __device__ real slope(real z, real t) { return 1 / (1 + exp(-z)) - t; }
+};
+
+template <int K, class Cost, class Targets, class Below>
+__device__ void summed_loss(const real* z, const Targets t, real* losses, real* dz, int samples,
+                            const Below below) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= samples) return;
     real loss = 0;
     for (int k = 0; k < K; ++k) {
-        const real difference = z[n * K + k] - t(n, k);
-        loss += difference * difference / 2;
-        dz[n * K + k] = difference / samples * below.slope(z[n * K + k], n * K + k);
+        const int i = n * K + k;
+        loss += Cost::value(z[i], t(n, k));
+        dz[i] = Cost::slope(z[i], t(n, k)) / samples * below.slope(z[i], i);
     }
     losses[n] = loss;
 }
