@@ -68,6 +68,11 @@ class Training:
     batch_size : samples of a step
     optimizer : one that has no `obstacle`
     clip_norm : gradients are made no longer than this
+
+    Attributes
+    ----------
+    steps : of an epoch
+    losses : of the epoch's steps so far, (steps,)
     """
 
     def __init__(
@@ -97,11 +102,12 @@ class Training:
         self.steps = -(-n // batch_size)
         self._order = device.zeros(n, dtype="int32")
         self._rates = device.zeros(self.steps, dtype="float64")
-        self._losses = device.zeros(self.steps, dtype=engine.network.dtype)
+        self.losses = device.zeros(self.steps, dtype=engine.network.dtype)
         self._cursor = device.zeros(1, dtype="int32")
         self._factor = device.zeros(1, dtype=engine.network.dtype)
         self._rule = rule_source(optimizer)
         self._program = Program(engine.driver, self._source())
+        self._next = 0
         self._state: list[Array] = []
         self._launches: dict[int, list[Launch]] = {}
         self._recordings: dict[int, Recording] = {}
@@ -129,33 +135,49 @@ class Training:
         order : numbers of the samples, (N,), as they come into the batches
         rates : learning rate of every step
         """
+        self.begin(order, rates)
+        self.advance(self.steps)
+        return self.losses
+
+    def begin(
+        self, order: np.ndarray, rates: Sequence[float] | np.ndarray, *, first: int = 0
+    ) -> None:
+        """Prepare an epoch, which `advance` then goes through from step number `first` on."""
         n, device = self._x.shape[0], self._engine.network.device
         if len(order) != n or len(rates) != self.steps:
             raise ArgumentError(
                 f"an epoch needs {n} numbers of samples and {self.steps} rates, got {len(order)} "
                 f"and {len(rates)}"
             )
+        if np.min(order) < 0 or np.max(order) >= n:
+            raise ArgumentError(
+                f"numbers of samples must be from 0 to {n - 1}, got {np.min(order)} to "
+                f"{np.max(order)}"
+            )
         self._engine.check_source()
         self._order[...] = device.asarray(np.asarray(order, dtype=np.int32))
         self._rates[...] = device.asarray(np.asarray(rates, dtype=np.float64))
-        self.rewind()
+        self.rewind(first)
         self._take_up_state()
-        whole, rest = divmod(n, self._batch_size)
+
+    def advance(self, count: int) -> None:
+        """The next `count` steps of the epoch."""
+        first, self._next = self._next, min(self._next + count, self.steps)
+        whole = max(0, min(self._next, self._x.shape[0] // self._batch_size) - first)
         if self._engine.graph:
-            self._replayed(whole)
+            self._replay(whole)
         else:
             for _ in range(whole):
                 self._step(self._batch_size)
-        if rest:
-            self._step(rest)
-        return self._losses
+        if self._next - first > whole:
+            self._step(self._x.shape[0] % self._batch_size)
 
-    def rewind(self) -> None:
-        """Let the next step be an epoch's first."""
-        self._cursor[...] = 0
+    def rewind(self, step: int = 0) -> None:
+        """Let the epoch go on at this step."""
+        self._cursor[...] = self._next = step
 
-    def _replayed(self, steps: int) -> None:
-        if not self._recordings:
+    def _replay(self, steps: int) -> None:
+        if steps and not self._recordings:
             self._step(self._batch_size)
             steps -= 1
         for length in (UNROLL, 1):
@@ -210,7 +232,7 @@ class Training:
         launches += self._program.bind(self._update(n))
         *_, power1, power2 = self._powers()
         return launches + engine.finish(
-            self._program, "finish_step", plan, n, self._losses, self._cursor, power1, power2
+            self._program, "finish_step", plan, n, self.losses, self._cursor, power1, power2
         )
 
     def _powers(self) -> tuple[Argument, Argument]:
