@@ -21,6 +21,14 @@ class DeviceMemoryError(DeviceError, MemoryError):
     """The device has too little free memory."""
 
 
+class DivergedError(XPNetError, ArithmeticError):
+    """Training has come to numbers that are no numbers."""
+
+
+class CheckpointError(XPNetError, ValueError):
+    """A checkpoint that is damaged, or of another run."""
+
+
 class DataError(XPNetError, ValueError):
     """A data file or picture that is damaged, or is not what it should be."""
 

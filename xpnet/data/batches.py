@@ -97,48 +97,49 @@ class Batches:
             return rng.integers(self.n_samples, size=self.n_samples)
         return rng.permutation(self.n_samples)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of epoch `number`, on the device.
+    def epoch(self, number: int, *, first: int = 0) -> Iterator[Batch]:
+        """The batches of epoch `number` from number `first` on, on the device.
 
         Augmentation counts steps over all epochs, from the first of epoch 0.
         """
-        batches, augment = self._shuffled(number), self.augment
+        batches, augment = self._shuffled(number, first), self.augment
         if augment is None:
             return batches
-        first, last = number * len(self), (number + 1) * len(self)
+        first, last = number * len(self) + first, (number + 1) * len(self)
         xp = self.device.xp
         steps = xp.arange(first, last, dtype=xp.int64, device=self.device.native)
         return ((augment(x, steps[i : i + 1]), t) for i, (x, t) in enumerate(batches))
 
-    def _shuffled(self, number: int) -> Iterator[Batch]:
-        order = self.order(number)
+    def _shuffled(self, number: int, first: int) -> Iterator[Batch]:
+        order = self.order(number)[first * self.batch_size :]
         if not self.resident:
-            parts = (order[start:end] for start, end in self._ranges(self.batch_size))
+            parts = (order[start:end] for start, end in _ranges(len(order), self.batch_size))
             yield from self._streamed((self.x[part], self.t[part]) for part in parts)
             return
-        xp, order = self.device.xp, self.device.asarray(order)
-        for start, end in self._ranges(self.batch_size):
+        xp, n, order = self.device.xp, len(order), self.device.asarray(order)
+        for start, end in _ranges(n, self.batch_size):
             part = order[start:end]
             yield self._scaled(xp.take(self.x, part, axis=0)), xp.take(self.t, part, axis=0)
 
     def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
         """The first `limit` samples (all if None) as they come, for evaluation."""
-        ranges = self._ranges(batch_size, limit)
+        ranges = _ranges(min(limit or self.n_samples, self.n_samples), batch_size)
         if not self.resident:
             yield from self._streamed((self.x[a:b], self.t[a:b]) for a, b in ranges)
             return
         for start, end in ranges:
             yield self._scaled(self.x[start:end, ...]), self.t[start:end, ...]
 
-    def _ranges(self, batch_size: int, limit: int | None = None) -> Iterator[tuple[int, int]]:
-        n = self.n_samples if limit is None else min(limit, self.n_samples)
-        return ((start, min(n, start + batch_size)) for start in range(0, n, batch_size))
-
     def _streamed(self, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
         return ((self._scaled(x), t) for x, t in self.device.stream(batches))
 
     def _scaled(self, x: Array) -> Array:
         return scaled(x, self.device.dtype(self.dtype))
+
+
+def _ranges(n: int, size: int) -> Iterator[tuple[int, int]]:
+    """Starts and ends of parts of n, the last of which may be smaller."""
+    return ((start, min(n, start + size)) for start in range(0, n, size))
 
 
 def scaled(x: Array, dtype: Any) -> Array:

@@ -1,8 +1,8 @@
 """The training loop."""
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from xpnet.backend import Array, to_numpy
 from xpnet.clipping import clip_by_norm
 from xpnet.data.batches import Augment, Batches
 from xpnet.engine import get_engine
-from xpnet.engine.cuda import CudaEngine, Training
-from xpnet.errors import ArgumentError
+from xpnet.engine.cuda import UNROLL, CudaEngine, Training
+from xpnet.errors import ArgumentError, DivergedError
+from xpnet.layers import Params
 from xpnet.models.network import EVALUATION_BATCH, Network
 from xpnet.optim import OPTIMIZERS, Optimizer
 from xpnet.penalties import Constraint
@@ -55,6 +56,8 @@ class Trainer:
     sampling, resident : as in `Batches`
     augment : what changes the training images of every step, such as an `Augmentation`
     on_epoch : called with the metrics after every epoch
+    on_step : called between steps; where steps are replayed, after every fifty. It may save
+        `state`, or raise an error to stop
     constraint : what the parameters are brought to after every update, such as `MaxNorm(3)`
     early_stopping : when to end before `epochs` are done, by the test accuracies
     clip_norm : gradients are together made no longer than this before every update
@@ -92,6 +95,7 @@ class Trainer:
         resident: bool | None = None,
         augment: Augment | None = None,
         on_epoch: Callable[[EpochMetrics], None] | None = None,
+        on_step: Callable[[], None] | None = None,
         constraint: Constraint | None = None,
         early_stopping: EarlyStopping | None = None,
         clip_norm: float | None = None,
@@ -112,7 +116,7 @@ class Trainer:
         self.network, self.epochs, self.verbose = network, epochs, verbose
         self.optimizer = _optimizer(optimizer, optimizer_param)
         self.evaluate_samples = evaluate_sample_num_per_epoch
-        self.on_epoch = on_epoch
+        self.on_epoch, self.on_step = on_epoch, on_step
         self.constraint, self.early_stopping = constraint, early_stopping
         self.clip_norm, self.schedule = clip_norm, schedule
         self.engine = get_engine(network, engine, threads, precision=precision)
@@ -140,6 +144,8 @@ class Trainer:
         self.train_loss_list: list[float] = []
         self.steps = 0
         self.seconds = 0.0
+        # Batches done of an epoch that is not, and the losses of an epoch so far
+        self._done, self._losses = 0, network.device.zeros(0, dtype=network.dtype)
 
     @property
     def train_acc_list(self) -> list[float]:
@@ -165,26 +171,30 @@ class Trainer:
         return loss
 
     def train_epoch(self) -> EpochMetrics:
-        """One pass over the training data, and the accuracies after it.
+        """One pass over the training data, or what is left of it, and the accuracies after it.
 
         Losses gather on the device and are read once, at the end: a step never waits for the host.
+
+        Raises
+        ------
+        DivergedError
+            A loss is not finite; told after the epoch on a GPU, after the step elsewhere.
         """
         device, number = self.network.device, len(self.history)
-        training = self._whole_steps() if self._steps_obstacle() is None else None
-        start = time.perf_counter()
+        steps = self._steps(number)
         with device.guarded(), self._progress(number) as bar:
-            if training is not None:
-                losses = training.epoch(self.train_batches.order(number), self._rates())
-                self.steps += len(self.train_batches)
-                bar.update(len(self.train_batches))
-            else:
-                losses = device.zeros(len(self.train_batches), dtype=self.network.dtype)
-                for i, (x, t) in enumerate(self.train_batches.epoch(number)):
-                    losses[i] = self.train_step(x, t)
-                    bar.update()
+            bar.update(self._done)
+            start = time.perf_counter()
+            for count in steps:
+                bar.update(count)
+                if self.on_step is not None:
+                    self.seconds += time.perf_counter() - start
+                    self.on_step()
+                    start = time.perf_counter()
             device.synchronize()
         self.seconds += time.perf_counter() - start
-        epoch_losses = to_numpy(losses)
+        epoch_losses = to_numpy(self._losses)
+        self._check(epoch_losses, 0)
         self.train_loss_list += epoch_losses.tolist()
         metrics = EpochMetrics(
             number + 1,
@@ -194,7 +204,99 @@ class Trainer:
             self.seconds,
         )
         self.history.append(metrics)
+        self._done = 0
         return metrics
+
+    def _steps(self, number: int) -> Iterator[int]:
+        """Go through what is left of epoch `number`; gives how many steps it just took."""
+        batches, first = self.train_batches, self._done
+        kept = self._losses
+        if self._steps_obstacle() is None:
+            training = self._whole_steps()
+            training.begin(batches.order(number), self._rates(), first=first)
+            self._losses = training.losses
+        else:
+            training = None
+            self._losses = self.network.device.zeros(len(batches), dtype=self.network.dtype)
+        if first:
+            self._losses[:first] = kept[:first]
+        return self._recorded(training) if training else self._one_by_one(number)
+
+    def _recorded(self, training: Training) -> Iterator[int]:
+        """All at once, or so many as are recorded as one where somebody looks on."""
+        total = len(self.train_batches)
+        while self._done < total:
+            count = min(total if self.on_step is None else UNROLL, total - self._done)
+            training.advance(count)
+            self._done += count
+            self.steps += count
+            yield count
+
+    def _one_by_one(self, number: int) -> Iterator[int]:
+        """Batch after batch."""
+        on_host = self.network.device.free_bytes() is None
+        for x, t in self.train_batches.epoch(number, first=self._done):
+            self._losses[self._done] = loss = self.train_step(x, t)
+            if on_host:
+                self._check([float(loss)], self._done)
+            self._done += 1
+            yield 1
+
+    def _check(self, losses: Sequence[float] | np.ndarray, first: int) -> None:
+        """Refuse to go on from a loss that is no number."""
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if not len(bad):
+            return
+        largest = {k: float(abs(to_numpy(p)).max()) for k, p in self.network.params.items()}
+        shown = ", ".join(f"{name} {value:.3g}" for name, value in largest.items())
+        raise DivergedError(
+            f"the loss of step {first + bad[0] + 1} of epoch {len(self.history) + 1} is "
+            f"{losses[bad[0]]}, and training cannot go on; the largest numbers of the parameters "
+            f"are now {shown}; use a smaller learning rate than {self.optimizer.lr:g}, or clip_norm"
+        )
+
+    def state(self) -> tuple[Params, dict[str, Any]]:
+        """What training has come to: host arrays by name, and a record that JSON can hold.
+
+        A fresh Trainer of the same arguments that is given them by `restore` goes on bit for bit,
+        also from the middle of an epoch.
+        """
+        arrays = {
+            f"{kind}.{name}": to_numpy(array)
+            for kind, group in (
+                ("params", self.network.params),
+                ("state", self.network.state),
+                ("optimizer", self.optimizer.state),
+            )
+            for name, array in group.items()
+        }
+        arrays["train_losses"] = np.asarray(self.train_loss_list, dtype=np.float64)
+        arrays["epoch_losses"] = to_numpy(self._losses)[: self._done]
+        record = {
+            "history": [asdict(metrics) for metrics in self.history],
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "lr": self.optimizer.lr,
+        }
+        return arrays, record
+
+    def restore(self, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        device = self.network.device
+        groups: dict[str, Params] = {"params": {}, "state": {}, "optimizer": {}}
+        for name, array in arrays.items():
+            kind, _, rest = name.partition(".")
+            if rest:
+                groups[kind][rest] = device.asarray(array)
+        for own, kind in ((self.network.params, "params"), (self.network.state, "state")):
+            for name, array in own.items():
+                array[...] = groups[kind][name]
+        self.optimizer.state, self.optimizer.lr = groups["optimizer"], record["lr"]
+        self.history = [EpochMetrics(**metrics) for metrics in record["history"]]
+        self.train_loss_list = arrays["train_losses"].tolist()
+        self.steps, self.seconds = record["steps"], record["seconds"]
+        self._done = len(arrays["epoch_losses"])
+        self._losses = device.asarray(arrays["epoch_losses"])
 
     def describe(self) -> dict[str, str | int]:
         """What the record of a run should say of what computes."""
@@ -227,7 +329,8 @@ class Trainer:
 
     def _rates(self) -> list[float]:
         """Learning rates of an epoch's steps; the optimizer is left with the last."""
-        steps = range(self.steps, self.steps + len(self.train_batches))
+        first = self.steps - self._done
+        steps = range(first, first + len(self.train_batches))
         if self.schedule is None:
             return [self.optimizer.lr] * len(steps)
         rates = [self.schedule(step) for step in steps]
