@@ -5,12 +5,14 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from xpnet import __version__, cuda, plots
 from xpnet.activations import softmax
@@ -25,9 +27,9 @@ from xpnet.models import MODELS, build_network, load_network
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.optim import OPTIMIZERS
 from xpnet.pictures import read_picture, save_picture
-from xpnet.schedules import Cosine
-from xpnet.train import EpochMetrics, Trainer
-from xpnet.train.run_directory import RunDirectory, write_json
+from xpnet.train.run import Run
+from xpnet.train.run_directory import write_json
+from xpnet.train.signals import Interrupted
 
 USAGE_ERROR, INTERRUPTED = 2, 130
 MODELS_OFFERED = ("two-layer-net", "simple-convnet", "deep-convnet")
@@ -43,6 +45,9 @@ def main() -> None:
     except click.UsageError as error:
         page = error.ctx.command_path if error.ctx else "xpnet"
         _fail(f"{error.format_message().rstrip('.')}; see `{page} --help`")
+    except Interrupted as stop:
+        _tell(str(stop))
+        sys.exit(128 + stop.number)
     except XPNetError as error:
         _fail(str(error))
     except (click.Abort, KeyboardInterrupt):
@@ -199,103 +204,117 @@ def commands() -> None:
 )
 @click.option("--seed", default=0, show_default=True, help="Of initial weights and shuffles.")
 @click.option("--out", help="Run directory; runs/DATE-TIME-MODEL if left out.")
+@click.option("--resume", help="Run directory to go on with, or begin in; or a checkpoint in one.")
+@click.option("--checkpoint-steps", type=int, help="Checkpoints within an epoch, by steps.")
+@click.option("--checkpoint-minutes", type=float, help="Checkpoints within an epoch, by time.")
+@click.option("--keep", default=3, show_default=True, help="Checkpoints kept, besides the best.")
+@click.pass_context
 def train(
-    data: str,
+    context: click.Context,
+    /,
     data_dir: str | None,
-    model: str,
-    hidden_size: int | None,
-    activation: str | None,
     device: str,
     engine: str,
     threads: int | None,
-    precision: str | None,
-    optimizer: str | None,
-    lr: float | None,
-    schedule: str,
-    epochs: int | None,
-    batch_size: int,
-    dtype: str,
-    evaluate_samples: int,
-    seed: int,
     out: str | None,
+    resume: str | None,
+    checkpoint_steps: int | None,
+    checkpoint_minutes: float | None,
+    keep: int,
+    **settings: Any,
 ) -> None:
-    """Train a network on digits and keep it, with its record, in a run directory."""
+    """Train a network on digits and keep it, with its record, in a run directory.
+
+    After every epoch a checkpoint is written. Stopped or killed, a run goes on with --resume.
+    """
     started = datetime.now().astimezone()
-    if seed < 0:
-        raise ArgumentError(f"--seed must be 0 or more, got {seed}")
+    for name, value in (("--keep", keep), ("--checkpoint-steps", checkpoint_steps)):
+        if value is not None and value < 1:
+            raise ArgumentError(f"{name} must be 1 or more, got {value}")
+    if out is not None and resume is not None:
+        raise ArgumentError("--out begins a run and --resume goes on with one; give one of them")
+    if settings["seed"] < 0:
+        raise ArgumentError(f"--seed must be 0 or more, got {settings['seed']}")
     place = _open_device(device)
-    dataset = _open_data(data, data_dir)
-    arguments = _model_arguments(model, dataset.x_train.shape[1:], hidden_size, activation)
-    optimizer = optimizer or MODELS[model].optimizer
+    path = resume or out or Path("runs") / f"{started:%Y%m%d-%H%M%S}-{settings['model']}"
+    with closing(Run(path, resume=resume is not None, keep=keep)) as run:
+        given = {
+            name
+            for name in settings
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        }
+        settings = run.settings(_resolved(settings), given)
+        if run.is_finished(settings["epochs"]):
+            click.echo(f"the run in {run.path} is finished; --epochs N goes on to N epochs")
+            return
+        dataset = _open_data(settings["data"], data_dir)
+        settings["data"] = dataset.name
+        arguments = _model_arguments(
+            settings["model"],
+            dataset.x_train.shape[1:],
+            settings["hidden_size"],
+            settings["activation"],
+        )
+        trainer = run.trainer(settings, arguments, dataset, place, engine, threads)
+        network = trainer.network
+        model, parameters = settings["model"], network.params.count
+        click.echo(f"model: {model}, {parameters} parameters, {settings['dtype']}")
+        click.echo(f"engine: {_about(trainer.describe())}")
+        for line in run.begin(trainer, settings, dataset, place):
+            click.echo(line)
+        begin = time.perf_counter()
+        last = run.train(trainer, checkpoint_steps, checkpoint_minutes, tell=_tell)[-1]
+        trainer.evaluate_samples = None
+        train_accuracy = trainer.evaluate(trainer.train_batches)
+        test_accuracy = trainer.evaluate(trainer.test_batches)
+        summary = {
+            "model": model,
+            "arguments": arguments,
+            "parameters": parameters,
+            "data": dataset.name,
+            "data_source": dataset.source,
+            "train_images": len(dataset.x_train),
+            "test_images": len(dataset.x_test),
+            "device": place.name,
+            "hardware": place.describe(),
+            **trainer.describe(),
+            "dtype": settings["dtype"],
+            "seed": settings["seed"],
+            "epochs": settings["epochs"],
+            "batch_size": settings["batch_size"],
+            "steps": len(trainer.train_loss_list),
+            "optimizer": settings["optimizer"],
+            "lr": settings["lr"],
+            "schedule": settings["schedule"],
+            "train_loss": last.train_loss,
+            "train_accuracy": train_accuracy,
+            "test_accuracy": test_accuracy,
+            "train_seconds": last.seconds,
+            "total_seconds": time.perf_counter() - begin,
+            "started": started.isoformat(timespec="seconds"),
+            "versions": versions(),
+        }
+        run.directory.finish(network, model, arguments, trainer.history, summary)
+        click.echo(f"train accuracy: {train_accuracy:.4f} on {len(dataset.x_train)} images")
+        click.echo(f"test accuracy: {test_accuracy:.4f} on {len(dataset.x_test)} images")
+        click.echo(f"trained in {last.seconds:.1f} s on {place.name}; everything is in {run.path}")
+        if not plots.available():
+            click.echo(f"no learning curve was drawn: {plots.INSTALL}")
+
+
+def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the book's, or the optimizer's own, where none was given."""
+    kind = MODELS[settings["model"]]
+    optimizer = settings["optimizer"] or kind.optimizer
+    lr = settings["lr"]
     if lr is None:  # a rate is right for one optimizer only
-        own = optimizer == MODELS[model].optimizer
-        lr = MODELS[model].lr if own else OPTIMIZERS[optimizer]().lr
-    epochs = MODELS[model].epochs if epochs is None else epochs
-    network = build_network(model, arguments, rng=seed, device=place, dtype=dtype)
-    trainer = Trainer(
-        network,
-        dataset.x_train,
-        dataset.t_train,
-        dataset.x_test,
-        dataset.t_test,
-        epochs,
-        batch_size,
-        optimizer,
-        {"lr": lr},
-        evaluate_samples,
-        seed=seed,
-        engine=engine,
-        threads=threads,
-        precision=precision,
-    )
-    if schedule == "cosine":
-        trainer.schedule = Cosine(lr, steps=epochs * len(trainer.train_batches))
-    run = RunDirectory(out or Path("runs") / f"{started:%Y%m%d-%H%M%S}-{model}")
-    click.echo(f"model: {model}, {network.params.count} parameters, {dtype}")
-    click.echo(f"engine: {_about(trainer.describe())}")
+        lr = kind.lr if optimizer == kind.optimizer else OPTIMIZERS[optimizer]().lr
+    epochs = kind.epochs if settings["epochs"] is None else settings["epochs"]
+    return {**settings, "optimizer": optimizer, "lr": lr, "epochs": epochs}
 
-    def keep(_: EpochMetrics) -> None:
-        run.write_metrics(trainer.history)
 
-    trainer.on_epoch = keep
-    begin = time.perf_counter()
-    last = trainer.train()[-1]
-    trainer.evaluate_samples = None
-    train_accuracy = trainer.evaluate(trainer.train_batches)
-    test_accuracy = trainer.evaluate(trainer.test_batches)
-    summary = {
-        "model": model,
-        "arguments": arguments,
-        "parameters": network.params.count,
-        "data": dataset.name,
-        "data_source": dataset.source,
-        "train_images": len(dataset.x_train),
-        "test_images": len(dataset.x_test),
-        "device": place.name,
-        "hardware": place.describe(),
-        **trainer.describe(),
-        "dtype": dtype,
-        "seed": seed,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "steps": len(trainer.train_loss_list),
-        "optimizer": optimizer,
-        "lr": lr,
-        "schedule": schedule,
-        "train_loss": last.train_loss,
-        "train_accuracy": train_accuracy,
-        "test_accuracy": test_accuracy,
-        "train_seconds": last.seconds,
-        "total_seconds": time.perf_counter() - begin,
-        "started": started.isoformat(timespec="seconds"),
-        "versions": versions(),
-    }
-    run.finish(network, model, arguments, trainer.history, summary)
-    click.echo(f"train accuracy: {train_accuracy:.4f} on {len(dataset.x_train)} images")
-    click.echo(f"test accuracy: {test_accuracy:.4f} on {len(dataset.x_test)} images")
-    click.echo(f"trained in {last.seconds:.1f} s on {place.name}; everything is in {run.path}")
-    if not plots.available():
-        click.echo(f"no learning curve was drawn: {plots.INSTALL}")
+def _tell(line: str) -> None:
+    click.echo(f"xpnet: {line}", err=True)
 
 
 @commands.command()

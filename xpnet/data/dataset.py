@@ -1,5 +1,6 @@
 """A data set under one name: MNIST, or synthetic digits where MNIST cannot be had."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,13 @@ class Dataset:
     t_train: NDArray[np.uint8]
     x_test: NDArray[np.uint8]
     t_test: NDArray[np.uint8]
+
+    def checksum(self) -> str:
+        """SHA-256 of all images and labels, in hexadecimal digits."""
+        found = hashlib.sha256()
+        for array in (self.x_train, self.t_train, self.x_test, self.t_test):
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
 
 
 def load_dataset(
