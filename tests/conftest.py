@@ -10,12 +10,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cuda_on_cpu
 import pytest
 
 from xpnet.backend import Device, get_device
+from xpnet.engine.cuda import CudaEngine
+from xpnet.engine.cuda.driver import CupyDriver, Driver
+from xpnet.models.network import Network
 
 DATA_VARIABLE, DATA_DEFAULT = "XPNET_TEST_DATA", "../shared/data"
 
@@ -104,6 +110,43 @@ def unread(
             yield
 
     return context
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """Where the kernels of the GPU's engine run, and what runs them."""
+
+    device: Device
+    driver: Callable[..., Driver]
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether there is no reason to keep a test small."""
+        return self.device.name != "cpu"
+
+    def engine(
+        self, network: Network, *, driver: Driver | None = None, **options: Any
+    ) -> CudaEngine:
+        """A network of the device, compiled."""
+        return CudaEngine(network, driver=driver or self.driver(), **options)
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Accelerator:
+    """The CPU, which runs the GPU's kernels compiled by g++."""
+    if (problem := cuda_on_cpu.missing()) is not None:
+        pytest.skip(problem)
+    directory = tmp_path_factory.mktemp("kernels")
+    return Accelerator(get_device("cpu"), partial(cuda_on_cpu.HostDriver, directory))
+
+
+@pytest.fixture(scope="session", params=["g++", "cupy"])
+def accelerator(request: pytest.FixtureRequest) -> Accelerator:
+    """The stand-in for a GPU, and a GPU."""
+    if request.param == "cupy":
+        return Accelerator(open_library("cupy", request.config), CupyDriver)
+    found: Accelerator = request.getfixturevalue("stand_in")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ from xpnet import (
     ReLU,
     Sequential,
     Sigmoid,
+    SigmoidWithLoss,
     SimpleConvNet,
     SoftmaxWithLoss,
     Tanh,
@@ -153,6 +154,9 @@ NETS = {
         penalty=L2(0.1),
         **k,
     ),
+    "sigmoids as outputs": lambda **k: images(
+        [conv(1, 4), ReLU(), affine(400)], SigmoidWithLoss(), **k
+    ),
     "batch norm of images": lambda **k: images(
         [BatchNorm(1), conv(1, 3), ReLU(), MaxPool(2, 2, 2), Dropout(0.2, rng=1), affine(75)], **k
     ),
@@ -173,7 +177,7 @@ def batch(net, n, seed=0):
     """Samples and targets that suit the loss."""
     rng = np.random.default_rng([n, seed])
     x = rng.standard_normal((n, *net.input_shape)).astype(net.dtype)
-    if isinstance(net.last_layer, SoftmaxWithLoss):
+    if isinstance(net.last_layer, SoftmaxWithLoss | SigmoidWithLoss):
         return x, rng.integers(10, size=n)
     return x, rng.standard_normal((n, 10)).astype(net.dtype)
 
@@ -432,6 +436,11 @@ def test_images_are_divided_among_threads_and_then_into_parts(n, threads, want):
     engine = get_engine(net_of("simple-convnet"), threads=threads)
     assert sizes(engine.division(n)) == want
     assert engine.division(n).blas_threads == 1
+
+
+def test_a_loss_that_is_a_mean_over_samples_is_divided():
+    for name in ("sigmoids as outputs", "regression"):
+        assert sizes(get_engine(net_of(name), threads=2).division(100)) == [[50], [50]]
 
 
 @pytest.mark.parametrize(
@@ -711,7 +720,7 @@ def test_an_engine_that_is_gone_leaves_nothing_behind():
         ),
         (
             lambda engine, x, t: get_engine(engine.network, "fast"),
-            "engine 'fast' is unknown; use auto or reference",
+            "engine 'fast' is unknown; use auto, eager, reference",
         ),
         (
             lambda engine, x, t: CpuEngine(TwoLayerNet(4, 3, 2, dtype="float16")),
@@ -894,7 +903,8 @@ def test_engines_and_threads_that_cannot_be(run, tmp_path):
     ):
         assert_refused(run(*command, "--threads", 0), "at least one thread is needed, got 0\n")
         assert_refused(
-            run(*command, "--engine", "fast"), "engine 'fast' is unknown; use auto or reference\n"
+            run(*command, "--engine", "fast"),
+            "engine 'fast' is unknown; use auto, eager, reference\n",
         )
     assert not (tmp_path / "other").exists()
 
