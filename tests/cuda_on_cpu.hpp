@@ -11,10 +11,10 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <tuple>
 #include <type_traits>
 #include <utility>
-#include <vector>
 #include <setjmp.h>
 #include <ucontext.h>
 
@@ -37,12 +37,14 @@ static Dimensions gridDim, blockDim, blockIdx, threadIdx;
 extern "C" { int xpnet_backwards = 0; }
 
 namespace host {
+constexpr std::size_t STACK = 1 << 16;
 // A thread of a block: a stack of its own, and a way to switch to and fro. It lives on from block to
 // block. `_longjmp` switches without a call to the system, which ucontext makes each time.
 struct Thread {
     ucontext_t context;
     jmp_buf place;
-    std::vector<char> stack = std::vector<char>(1 << 16);
+    // Not filled: of most of it no page is ever touched.
+    std::unique_ptr<char[]> stack{new char[STACK]};
     bool started = false, done = false;
 };
 static std::deque<Thread> threads;
@@ -77,8 +79,8 @@ inline void run_block() {
         threads.emplace_back();
         Thread& thread = threads.back();
         getcontext(&thread.context);
-        thread.context.uc_stack.ss_sp = thread.stack.data();
-        thread.context.uc_stack.ss_size = thread.stack.size();
+        thread.context.uc_stack.ss_sp = thread.stack.get();
+        thread.context.uc_stack.ss_size = STACK;
         makecontext(&thread.context, live, 0);
     }
     for (int i = 0; i < n; ++i) threads[i].done = false;

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tolerances import E12, assert_near
 
-from xpnet import Dropout, book, get_device, to_numpy
+from xpnet import Dropout, get_device, to_numpy
+from xpnet.books import saitoh
 from xpnet.errors import ArgumentError, XPNetError
 from xpnet.random import random_words
 
@@ -106,7 +107,7 @@ def test_share_kept_and_equal_expectation(device, ratio):
 
 def test_the_books_dropout(device):
     """train_flg is on unless told; backward follows the last forward."""
-    node, twin, x = book.Dropout(0.2, rng=0), placed(device, 0.2), device.asarray(X)
+    node, twin, x = saitoh.Dropout(0.2, rng=0), placed(device, 0.2), device.asarray(X)
     with pytest.raises(XPNetError, match=r"Dropout\.backward needs a forward first"):
         node.backward(x)
     for arguments in ((x,), (x, True), (x, False), (x,)):
@@ -119,6 +120,6 @@ def test_the_books_dropout(device):
 
 @pytest.mark.parametrize("ratio", [-0.1, 1, 1.5, float("nan")])
 def test_ratios_that_leave_nothing_to_scale_are_refused(ratio):
-    for kind in (Dropout, book.Dropout):
+    for kind in (Dropout, saitoh.Dropout):
         with pytest.raises(ArgumentError, match=f"from 0 to below 1, got {ratio}; try 0.5"):
             kind(ratio)

@@ -4,12 +4,13 @@ import subprocess
 import sys
 
 TRAIN = """
-import resource, sys
+import sys
 from xpnet import DeepConvNet, Trainer, synthetic_digits
+from xpnet.bench.machine import memory
 x, t = synthetic_digits(int(sys.argv[1]))
 Trainer(DeepConvNet(rng=0), x, t, x, t, epochs=1, optimizer="adam", optimizer_param={"lr": 0.001},
         verbose=False).train()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(memory()["peak"])  # unlike getrusage's, not that of the process that started this one
 """
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from tolerances import E12, F32, assert_near
 
-from xpnet import Affine, BatchNorm, Convolution, Network, ReLU, Sigmoid, book, gradient_check
+from xpnet import Affine, BatchNorm, Convolution, Network, ReLU, Sigmoid, gradient_check
 from xpnet.backend import to_numpy
+from xpnet.books import saitoh
 from xpnet.errors import ArgumentError
 from xpnet.im2col import inner, outer
 from xpnet.testing import check_backward
@@ -187,7 +188,7 @@ def test_the_books_batch_normalization(device):
         {"running_mean": device.asarray(kept[0].copy()),
          "running_var": device.asarray(kept[1].copy())},
     )  # fmt: skip
-    node = book.BatchNormalization(gamma, beta, 0.9, mean, var)
+    node = saitoh.BatchNormalization(gamma, beta, 0.9, mean, var)
     rows = device.xp.reshape(x, (3, 4))
     for arguments in ((x,), (x, False)):
         want, backward = twin.forward(rows, train=arguments == (x,))
@@ -203,7 +204,7 @@ def test_the_books_batch_normalization(device):
 
 
 def test_the_books_statistics_start_at_0_and_1():
-    node = book.BatchNormalization(np.ones(4), np.zeros(4))
+    node = saitoh.BatchNormalization(np.ones(4), np.zeros(4))
     np.testing.assert_allclose(node.forward(DENSE, train_flg=False), DENSE, rtol=1e-6)
 
 
