@@ -22,7 +22,11 @@ from xpnet.experiment import FAILED, USAGE_ERROR, add_flags, lab_from, perform
 from xpnet.files import write_text
 
 HERE = Path(__file__).parent
-BOOKS = {"deep_learning_from_scratch": "Deep Learning from Scratch (Saitoh)"}
+BOOKS = {
+    "deep_learning_from_scratch": "Deep Learning from Scratch (Saitoh)",
+    "neural_networks_and_deep_learning": "Neural Networks and Deep Learning (Nielsen)",
+    "mathematics_of_deep_learning": "The Mathematics of Deep Learning (Wakui)",
+}
 PASS, FAIL, UNJUDGED = "pass", "**FAIL**", "not judged"
 
 

@@ -21,7 +21,7 @@ def lab(tmp_path, **options):
 def test_a_record_tells_what_passed_and_what_failed(tmp_path):
     def run(at):
         at.figure().subplots().plot([1, 2])
-        at.check("inside", 0.5, 0.0, 1.0, book="0.49")
+        at.check("inside", 0.5, np.float64(0.0), 1.0, book="0.49")
         at.check("too small", 0.5, 0.6)
         at.check("too large", 0.5, high=0.4)
         at.equal("near", [1.0, 2.0], [1.0, 2.001], atol=0.01)

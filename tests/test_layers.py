@@ -150,7 +150,9 @@ def test_nothing_is_computed_below_the_first_layer_that_learns():
     assert asked == [True]  # the one above Affine
 
 
-@pytest.mark.parametrize("loss", [layers.SoftmaxWithLoss(), layers.IdentityWithLoss()])
+@pytest.mark.parametrize(
+    "loss", [layers.SoftmaxWithLoss(), layers.SigmoidWithLoss(), layers.IdentityWithLoss()]
+)
 def test_loss_gradient_is_the_derivative_of_the_loss(loss, device):
     rng = np.random.default_rng(0)
     z, v, h = rng.standard_normal((4, 3)), rng.standard_normal((4, 3)), 1e-5

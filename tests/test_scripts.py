@@ -133,6 +133,19 @@ def test_bench_optimizer(run, tmp_path):
     assert set(record["ratios"]) == {f"xpnet / {name}" for name in times if name != "xpnet"}
 
 
+def test_bench_nielsen_step(run, tmp_path):
+    arguments = ("--rounds", 2, "--steps", 2, "--out", "a.json")
+    code, out, err = run("bench_nielsen_step", *arguments, weights=False)
+    assert code == 0, err
+    assert "784-30-10, steps of 10 samples, one thread" in out
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["difference_after_ten_steps"] < 1e-12
+    loop = "loop over samples"
+    assert set(record["ratios"]) == {f"{k} / {loop}" for k in record["milliseconds"] if k != loop}
+    code, _, _ = run("bench_nielsen_step", "--rounds", 1, "--limit", 1e-9, weights=False)
+    assert code.startswith("slower than 1e-09 times the loop: xpnet / loop over samples, ")
+
+
 @pytest.mark.parametrize("name", ["visualize_filter", "apply_filter"])
 def test_a_network_without_filters_is_refused(run, tmp_path, name):
     sizes = {"input_size": 784, "hidden_size": 5, "output_size": 10}
@@ -160,3 +173,30 @@ def test_errors_are_one_line(tmp_path, name, arguments, message):
     assert ran.returncode == 2
     assert ran.stderr.startswith(f"{name}.py: error: {message}")
     assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("contents", "code"), [("'w'", 0), ("sys.argv[1]", 1)])
+def test_killed_runs(run, tmp_path, monkeypatch, contents, code):
+    """On a command that takes no training; weights that depend on the directory are a failure."""
+    killed_runs = importlib.import_module("killed_runs")
+    program = f"""
+import sys, time, pathlib
+place = pathlib.Path(sys.argv[1])
+place.mkdir(exist_ok=True)
+(place / "model.safetensors").write_text({contents})
+(place / "metrics.csv").write_text("0.5,0.9," + str(time.time()))
+time.sleep(0.1)
+"""
+    monkeypatch.setattr(
+        killed_runs, "command", lambda directory, _: [sys.executable, "-c", program, str(directory)]
+    )
+    spread = {"median": 1.0, "min": 1.0, "max": 1.0}
+    cost = dict.fromkeys(("epoch_seconds", "checkpoint_seconds", "share"), spread)
+    monkeypatch.setattr(killed_runs, "cost", lambda *_: cost | {"checkpoint_bytes": 1})
+    ended, out, _ = run("killed_runs", "--runs", 3, "--out", "a", weights=False)
+    assert ended == (code and "killed runs and the unbroken one differ")
+    record = json.loads((tmp_path / "a" / "killed_runs.json").read_text())["killed_runs"]
+    assert [row["same"] for row in record["runs"]] == [code == 0] * 3
+    assert all(row["kills"] == len(row["moments"]) > 0 for row in record["runs"])
+    assert (tmp_path / "a" / "README.md").read_text() in out
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"README.md", "killed_runs.json"}

@@ -17,6 +17,7 @@ from xpnet.backend import Device, array_namespace, get_device, to_numpy
 from xpnet.data import (
     Batches,
     Dataset,
+    hold_out,
     load_dataset,
     load_mnist,
     shuffle_dataset,
@@ -39,10 +40,17 @@ from xpnet.layers import (
     ReLU,
     Sequential,
     Sigmoid,
+    SigmoidWithLoss,
     SoftmaxWithLoss,
     Tanh,
 )
-from xpnet.losses import cross_entropy_error, mean_squared_error, one_hot, softmax_cross_entropy
+from xpnet.losses import (
+    cross_entropy_error,
+    mean_squared_error,
+    one_hot,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
 from xpnet.models import (
     DeepConvNet,
     MultiLayerNet,
@@ -97,6 +105,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "SigmoidWithLoss",
     "SimpleConvNet",
     "SoftmaxWithLoss",
     "Tanh",
@@ -110,6 +119,7 @@ __all__ = [
     "get_device",
     "gradient_check",
     "gradient_descent",
+    "hold_out",
     "identity_function",
     "im2col",
     "load_dataset",
@@ -124,6 +134,7 @@ __all__ = [
     "relu",
     "shuffle_dataset",
     "sigmoid",
+    "sigmoid_cross_entropy",
     "softmax",
     "softmax_cross_entropy",
     "step_function",

@@ -20,6 +20,7 @@ import numpy as np
 
 from xpnet.backend import Device, get_device, versions
 from xpnet.data import Dataset, load_dataset, synthetic_digits
+from xpnet.data.tiny import TinyImages, draw_tiny_images, load_tiny_images
 from xpnet.errors import XPNetError
 from xpnet.files import atomic_write, write_text
 
@@ -40,7 +41,7 @@ class Check:
     """What is accepted."""
     measured: str
     passed: bool | None
-    """None where the run was too short to tell (quick mode)."""
+    """None where the run could not tell, being too short or on other data than the book's."""
 
 
 class Lab:
@@ -51,7 +52,7 @@ class Lab:
     device, seed : to compute on, and of everything random
     quick : make do with little: a few steps on drawn digits. Checks marked `full` are then noted
         and not judged.
-    data, data_dir : as on the command line; for experiments that need digits
+    data, data_dir : as on the command line; for experiments that need images
     out : directory of the picture and the record
     name : of both files, which is the script's
     """
@@ -71,6 +72,7 @@ class Lab:
         self._data, self._data_dir = data, data_dir
         self.checks: list[Check] = []
         self._figure: Figure | None = None
+        self._tiny: TinyImages | None = None
 
     @property
     def rng(self) -> np.random.Generator:
@@ -84,6 +86,24 @@ class Lab:
             (x, t), (x_test, t_test) = synthetic_digits(1000), synthetic_digits(200, seed=2**32)
             return Dataset("synthetic", "synthetic digits, quick", x, t, x_test, t_test)
         return load_dataset(self._data, data_dir=self._data_dir)
+
+    def tiny_images(self, model: str) -> TinyImages:
+        """Those of Wakui's "M1" or "M2": the book's where they can be found, else drawn ones.
+
+        In quick mode, and where synthetic data are asked for, they are drawn.
+        """
+        if self.quick or self._data == "synthetic":
+            self._tiny = draw_tiny_images(model, seed=self.seed)
+        else:
+            self._tiny = load_tiny_images(model, data_dir=self._data_dir, seed=self.seed)
+        return self._tiny
+
+    @property
+    def complete(self) -> bool:
+        """Whether this is a full run on the data of the book's own numbers."""
+        if self._tiny is not None:
+            return self._tiny.name == "book"
+        return not self.quick and self.digits.name == "mnist"
 
     def few(self, full: int, quick: int) -> int:
         """How many steps, epochs or samples: `full`, or `quick` in quick mode."""
@@ -109,10 +129,10 @@ class Lab:
         """State that a number lies from `low` to `high`, either of which may be left open.
 
         With both open the number is reported, not judged. `full` marks what only a full run on
-        MNIST can show.
+        MNIST can show, or, once `tiny_images` has been called, on the book's images.
         """
         value = float(measured)
-        ok = (low is None or value >= low) and (high is None or value <= high)
+        ok = bool((low is None or value >= low) and (high is None or value <= high))
         ends = (f"{low:.6g}" if low is not None else "", f"{high:.6g}" if high is not None else "")
         band = {
             (True, True): f"{ends[0]} to {ends[1]}" if ends[0] != ends[1] else ends[0],
@@ -124,13 +144,20 @@ class Lab:
         self._note(what, book, band, f"{value:.6g}", judged, full)
 
     def equal(
-        self, what: str, measured: Any, expected: Any, *, atol: float = 0.0, book: str = ""
+        self,
+        what: str,
+        measured: Any,
+        expected: Any,
+        *,
+        atol: float = 0.0,
+        book: str = "",
+        full: bool = False,
     ) -> None:
         """State that numbers or arrays equal what is expected, within `atol`."""
         got, want = np.asarray(measured), np.asarray(expected)
         ok = got.shape == want.shape and bool(np.all(np.abs(got - want) <= atol))
         band = _shown(want) + (f" +- {atol:g}" if atol else "")
-        self._note(what, book or _shown(want), band, _shown(got), ok, False)
+        self._note(what, book or _shown(want), band, _shown(got), ok, full)
 
     def holds(
         self, what: str, ok: Any, measured: str = "", *, book: str = "", full: bool = False
@@ -141,8 +168,8 @@ class Lab:
     def _note(
         self, what: str, book: str, band: str, measured: str, ok: bool | None, full: bool
     ) -> None:
-        unjudged = full and (self.quick or self.digits.name != "mnist")
-        self.checks.append(Check(what, book, band, measured, None if unjudged else ok))
+        judged = self.complete if full else True
+        self.checks.append(Check(what, book, band, measured, ok if judged else None))
 
     def finish(self, question: str, seconds: float) -> dict[str, Any]:
         """Write the picture and the record, which is also returned."""
@@ -151,6 +178,7 @@ class Lab:
             picture = f"{self.name}.png"
             with atomic_write(self.out / picture) as temporary:
                 self._figure.savefig(temporary, format="png", dpi=90)
+        used = self._tiny or vars(self).get("digits")
         record = {
             "script": self.name,
             "question": question,
@@ -159,7 +187,7 @@ class Lab:
             "passed": all(check.passed is not False for check in self.checks),
             "seconds": round(seconds, 2),
             "device": self.device.name,
-            "data": self.digits.name if "digits" in vars(self) else None,
+            "data": used.name if used is not None else None,
             "seed": self.seed,
             "quick": self.quick,
             "versions": versions(),
@@ -203,7 +231,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a few steps on drawn digits")
     parser.add_argument("--data", default="auto", help="mnist, synthetic or auto")
-    parser.add_argument("--data-dir", help="directory of MNIST's four files")
+    parser.add_argument(
+        "--data-dir",
+        help="directory of MNIST's four files; the books' other data may also lie beside it",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="a directory")
 
 

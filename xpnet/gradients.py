@@ -3,7 +3,9 @@
 Source: Saitoh, Deep Learning from Scratch, chapter 4.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -60,6 +62,31 @@ def numerical_gradient(f: Callable[[Array], Any], x: Array) -> Array:
     return gradient
 
 
+def descend(
+    gradient: Callable[[Array], Array],
+    init_x: Array,
+    lr: float,
+    step_num: int,
+    *,
+    normalised: bool = False,
+) -> Iterator[Array]:
+    """The points of x <- x - lr g(x): first init_x, which is not altered, then step_num more.
+
+    With `normalised` it is x <- x - lr g / |g|, so that lr is the length of every step; where the
+    gradient is zero x stays.
+    """
+    xp = array_namespace(init_x)
+    x = xp.asarray(init_x, copy=True)
+    yield x
+    for _ in range(step_num):
+        g = gradient(x)
+        if normalised:
+            length = xp.sqrt(xp.sum(g * g))
+            g = g / xp.where(length > 0, length, 1.0)
+        x = x - lr * g
+        yield x
+
+
 def gradient_descent(
     f: Callable[[Array], Any],
     init_x: Array,
@@ -75,11 +102,8 @@ def gradient_descent(
     the last x; with `return_path` also all points from the first to the last,
     shape (step_num + 1, ...)
     """
-    xp = array_namespace(init_x)
-    x = xp.asarray(init_x, copy=True)
-    path = [xp.asarray(x, copy=True)]
-    for _ in range(step_num):
-        x -= lr * numerical_gradient(f, x)
-        if return_path:
-            path.append(xp.asarray(x, copy=True))
-    return (x, xp.stack(path)) if return_path else x
+    points = descend(partial(numerical_gradient, f), init_x, lr, step_num)
+    if return_path:
+        path = array_namespace(init_x).stack(list(points))
+        return path[-1, ...], path
+    return deque(points, maxlen=1).pop()

@@ -10,7 +10,7 @@ from math import isfinite, sqrt
 
 import numpy as np
 
-from xpnet.errors import ArgumentError
+from xpnet.errors import ArgumentError, DeviceMemoryError, XPNetError
 
 
 def xavier(n_in: int) -> float:
@@ -69,5 +69,19 @@ def initial_std(std: float | str | None, n_in: int, n_out: int) -> float:
 def normal(
     shape: tuple[int, ...], std: float, rng: np.random.Generator | int | None = None
 ) -> np.ndarray:
-    """Independent normal numbers of mean 0, float64; `std=1.0` is the standard normal."""
-    return np.asarray(std * np.random.default_rng(rng).standard_normal(shape))
+    """Independent normal numbers of mean 0, float64; `std=1.0` is the standard normal.
+
+    Raises
+    ------
+    DeviceMemoryError
+        There is no memory for so many.
+    """
+    generator = np.random.default_rng(rng)
+    try:
+        return np.asarray(std * generator.standard_normal(shape))
+    except XPNetError:  # the generator's own, in `xpnet.models.saved`
+        raise
+    except (MemoryError, ValueError) as error:  # the latter where no array could be so large
+        raise DeviceMemoryError(
+            f"there is no memory for initial weights of shape {shape}; use smaller layers"
+        ) from error

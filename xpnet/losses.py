@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from xpnet.activations import sigmoid
 from xpnet.backend import Array, array_namespace
 from xpnet.errors import ArgumentError
 
@@ -86,3 +87,24 @@ def softmax_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
     total = xp.sum(e, axis=-1, keepdims=True)
     log_y = shifted - xp.log(total)
     return -xp.sum(hot * log_y) / n_samples, (e / total - hot) / n_samples
+
+
+def sigmoid_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
+    """Cross-entropy of y = sigmoid(z), each output by itself, and its gradient, from the scores z.
+
+        E     = -1/N sum (t log y + (1 - t) log(1 - y))
+              = 1/N sum (max(z, 0) - t z + log(1 + exp(-|z|)))
+        dE/dz = (y - t) / N
+
+    z is (N, K), or (K,) for one sample; t is 0 or 1 for each output, or a probability. The second
+    form is finite wherever z is. Nielsen, Neural Networks and Deep Learning, eqs. 63 and 66.
+
+    Returns
+    -------
+    E, 0-d, and dE/dz, in the shape of z
+    """
+    xp = array_namespace(z)
+    target = as_one_hot(t, z)
+    n_samples = z.shape[0] if z.ndim > 1 else 1
+    terms = xp.maximum(z, 0.0) - target * z + xp.log1p(xp.exp(-xp.abs(z)))
+    return xp.sum(terms) / n_samples, (sigmoid(z) - target) / n_samples

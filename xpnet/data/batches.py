@@ -170,3 +170,31 @@ def shuffle_dataset(
         raise ArgumentError(f"one target a sample is needed, got {len(x)} and {len(t)}")
     order = np.random.default_rng(rng).permutation(len(x))
     return x[order], t[order]
+
+
+def hold_out(
+    x: np.ndarray, t: np.ndarray, count: int
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Samples to train on, and the last `count` of them, kept aside to validate with.
+
+    In the order they come: of MNIST's 60,000, Nielsen's Neural Networks and Deep Learning trains on
+    the first 50,000 and chooses epochs, rates and sizes by the last 10,000.
+
+    Parameters
+    ----------
+    x : (N, ...); not copied
+    t : (N,) labels or (N, K) targets; not copied
+
+    Raises
+    ------
+    ArgumentError
+        Lengths differ, or either part would be empty.
+    """
+    if len(t) != len(x):
+        raise ArgumentError(f"one target a sample is needed, got {len(x)} and {len(t)}")
+    if not 1 <= count < len(x):
+        raise ArgumentError(
+            f"of {len(x)} samples 1 to {len(x) - 1} can be kept aside, got {count}; "
+            "leave at least one to train on"
+        )
+    return (x[:-count], t[:-count]), (x[-count:], t[-count:])

@@ -64,7 +64,7 @@ def parse_images(*texts: str) -> Floats:
     """
     rows = [text.split("/") for text in texts]
     sizes = {(len(image), len(row)) for image in rows for row in image}
-    if len(sizes) != 1 or not set("".join(texts)) <= set("01/"):
+    if len(sizes) != 1 or (1, 0) in sizes or not set("".join(texts)) <= set("01/"):
         raise ArgumentError(
             "images are rows of 0 and 1, all of one size, such as '010/010/010/010', "
             f"got {', '.join(map(repr, texts)) or 'none'}"

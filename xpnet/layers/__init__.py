@@ -6,7 +6,7 @@ from xpnet.layers.base import Backward, Layer, Params, Shape, Stateful
 from xpnet.layers.conv import Convolution
 from xpnet.layers.dense import Affine
 from xpnet.layers.dropout import Dropout
-from xpnet.layers.loss import IdentityWithLoss, Loss, SoftmaxWithLoss
+from xpnet.layers.loss import IdentityWithLoss, Loss, SigmoidWithLoss, SoftmaxWithLoss
 from xpnet.layers.norm import BatchNorm
 from xpnet.layers.pool import AveragePool, MaxPool
 from xpnet.layers.sequential import Sequential
@@ -29,6 +29,7 @@ __all__ = [
     "Sequential",
     "Shape",
     "Sigmoid",
+    "SigmoidWithLoss",
     "SoftmaxWithLoss",
     "Stateful",
     "Tanh",

@@ -44,6 +44,25 @@ class SoftmaxWithLoss:
         return loss, backward
 
 
+class SigmoidWithLoss:
+    """Sigmoid and the exact cross-entropy of each output by itself, averaged over the batch.
+
+    L = -1/N sum (t ln y + (1 - t) ln(1 - y)),   y = sigmoid(x),   dx = (y - t) / N
+
+    Nielsen, Neural Networks and Deep Learning, chapter 3. For outputs that may be 1 together,
+    unlike those of a softmax.
+    """
+
+    def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
+        """The loss of scores x, (N, K) or (K,), against labels or a 0 or 1 for each output."""
+        loss, dx = losses.sigmoid_cross_entropy(x, t)
+
+        def backward(dout: float = 1.0) -> Array:
+            return dx if dout == 1.0 else dout * dx
+
+        return loss, backward
+
+
 class IdentityWithLoss:
     """Identity output and half the squared error, averaged over the batch: for regression.
 

@@ -34,6 +34,7 @@ from xpnet.layers import (
     ReLU,
     Shape,
     Sigmoid,
+    SigmoidWithLoss,
     SoftmaxWithLoss,
     Tanh,
 )
@@ -41,7 +42,7 @@ from xpnet.models.network import Leaf
 
 SEPARABLE = {
     Affine, AveragePool, Convolution, Dropout, MaxPool, ReLU, Sigmoid, Tanh,
-    SoftmaxWithLoss, IdentityWithLoss,
+    SoftmaxWithLoss, SigmoidWithLoss, IdentityWithLoss,
 }  # fmt: skip
 """Layers that treat every sample by itself, and losses that are means over samples. A batch that
 meets any other must stay whole; BatchNorm mixes samples in training only."""

@@ -18,7 +18,7 @@ from xpnet.engine.cuda.stages import (
     kernel,
     number,
 )
-from xpnet.layers import IdentityWithLoss, Loss, SoftmaxWithLoss
+from xpnet.layers import IdentityWithLoss, Loss, SigmoidWithLoss, SoftmaxWithLoss
 from xpnet.models.network import Network
 from xpnet.parameters import ALIGN
 from xpnet.penalties import L1, L2, Penalty
@@ -29,7 +29,10 @@ ONE_BLOCK = 256
 """Threads of a kernel that adds up what many blocks left."""
 
 
-COSTS: dict[type[Loss], str] = {IdentityWithLoss: "SquaredError"}
+COSTS: dict[type[Loss], str] = {
+    IdentityWithLoss: "SquaredError",
+    SigmoidWithLoss: "SigmoidCrossEntropy",
+}
 """Losses that are sums over scores, by what they are called in loss.cuh."""
 
 

@@ -1,0 +1,516 @@
+"""The programs of Neural Networks and Deep Learning (Nielsen), chapters 1 to 3, by their names.
+
+    training_data, validation_data, test_data = load_data_wrapper()
+    net = Network([784, 30, 10])
+    net.SGD(training_data, 30, 10, 3.0, test_data=test_data)
+
+    net = Network([784, 30, 10], cost=CrossEntropyCost)
+    net.SGD(training_data, 30, 10, 0.5, 5.0, evaluation_data=test_data,
+            monitor_evaluation_accuracy=True)
+
+A thin face over `xpnet.Network`. The book's vectors are columns, (n, 1) for one sample and (n, m)
+for m of them side by side; its weights are (units, units below). Those of the library lie the other
+way, samples as rows and weights as (n_in, n_out), and are what is kept: `weights` and `biases` are
+views of them.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+import numpy as np
+
+from xpnet import models
+from xpnet.activations import sigmoid, softmax
+from xpnet.backend import Array, Device, array_namespace, device_of, to_numpy
+from xpnet.data import Batches, hold_out, load_mnist
+from xpnet.engine import get_engine
+from xpnet.errors import ArgumentError, WeightsError
+from xpnet.files import write_text
+from xpnet.init import normal, xavier
+from xpnet.layers import (
+    Affine,
+    IdentityWithLoss,
+    Layer,
+    Loss,
+    Sigmoid,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+)
+from xpnet.losses import cross_entropy_error, mean_squared_error
+from xpnet.models.network import EVALUATION_BATCH, share_correct
+from xpnet.optim import SGD
+from xpnet.penalties import L2, weights
+
+__all__ = [
+    "CrossEntropyCost",
+    "LogLikelihoodCost",
+    "Network",
+    "QuadraticCost",
+    "load",
+    "load_data",
+    "load_data_wrapper",
+    "pairs",
+    "sigmoid",
+    "sigmoid_prime",
+    "softmax",
+    "vectorized_result",
+]
+
+Pairs: TypeAlias = list[tuple[np.ndarray, Any]]
+"""Samples: an input column (n, 1), and a target column (k, 1) or the number of a class."""
+
+Images: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Images as rows (N, 784), and their digits (N,)."""
+
+Monitored: TypeAlias = tuple[list[float], list[int], list[float], list[int]]
+"""Evaluation cost and accuracy, training cost and accuracy: an entry an epoch, where monitored."""
+
+
+def sigmoid_prime(z: Array) -> Array:
+    """The slope of the sigmoid, s(z) (1 - s(z))."""
+    s = sigmoid(z)
+    return s * (1.0 - s)
+
+
+def vectorized_result(j: int) -> np.ndarray:
+    """The target of digit j: a column (10, 1) with 1.0 at j."""
+    return np.eye(10)[:, [j]]
+
+
+def load_data(data_dir: str | Path | None = None) -> tuple[Images, Images, Images]:
+    """MNIST as rows of 784 numbers from 0 to 1, and digits: for training, validation and testing.
+
+    50,000, 10,000 and 10,000 of them; found, or downloaded, as by `load_mnist`.
+    """
+    training, test = load_mnist(data_dir=data_dir)
+    return *hold_out(*training, 10000), test
+
+
+def pairs(images: np.ndarray, labels: np.ndarray, *, vectors: bool = False) -> Pairs:
+    """Rows (N, n) and digits (N,) as a list of (column, digit), or with `vectors` of two columns.
+
+    The columns are views of the rows.
+    """
+    targets = np.eye(10)[labels][..., np.newaxis] if vectors else labels.tolist()
+    return list(zip(images[..., np.newaxis], targets, strict=True))
+
+
+def load_data_wrapper(data_dir: str | Path | None = None) -> tuple[Pairs, Pairs, Pairs]:
+    """The same as lists of pairs: (x, y) with vectors y to train on, and (x, digit) otherwise."""
+    training, validation, test = load_data(data_dir)
+    return pairs(*training, vectors=True), pairs(*validation), pairs(*test)
+
+
+class Cost(Protocol):
+    """A cost C, a mean of C_x over samples, and how a network ends with it.
+
+    A class of your own will do, if it has all five.
+    """
+
+    layers: ClassVar[tuple[type[Layer], ...]]
+    """What the network has above its last weights, before the loss."""
+    loss: ClassVar[type[Loss]]
+    """C, of what the layers put out."""
+
+    @staticmethod
+    def outputs(scores: Array) -> Array:
+        """The activations a of the last layer, from what the layers put out."""
+
+    @staticmethod
+    def fn(a: Array, y: Array) -> float:
+        """C_x, for activations and targets as columns."""
+
+    @staticmethod
+    def delta(z: Array, a: Array, y: Array) -> Array:
+        """dC_x/dz, for the weighted inputs z of the last layer."""
+
+
+class QuadraticCost(Cost):
+    """C_x = 1/2 |y - a|^2, with a = sigmoid(z) (eq. 6)."""
+
+    layers = (Sigmoid,)
+    loss = IdentityWithLoss
+
+    @staticmethod
+    def outputs(scores: Array) -> Array:
+        """Those of the network, which ends in a Sigmoid."""
+        return scores
+
+    @staticmethod
+    def fn(a: Array, y: Array) -> float:
+        """1/2 |y - a|^2."""
+        return float(mean_squared_error(a, y))
+
+    @staticmethod
+    def delta(z: Array, a: Array, y: Array) -> Array:
+        """(a - y) s'(z) (eq. 30): small where the neuron is saturated, right or wrong."""
+        return (a - y) * sigmoid_prime(z)
+
+
+class CrossEntropyCost(Cost):
+    """C_x = -sum (y ln a + (1 - y) ln(1 - a)), with a = sigmoid(z) (eq. 63)."""
+
+    layers = ()
+    loss = SigmoidWithLoss
+
+    @staticmethod
+    def outputs(scores: Array) -> Array:
+        """The sigmoid of each score."""
+        return sigmoid(scores)
+
+    @staticmethod
+    def fn(a: Array, y: Array) -> float:
+        """-sum (y ln a + (1 - y) ln(1 - a)), with 0 ln 0 = 0; infinite where a = 1 - y."""
+        return LogLikelihoodCost.fn(a, y) + LogLikelihoodCost.fn(1.0 - a, 1.0 - y)
+
+    @staticmethod
+    def delta(z: Array, a: Array, y: Array) -> Array:
+        """a - y (eq. 66)."""
+        return a - y
+
+
+class LogLikelihoodCost(Cost):
+    """C_x = -ln a_y, with a = softmax(z) (eq. 80)."""
+
+    layers = ()
+    loss = SoftmaxWithLoss
+
+    @staticmethod
+    def outputs(scores: Array) -> Array:
+        """The softmax of each sample's scores."""
+        return softmax(scores)
+
+    @staticmethod
+    def fn(a: Array, y: Array) -> float:
+        """-sum y ln a, with 0 ln 0 = 0; infinite where a is 0 and y is not."""
+        with np.errstate(divide="ignore"):
+            return float(cross_entropy_error(a.ravel(), y.ravel(), eps=0.0))
+
+    @staticmethod
+    def delta(z: Array, a: Array, y: Array) -> Array:
+        """a - y (eq. 84)."""
+        return a - y
+
+
+COSTS: dict[str, type[Cost]] = {
+    cost.__name__: cost for cost in (QuadraticCost, CrossEntropyCost, LogLikelihoodCost)
+}
+"""By the names that saved networks tell."""
+
+
+class _Views(list[Array]):
+    """Arrays of a network, one for each layer of weights. Assigning one copies its values in."""
+
+    def __setitem__(self, layer: Any, value: Any) -> None:
+        view = self[layer]
+        value = device_of(view).asarray(value)
+        if value.shape != view.shape:
+            raise ArgumentError(
+                f"entry {layer} has the shape {tuple(view.shape)}, got {tuple(value.shape)}; "
+                "biases are columns (units, 1), weights (units, units below)"
+            )
+        view[...] = array_namespace(view).astype(value, view.dtype)
+
+
+class Network:
+    """Sigmoid neurons in layers, trained by stochastic gradient descent.
+
+    Parameters
+    ----------
+    sizes : units of each layer, from the inputs to the outputs
+    cost : QuadraticCost, CrossEntropyCost, LogLikelihoodCost, or your own. Without one it is
+        chapter 1's network, quadratic and with large initial weights; with one it is chapter 3's,
+        which begins with `default_weight_initializer`.
+    rng : NumPy generator or seed of initial weights and shuffles
+    device, dtype : as in `xpnet.Network`
+
+    Attributes
+    ----------
+    num_layers, sizes, cost : as given
+    network : the `xpnet.Network` that this is a face of
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        cost: type[Cost] | None = None,
+        *,
+        rng: np.random.Generator | int | None = None,
+        device: str | Device = "cpu",
+        dtype: str = "float64",
+    ) -> None:
+        if len(sizes) < 2:
+            raise ArgumentError(
+                f"a network needs a layer of inputs and one of outputs, got the sizes {sizes}"
+            )
+        self.num_layers, self.sizes = len(sizes), list(sizes)
+        self.cost: type[Cost] = QuadraticCost if cost is None else cost
+        layers: list[Layer] = []
+        for n_in, n_out in pairwise(sizes):
+            layers += [Affine(n_in, n_out, std=0.0), Sigmoid()]
+        layers[-1:] = [layer() for layer in self.cost.layers]
+        self.network = models.Network(layers, self.cost.loss(), device=device, dtype=dtype)
+        # On the book's batches of 10, threads wait for each other longer than they compute.
+        self._engine = get_engine(self.network, threads=1)
+        self._rng = np.random.default_rng(rng)
+        if cost is None:
+            self.large_weight_initializer()
+        else:
+            self.default_weight_initializer()
+
+    @property
+    def biases(self) -> list[Array]:
+        """Of each layer but the first, (units, 1). Assign to copy values in."""
+        return self._views("b", lambda b: b[:, None])
+
+    @biases.setter
+    def biases(self, values: Sequence[Any]) -> None:
+        _fill(self.biases, values)
+
+    @property
+    def weights(self) -> list[Array]:
+        """Of each layer but the first, (units, units below). Assign to copy values in."""
+        return self._views("W", lambda W: W.T)
+
+    @weights.setter
+    def weights(self, values: Sequence[Any]) -> None:
+        _fill(self.weights, values)
+
+    def _views(self, kind: str, view: Callable[[Array], Array]) -> _Views:
+        params = self.network.params
+        return _Views(view(params[f"{kind}{layer}"]) for layer in range(1, self.num_layers))
+
+    def large_weight_initializer(self) -> None:
+        """Standard normal biases, then standard normal weights, as in chapter 1."""
+        self._initialize(lambda n_in: 1.0)
+
+    def default_weight_initializer(self) -> None:
+        """Standard normal biases, then weights of standard deviation 1 / sqrt(n_in)."""
+        self._initialize(xavier)
+
+    def _initialize(self, std: Callable[[int], float]) -> None:
+        self.biases = [normal((n, 1), 1.0, self._rng) for n in self.sizes[1:]]
+        self.weights = [
+            normal((n_out, n_in), std(n_in), self._rng) for n_in, n_out in pairwise(self.sizes)
+        ]
+
+    def feedforward(self, a: Array) -> Array:
+        """The outputs for an input (n, 1), or for m of them side by side (n, m)."""
+        return self.cost.outputs(self.network.predict(self._rows(a))).T
+
+    def _rows(self, columns: Array) -> Array:
+        x = self.network.device.asarray(columns, dtype=self.network.dtype)
+        if x.ndim != 2 or x.shape[0] != self.sizes[0]:
+            raise ArgumentError(
+                f"an input must be a column ({self.sizes[0]}, 1), or several side by side "
+                f"({self.sizes[0]}, m), got the shape {tuple(x.shape)}; use x.reshape(-1, 1)"
+            )
+        return x.T
+
+    def backprop(self, x: Array, y: Array) -> tuple[list[Array], list[Array]]:
+        """The gradient of the cost by the biases and by the weights: (nabla_b, nabla_w).
+
+        x and y are columns. Of m samples side by side, (n, m) and (k, m), it is the mean gradient.
+        """
+        target = self.network.device.asarray(y, dtype=self.network.dtype).T
+        _, _, grads = self.network.loss_and_gradient(self._rows(x), target)
+        numbers = range(1, self.num_layers)
+        return [grads[f"b{k}"][:, None] for k in numbers], [grads[f"W{k}"].T for k in numbers]
+
+    def cost_derivative(self, output_activations: Array, y: Array) -> Array:
+        """dC_x/da of the quadratic cost: a - y."""
+        return output_activations - y
+
+    def update_mini_batch(
+        self,
+        mini_batch: Pairs,
+        eta: float,
+        lmbda: float = 0.0,
+        n: int | None = None,
+    ) -> None:
+        """One step along the mean gradient of a mini-batch of m samples.
+
+            w <- (1 - eta lmbda / n) w - eta/m sum dC_x/dw              (eq. 93)
+            b <- b - eta/m sum dC_x/db                                  (eq. 94)
+
+        Parameters
+        ----------
+        n : size of all the training data; that of the mini-batch if None
+        """
+        x, y = self._stacked(mini_batch)
+        device = self.network.device
+        x, y = device.asarray(x, dtype=self.network.dtype), device.asarray(y)
+        self._step(x, y, SGD(eta), 1.0 - eta * lmbda / (n or len(mini_batch)))
+
+    def _step(self, x: Array, y: Array, optimizer: SGD, decay: float) -> None:
+        params = self.network.params
+        _, _, grads = self._engine.loss_and_gradient(x, y)
+        if decay != 1.0:
+            for _, W in weights(params):
+                W *= decay
+        optimizer.update(params, grads)
+
+    def SGD(
+        self,
+        training_data: Pairs,
+        epochs: int,
+        mini_batch_size: int,
+        eta: float,
+        lmbda: float = 0.0,
+        evaluation_data: Pairs | None = None,
+        monitor_evaluation_cost: bool = False,
+        monitor_evaluation_accuracy: bool = False,
+        monitor_training_cost: bool = False,
+        monitor_training_accuracy: bool = False,
+        test_data: Pairs | None = None,
+        *,
+        verbose: bool = True,
+    ) -> Monitored:
+        """Train by steps of `update_mini_batch`, with every sample once an epoch, in random order.
+
+        The list that is given stays as it is.
+
+        Parameters
+        ----------
+        training_data : with target columns, or with numbers of classes
+        eta : the learning rate
+        lmbda : strength of the decay of the weights, which is lmbda / n a step for n samples
+        monitor_... : what to take after every epoch; accuracies are numbers of samples
+        test_data : chapter 1's form: how many of them are right is printed after every epoch
+        verbose : print a line an epoch
+
+        Returns
+        -------
+        evaluation cost, evaluation accuracy, training cost, training accuracy: lists with an entry
+        an epoch, empty where not monitored
+
+        Raises
+        ------
+        ArgumentError
+            There is nothing to evaluate what is to be monitored on, a sample is no pair of columns,
+            or a number makes no sense.
+        """
+        if evaluation_data is None and (monitor_evaluation_cost or monitor_evaluation_accuracy):
+            raise ArgumentError("monitoring an evaluation needs evaluation_data, got none")
+        training = self._stacked(training_data)
+        evaluation = self._stacked(evaluation_data) if evaluation_data else training
+        test = self._stacked(test_data) if test_data else None
+        n = len(training_data)
+        batches = Batches(
+            *training,
+            min(mini_batch_size, n),
+            device=self.network.device,
+            seed=int(self._rng.integers(2**32)),
+            dtype=self.network.dtype,
+        )
+        optimizer, decay = SGD(eta), 1.0 - eta * lmbda / n
+        monitored: Monitored = ([], [], [], [])
+        for epoch in range(epochs):
+            for x, y in batches.epoch(epoch):
+                self._step(x, y, optimizer, decay)
+            if monitor_evaluation_cost:
+                monitored[0].append(self._total_cost(*evaluation, lmbda))
+            if monitor_evaluation_accuracy:
+                monitored[1].append(self._correct(*evaluation))
+            if monitor_training_cost:
+                monitored[2].append(self._total_cost(*training, lmbda))
+            if monitor_training_accuracy:
+                monitored[3].append(self._correct(*training))
+            if verbose and test is not None:
+                print(f"Epoch {epoch}: {self._correct(*test)} / {len(test[0])}")
+            elif verbose:
+                print(f"Epoch {epoch} complete")
+        return monitored
+
+    def evaluate(self, test_data: Pairs) -> int:
+        """How many samples have their highest output at the target."""
+        return self._correct(*self._stacked(test_data))
+
+    def accuracy(self, data: Pairs, convert: bool = False) -> int:
+        """How many samples have their highest output at the target, as `evaluate`.
+
+        Parameters
+        ----------
+        convert : taken as in the book, where it says that targets are columns; here they tell
+            themselves
+        """
+        return self.evaluate(data)
+
+    def total_cost(self, data: Pairs, lmbda: float, convert: bool = False) -> float:
+        """Mean cost of the samples and lmbda / (2 n) sum w^2, for these n samples.
+
+        Parameters
+        ----------
+        convert : taken as in the book, where it says that targets are numbers of classes; here they
+            tell themselves
+        """
+        return self._total_cost(*self._stacked(data), lmbda)
+
+    def _correct(self, x: np.ndarray, y: np.ndarray) -> int:
+        device, predict = self.network.device, self._engine.predict
+        return round(len(x) * share_correct(predict, x, y, device, EVALUATION_BATCH))
+
+    def _total_cost(self, x: np.ndarray, y: np.ndarray, lmbda: float) -> float:
+        network, n = self.network, len(x)
+        total = 0.0
+        for first in range(0, n, EVALUATION_BATCH):
+            part = slice(first, first + EVALUATION_BATCH)
+            scores, target = self._engine.predict(x[part]), network.device.asarray(y[part])
+            total += float(network.last_layer.forward(scores, target)[0]) * len(x[part])
+        return total / n + float(L2(lmbda / n).value(network.params))
+
+    def _stacked(self, data: Pairs) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs as rows (N, n), and targets as rows (N, k) or numbers of classes (N,)."""
+        if not data:
+            raise ArgumentError("at least one sample is needed, got an empty list")
+        columns, targets = (np.stack(parts) for parts in zip(*data, strict=True))
+        n, k = self.sizes[0], self.sizes[-1]
+        if columns.shape[1:] != (n, 1) or targets.shape[1:] not in ((), (k, 1)):
+            raise ArgumentError(
+                f"a sample must be a column ({n}, 1), and a column ({k}, 1) or the number of a "
+                f"class, got the shapes {columns.shape[1:]} and {targets.shape[1:]}; "
+                "use x.reshape(-1, 1)"
+            )
+        if columns.dtype.kind != "f":  # such as bits, which are no pixels
+            columns = columns.astype(self.network.dtype)
+        return columns[..., 0], targets[..., 0] if targets.ndim == 3 else targets
+
+    def save(self, filename: str | Path) -> None:
+        """Write sizes, cost, weights and biases as JSON; `load` reads it."""
+        record = {
+            "sizes": self.sizes,
+            "weights": [to_numpy(w).tolist() for w in self.weights],
+            "biases": [to_numpy(b).tolist() for b in self.biases],
+            "cost": self.cost.__name__,
+        }
+        write_text(filename, json.dumps(record))
+
+
+def load(filename: str | Path) -> Network:
+    """A network from the file that `Network.save` wrote.
+
+    Raises
+    ------
+    WeightsError
+        The file cannot be read or is none of these, or its cost is not one of this module's.
+    """
+    try:
+        record = json.loads(Path(filename).read_text(encoding="utf-8"))
+        network = Network(record["sizes"], cost=COSTS[record["cost"]])
+        network.weights, network.biases = record["weights"], record["biases"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{filename} is no network that was saved: {type(error).__name__}: {error}; "
+            f"give a file of Network.save, with the cost {', '.join(COSTS)}"
+        ) from error
+    return network
+
+
+def _fill(views: list[Array], values: Sequence[Any]) -> None:
+    if len(values) != len(views):
+        raise ArgumentError(f"{len(views)} arrays are needed, one a layer, got {len(values)}")
+    for layer, value in enumerate(values):
+        views[layer] = value
