@@ -11,7 +11,7 @@ DEV := $(VENV)/.dev
 PACKAGE_cpu := .[plot]
 PACKAGE_cuda := .[plot,cuda]
 
-.PHONY: train test test-gpu gpu-report lint bench reproduce clean
+.PHONY: train test test-gpu gpu-report lint bench reproduce fuzz clean
 
 train: $(RUN)  ## train a network on digits; DEVICE=cpu|cuda|cuda:N|auto, ARGS="--epochs 5 ..."
 	$(BIN)/xpnet train --device $(DEVICE) $(ARGS)
@@ -35,6 +35,9 @@ bench: $(DEV)  ## time steps beside the book's design, and PyTorch if installed;
 
 reproduce: $(DEV)  ## run all the books' experiments; QUICK=1, ARGS="--out DIR ..."
 	$(BIN)/python scripts/reproduce.py $(if $(QUICK),--quick) --device $(DEVICE) $(ARGS)
+
+fuzz: $(DEV)  ## feed damaged and hostile files to all readers; ARGS="--count 10000 --reader idx ..."
+	$(BIN)/python scripts/fuzz.py --out scripts/results/fuzz $(ARGS)
 
 clean:  ## remove the environment and caches; runs/ is kept
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -157,6 +157,16 @@ def test_bad_arguments_for_train(run, tmp_path, arguments, texts):
     assert not (tmp_path / "run").exists()  # nothing half-written
 
 
+def test_too_little_memory_is_one_line(run, monkeypatch):
+    assert_refused(run("summary", "--hidden-size", 2**62), "no memory for initial weights of shape")
+
+    def exhausted(*_, **__):
+        raise MemoryError("Unable to allocate 3 TiB")
+
+    monkeypatch.setattr(cli, "build_network", exhausted)
+    assert_refused(run("summary"), "too little memory (Unable to allocate 3 TiB); use a smaller")
+
+
 def test_a_directory_with_something_in_it_is_left_alone(run, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")

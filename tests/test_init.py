@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xpnet import Affine, Convolution, init, relu, sigmoid, tanh
-from xpnet.errors import ArgumentError
+from xpnet.errors import ArgumentError, DeviceMemoryError
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,13 @@ def test_unknown_rules_are_refused():
     )
     with pytest.raises(ArgumentError, match=message):
         Convolution(3, 2, 3, std="lecun")
+
+
+@pytest.mark.parametrize("n", [2**40, 2**62, 2**70])
+def test_more_weights_than_memory_are_refused(n):
+    """What NumPy raises depends on how many they are."""
+    with pytest.raises(DeviceMemoryError) as caught:
+        init.normal((n, 2), 1.0)
+    assert str(caught.value) == (
+        f"there is no memory for initial weights of shape ({n}, 2); use smaller layers"
+    )

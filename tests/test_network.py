@@ -178,6 +178,27 @@ def test_files_that_do_not_fit_are_refused(tmp_path, metadata, message):
 
 
 @pytest.mark.parametrize(
+    ("model", "arguments"),
+    [
+        ("two-layer-net", "[" * 100_000),
+        ("two-layer-net", '{"input_size": NaN, "hidden_size": 1e999, "output_size": 2}'),
+        ("simple-convnet", '{"input_dim": []}'),
+        ("simple-convnet", '{"input_dim": [1, 1e999, 8]}'),
+        ("simple-convnet", '{"conv_param": [1]}'),
+        ("simple-convnet", f'{{"weight_init_std": {10**400}}}'),
+        ("simple-convnet", '{"conv_param": {"pad": 1000000000}}'),
+        ("multi-layer-net", f'{{"input_size": 1, "hidden_size_list": {[1] * 99_999}}}'),
+    ],
+)
+def test_a_description_of_no_network_is_refused(tmp_path, model, arguments):
+    metadata = {"model": model, "arguments": arguments, "dtype": "float32"}
+    params = {name: to_numpy(array) for name, array in small_net().params.items()}
+    save_weights(tmp_path / "m.safetensors", params, metadata)
+    with pytest.raises(WeightsError, match="describes a network that this version cannot build"):
+        load_network(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: small_net().predict(np.ones((2, 6), np.uint8)), "takes floating-point inputs"),

@@ -3,6 +3,7 @@
 import gzip
 import io
 import random
+import re
 
 import numpy as np
 import pytest
@@ -174,6 +175,14 @@ def test_a_path_that_is_no_file_says_so(tmp_path):
     assert str(caught.value) == f"{tmp_path} is not a file; give the path of a picture file"
 
 
+def test_a_name_that_cannot_be_looked_up_is_one_line():
+    with pytest.raises(DataError) as caught:
+        read_picture("a" * 5000)
+    assert str(caught.value) == (
+        f"{'a' * 5000} cannot be read: File name too long; check its name and permissions"
+    )
+
+
 @pytest.mark.parametrize("size", [(28, 28), (300, 200), (1, 1)])
 @pytest.mark.parametrize("ink", [255, 231])
 def test_a_uniform_picture_shows_no_digit(tmp_path, size, ink):
@@ -193,6 +202,32 @@ def test_too_many_pixels_are_refused_before_they_are_read(tmp_path, side):
     with pytest.raises(DataError) as caught:
         read_picture(path)
     assert str(caught.value) == f"{path} has more than 64 million pixels; save it smaller"
+
+
+def progressive(kind, scans):
+    """The seven with its shortest scan, a refinement, until there are so many."""
+    stream = io.BytesIO()
+    seven().save(stream, kind, progressive=True, **MORE[kind])
+    parts = re.split(rb"(?=\xff[\xc0-\xfe])", stream.getvalue())
+    drawn = [part for part in parts if part.startswith(b"\xff\xda")]
+    at = parts.index(min(drawn, key=len))
+    return b"".join([*parts[:at], *[parts[at]] * (1 + scans - len(drawn)), *parts[at + 1 :]])
+
+
+MORE = {"JPEG": {}, "MPO": {"save_all": True, "append_images": [seven()]}}
+"""Of what a file of several JPEG pictures, as some cameras write, needs to be one."""
+
+
+@pytest.mark.parametrize("kind", MORE)
+def test_a_jpeg_that_draws_its_picture_again_and_again_is_refused(tmp_path, kind):
+    """A kilobyte of scans keeps the decoder busy as long as millions of pixels do."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(progressive(kind, 100))
+    assert read_picture(path).max() == 1
+    path.write_bytes(progressive(kind, 101))
+    with pytest.raises(DataError) as caught:
+        read_picture(path)
+    assert str(caught.value) == f"{path} draws its picture more than 100 times; save it again"
 
 
 def test_the_limit_itself_is_read(tmp_path, monkeypatch, plain):

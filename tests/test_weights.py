@@ -141,6 +141,14 @@ def test_a_path_that_is_no_file_says_so(tmp_path):
     assert str(caught.value) == f"{tmp_path} is not a file; give a weight file, not a directory"
 
 
+def test_a_name_that_cannot_be_looked_up_is_one_line():
+    with pytest.raises(WeightsError) as caught:
+        load_weights("a" * 5000)
+    assert str(caught.value) == (
+        f"{'a' * 5000} cannot be read: File name too long; check its name and permissions"
+    )
+
+
 def test_a_file_over_the_limit_is_not_read(tmp_path, monkeypatch):
     save_weights(tmp_path / "w", PARAMS, {})
     size = (tmp_path / "w").stat().st_size

@@ -54,9 +54,11 @@ def main() -> None:
         click.echo("xpnet: interrupted", err=True)
         sys.exit(INTERRUPTED)
     except Exception as error:  # CuPy's and CUDA's, wherever they come from
-        if (told := cuda.explained(error)) is None:
+        if (told := cuda.explained(error)) is not None:
+            _fail(str(told))
+        if not isinstance(error, MemoryError):
             raise
-        _fail(str(told))
+        _fail(f"there is too little memory ({error}); use a smaller network, or a smaller batch")
 
 
 def _fail(message: str) -> None:
@@ -231,6 +233,8 @@ def train(
     for name, value in (("--keep", keep), ("--checkpoint-steps", checkpoint_steps)):
         if value is not None and value < 1:
             raise ArgumentError(f"{name} must be 1 or more, got {value}")
+    if checkpoint_minutes is not None and not checkpoint_minutes > 0:
+        raise ArgumentError(f"--checkpoint-minutes must be above 0, got {checkpoint_minutes}")
     if out is not None and resume is not None:
         raise ArgumentError("--out begins a run and --resume goes on with one; give one of them")
     if settings["seed"] < 0:

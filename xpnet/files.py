@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xpnet.errors import OutputError
@@ -36,13 +36,33 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             temporary.replace(path)
+            _sync_directory(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}; "
-            "choose a directory that exists and can be written"
+            "choose a directory that exists, can be written and has room left"
         ) from error
+
+
+def _sync_directory(path: Path) -> None:
+    """Have a new name outlive a power cut, as what it names does.
+
+    Some systems cannot, such as Windows; the file is in place all the same.
+    """
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def remove_unfinished(directory: Path, pattern: str) -> None:
+    """Remove what `atomic_write` left of files of these names when its process was killed."""
+    for file in directory.glob(f".{pattern}.*"):
+        file.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

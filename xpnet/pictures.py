@@ -1,6 +1,7 @@
 """Pictures of digits: any picture file made into an image like those of MNIST, and back."""
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 64_000_000
+MAX_SCANS = 100  # of a JPEG file; programs write about ten
 MIN_CONTRAST = 0.1  # of the range from black to white
 
 SIDE = 28  # an image of MNIST
@@ -96,9 +98,15 @@ def _grey(path: Path) -> np.ndarray:
     """(H, W), float32, black 0 and white 1, upright and without transparency."""
     from PIL import Image, ImageOps
 
-    if not path.exists():
+    try:
+        exists, is_file = path.exists(), path.is_file()
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or error}; check its name and permissions"
+        ) from error
+    if not exists:
         raise DataNotFoundError(f"{path} does not exist; give the path of a picture file")
-    if not path.is_file():
+    if not is_file:
         raise DataError(f"{path} is not a file; give the path of a picture file")
     try:
         with warnings.catch_warnings():
@@ -106,16 +114,28 @@ def _grey(path: Path) -> np.ndarray:
             with Image.open(path, formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
+                if image.format in ("JPEG", "MPO") and _scans(path) > MAX_SCANS:
+                    raise DataError(
+                        f"{path} draws its picture more than {MAX_SCANS} times; save it again"
+                    )
                 return _to_grey(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
         raise DataError(
             f"{path} has more than {MAX_PIXELS // 10**6} million pixels; save it smaller"
         ) from error
+    except DataError:
+        raise
     except Exception as error:  # what Pillow raises for a damaged file depends on its format
         raise DataError(
             f"{path} cannot be read as a picture: it is damaged or of another kind; "
             "save it again as PNG or JPEG"
         ) from error
+
+
+def _scans(path: Path) -> int:
+    """How often a JPEG file goes over its picture; each time takes as long as all pixels take."""
+    with path.open("rb") as file:
+        return sum(block.count(b"\xff\xda") for block in iter(partial(file.read, 2**20), b""))
 
 
 def _to_grey(image: "Image") -> np.ndarray:

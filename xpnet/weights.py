@@ -73,11 +73,13 @@ def load_weights(path: str | Path) -> Weights:
         There is no such file, or it is damaged, larger than 1 GiB or not a weight file.
     """
     path = Path(path)
-    if not path.exists():
-        raise WeightsError(f"{path} does not exist; give a weight file that `save_weights` wrote")
-    if not path.is_file():
-        raise WeightsError(f"{path} is not a file; give a weight file, not a directory")
     try:
+        if not path.exists():
+            raise WeightsError(
+                f"{path} does not exist; give a weight file that `save_weights` wrote"
+            )
+        if not path.is_file():
+            raise WeightsError(f"{path} is not a file; give a weight file, not a directory")
         with path.open("rb") as file:
             start = file.read(9)
         if not start:
@@ -91,9 +93,9 @@ def load_weights(path: str | Path) -> Weights:
             return Weights(read_pickled_arrays(path.read_bytes(), str(path)), {}, path)
     except OSError as error:
         raise WeightsError(
-            f"{path} cannot be read: {error.strerror or error}; check its permissions"
+            f"{path} cannot be read: {error.strerror or error}; check its name and permissions"
         ) from error
-    return _load_safetensors(path)
+    return load_safetensors(path)
 
 
 def _is_pickle(start: bytes, path: Path) -> bool:
@@ -105,7 +107,14 @@ def _is_pickle(start: bytes, path: Path) -> bool:
     return path.suffix.lower() in {".pkl", ".pickle"} or start[:1] in {b"\x80", b"(", b"}"}
 
 
-def _load_safetensors(path: Path) -> Weights:
+def load_safetensors(path: Path) -> Weights:
+    """Read a safetensors file of whatever size.
+
+    Raises
+    ------
+    WeightsError
+        It is damaged, or no such file.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -37,6 +37,9 @@ MODELS = {
 }
 """By the names that weight files hold; the command line offers some of them."""
 
+_UNBUILDABLE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+"""What a description that fits no network can raise; being out of memory is none of its faults."""
+
 
 class _NoDraws(np.random.Generator):
     """Zeros for initial weights that a file is about to replace, and not many more than it holds.
@@ -107,7 +110,7 @@ def load_network(
             device=device,
             dtype=metadata["dtype"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except _UNBUILDABLE as error:
         raise WeightsError(
             f"{path} describes a network that this version cannot build ({error}); "
             "train it again, or use the version of xpnet that wrote it"

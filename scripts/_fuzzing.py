@@ -1,0 +1,660 @@
+"""What `fuzz.py` feeds to the readers of xpnet: small valid files, hostile ones, and mutations.
+
+A reader of outside bytes is one entry in READERS. Its input of a given seed and number is always
+the same: first come its files as they are, then mutations of them.
+
+A file is held in parts, such as the words of a JSON text, the chunks of a PNG or the instructions
+of a pickle, and is joined with the lengths and checksums that its format wants. So a mutation
+reaches what lies behind them; others then spoil single bytes of the whole file.
+"""
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import pickle
+import pickletools
+import re
+import struct
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import click
+import numpy as np
+from PIL import Image, ImageDraw, PngImagePlugin
+from safetensors.numpy import save
+
+from xpnet import cli, cuda
+from xpnet.data import load_dataset, mnist
+from xpnet.data.idx import header, read_idx
+from xpnet.data.tiny import read_tiny_images
+from xpnet.errors import XPNetError
+from xpnet.models import build_network, load_network, save_network
+from xpnet.pickles import read_pickled_arrays
+from xpnet.pictures import read_picture
+from xpnet.train import checkpoint
+from xpnet.train.checkpoint import load_checkpoint
+from xpnet.weights import load_weights
+
+Join = Callable[[Sequence[bytes]], bytes]
+
+BEGINNINGS = ("open", "os.mkdir", "subprocess.Popen", "tempfile.")
+"""What a command does first once it has understood its line: it writes, or starts a process."""
+ARGUMENT = 2**17 - 1
+"""Bytes of the longest argument that Linux passes to a program."""
+MAX_BYTES = 2**20
+"""Of a mutation: what a small file makes a reader do is the question."""
+BOMB = 2**24
+"""Bytes that a small part unpacks to."""
+
+
+class Touched(BaseException):
+    """A reader was about to write, to connect, or to run something.
+
+    No reader's `except Exception` may hide it.
+    """
+
+
+class Seed(NamedTuple):
+    """A file in parts, of which there is at least one."""
+
+    parts: Sequence[bytes]
+    join: Join = b"".join
+
+
+class Reader(NamedTuple):
+    """A reader of outside bytes.
+
+    Parameters
+    ----------
+    read : reads a file, or raises XPNetError
+    valid, hostile : make files that it must accept and must refuse; run once, in a directory of
+        their own
+    mib : MiB of memory that it may take for such a file
+    """
+
+    name: str
+    read: Callable[[Path], object]
+    valid: Callable[[], Sequence[Seed]]
+    hostile: Callable[[], Sequence[Seed]]
+    mib: int = 512
+
+
+# Mutations.
+
+INTEGERS = (
+    0, 1, 2, 3, 127, 128, 255, 256, 1000, 8000, 2**15 - 1, 2**15, 2**16 - 1, 2**16, 2**24, 2**30,
+    2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1,
+)  # fmt: skip
+"""Where formats and machines have their limits; written in decimal notation, or over bytes."""
+ODD = (
+    b"", b"-", b"--", b"0", b"-1", b"0.5", b"1e999", b"-1e-999", b"nan", b"NaN", b"Infinity",
+    b"null", b"true", b"[]", b"{}", b'""', b"[1]", b'{"a":1}', b"9" * 400, b"9" * 5000, b"a" * 5000,
+    b"float64", b"f8", b"U8", b"BF16", b"\xff", b"\xed\xa0\x80", b"\xc3\xa9", b"\n", b"%s", b"/",
+    b".", b"..", b"~", b"/dev/null", b"/proc/self/mem",
+)  # fmt: skip
+"""Texts in place of a part."""
+
+
+def _number(rng: Random, data: bytes) -> bytes:
+    """Another integer: in decimal notation, or over one, two, four or eight bytes."""
+    value = rng.choice(INTEGERS)
+    if (found := list(re.finditer(rb"-?\d+", data))) and rng.random() < 0.5:
+        place = rng.choice(found)
+        return data[: place.start()] + b"%d" % rng.choice((value, -value)) + data[place.end() :]
+    width = rng.choice((1, 2, 4, 8))
+    order = rng.choice(("<", ">"))
+    packed = struct.pack(f"{order}Q", value % 2 ** (8 * width))
+    packed = packed[:width] if order == "<" else packed[8 - width :]
+    at = rng.choice((0, rng.randrange(max(1, len(data)))))
+    return data[:at] + packed + data[at + width :]
+
+
+def _flip(rng: Random, data: bytes) -> bytes:
+    """One bit."""
+    at = rng.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+
+
+def _overwrite(rng: Random, data: bytes) -> bytes:
+    """A few random bytes."""
+    at = rng.randrange(len(data))
+    some = rng.randbytes(rng.choice((1, 2, 4, 8)))
+    return data[:at] + some + data[at + len(some) :]
+
+
+def _truncate(rng: Random, data: bytes) -> bytes:
+    return data[: rng.randrange(len(data))]
+
+
+def _extend(rng: Random, data: bytes) -> bytes:
+    """Trailing bytes."""
+    return data + rng.choice((b"\0", rng.randbytes(16), bytes(4096), data))
+
+
+def _cut(rng: Random, data: bytes) -> bytes:
+    """Without some bytes in the middle."""
+    start, end = sorted(rng.randrange(len(data) + 1) for _ in range(2))
+    return data[:start] + data[end:]
+
+
+def _repeat(rng: Random, data: bytes) -> bytes:
+    """Some bytes again and again."""
+    start = rng.randrange(len(data))
+    end = start + rng.choice((1, 2, 8, 64))
+    return data[:end] + data[start:end] * rng.choice((1, 10, 1000)) + data[end:]
+
+
+ON_BYTES = (_number, _number, _flip, _flip, _overwrite, _truncate, _extend, _cut, _repeat)
+
+
+def _on_parts(rng: Random, parts: list[bytes], other: Sequence[bytes]) -> None:
+    """Spoil one part, or move parts, or take parts of another file."""
+    at = rng.randrange(len(parts))
+    match rng.randrange(8):
+        case 0 | 1 | 2:
+            parts[at] = rng.choice(ON_BYTES)(rng, parts[at] or b"\0")
+        case 3:
+            parts[at] = rng.choice(ODD)
+        case 4 if len(parts) > 1:
+            del parts[at : at + rng.choice((1, 1, 2, 4))]
+            parts += [] if parts else [b""]
+        case 5:  # nested a hundred thousand times, where the part opens something
+            times = min(rng.choice((1, 2, 10, 100_000)), MAX_BYTES // (len(parts[at]) or 1))
+            parts[at:at] = [parts[at] * times]
+        case 6:
+            parts.insert(rng.randrange(len(parts)), parts.pop(at))
+        case _:
+            start = rng.randrange(len(other))
+            parts[at : at + rng.randrange(3)] = other[start : start + rng.choice((1, 2, 5, 50))]
+
+
+def _mutated(rng: Random, files: Sequence[Seed]) -> bytes:
+    seed, other = rng.choice(files), rng.choice(files)
+    parts = list(seed.parts)
+    for _ in range(rng.choice((0, 1, 1, 1, 2, 4))):
+        _on_parts(rng, parts, other.parts)
+    data = seed.join(parts)
+    if rng.random() < 0.05:  # two whole files, spliced
+        more = other.join(other.parts)
+        data = data[: rng.randrange(len(data) + 1)] + more[rng.randrange(len(more) + 1) :]
+    for _ in range(rng.choice((0, 0, 0, 1, 1, 3))):
+        data = rng.choice(ON_BYTES)(rng, data or b"\0")
+    return data[:MAX_BYTES]
+
+
+def make_input(reader: str, files: Sequence[Seed], seed: int, number: int) -> bytes:
+    """The bytes of an input, from the files of its reader."""
+    if number < len(files):
+        return files[number].join(files[number].parts)
+    return _mutated(Random(f"{reader} {seed} {number}"), files)
+
+
+# IDX, plain and packed.
+
+
+def _idx(shape: tuple[int, ...], values: bytes) -> list[bytes]:
+    head = header(shape)
+    return [*(head[k : k + 4] for k in range(0, len(head), 4)), values]
+
+
+def _packed(parts: Sequence[bytes]) -> bytes:
+    return gzip.compress(b"".join(parts), 1, mtime=0)
+
+
+def _valid_idx(join: Join) -> list[Seed]:
+    images = bytes(range(256)) * 6 + bytes(32)
+    files = (_idx((3,), b"\5\0\4"), _idx((2, 28, 28), images), _idx((0, 28, 28), b""))
+    return [Seed(parts, join) for parts in files]
+
+
+def _hostile_idx(join: Join) -> list[Seed]:
+    files = (
+        _idx((2**31, 28, 28), b""),
+        _idx((2**30,), b"\0"),
+        _idx((0, 2**32 - 1, 2**32 - 1), b""),
+        [b"\0\0\x0d\1", *_idx((3,), bytes(12))[1:]],  # of float32
+    )
+    return [Seed(parts, join) for parts in files]
+
+
+def _hostile_gzip() -> list[Seed]:
+    zeros = gzip.compress(bytes(2**20), mtime=0)
+    return [
+        *_hostile_idx(_packed),
+        Seed([_packed(_idx((3,), b"\5\0\4")), *[zeros] * 2000]),  # 2 GiB more than promised
+        Seed(_blocks(_packed(_idx((2**30,), bytes(BOMB))))),
+    ]
+
+
+def _blocks(data: bytes) -> list[bytes]:
+    """Parts for want of better ones: pairs of bytes, and longer ones behind the first 64."""
+    ends = [*range(0, min(64, len(data)), 2), *range(64, len(data), 64), len(data)]
+    return [data[start:end] for start, end in pairwise(ends)]
+
+
+# Weights.
+
+_MATRICES: dict[str, np.ndarray] = {
+    "W1": np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3),
+    "b1": np.zeros(3, np.float32),
+    "W2": np.ones((3, 2)),
+    "b2": np.zeros(2),
+}
+"""Of a network of two layers."""
+
+
+def _words(text: bytes) -> list[bytes]:
+    return re.findall(rb"\d+|[A-Za-z_]+|[^\dA-Za-z_]", text)
+
+
+def _tensors(parts: Sequence[bytes]) -> bytes:
+    """A safetensors file of the words of its header and, last of all, its numbers."""
+    *words, numbers = parts
+    text = b"".join(words)
+    return len(text).to_bytes(8, "little") + text + numbers
+
+
+def _tensor_parts(contents: bytes) -> list[bytes]:
+    end = 8 + int.from_bytes(contents[:8], "little")
+    return [*_words(contents[8:end]), contents[end:]]
+
+
+def _valid_weights() -> list[Seed]:
+    kinds = ("bool", "i1", "i8", "u2", "f2", "f4", "f8")
+    each = {kind: np.arange(4).astype(kind).reshape(2, 2) for kind in kinds}
+    nothing = {"empty": np.zeros((0, 3), np.float32), "number": np.array(3.0)}
+    files = [save(_MATRICES, {"model": "two-layer-net"}), save(each), save(nothing), save({})]
+    return [Seed(_tensor_parts(file), _tensors) for file in files]
+
+
+def _one_tensor(kind: str, shape: Sequence[int], end: int) -> Seed:
+    text = json.dumps({"W1": {"dtype": kind, "shape": shape, "data_offsets": [0, end]}})
+    return Seed([*_words(text.encode()), bytes(8)], _tensors)
+
+
+def _hostile_weights() -> list[Seed]:
+    lengths = (2**31, 2**40, 2**63, 2**64 - 1)
+    return [
+        *(Seed([n.to_bytes(8, "little"), b"{}"]) for n in lengths),
+        Seed([b"[" * 100_000, b""], _tensors),
+        Seed([b'{"__metadata__":', b'{"a":' * 100_000, b""], _tensors),
+        _one_tensor("F32", [2**62, 4], 8),
+        _one_tensor("F32", [2**31], 2**33),
+        _one_tensor("BF16", [4], 8),
+    ]
+
+
+def _pickle(value: object, protocol: int) -> Seed:
+    return Seed(_instructions(pickle.dumps(value, protocol)))
+
+
+def _instructions(data: bytes) -> list[bytes]:
+    starts = [at for _, _, at in pickletools.genops(data) if at is not None]
+    ends = [*starts[1:], len(data)]
+    return [data[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _valid_pickles() -> list[Seed]:
+    columns = {"W1": np.asfortranarray(_MATRICES["W1"]), "b1": np.float32(1), "t": np.arange(3) > 1}
+    return [_pickle(value, k) for value in (_MATRICES, columns) for k in range(6)]
+
+
+def _hostile_pickles() -> list[Seed]:
+    texts = (
+        b"cos\nsystem\n(S'true'\ntR.",
+        b'cbuiltins\nexec\n(S\'open("owned", "w")\'\ntR.',
+        b"cnumpy\nfromfile\n(S'w.pkl'\ntR.",
+        b"(S'true'\nios\nsystem\n.",
+        b"\x82\x01.",
+        b"\x8c\x01a\x94h\0\x86.",
+    )
+    others = (
+        b"})" + b"\x85" * 50_000 + b"Ns.",  # tuples in tuples
+        b"})" + b"q\0h\0\x86" * 100 + b"Ns.",  # doubled each time
+        b"\x8e" + b"\xff" * 7 + b"\x7fabc.",
+        b"\x8b\xff\xff\xff\x7f.",
+        b"(" * 20_000 + b".",
+        b"L" + b"9" * 100_000 + b"L\n.",
+    )
+    return [*(Seed(_instructions(text)) for text in texts), *map(_block, others)]
+
+
+def _block(data: bytes) -> Seed:
+    return Seed(_blocks(data))
+
+
+def _read_pickle(path: Path) -> object:
+    return read_pickled_arrays(path.read_bytes(), path.name)
+
+
+# Networks: their arrays, and a JSON text that describes them.
+
+_CONV = {"filter_num": 2, "filter_size": 3, "pad": 1, "stride": 1}
+_NETWORKS: dict[str, dict[str, object]] = {
+    "two-layer-net": {"input_size": 4, "hidden_size": 3, "output_size": 2, "activation": "relu"},
+    "multi-layer-net": {"input_size": 4, "hidden_size_list": [3, 3], "output_size": 2},
+    "multi-layer-net-extend": {
+        "input_size": 4, "hidden_size_list": [3, 2], "output_size": 2, "activation": "tanh",
+        "weight_init_std": 0.01, "weight_decay_lambda": 0.1, "use_dropout": True,
+        "dropout_ratio": 0.5, "use_batchnorm": True,
+    },
+    "simple-convnet": {"input_dim": [1, 8, 8], "conv_param": _CONV, "hidden_size": 3},
+    "deep-convnet": {
+        "input_dim": [1, 12, 12],
+        **{f"conv_param_{k}": {**_CONV, "pad": 1 + (k == 4)} for k in range(1, 7)},
+        "hidden_size": 3,
+    },
+}  # fmt: skip
+
+
+@cache
+def _network(model: str) -> bytes:
+    """The file that a small network of the model is kept in."""
+    arguments = _NETWORKS[model]
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "model.safetensors")
+        save_network(path, build_network(model, arguments, rng=0), model, arguments)
+        return path.read_bytes()
+
+
+def _retold(contents: bytes, **texts: str) -> bytes:
+    """The file with other texts in its header, in an order that does not depend on hashes."""
+    end = 8 + int.from_bytes(contents[:8], "little")
+    head = json.loads(contents[8:end])
+    head["__metadata__"] = head.get("__metadata__", {}) | texts
+    return _tensors([json.dumps(head).encode(), contents[end:]])
+
+
+def _described(contents: bytes, parts: Sequence[bytes]) -> bytes:
+    """The file with another text of arguments."""
+    return _retold(contents, arguments=b"".join(parts).decode(errors="replace"))
+
+
+def _description(model: str, arguments: str) -> Seed:
+    return Seed(_words(arguments.encode()), partial(_described, _network(model)))
+
+
+def _valid_networks() -> list[Seed]:
+    return [
+        *(Seed(_tensor_parts(_network(model)), _tensors) for model in _NETWORKS),
+        *(_description(model, json.dumps(arguments)) for model, arguments in _NETWORKS.items()),
+        Seed(_tensor_parts(save(_MATRICES)), _tensors),
+        *(_pickle(_MATRICES, k) for k in (2, 4)),
+    ]
+
+
+def _hostile_networks() -> list[Seed]:
+    two = partial(_description, "two-layer-net")
+    many = partial(_description, "multi-layer-net")
+    conv = partial(_description, "simple-convnet")
+    return [
+        two('{"input_size": 1000000, "hidden_size": 1000000, "output_size": 2}'),
+        two('{"input_size": 4, "hidden_size": NaN, "output_size": 2}'),
+        two("[" * 100_000),
+        many(f'{{"input_size": 1, "hidden_size_list": {[1] * 200_000}, "output_size": 1}}'),
+        conv('{"input_dim": [1, 8, 8], "conv_param": {"stride": 0}}'),
+        conv('{"input_dim": [1, 8, 8], "conv_param": {"pad": 1000000000}}'),
+        conv('{"input_dim": []}'),
+        conv('{"input_dim": [1, 1e999, 8], "hidden_size": 3}'),
+        conv('{"input_dim": [1, 8, 8], "weight_init_std": "he"}'),
+    ]
+
+
+# Checkpoints: arrays, a JSON text, and a checksum of both, which whoever changes them can mend.
+
+
+def _summed(parts: Sequence[bytes]) -> bytes:
+    """A checkpoint with that text and the checksum that fits."""
+    arrays, text = {"epoch_losses": np.zeros(2)}, b"".join(parts).decode(errors="replace")
+    return _retold(save(arrays), record=text, sha256=checkpoint._digest(arrays, text))
+
+
+def _valid_checkpoints() -> list[Seed]:
+    history = [{"epoch": 1, "test_accuracy": 0.5}]
+    record = {"format": checkpoint.FORMAT, "steps": 3, "history": history}
+    words = _words(json.dumps(record).encode())
+    return [Seed(words, _summed), Seed(_tensor_parts(_summed(words)), _tensors)]
+
+
+def _hostile_checkpoints() -> list[Seed]:
+    texts = (b"", b"[]", b"{}", b"3", b'{"format": 0}', b"[" * 100_000, b'{"format": NaN}')
+    return [Seed([text], _summed) for text in texts]
+
+
+# The images of a few pixels.
+
+
+def _tiny(*images: dict[str, object], count: int = 1) -> Seed:
+    text = json.dumps({"M1_images_4x3": {"count": count, "images": images}})
+    return Seed(_words(text.encode()))
+
+
+_RING = {"rows": ["111", "101", "101", "111"], "label": 0, "target": [1, 0]}
+
+
+def _valid_tiny() -> list[Seed]:
+    bar = {"rows": ["010"] * 4, "label": 1, "target": [0, 1]}
+    return [_tiny(_RING), _tiny(_RING, bar, count=2)]
+
+
+def _hostile_tiny() -> list[Seed]:
+    wrong = ({"rows": ["1" * 100_000]}, {"rows": [[]]}, {"label": 1}, {"target": {}})
+    return [
+        *(_tiny(_RING | change) for change in wrong),
+        _tiny(_RING, count=2**31),
+        Seed([b"[" * 100_000]),
+        Seed([b'{"M1_images_4x3":', b"9" * 100_000, b"}"]),
+    ]
+
+
+# Pictures.
+
+
+def _digit() -> Image.Image:
+    image = Image.new("L", (40, 30), 255)
+    ImageDraw.Draw(image).line([(8, 6), (20, 6), (14, 25)], fill=0, width=3)
+    return image
+
+
+def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def _chunked(parts: Sequence[bytes]) -> bytes:
+    """A PNG file of chunks, whose names come first."""
+    chunks = (struct.pack(">I", len(p[4:])) + p + struct.pack(">I", zlib.crc32(p)) for p in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def _chunks(png: bytes) -> list[bytes]:
+    found, at = [], 8
+    while at < len(png):
+        size = int.from_bytes(png[at : at + 4], "big")
+        found.append(png[at + 4 : at + 8 + size])
+        at += 12 + size
+    return found
+
+
+def _valid_pictures() -> list[Seed]:
+    digit = _digit()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    note = PngImagePlugin.PngInfo()
+    note.add_text("note", "a digit", zip=True)
+    deep = Image.fromarray(np.asarray(digit).astype(np.uint16) * 257)
+    clear = Image.merge("LA", [digit, digit.point(lambda value: 255 - value)])
+    pngs = [
+        _encoded(digit, "PNG", exif=exif, pnginfo=note),
+        _encoded(deep, "PNG"),
+        _encoded(clear, "PNG"),
+        _encoded(digit.convert("P"), "PNG", transparency=255),
+    ]
+    jpegs = [_encoded(digit, "JPEG", progressive=flag, exif=exif) for flag in (False, True)]
+    others = [_encoded(digit, kind) for kind in ("GIF", "BMP", "WEBP", "PPM")]
+    return [
+        *(Seed(_chunks(png), _chunked) for png in pngs),
+        *(Seed(re.split(rb"(?=\xff[\xc0-\xfe])", jpeg)) for jpeg in jpegs),
+        *map(_block, others),
+    ]
+
+
+def _many_scans() -> Seed:
+    """A JPEG file of 16 million pixels that draws them ten thousand times."""
+    wide = _encoded(Image.new("L", (4000, 4000), 255), "JPEG", progressive=True)
+    parts = re.split(rb"(?=\xff[\xc0-\xfe])", wide)
+    at = min(
+        (k for k, part in enumerate(parts) if part[:2] == b"\xff\xda"), key=lambda k: len(parts[k])
+    )
+    return Seed([*parts[:at], *[parts[at]] * 10_000, *parts[at:]])
+
+
+def _hostile_pictures() -> list[Seed]:
+    bomb = zlib.compress(bytes(BOMB))
+    head, *_ = _chunks(_encoded(_digit(), "PNG"))
+    vast = b"IHDR" + struct.pack(">II", 60_000, 60_000) + head[12:]
+    wide = b"IHDR" + struct.pack(">II", 2**31 - 1, 1) + head[12:]
+    files = (
+        [head, b"IDAT" + bomb[: len(bomb) // 2]],  # zeros, as black all over
+        [head, b"zTXtnote\0\0" + bomb, b"IDAT" + bomb],
+        [head, b"iCCPnote\0\0" + bomb, b"IEND"],
+        [vast, b"IDAT" + bomb, b"IEND"],
+        [wide, b"IDAT" + bomb, b"IEND"],
+    )
+    return [
+        *(Seed(parts, _chunked) for parts in files),
+        _many_scans(),
+        Seed(_words(b"P5 60000 60000 255\n")),
+        Seed([b"%!PS-Adobe-3.0 EPSF-3.0\n", b"%%BoundingBox: 0 0 9 9\n"]),
+    ]
+
+
+# The command line, whose arguments stand in a file, each ended by a zero as in /proc/self/cmdline.
+
+
+def _value(option: click.Parameter) -> list[str]:
+    """Something that the option takes."""
+    if option.name in ("weights", "images"):
+        return ["w.safetensors" if option.name == "weights" else "digit.png"]
+    if isinstance(option.type, click.Choice):
+        return [str(option.type.choices[0])]
+    kinds = option.type.types if isinstance(option.type, click.Tuple) else [option.type]
+    return [{"integer": "1", "float": "0.5"}.get(kind.name, "auto") for kind in kinds]
+
+
+def _line(command: str) -> list[str]:
+    """A command with all its options."""
+    words = [command]
+    for option in cli.commands.commands[command].params:
+        name = option.opts[0] if isinstance(option, click.Option) else "--"
+        flag = isinstance(option, click.Option) and option.is_flag
+        words += [name, *([] if flag else _value(option))]
+    return words
+
+
+def _arguments(parts: Sequence[bytes]) -> bytes:
+    return b"".join(part + b"\0" for part in parts)
+
+
+def _valid_lines() -> list[Seed]:
+    """Lines that are understood; the files they name are written, and the data made small.
+
+    There is neither a GPU nor a network: both would run code of others.
+    """
+    # Commands import these when they need them, and then decorators run code.
+    from xpnet import tune  # noqa: F401
+    from xpnet.bench import report, run  # noqa: F401
+    from xpnet.engine import cpu  # noqa: F401
+
+    Image.init()
+
+    os.environ.pop("XPNET_DATA_DIR", None)
+    os.environ["XDG_CACHE_HOME"] = str(Path.cwd())
+    mnist.MIRRORS = ()
+    nothing = cuda.Diagnosis(problem="it is not looked for", remedy="run the command by itself")
+    cuda.diagnose = lambda: nothing
+    cli.load_dataset = partial(load_dataset, train_size=200, test_size=20)
+    sizes = {"input_size": 784, "hidden_size": 3, "output_size": 10}
+    network = build_network("two-layer-net", sizes, rng=0)
+    save_network("w.safetensors", network, "two-layer-net", sizes)
+    _digit().save("digit.png")
+    lines = [
+        ["--version"],
+        ["train", "--help"],
+        ["train", "--data", "synthetic", "--model", "two-layer-net", "--seed", "1", "--lr", "0.1"],
+        ["train", "--model", "simple-convnet", "--hidden-size", "5", "--schedule", "cosine"],
+        ["evaluate", "--weights", "w.safetensors", "--data", "synthetic"],
+        ["predict", "--weights", "w.safetensors", "--threads", "1", "digit.png", "digit.png"],
+        ["summary", "--model", "two-layer-net", "--hidden-size", "7", "--activation", "tanh"],
+        ["tune", "--data", "synthetic", "--trials", "2", "--lr", "1e-3", "1e-2"],
+        ["data", "--data", "synthetic", "--export", "pictures", "--count", "3"],
+        ["bench", "--model", "two-layer-net", "--batch-size", "10", "--rounds", "2"],
+        ["info"],
+        ["evaluate", "--weights", "w.safetensors", "--threads", str(2**31)],
+        ["train", "--epochs", str(2**63)],
+    ]
+    return [Seed([word.encode() for word in line], _arguments) for line in lines]
+
+
+def _hostile_lines() -> list[Seed]:
+    lines = [
+        *([*_line(command), "--none"] for command in cli.commands.commands),
+        ["train", "--hidden-size", str(2**31 - 1)],
+        ["train", "--out", "a" * 5000, "--lr", "1e999"],
+        ["summary", "--hidden-size", str(2**63)],
+        ["predict", "--weights", "w.safetensors", "a" * 5000],
+        ["evaluate", "--weights", "a" * 5000],
+    ]
+    return [Seed([word.encode() for word in line], _arguments) for line in lines]
+
+
+def _run_line(path: Path) -> None:
+    """Run the command up to where it begins to write; its error is raised again."""
+    words = path.read_bytes().split(b"\0")[:-1]
+    sys.argv = ["xpnet", *(os.fsdecode(word[:ARGUMENT]) for word in words)]
+    code: object = 0
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace")
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code
+        except Touched as touched:
+            if not str(touched).startswith(BEGINNINGS):
+                raise
+    err.flush()
+    text = err.buffer.getvalue().decode()
+    if code:
+        assert code == cli.USAGE_ERROR, f"exit code {code}"
+        assert re.fullmatch(r"xpnet: error: [^\n]+\n", text), f"no single line: {text}"
+        raise XPNetError(text)
+
+
+READERS = {
+    reader.name: reader
+    for reader in (
+        Reader("idx", read_idx, partial(_valid_idx, b"".join), partial(_hostile_idx, b"".join)),
+        # Where a header promises 1 GiB, and they come, it takes them.
+        Reader("gzip", read_idx, partial(_valid_idx, _packed), _hostile_gzip, mib=1536),
+        Reader("weights", load_weights, _valid_weights, _hostile_weights),
+        Reader("pickles", _read_pickle, _valid_pickles, _hostile_pickles),
+        Reader("networks", load_network, _valid_networks, _hostile_networks),
+        Reader("checkpoints", load_checkpoint, _valid_checkpoints, _hostile_checkpoints),
+        Reader("tiny-images", partial(read_tiny_images, model="M1"), _valid_tiny, _hostile_tiny),
+        # It takes pictures of 64 million pixels, and works with floats.
+        Reader("pictures", read_picture, _valid_pictures, _hostile_pictures, mib=2048),
+        Reader("command-line", _run_line, _valid_lines, _hostile_lines),
+    )
+}
+"""By name: another reader is another line here."""
