@@ -182,10 +182,11 @@ def test_killed_runs(run, tmp_path, monkeypatch, contents, code):
     program = f"""
 import sys, time, pathlib
 place = pathlib.Path(sys.argv[1])
-place.mkdir(exist_ok=True)
+if not place.exists():
+    place.mkdir()
+    time.sleep(0.3)
 (place / "model.safetensors").write_text({contents})
 (place / "metrics.csv").write_text("0.5,0.9," + str(time.time()))
-time.sleep(0.1)
 """
     monkeypatch.setattr(
         killed_runs, "command", lambda directory, _: [sys.executable, "-c", program, str(directory)]

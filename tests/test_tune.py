@@ -179,8 +179,9 @@ def test_timeout_begins_no_more_trials(go):
     assert set(states(go(100_000, timeout=0.5))) == {"complete"}
 
 
-def test_a_rate_too_high_is_a_result(go):
-    assert states(go(1, replace(TINY, lr=(1e6, 1e7)))) == ["complete"]
+def test_a_rate_too_high_ends_its_trial_alone(go):
+    (result,) = go(1, replace(TINY, lr=(1e6, 1e7)))
+    assert (result.state, len(result.validation) < 2) == ("pruned", True)
 
 
 def made_up(*rows):

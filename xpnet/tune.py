@@ -41,7 +41,7 @@ import numpy as np
 from xpnet import plots
 from xpnet.backend import versions
 from xpnet.data import shuffle_dataset
-from xpnet.errors import ArgumentError, OutputError, XPNetError
+from xpnet.errors import ArgumentError, DivergedError, OutputError, XPNetError
 from xpnet.files import write_text
 from xpnet.models import MultiLayerNet
 from xpnet.train import EpochMetrics, Trainer
@@ -81,7 +81,8 @@ class TrialResult:
     trial: int
     """From 0. A trial that was killed and made again is there twice."""
     state: str
-    """complete, pruned, fail, running or waiting."""
+    """complete, pruned (also where training came to numbers that are none), fail, running or
+    waiting."""
     lr: float | None
     """None, like `weight_decay`, where it was not drawn yet."""
     weight_decay: float | None
@@ -615,6 +616,8 @@ class _Worker:
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # too high a rate is a result too
                 trainer.train()
+        except DivergedError as error:
+            raise optuna.TrialPruned from error
         finally:
             trial.set_user_attr("validation", trainer.test_acc_list)
             trial.set_user_attr("train", trainer.train_acc_list)

@@ -4,18 +4,21 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.errors import CheckpointError, OutputError, WeightsError
-from xpnet.weights import load_weights, save_weights
+from xpnet.weights import load_safetensors, save_weights
 
 FORMAT = 1
 """Of the files; another one is refused."""
 
 NAME = re.compile(r"step-(\d{8,})\.safetensors")
+SET_ASIDE = ".set-aside"
+"""Ending of checkpoints that are newer than the one a run went on from."""
 
 
 class Checkpoint(NamedTuple):
@@ -24,6 +27,11 @@ class Checkpoint(NamedTuple):
     arrays: dict[str, np.ndarray]
     record: dict[str, Any]
     path: Path
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """After the epoch that it was written after; None within an epoch."""
+        return _test_accuracy(self.arrays, self.record)
 
 
 class Checkpoints:
@@ -44,11 +52,8 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """All there are, the newest last."""
-        try:
-            found = [path for path in self.directory.iterdir() if NAME.fullmatch(path.name)]
-        except FileNotFoundError:
-            return []
-        return sorted(found, key=lambda path: int(path.stem.partition("-")[2]))
+        found = (path for path in self.directory.glob("*") if NAME.fullmatch(path.name))
+        return sorted(found, key=_steps)
 
     def save(self, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> Path:
         """Write a checkpoint, then remove what need not be kept.
@@ -58,23 +63,22 @@ class Checkpoints:
         OutputError
             It cannot be written; the older ones are left as they were.
         """
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"cannot create {self.directory}: {error.strerror or error}; choose another --out"
-            ) from error
         path = self.directory / f"step-{record['steps']:08d}.safetensors"
         text = json.dumps({"format": FORMAT, **record}, sort_keys=True)
-        save_weights(path, arrays, {"record": text, "sha256": _digest(arrays, text)})
-        accuracies = [metrics["test_accuracy"] for metrics in record["history"]]
-        if accuracies and not len(arrays["epoch_losses"]):
-            best = self._best or (-1.0, path)
-            if accuracies[-1] > best[0]:
-                self._best = accuracies[-1], path
-        for old in self.paths()[: -self.keep]:
-            if self._best is None or old != self._best[1]:
-                old.unlink(missing_ok=True)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            save_weights(path, arrays, {"record": text, "sha256": _digest(arrays, text)})
+            self._note(_test_accuracy(arrays, record), path)
+            for old in self.paths()[: -self.keep]:
+                if self._best is None or old != self._best[1]:
+                    old.unlink()
+        except OutputError:
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"cannot write in {self.directory}: {error.strerror or error}; "
+                "a directory that can be written is needed"
+            ) from error
         return path
 
     def newest(self) -> Checkpoint | None:
@@ -89,24 +93,24 @@ class Checkpoints:
             return None
         *older, path = paths
         try:
-            found = load_checkpoint(path)
+            return load_checkpoint(path)
         except CheckpointError as error:
-            sound = next((old for old in reversed(older) if _is_sound(old)), None)
+            sound = next((old for old in reversed(older) if _loaded(old)), None)
             remedy = f"go on from the one before it: --resume {sound}" if sound else "begin anew"
             raise CheckpointError(f"{error}; {remedy}") from error
-        self._remember_best()
-        return found
 
-    def _remember_best(self) -> None:
-        """Find the best one again."""
-        for path in self.paths():
-            if not _is_sound(path):
-                continue
-            arrays, record, _ = load_checkpoint(path)
-            if record["history"] and not len(arrays["epoch_losses"]):
-                accuracy = record["history"][-1]["test_accuracy"]
-                if self._best is None or accuracy > self._best[0]:
-                    self._best = accuracy, path
+    def go_on_from(self, path: Path) -> None:
+        """Let no newer one be taken for the newest, and find the best one again."""
+        self._best = None
+        for other in self.paths():
+            if _steps(other) > _steps(path):
+                other.rename(other.with_suffix(SET_ASIDE))
+            elif (found := _loaded(other)) is not None:
+                self._note(found.test_accuracy, other)
+
+    def _note(self, accuracy: float | None, path: Path) -> None:
+        if accuracy is not None and (self._best is None or accuracy > self._best[0]):
+            self._best = accuracy, path
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -118,27 +122,39 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         There is no such file, or it is damaged, or no checkpoint, or of another format.
     """
     path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
     try:
-        weights = load_weights(path)
+        weights = load_safetensors(path)
     except WeightsError as error:
-        raise CheckpointError(f"{path} cannot be used as a checkpoint: {error}") from error
+        raise CheckpointError(f"{path} is damaged, or no checkpoint: it cannot be read") from error
     text = weights.metadata.get("record", "")
     if weights.metadata.get("sha256") != _digest(weights.params, text):
         raise CheckpointError(f"{path} is damaged, or no checkpoint: its checksum does not fit")
-    record = json.loads(text)
-    if record["format"] != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {record['format']}, and this version of xpnet reads {FORMAT}"
-        )
+    try:
+        record = json.loads(text)
+        form = record["format"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no checkpoint: its record cannot be read") from error
+    if form != FORMAT:
+        raise CheckpointError(f"{path} has format {form}, and this version of xpnet reads {FORMAT}")
     return Checkpoint(weights.params, record, path)
 
 
-def _is_sound(path: Path) -> bool:
-    try:
-        load_checkpoint(path)
-    except CheckpointError:
-        return False
-    return True
+def _steps(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
+def _loaded(path: Path) -> Checkpoint | None:
+    """A checkpoint, or None where it is damaged."""
+    with suppress(CheckpointError):
+        return load_checkpoint(path)
+    return None
+
+
+def _test_accuracy(arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> float | None:
+    within = not record["history"] or len(arrays["epoch_losses"])
+    return None if within else record["history"][-1]["test_accuracy"]
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:

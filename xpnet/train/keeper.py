@@ -1,11 +1,13 @@
 """A run that can be stopped at any time, and goes on."""
 
+import shlex
 import time
 from collections.abc import Callable
 from typing import Any
 
-from xpnet.errors import OutputError
+from xpnet.errors import DivergedError, OutputError
 from xpnet.train.checkpoint import Checkpoints
+from xpnet.train.run_directory import RunDirectory
 from xpnet.train.signals import Interrupted, Signals
 from xpnet.train.trainer import EpochMetrics, Trainer
 
@@ -13,33 +15,33 @@ from xpnet.train.trainer import EpochMetrics, Trainer
 class Keeper:
     """Saves a trainer's state after every epoch, and more often if wanted, and when it is stopped.
 
-    A checkpoint that cannot be written, because the disk is full for instance, does not end the
-    training: `tell` says so, and the next one is tried.
+    What cannot be written, because the disk is full for instance, does not end the training: `tell`
+    says so, and the next time it is tried again.
 
     Parameters
     ----------
     trainer : whose `on_epoch` and `on_step` this takes
-    checkpoints : where they are kept
+    directory : where `metrics.csv` is kept
+    checkpoints : where checkpoints are
     run : what a checkpoint has to hold besides, to be known again
     every_steps, every_minutes : in an epoch, too
-    after_epoch : called after every epoch before its state is saved
     tell : shows a line
     """
 
     def __init__(
         self,
         trainer: Trainer,
+        directory: RunDirectory,
         checkpoints: Checkpoints,
         run: dict[str, Any],
         *,
         every_steps: int | None = None,
         every_minutes: float | None = None,
-        after_epoch: Callable[[], None],
         tell: Callable[[str], None],
     ) -> None:
-        self.trainer, self.checkpoints, self.run = trainer, checkpoints, run
-        self.every_steps, self.every_minutes = every_steps, every_minutes
-        self._after_epoch, self._tell = after_epoch, tell
+        self.trainer, self.directory, self.checkpoints = trainer, directory, checkpoints
+        self.run, self.every_steps, self.every_minutes = run, every_steps, every_minutes
+        self._tell = tell
         self._signals = Signals()
         self._saved_steps, self._saved_at = trainer.steps, time.monotonic()
         trainer.on_epoch, trainer.on_step = self._epoch, self._step
@@ -51,41 +53,51 @@ class Keeper:
         ------
         Interrupted
             SIGINT or SIGTERM came; the step it came in was finished and its state saved.
+        DivergedError
+            As `Trainer`; the message names the last checkpoint, which is from before that.
         """
         if not self.checkpoints.paths():
             self.save()
-        with self._signals.heard():
-            return self.trainer.train()
+        try:
+            with self._signals.heard():
+                return self.trainer.train()
+        except DivergedError as error:
+            kept = "; ".join(f"{path} is from before" for path in self.checkpoints.paths()[-1:])
+            raise DivergedError(f"{error}; {kept or 'no checkpoint was kept'}") from error
 
     def save(self) -> None:
         """Write a checkpoint now, or tell why not."""
         arrays, record = self.trainer.state()
-        try:
-            self.checkpoints.save(arrays, {**record, "run": self.run})
-        except OutputError as error:
-            self._tell(f"no checkpoint was written, and training goes on: {error}")
         self._saved_steps, self._saved_at = self.trainer.steps, time.monotonic()
+        self._tried(lambda: self.checkpoints.save(arrays, {**record, "run": self.run}))
+
+    def _tried(self, write: Callable[[], object]) -> None:
+        try:
+            self.directory.claim()
+            write()
+        except OutputError as error:
+            self._tell(f"warning: {error}")
 
     def _step(self) -> None:
         steps = self.trainer.steps - self._saved_steps
         minutes = (time.monotonic() - self._saved_at) / 60
-        stopped = self._signals.number is not None
         due = self.every_steps is not None and steps >= self.every_steps
         late = self.every_minutes is not None and minutes >= self.every_minutes
-        if stopped or due or late:
+        if due or late or self._signals.number is not None:
             self.save()
         self._stop_if_asked()
 
     def _epoch(self, _: EpochMetrics) -> None:
-        self._after_epoch()
         self.save()
+        self._tried(lambda: self.directory.write_metrics(self.trainer.history))
         self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:
-        if self._signals.number is not None:
-            directory = self.checkpoints.directory.parent
-            raise Interrupted(
-                f"interrupted after {self.trainer.steps} steps; go on with: "
-                f"xpnet train --resume {directory}",
-                self._signals.number,
-            )
+        if self._signals.number is None:
+            return
+        remedy = "no checkpoint could be written"
+        for path in self.checkpoints.paths()[-1:]:
+            directory = shlex.quote(str(self.directory.path))
+            remedy = f"go on from {path.stem} with: xpnet train --resume {directory}"
+        steps = self.trainer.steps
+        raise Interrupted(f"interrupted after {steps} steps; {remedy}", self._signals.number)

@@ -1,21 +1,21 @@
 """A run of the command line: settings, directory, checkpoints and trainer, new or gone on with."""
 
+import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from xpnet import __version__
 from xpnet.backend import Device, versions
 from xpnet.data import Dataset
 from xpnet.errors import CheckpointError
 from xpnet.models import build_network
 from xpnet.schedules import Cosine
-from xpnet.train.checkpoint import Checkpoint, Checkpoints, load_checkpoint
+from xpnet.train.checkpoint import NAME, Checkpoint, Checkpoints, load_checkpoint
 from xpnet.train.keeper import Keeper
-from xpnet.train.run_directory import CHECKPOINTS, RunDirectory
+from xpnet.train.run_directory import CHECKPOINTS, SUMMARY, RunDirectory
 from xpnet.train.trainer import EpochMetrics, Trainer
-
-SET_ASIDE = ".set-aside"
-"""Ending of checkpoints that are newer than the one a run went on from."""
 
 
 class Run:
@@ -34,14 +34,16 @@ class Run:
     Raises
     ------
     OutputError
-        The directory is in use or cannot be written.
+        The directory is in use, holds something else or cannot be written.
     CheckpointError
-        The newest checkpoint is damaged.
+        The checkpoint is damaged, or of another version of xpnet, or there is none of that name.
     """
 
     def __init__(self, path: str | Path, *, resume: bool, keep: int) -> None:
         path = Path(path)
-        chosen = path if resume and path.is_file() else None
+        chosen = path if resume and path.suffix == ".safetensors" else None
+        if chosen is not None:
+            _check_name(chosen)
         self.path = path.parent.parent if chosen else path
         self._checkpoints = Checkpoints(self.path / CHECKPOINTS, keep=keep)
         self._directory: RunDirectory | None = None
@@ -51,11 +53,8 @@ class Run:
             return
         self._directory = RunDirectory(self.path, resume=True)
         try:
-            if chosen is not None:
-                self._found = load_checkpoint(chosen)
-                self._set_aside(chosen)
-            else:
-                self._found = self._checkpoints.newest()
+            self._found = load_checkpoint(chosen) if chosen else self._checkpoints.newest()
+            self._check_version()
         except CheckpointError:
             self.close()
             raise
@@ -66,13 +65,13 @@ class Run:
         assert self._directory is not None, "begin first"
         return self._directory
 
-    def _set_aside(self, chosen: Path) -> None:
-        """Let no newer checkpoint be taken for the newest."""
-        paths = self._checkpoints.paths()
-        names = [path.name for path in paths]
-        if chosen.name in names:
-            for path in paths[names.index(chosen.name) + 1 :]:
-                path.rename(path.with_suffix(SET_ASIDE))
+    def _check_version(self) -> None:
+        if self._found is None or (before := self._found.record["run"]["xpnet"]) == __version__:
+            return
+        raise CheckpointError(
+            f"the run in {self.path} is of xpnet {before}, and this is {__version__}; "
+            "install that version, or begin another run"
+        )
 
     def close(self) -> None:
         """Let others open the directory."""
@@ -89,25 +88,41 @@ class Run:
         Raises
         ------
         CheckpointError
-            They are others; the message names the first.
+            They are others; the message names them. Or more epochs are done than asked for.
         """
         if self._found is None:
             return dict(settings)
         recorded = self._found.record["run"]["settings"]
         free = {"epochs"} if recorded["schedule"] == "constant" else set()
-        for name in sorted(given - free):
-            if settings[name] != recorded[name] and (name, settings[name]) != ("data", "auto"):
-                option = f"--{name.replace('_', '-')}"
-                raise CheckpointError(
-                    f"the run in {self.path} has {option} {recorded[name]}, and {settings[name]} "
-                    "was asked for; leave it out, or begin another run"
-                )
-        return {**recorded, **{name: settings[name] for name in given & free}}
+        differences = [
+            f"--{name.replace('_', '-')} {recorded[name]} ({settings[name]} was asked for)"
+            for name in sorted(given - free)
+            if settings[name] != recorded[name] and (name, settings[name]) != ("data", "auto")
+        ]
+        if differences:
+            raise CheckpointError(
+                f"the run in {self.path} has {', '.join(differences)}; leave that out, or begin "
+                "another run"
+            )
+        found = {**recorded, **{name: settings[name] for name in given & free}}
+        if found["epochs"] < self._epochs_done:
+            raise CheckpointError(
+                f"the run in {self.path} has done {self._epochs_done} epochs, and "
+                f"{found['epochs']} were asked for; go on from an earlier one of "
+                f"{self._checkpoints.directory}, or begin another run"
+            )
+        return found
+
+    @property
+    def _epochs_done(self) -> int:
+        return 0 if self._found is None else len(self._found.record["history"])
 
     def is_finished(self, epochs: int) -> bool:
-        """Whether there is nothing left to do."""
-        done = 0 if self._found is None else len(self._found.record["history"])
-        return done >= epochs and (self.path / "summary.json").exists()
+        """Whether there is nothing left to do, not even to write."""
+        summary = {}
+        with suppress(OSError, ValueError):  # an older run's, or none
+            summary = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
+        return self._epochs_done == epochs == summary.get("epochs")
 
     def trainer(
         self,
@@ -155,41 +170,42 @@ class Run:
         Raises
         ------
         CheckpointError
-            The data or the version of xpnet are others.
+            The data are others, or the network is.
         OutputError
             The directory of a new run is not empty, is in use or cannot be written.
         """
+        new = self._directory is None
         if self._directory is None:
             self._directory = RunDirectory(self.path)
+        hardware = device.describe()
+        hardware.pop("gpu_memory", None)  # which tells of others, too
         self._record = {
             "settings": dict(settings),
             "data_sha256": dataset.checksum(),
-            "versions": versions(),
-            "device": device.name,
-            "engine": trainer.describe(),
+            "xpnet": __version__,
+            "computed_by": {"device": device.name} | hardware | trainer.describe() | versions(),
         }
         if self._found is None:
-            return []
+            return [] if new else [f"{self.path} holds no checkpoint yet: the run begins"]
         arrays, record, path = self._found
         before = record["run"]
-        for what, then, now in (
-            ("data", before["data_sha256"], self._record["data_sha256"]),
-            ("xpnet", before["versions"]["xpnet"], self._record["versions"]["xpnet"]),
-        ):
-            if then != now:
-                raise CheckpointError(
-                    f"the run in {self.path} had {what} {then[:12]}, and now it is {now[:12]}; "
-                    "give it back, or begin another run"
-                )
+        if before["data_sha256"] != self._record["data_sha256"]:
+            raise CheckpointError(
+                f"the run in {self.path} has data with the SHA-256 {before['data_sha256']}, and "
+                f"those from {dataset.source} have {self._record['data_sha256']}; give the same "
+                "data, or begin another run"
+            )
         trainer.restore(arrays, record)
+        self._checkpoints.go_on_from(path)
         lines = [f"going on from {path}: {trainer.steps} steps, {len(trainer.history)} epochs"]
+        then, now = before["computed_by"], self._record["computed_by"]
         others = [
-            f"{what} was {before[what]}, now {self._record[what]}"
-            for what in ("versions", "device", "engine")
-            if before[what] != self._record[what]
+            f"{what} was {then.get(what)} and is {now.get(what)}"
+            for what in sorted(then | now)
+            if then.get(what) != now.get(what)
         ]
         if others:
-            lines.append(f"so results will not be the same bit for bit: {'; '.join(others)}")
+            lines.append(f"the last bits of the weights may differ now: {', '.join(others)}")
         return lines
 
     def train(
@@ -203,10 +219,21 @@ class Run:
         """Train to the end, with a checkpoint after every epoch and as often as asked for."""
         return Keeper(
             trainer,
+            self.directory,
             self._checkpoints,
             self._record,
             every_steps=every_steps,
             every_minutes=every_minutes,
-            after_epoch=lambda: self.directory.write_metrics(trainer.history),
             tell=tell,
         ).train()
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a file that cannot be a checkpoint of a run, before a directory is made for one."""
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; give one, or a run's directory")
+    if not NAME.fullmatch(path.name) or path.parent.name != CHECKPOINTS:
+        raise CheckpointError(
+            f"{path} is not the checkpoint of a run, RUN/{CHECKPOINTS}/step-N.safetensors; "
+            "give one, or a run's directory"
+        )

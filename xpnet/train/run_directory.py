@@ -12,11 +12,13 @@ from filelock import FileLock, Timeout
 
 from xpnet import plots
 from xpnet.errors import OutputError
-from xpnet.files import write_text
+from xpnet.files import remove_unfinished, write_text
 from xpnet.models import Network, save_network
 from xpnet.train.trainer import EpochMetrics
 
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
+METRICS, SUMMARY = "metrics.csv", "summary.json"
+MODEL, PICTURE = "model.safetensors", "learning_curve.png"
 
 
 class RunDirectory:
@@ -34,41 +36,64 @@ class RunDirectory:
     Raises
     ------
     OutputError
-        The directory holds something, is in use, or cannot be created or written.
+        The directory holds something else, is in use, or cannot be created or written.
     """
 
     def __init__(self, path: str | Path, *, resume: bool = False) -> None:
         self.path = Path(path)
         self._lock = FileLock(self.path / LOCK)
         try:
+            names = sorted(entry.name for entry in self.path.iterdir())
+        except FileNotFoundError:
+            names = []
+        except OSError as error:
+            raise self._unusable(error) from error
+        if resume and any((self.path / CHECKPOINTS).glob("step-*")):
+            names = []
+        elif resume:  # a run that was killed before its first checkpoint
+            begun = (LOCK, METRICS, f".{METRICS}.", CHECKPOINTS)
+            names = [name for name in names if not name.startswith(begun)]
+        if names:
+            raise OutputError(
+                f"{self.path} is not empty ({names[0]}) and holds no checkpoint to go on from; "
+                "choose another directory"
+                if resume
+                else f"{self.path} is not empty ({names[0]}), and no run is overwritten; "
+                f"choose another --out, or go on with a run by --resume {self.path}"
+            )
+        self.claim()
+        if resume:
+            for file in (METRICS, SUMMARY, MODEL, PICTURE):
+                remove_unfinished(self.path, file)
+            remove_unfinished(self.path / CHECKPOINTS, "step-*")
+        else:
+            self.write_metrics([])
+
+    def claim(self) -> None:
+        """Make the directory and keep others out; again, should somebody have removed it.
+
+        Raises
+        ------
+        OutputError
+            It is in use, or cannot be created or written.
+        """
+        if self._lock.is_locked and (self.path / LOCK).exists():
+            return
+        self._lock.release()
+        try:
             self.path.mkdir(parents=True, exist_ok=True)
-            occupied = [] if resume else [entry.name for entry in self.path.iterdir()]
-            if not occupied:
-                self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0)
         except Timeout as error:
             raise OutputError(
                 f"another process is writing to {self.path}; wait for it, or choose another --out"
             ) from error
         except OSError as error:
-            raise OutputError(
-                f"cannot create {self.path}: {error.strerror or error}; choose another --out"
-            ) from error
-        if resume:
-            self._remove_unfinished()
-        elif occupied:
-            raise OutputError(
-                f"{self.path} is not empty ({occupied[0]}), and no run is overwritten; "
-                f"choose another --out, or go on with a run by --resume {self.path}"
-            )
-        else:
-            self.write_metrics([])
+            raise self._unusable(error) from error
 
-    def _remove_unfinished(self) -> None:
-        """Files that a killed process was writing."""
-        for directory in (self.path, self.path / CHECKPOINTS):
-            for file in directory.glob(".*"):
-                if file.name != LOCK:
-                    file.unlink()
+    def _unusable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"cannot create {self.path}: {error.strerror or error}; choose another --out"
+        )
 
     def write_metrics(self, history: Sequence[EpochMetrics]) -> None:
         """Write `metrics.csv`: a header and one row an epoch."""
@@ -78,7 +103,7 @@ class RunDirectory:
         )
         writer.writeheader()
         writer.writerows(asdict(metrics) for metrics in history)
-        write_text(self.path / "metrics.csv", table.getvalue())
+        write_text(self.path / METRICS, table.getvalue())
 
     def finish(
         self,
@@ -88,11 +113,24 @@ class RunDirectory:
         history: Sequence[EpochMetrics],
         summary: Mapping[str, Any],
     ) -> None:
-        """Write the network, the picture and, last of all, the summary."""
-        save_network(self.path / "model.safetensors", network, model, arguments)
-        if plots.available():
-            plots.learning_curve(self.path / "learning_curve.png", history)
-        write_json(self.path / "summary.json", summary)
+        """Write the network, the record and the picture, and last of all the summary.
+
+        Raises
+        ------
+        OutputError
+            They cannot be written; the checkpoints are kept.
+        """
+        try:
+            self.claim()
+            self.write_metrics(history)
+            save_network(self.path / MODEL, network, model, arguments)
+            if plots.available():
+                plots.learning_curve(self.path / PICTURE, history)
+            write_json(self.path / SUMMARY, summary)
+        except OutputError as error:
+            raise OutputError(
+                f"{error}, or mend this one: --resume {self.path} then writes what is missing"
+            ) from error
 
     def close(self) -> None:
         """Let others open the directory."""

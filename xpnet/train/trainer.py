@@ -1,8 +1,9 @@
 """The training loop."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from xpnet.clipping import clip_by_norm
 from xpnet.data.batches import Augment, Batches
 from xpnet.engine import get_engine
 from xpnet.engine.cuda import UNROLL, CudaEngine, Training
-from xpnet.errors import ArgumentError, DivergedError
+from xpnet.errors import ArgumentError, CheckpointError, DivergedError
 from xpnet.layers import Params
 from xpnet.models.network import EVALUATION_BATCH, Network
 from xpnet.optim import OPTIMIZERS, Optimizer
 from xpnet.penalties import Constraint
 from xpnet.schedules import Schedule
 from xpnet.train.early_stopping import EarlyStopping
+from xpnet.train.hints import hints
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,10 @@ class Trainer:
     def train_step(self, x: Array, t: Array) -> Array:
         """One update on one batch; the loss before it, 0-d on the device."""
         loss, _, grads = self.engine.loss_and_gradient(x, t)
+        self._update(grads)
+        return loss
+
+    def _update(self, grads: Mapping[str, Array]) -> None:
         if self.clip_norm is not None:
             grads = clip_by_norm(grads, self.clip_norm)
         if self.schedule is not None:
@@ -168,7 +174,6 @@ class Trainer:
         self.steps += 1
         if self.constraint is not None:
             self.constraint.apply(self.network.params)
-        return loss
 
     def train_epoch(self) -> EpochMetrics:
         """One pass over the training data, or what is left of it, and the accuracies after it.
@@ -178,7 +183,8 @@ class Trainer:
         Raises
         ------
         DivergedError
-            A loss is not finite; told after the epoch on a GPU, after the step elsewhere.
+            A loss is not finite, or a parameter; told before the update on a CPU, and on a GPU
+            after the epoch or when its state is asked for.
         """
         device, number = self.network.device, len(self.history)
         steps = self._steps(number)
@@ -193,8 +199,7 @@ class Trainer:
                     start = time.perf_counter()
             device.synchronize()
         self.seconds += time.perf_counter() - start
-        epoch_losses = to_numpy(self._losses)
-        self._check(epoch_losses, 0)
+        epoch_losses = self._checked_losses()
         self.train_loss_list += epoch_losses.tolist()
         metrics = EpochMetrics(
             number + 1,
@@ -236,23 +241,33 @@ class Trainer:
         """Batch after batch."""
         on_host = self.network.device.free_bytes() is None
         for x, t in self.train_batches.epoch(number, first=self._done):
-            self._losses[self._done] = loss = self.train_step(x, t)
-            if on_host:
-                self._check([float(loss)], self._done)
+            loss, _, grads = self.engine.loss_and_gradient(x, t)
+            if on_host and not isfinite(loss):
+                raise self._diverged(self._loss_of(self._done, float(loss)), grads)
+            self._update(grads)
+            self._losses[self._done] = loss
             self._done += 1
             yield 1
 
-    def _check(self, losses: Sequence[float] | np.ndarray, first: int) -> None:
-        """Refuse to go on from a loss that is no number."""
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if not len(bad):
-            return
-        largest = {k: float(abs(to_numpy(p)).max()) for k, p in self.network.params.items()}
-        shown = ", ".join(f"{name} {value:.3g}" for name, value in largest.items())
-        raise DivergedError(
-            f"the loss of step {first + bad[0] + 1} of epoch {len(self.history) + 1} is "
-            f"{losses[bad[0]]}, and training cannot go on; the largest numbers of the parameters "
-            f"are now {shown}; use a smaller learning rate than {self.optimizer.lr:g}, or clip_norm"
+    def _checked_losses(self) -> np.ndarray:
+        """Of the epoch's steps so far, if they and the parameters are numbers to go on from."""
+        losses = to_numpy(self._losses)[: self._done]
+        if len(bad := np.flatnonzero(~np.isfinite(losses))):
+            raise self._diverged(self._loss_of(int(bad[0]), losses[bad[0]]))
+        xp = self.network.device.xp
+        if not xp.all(xp.isfinite(self.network.params.flat)):
+            raise self._diverged(f"after {self.steps} steps not all parameters are finite")
+        return losses
+
+    def _loss_of(self, step: int, loss: float) -> str:
+        return f"the loss of step {step + 1} of epoch {len(self.history) + 1} is {loss:.3g}"
+
+    def _diverged(self, what: str, grads: Mapping[str, Array] | None = None) -> DivergedError:
+        gradient = "" if grads is None else f", of the gradient {_largest(grads)}"
+        return DivergedError(
+            f"training cannot go on: {what}; the largest number of the parameters is "
+            f"{_largest(self.network.params)}{gradient}; use a smaller learning rate than "
+            f"{self.optimizer.lr:g}, or clip_norm"
         )
 
     def state(self) -> tuple[Params, dict[str, Any]]:
@@ -260,9 +275,15 @@ class Trainer:
 
         A fresh Trainer of the same arguments that is given them by `restore` goes on bit for bit,
         also from the middle of an epoch.
+
+        Raises
+        ------
+        DivergedError
+            A loss or a parameter is not finite.
         """
+        losses = self._checked_losses()
         arrays = {
-            f"{kind}.{name}": to_numpy(array)
+            f"{kind}.{name}": np.array(to_numpy(array))
             for kind, group in (
                 ("params", self.network.params),
                 ("state", self.network.state),
@@ -271,7 +292,7 @@ class Trainer:
             for name, array in group.items()
         }
         arrays["train_losses"] = np.asarray(self.train_loss_list, dtype=np.float64)
-        arrays["epoch_losses"] = to_numpy(self._losses)[: self._done]
+        arrays["epoch_losses"] = losses.copy()
         record = {
             "history": [asdict(metrics) for metrics in self.history],
             "steps": self.steps,
@@ -281,22 +302,35 @@ class Trainer:
         return arrays, record
 
     def restore(self, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        device = self.network.device
-        groups: dict[str, Params] = {"params": {}, "state": {}, "optimizer": {}}
-        for name, array in arrays.items():
-            kind, _, rest = name.partition(".")
-            if rest:
-                groups[kind][rest] = device.asarray(array)
-        for own, kind in ((self.network.params, "params"), (self.network.state, "state")):
-            for name, array in own.items():
-                array[...] = groups[kind][name]
-        self.optimizer.state, self.optimizer.lr = groups["optimizer"], record["lr"]
+        """Go on from what `state` gave.
+
+        Raises
+        ------
+        CheckpointError
+            It is of another network or optimizer, or of another dtype; the message names the first
+            difference, and the network is as it was.
+        """
+        network, optimizer = self.network, self.optimizer
+        optimizer.state = {}
+        if any(name.startswith("optimizer.") for name in arrays):  # not before the first step
+            optimizer.start({"flat": network.params.flat})
+        groups = {"params": network.params, "state": network.state, "optimizer": optimizer.state}
+        own = {f"{kind}.{name}": array for kind in groups for name, array in groups[kind].items()}
+        given = {name: array for name, array in arrays.items() if "." in name}
+        for name in sorted(own.keys() | given.keys()):
+            if (here := _kind(own.get(name))) != (there := _kind(given.get(name))):
+                raise CheckpointError(
+                    f"a checkpoint of another network or optimizer cannot be used: {name} is "
+                    f"{there} there and {here} here; build them as they were"
+                )
+        for name, array in own.items():
+            array[...] = network.device.asarray(given[name])
+        optimizer.lr = record["lr"]
         self.history = [EpochMetrics(**metrics) for metrics in record["history"]]
         self.train_loss_list = arrays["train_losses"].tolist()
         self.steps, self.seconds = record["steps"], record["seconds"]
         self._done = len(arrays["epoch_losses"])
-        self._losses = device.asarray(arrays["epoch_losses"])
+        self._losses = network.device.asarray(arrays["epoch_losses"])
 
     def describe(self) -> dict[str, str | int]:
         """What the record of a run should say of what computes."""
@@ -345,6 +379,9 @@ class Trainer:
                 f"epoch {metrics.epoch:3d}   loss {metrics.train_loss:.4f}   "
                 f"train {metrics.train_accuracy:.4f}   test {metrics.test_accuracy:.4f}"
             )
+            classes = _classes(self.network)
+            for hint in hints(self.history, self.train_loss_list, classes, self.optimizer.lr):
+                self._say(f"hint: {hint}")
             if self.on_epoch is not None:
                 self.on_epoch(metrics)
         return self.history
@@ -391,9 +428,27 @@ class Trainer:
         )
 
 
+def _kind(array: Array | None) -> str:
+    """Dtype and shape."""
+    if array is None:
+        return "nothing"
+    return f"{str(array.dtype).rpartition('.')[2]} of shape {tuple(array.shape)}"
+
+
+def _largest(arrays: Mapping[str, Array]) -> str:
+    """The largest number and whose it is; what is no number counts as larger."""
+    sizes = {name: float(np.max(np.abs(to_numpy(array)))) for name, array in arrays.items()}
+    name = max(sizes, key=lambda name: (not isfinite(sizes[name]), sizes[name]))
+    return f"{sizes[name]:.3g} in {name}"
+
+
+def _classes(network: Network) -> int:
+    return list(network.output_shapes.values())[-1][0]
+
+
 def _check_labels(t: np.ndarray, network: Network) -> None:
     """Refuse labels without a class: on the device they would be no class at all, unnoticed."""
-    (classes,) = list(network.output_shapes.values())[-1][:1]
+    classes = _classes(network)
     if t.ndim == 1 and t.dtype.kind in "iu" and len(t) and t.max() >= classes:
         raise ArgumentError(
             f"labels must be below the network's {classes} outputs, got {t.max()}; "

@@ -1,0 +1,52 @@
+"""What an epoch tells of a training that goes wrong."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xpnet.train.trainer import EpochMetrics
+
+ENOUGH = 500
+"""Steps: before, a network that will learn may still guess."""
+RISEN = 1.1
+"""Times the first step's loss; the batches of a loss that falls slowly differ by less."""
+
+
+def hints(
+    history: Sequence["EpochMetrics"], losses: Sequence[float], classes: int, lr: float
+) -> list[str]:
+    """Lines on the last epoch; each kind comes once in a run.
+
+    Parameters
+    ----------
+    history : of all epochs so far
+    losses : of all steps so far
+    classes : that there are to choose from; of one alone there is no accuracy to speak of
+    """
+    *before, last = history
+    steps = len(losses) // len(history)
+    judged = [metrics for metrics in before if metrics.epoch * steps >= ENOUGH]
+    if last.epoch * steps < ENOUGH:
+        return []
+    found = []
+    if not judged and classes > 1 and last.test_accuracy <= at_chance(classes):
+        found.append(
+            f"after {len(losses)} steps the test accuracy is {last.test_accuracy:.4f}, hardly "
+            f"more than guessing among {classes} classes gives; try a learning rate other than "
+            f"{lr:g}, or other initial weights"
+        )
+    if _risen(last, losses) and not any(_risen(metrics, losses) for metrics in judged):
+        found.append(
+            f"the mean loss of epoch {last.epoch}, {last.train_loss:.4g}, is above that of the "
+            f"first step, {losses[0]:.4g}; try a smaller learning rate than {lr:g}"
+        )
+    return found
+
+
+def at_chance(classes: int) -> float:
+    """The highest accuracy that hints at guessing: half as much again, but not much more."""
+    return min(1.5 / classes, 1 / classes + 0.05)
+
+
+def _risen(metrics: "EpochMetrics", losses: Sequence[float]) -> bool:
+    return metrics.train_loss > RISEN * losses[0]
