@@ -187,11 +187,12 @@ class Trainer:
             after the epoch or when its state is asked for.
         """
         device, number = self.network.device, len(self.history)
-        steps = self._steps(number)
         with device.guarded(), self._progress(number) as bar:
+            # Compiled before the clock starts.
+            training = self._whole_steps() if self._steps_obstacle() is None else None
             bar.update(self._done)
             start = time.perf_counter()
-            for count in steps:
+            for count in self._steps(number, training):
                 bar.update(count)
                 if self.on_step is not None:
                     self.seconds += time.perf_counter() - start
@@ -212,20 +213,17 @@ class Trainer:
         self._done = 0
         return metrics
 
-    def _steps(self, number: int) -> Iterator[int]:
+    def _steps(self, number: int, training: Training | None) -> Iterator[int]:
         """Go through what is left of epoch `number`; gives how many steps it just took."""
-        batches, first = self.train_batches, self._done
-        kept = self._losses
-        if self._steps_obstacle() is None:
-            training = self._whole_steps()
+        batches, first, kept = self.train_batches, self._done, self._losses
+        if training is not None:
             training.begin(batches.order(number), self._rates(), first=first)
             self._losses = training.losses
         else:
-            training = None
             self._losses = self.network.device.zeros(len(batches), dtype=self.network.dtype)
         if first:
             self._losses[:first] = kept[:first]
-        return self._recorded(training) if training else self._one_by_one(number)
+        yield from self._one_by_one(number) if training is None else self._recorded(training)
 
     def _recorded(self, training: Training) -> Iterator[int]:
         """All at once, or so many as are recorded as one where somebody looks on."""

@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 
 from xpnet.backend import Array
+from xpnet.engine.checks import check_counts, obstacle_of, shaped
 from xpnet.engine.cpu.shard import Shard, separable
-from xpnet.engine.obstacles import obstacle_of
 from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.errors import ArgumentError
 from xpnet.layers import Convolution, Dropout
@@ -120,11 +120,8 @@ class CpuEngine:
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, FlatParams]:
         """As `Network.loss_and_gradient`; the gradient is written over by the next call."""
         network, n = self.network, len(x)
-        x, scores = self._shaped(x), self._scores(n)
-        if n == 0 or len(t) != n:
-            raise ArgumentError(
-                f"at least one sample and one target for each are needed, got {n} and {len(t)}"
-            )
+        x, scores = shaped(network, x), self._scores(n)
+        check_counts(n, len(t))
         labels = t.ndim == 1 and t.dtype.kind in "iub"
         if self._separable[True] and not labels and t.shape != scores.shape:
             as_one_hot(t, scores)  # says what is wrong, of the whole batch
@@ -151,23 +148,12 @@ class CpuEngine:
         x = self.network.place(x)
         if x.shape == self.network.input_shape and x.ndim == 1:
             return self.predict(x[np.newaxis])[0]
-        x, scores = self._shaped(x), self._scores(len(x))
+        x, scores = shaped(self.network, x), self._scores(len(x))
         if len(x) == 0:
             return scores
         division = self.division(len(x), train=False)
         self._run(division, lambda worker, parts: worker.predict(parts, x, scores))
         return scores
-
-    def _shaped(self, x: np.ndarray) -> np.ndarray:
-        """A batch in the network's shape, or an error before it is taken for something else."""
-        want, got = self.network.input_shape, x.shape[1:]
-        if got == want:
-            return x
-        if len(want) == 1 and prod(got) == prod(want):  # as images, too
-            return x.reshape(len(x), *want)
-        raise ArgumentError(
-            f"a batch of shape (N, {', '.join(map(str, want))}) is needed, got {x.shape}"
-        )
 
     def _scores(self, n: int) -> np.ndarray:
         return np.empty((n, *self._leaves[-1].output_shape), dtype=self.network.dtype)

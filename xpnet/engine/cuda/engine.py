@@ -4,6 +4,7 @@ from collections import OrderedDict
 from math import prod
 
 from xpnet.backend import Array
+from xpnet.engine.checks import check_counts, obstacle_of, shaped
 from xpnet.engine.cuda.driver import NULL, Argument, CupyDriver, Driver
 from xpnet.engine.cuda.plan import (
     COSTS,
@@ -17,7 +18,6 @@ from xpnet.engine.cuda.plan import (
 from xpnet.engine.cuda.program import MATH, Launch, Program, network_source, run
 from xpnet.engine.cuda.stages import STAGES, Call, Tile, kernel, number, stages_of
 from xpnet.engine.cuda.training import Training
-from xpnet.engine.obstacles import obstacle_of
 from xpnet.errors import ArgumentError
 from xpnet.im2col import contiguous
 from xpnet.layers import Dropout, SoftmaxWithLoss
@@ -161,12 +161,9 @@ class CudaEngine:
         """As `Network.loss_and_gradient`; scores and gradient are written over by the next call."""
         n, network = x.shape[0], self.network
         xp = network.device.xp
-        if n == 0 or t.shape[0] != n:
-            raise ArgumentError(
-                f"at least one sample and one target for each are needed, got {n} and {t.shape[0]}"
-            )
+        check_counts(n, t.shape[0])
         plan = self.plan(n, train=True)
-        plan.x[...] = self._shaped(x)
+        plan.x[...] = shaped(self.network, x)
         if t.ndim == 1 and xp.isdtype(t.dtype, ("integral", "bool")):
             targets = "labels"
             plan.labels[...] = xp.astype(t, xp.int32)
@@ -193,7 +190,7 @@ class CudaEngine:
         x = network.place(x)
         if x.shape == network.input_shape and x.ndim == 1:
             return self.predict(x[None, ...])[0, ...]
-        x, n = self._shaped(x), x.shape[0]
+        x, n = shaped(self.network, x), x.shape[0]
         scores = network.device.zeros((n, *self.stages[-1].output_shape), dtype=network.dtype)
         for start in range(0, n, PREDICTED):
             count = min(PREDICTED, n - start)
@@ -214,19 +211,8 @@ class CudaEngine:
     ) -> Training:
         """Whole training steps on data of the device: see `Training`."""
         # Kernels know nothing of strides.
-        x, t = (a if a.flags.c_contiguous else contiguous(a) for a in (self._shaped(x), t))
+        x, t = (a if a.flags.c_contiguous else contiguous(a) for a in (shaped(self.network, x), t))
         return Training(self, x, t, batch_size, optimizer, clip_norm=clip_norm)
-
-    def _shaped(self, x: Array) -> Array:
-        """A batch in the network's shape."""
-        want, got = self.network.input_shape, tuple(x.shape[1:])
-        if got == want:
-            return x
-        if len(want) == 1 and prod(got) == prod(want):  # as images, too
-            return self.network.device.xp.reshape(x, (x.shape[0], *want))
-        raise ArgumentError(
-            f"a batch of shape (N, {', '.join(map(str, want))}) is needed, got {tuple(x.shape)}"
-        )
 
 
 def _checked(precision: str | None, dtype: str) -> str:

@@ -21,7 +21,7 @@ from xpnet.engine.cuda.stages import (
 from xpnet.layers import IdentityWithLoss, Loss, SigmoidWithLoss, SoftmaxWithLoss
 from xpnet.models.network import Network
 from xpnet.parameters import ALIGN
-from xpnet.penalties import L1, L2, Penalty
+from xpnet.penalties import L1, L2, Penalty, weights
 
 LANES = 4
 """Threads that share the parts of one number's gradient."""
@@ -108,9 +108,7 @@ class Plan:
         train: bool,
     ) -> None:
         device, dtype = network.device, network.dtype
-        self.samples, self._network, self._stages, self._program = (
-            samples, network, stages, program,
-        )  # fmt: skip
+        self._network, self._stages, self._program = network, stages, program
         self._bound: dict[tuple[str, int], list[Launch]] = {}
         self._tables: dict[int, Array] = {}
 
@@ -161,7 +159,7 @@ class Plan:
         )
 
     def train(self, n: int, targets: str) -> list[Launch]:
-        """Forward and backward, from `x` and the targets, "labels" or "rows", to `parts`."""
+        """Loss and backward, from `scores` and the targets, "labels" or "rows", to `parts`."""
         return self._kept(targets, n, lambda: self._training(n, targets))
 
     def _training(self, n: int, targets: str) -> list[Call]:
@@ -193,10 +191,11 @@ class Plan:
             for name, array in stage.parameters:
                 found[name] = offset, stage.part_size, stage.parts(n)
                 offset += prod(array.shape)
+        decaying = {name for name, _ in weights(self._network.params)}
         rows: list[tuple[int, ...]] = []
         for name, shape in self._network.params.shapes.items():
             start, size, count = found[name]
             for first in range(0, prod(shape), ALIGN):
                 valid = min(ALIGN, prod(shape) - first)
-                rows.append((start + first, size, count, valid, int(name.startswith("W"))))
+                rows.append((start + first, size, count, valid, int(name in decaying)))
         return rows

@@ -1,5 +1,9 @@
-"""What no engine can run."""
+"""What no engine can run: networks, and batches."""
 
+from math import prod
+
+from xpnet.backend import Array, array_namespace
+from xpnet.errors import ArgumentError
 from xpnet.layers import MaxPool, Stateful
 from xpnet.models.network import Network
 
@@ -25,3 +29,23 @@ def obstacle_of(network: Network) -> str | None:
     if any(len(shape) not in (1, 3) for shape in shapes) or len(shapes[-1]) != 1:
         return "a layer takes or gives neither rows nor images"
     return None
+
+
+def shaped(network: Network, x: Array) -> Array:
+    """A batch in the network's shape, or an error before it is taken for something else."""
+    want, got = network.input_shape, tuple(x.shape[1:])
+    if got == want:
+        return x
+    if len(want) == 1 and prod(got) == prod(want):  # as images, too
+        return array_namespace(x).reshape(x, (x.shape[0], *want))
+    raise ArgumentError(
+        f"a batch of shape (N, {', '.join(map(str, want))}) is needed, got {tuple(x.shape)}"
+    )
+
+
+def check_counts(samples: int, targets: int) -> None:
+    """Refuse an empty batch, and one without a target for each sample."""
+    if samples == 0 or targets != samples:
+        raise ArgumentError(
+            f"at least one sample and one target for each are needed, got {samples} and {targets}"
+        )
