@@ -181,3 +181,25 @@ class TestCuda:
             np.testing.assert_array_equal(to_numpy(got_x), x)
             np.testing.assert_array_equal(to_numpy(got_t), t)
             np.testing.assert_allclose(to_numpy(product), x @ (x.T @ x), rtol=1e-9)
+
+
+class Unhashable:
+    """As CuPy's own device: equal to others of its number, and without a hash."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return isinstance(other, Unhashable)
+
+
+def test_devices_are_keys(device):
+    one, other = (Device("cuda:0", device.xp, Unhashable()) for _ in range(2))
+    assert {one: 1}[other] == 1
+    assert {device: 1}[device] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("cpu", "cpu"), ("cuda:3", "cuda"), ("torch on cpu", "torch on cpu")]
+)
+def test_the_kind_of_a_device(name, kind):
+    assert Device(name, None).kind == kind

@@ -4,7 +4,7 @@ Errors are relative to the largest number of an array. Without a GPU the same ke
 CPU: see cuda_on_cpu.py.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -26,7 +26,9 @@ from xpnet import (
     L2,
     SGD,
     Adam,
+    AdamW,
     Augmentation,
+    BatchNorm,
     Dropout,
     IdentityWithLoss,
     MaxNorm,
@@ -34,11 +36,14 @@ from xpnet import (
     Momentum,
     Network,
     ReLU,
+    RMSprop,
+    SoftmaxWithLoss,
     Trainer,
     TwoLayerNet,
     get_device,
     to_numpy,
 )
+from xpnet.backend import Device
 from xpnet.engine import ReferenceEngine, get_engine
 from xpnet.engine.cuda.engine import PREDICTED
 from xpnet.engine.cuda.training import UNROLL
@@ -321,6 +326,47 @@ def test_a_step_allocates_next_to_nothing(stand_in, graph):
     assert peak(epoch) < 80_000
 
 
+@pytest.mark.parametrize("graph", [True, False])
+def test_preparing_changes_nothing_and_leaves_little_to_do(stand_in, short_recordings, graph):
+    """Only the optimizer's state is there, as it is before a first step."""
+    results = []
+    for prepared in (True, False):
+        driver, net, optimizer = stand_in.driver(), net_of(EVERYTHING), Adam()
+        training = stand_in.engine(net, driver=driver, graph=graph).training(X, T, BATCH, optimizer)
+        if prepared:
+            before = {**net.params, **net.copied_state()}
+            before = {name: array.copy() for name, array in before.items()}
+            training.prepare()
+            assert_equal({**net.params, **net.state}, before)
+            assert all(
+                np.all(array == (name[:4] == "beta")) for name, array in optimizer.state.items()
+            )
+            launched = len(driver.launched)
+            training.prepare()
+            assert len(driver.launched) == launched
+        losses = training.epoch(np.arange(N), [0.01] * training.steps)
+        if prepared and graph:  # but for the smaller batch
+            assert len(driver.launched) == 2 * launched
+        results.append({**net.params, **net.state, "losses": losses.copy()})
+    assert_equal(*results)
+
+
+def test_what_fails_while_it_is_prepared_changes_nothing(stand_in):
+    net, optimizer = net_of(EVERYTHING), Adam()
+    training = stand_in.engine(net).training(X, T, BATCH, optimizer)
+    before = {name: array.copy() for name, array in {**net.params, **net.state}.items()}
+    training._launches[BATCH] = [*training_launches(training), lambda: None]
+    with pytest.raises(AttributeError):
+        training.prepare()
+    assert_equal({**net.params, **net.state}, before)
+
+
+def training_launches(training):
+    """Of a step, before an epoch has begun."""
+    training._take_up_state()
+    return training.launches(BATCH)
+
+
 def test_training_goes_on_from_a_copy(accelerator, short_recordings):
     """Bit for bit: with the same steps and new arrays for the optimizer, and with new ones."""
     rates = [0.01] * (N // BATCH + 1)
@@ -429,6 +475,29 @@ def test_the_plain_loop_does_what_steps_cannot(accelerator, options, reason):
     }
     trainer.train()
     assert_all_near(result(trainer), trained(net_of("simple-convnet"), **options), TRAINED)
+
+
+# What kernels are compiled for
+
+
+def deep(rng, ratio=0.5, eps=1e-7, momentum=0.9, smoothing=0.0):
+    """A network with all that has a seed or a rate."""
+    layers = [
+        affine(50, 20), BatchNorm(20, eps=eps, momentum=momentum), ReLU(), Dropout(ratio, rng=rng),
+        affine(20, 10),
+    ]  # fmt: skip
+    return Network(layers, SoftmaxWithLoss(smoothing=smoothing), penalty=L2(ratio / 10))
+
+
+def test_seeds_and_rates_share_their_kernels(stand_in):
+    """Each source costs seconds to compile, and stays in memory for the life of the process."""
+    driver = stand_in.driver()
+    for net in (deep(0), deep(1), deep(0, 0.3, 0.1, 0.5, 0.2)):
+        engine = stand_in.engine(net, driver=driver)
+        for ratio, clip_norm in ((0.9, 1.0), (0.5, 2.0)):
+            for optimizer in (Momentum(0.1, ratio), RMSprop(0.1, ratio), AdamW(0.1, ratio, ratio)):
+                engine.training(X, T, BATCH, optimizer, clip_norm=clip_norm)
+    assert len(set(driver.compiled)) == 1 + 3
 
 
 # What it is called, and what it refuses
@@ -606,6 +675,25 @@ def test_which_engine_a_gpu_has(so_called_gpu, made, described):
         assert engine.describe() == {"engine": "cuda"} | engine.describe() | described
         x, t = np.zeros((5, 50), dtype=engine.network.dtype), np.arange(5)
         assert float(engine.loss_and_gradient(x, t)[0]) == pytest.approx(np.log(10), abs=0.01)
+
+
+@dataclass(frozen=True)
+class Turing(Device):
+    """A GPU of 2018."""
+
+    compute_capability = (7, 5)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_a_gpu_without_the_instructions_is_told_from_others(so_called_gpu, precision):
+    gpu = so_called_gpu
+    with pytest.raises(ArgumentError) as error:
+        get(precision=precision)(Turing("cuda:1", gpu.xp, gpu.native))
+    assert str(error.value) == (
+        f"{precision} needs a GPU of compute capability 8.0 or above, and cuda:1 has 7.5; leave "
+        "the precision out"
+    )
+    assert get()(Turing("cuda:1", gpu.xp, gpu.native)).precision == "float32"
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,20 @@
 """Predictions of a network, and how they differ from the labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from xpnet import SimpleConvNet, to_numpy
+from xpnet import SimpleConvNet, get_device, to_numpy
 from xpnet.errors import ArgumentError
 from xpnet.evaluate import confusion, predictions
-from xpnet.models.network import EVALUATION_BATCH
+from xpnet.models.network import evaluation_batch
 
 
 def test_predictions_are_the_highest_scores(device):
     """Over a last batch that is smaller, for pixels as for floats."""
     rng = np.random.default_rng(0)
-    x = rng.integers(0, 256, (EVALUATION_BATCH + 3, 1, 6, 6), dtype=np.uint8)
+    x = rng.integers(0, 256, (evaluation_batch(device) + 3, 1, 6, 6), dtype=np.uint8)
     x[rng.random(x.shape) < 0.9] = 0  # dense noise looks all alike
     param = {"filter_num": 2, "filter_size": 3}
     network = SimpleConvNet((1, 6, 6), param, 20, 10, 1.0, rng=0, device=device)
@@ -23,6 +25,11 @@ def test_predictions_are_the_highest_scores(device):
     np.testing.assert_array_equal(labels, predictions(network, floats))
     assert len(set(labels.tolist())) > 2
     assert predictions(network, x[:0]).shape == (0,)
+
+
+def test_a_gpu_is_given_enough_at_a_time():
+    assert evaluation_batch(get_device("cpu")) == 200
+    assert evaluation_batch(replace(get_device("cpu"), name="cuda:0")) >= 1000
 
 
 def test_confusion_counts_pairs():

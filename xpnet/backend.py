@@ -7,7 +7,7 @@ its functions from the arrays it is given, through `array_namespace`, and so run
 import os
 import platform
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -70,7 +70,17 @@ class Device:
 
     name: str
     xp: Any
-    native: Any = None
+    native: Any = field(default=None, hash=False)  # CuPy's own has no hash
+
+    @property
+    def kind(self) -> str:
+        """The name without a number: "cpu", "cuda", ..."""
+        return self.name.partition(":")[0]
+
+    @property
+    def compute_capability(self) -> tuple[int, int] | None:
+        """What instructions a GPU has, as NVIDIA numbers it; None for anything else."""
+        return None
 
     def dtype(self, name: str) -> Any:
         """The namespace's dtype of that name, such as "float32"."""

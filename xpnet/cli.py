@@ -86,6 +86,11 @@ def _engine_options(command: Callable[..., None]) -> Callable[..., None]:
             "--precision",
             help="Of products on a GPU: tf32 or bfloat16; full if left out.",
         ),
+        click.option(
+            "--skip-engine-check",
+            is_flag=True,
+            help="Do not compare a GPU's first step with one by the layers on the host.",
+        ),
     ):
         command = option(command)
     return command
@@ -156,7 +161,8 @@ def _about(about: Mapping[str, str | int]) -> str:
     products = f", products in {kind}" if (kind := about.get("precision")) else ""
     steps = f", steps {how}" if (how := about.get("steps")) else ""
     reason = f": {why}" if (why := about.get("engine_reason")) else ""
-    return f"{about['engine']}{threads}{products}{steps}{reason}"
+    check = f"; check {found}" if not reason and (found := about.get("engine_check")) else ""
+    return f"{about['engine']}{threads}{products}{steps}{reason}{check}"
 
 
 def _open_device(name: str) -> Device:
@@ -218,6 +224,7 @@ def train(
     device: str,
     engine: str,
     threads: int | None,
+    skip_engine_check: bool,
     out: str | None,
     resume: str | None,
     checkpoint_steps: int | None,
@@ -259,7 +266,15 @@ def train(
             settings["hidden_size"],
             settings["activation"],
         )
-        trainer = run.trainer(settings, arguments, dataset, place, engine, threads)
+        trainer = run.trainer(
+            settings,
+            arguments,
+            dataset,
+            place,
+            engine=engine,
+            threads=threads,
+            skip_engine_check=skip_engine_check,
+        )
         network = trainer.network
         model, parameters = settings["model"], network.params.count
         click.echo(f"model: {model}, {parameters} parameters, {settings['dtype']}")
@@ -405,13 +420,21 @@ def evaluate(
     engine: str,
     threads: int | None,
     precision: str | None,
+    skip_engine_check: bool,
     out: str | None,
 ) -> None:
     """Measure a network's accuracy on the test images."""
     place = _open_device(device)
     network = load_network(weights, activation=activation, device=place)
     dataset = _open_data(data, data_dir)
-    read = predictions(network, dataset.x_test, engine=engine, threads=threads, precision=precision)
+    read = predictions(
+        network,
+        dataset.x_test,
+        engine=engine,
+        threads=threads,
+        precision=precision,
+        skip_engine_check=skip_engine_check,
+    )
     accuracy = float(np.mean(read == dataset.t_test))
     record = {
         "weights": str(weights),
@@ -437,12 +460,16 @@ def predict(
     engine: str,
     threads: int | None,
     precision: str | None,
+    skip_engine_check: bool,
     images: tuple[str, ...],
 ) -> None:
     """Read digits from picture files, dark on light or light on dark."""
     pictures = np.stack([read_picture(image) for image in images])
     network = load_network(weights, activation=activation, device=_open_device(device))
-    scores = get_engine(network, engine, threads, precision=precision).predict(pictures)
+    computing = get_engine(
+        network, engine, threads, precision=precision, skip_engine_check=skip_engine_check
+    )
+    scores = computing.predict(pictures)
     table = to_numpy(softmax(scores))
     for image, row in zip(images, table, strict=True):
         shares = "  ".join(f"{digit}: {share:.3f}" for digit, share in enumerate(row))

@@ -174,6 +174,12 @@ class CudaDevice(Device):
                 raise
             raise told from error
 
+    @property
+    def compute_capability(self) -> tuple[int, int]:
+        """Such as (9, 0) for Hopper."""
+        digits = str(self.native.compute_capability)  # "90", "120"
+        return int(digits[:-1]), int(digits[-1])
+
     def synchronize(self) -> None:
         """Wait until everything queued on the GPU is done."""
         self.native.synchronize()

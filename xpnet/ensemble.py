@@ -5,7 +5,7 @@ from math import prod
 
 from xpnet.backend import Array
 from xpnet.errors import ArgumentError
-from xpnet.models.network import EVALUATION_BATCH, Network, share_correct
+from xpnet.models.network import Network, share_correct
 
 
 class Ensemble:
@@ -46,7 +46,7 @@ class Ensemble:
         """The same as `probabilities`: unlike those of one network, scores have no useful mean."""
         return self.probabilities(x)
 
-    def accuracy(self, x: Array, t: Array, batch_size: int = EVALUATION_BATCH) -> float:
+    def accuracy(self, x: Array, t: Array, batch_size: int | None = None) -> float:
         """Share of samples whose highest probability is at the target, `batch_size` at a time."""
         return share_correct(self.predict, x, t, self.device, batch_size)
 

@@ -21,6 +21,10 @@ class DeviceMemoryError(DeviceError, MemoryError):
     """The device has too little free memory."""
 
 
+class EngineError(XPNetError, RuntimeError):
+    """An engine that was asked for cannot compute a network, or computes it wrongly."""
+
+
 class DivergedError(XPNetError, ArithmeticError):
     """Training has come to numbers that are no numbers."""
 

@@ -6,7 +6,7 @@ from xpnet.backend import to_numpy
 from xpnet.data.batches import scaled
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError
-from xpnet.models.network import EVALUATION_BATCH, Network
+from xpnet.models.network import Network, evaluation_batch
 
 
 def predictions(
@@ -16,22 +16,25 @@ def predictions(
     engine: str = "auto",
     threads: int | None = None,
     precision: str | None = None,
+    skip_engine_check: bool = False,
 ) -> np.ndarray:
     """The class with the highest score for each image, in bounded memory.
 
     Parameters
     ----------
     x : (N, ...) on the host; uint8 pixels, which are divided by 255, or floats as they are
-    engine, threads, precision : what computes, as in `get_engine`
+    engine, threads, precision, skip_engine_check : what computes, as in `get_engine`
 
     Returns
     -------
     (N,), int64
     """
-    computing = get_engine(network, engine, threads, precision=precision)
-    labels = np.empty(len(x), dtype=np.int64)
-    for start in range(0, len(x), EVALUATION_BATCH):
-        batch = scaled(x[start : start + EVALUATION_BATCH], np.dtype(network.dtype))
+    computing = get_engine(
+        network, engine, threads, precision=precision, skip_engine_check=skip_engine_check
+    )
+    labels, size = np.empty(len(x), dtype=np.int64), evaluation_batch(network.device)
+    for start in range(0, len(x), size):
+        batch = scaled(x[start : start + size], np.dtype(network.dtype))
         scores = computing.predict(batch)
         labels[start : start + len(batch)] = to_numpy(network.device.xp.argmax(scores, axis=-1))
     return labels

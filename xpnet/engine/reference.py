@@ -16,14 +16,20 @@ class ReferenceEngine:
     ----------
     threads : of matrix products on the CPU; as many as it has cores if None
     reason : why it is not the engine that was asked for
+    check : what the check of that engine found, where it was made
     """
 
     name = "reference"
 
     def __init__(
-        self, network: Network, threads: int | None = None, *, reason: str | None = None
+        self,
+        network: Network,
+        threads: int | None = None,
+        *,
+        reason: str | None = None,
+        check: str | None = None,
     ) -> None:
-        self.network, self.reason = network, reason
+        self.network, self.reason, self.check = network, reason, check
         self.threads = chosen_threads(threads)
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Params]:
@@ -45,7 +51,8 @@ class ReferenceEngine:
         about: dict[str, str | int] = {"engine": self.name}
         if self.network.device.name == "cpu":
             about["threads"] = self.threads
-        return about if self.reason is None else about | {"engine_reason": self.reason}
+        more = {"engine_reason": self.reason, "engine_check": self.check}
+        return about | {what: text for what, text in more.items() if text is not None}
 
     def _limited(self) -> AbstractContextManager[Any]:
         on_cpu = self.network.device.name == "cpu"

@@ -130,10 +130,9 @@ class Run:
         arguments: Mapping[str, Any],
         dataset: Dataset,
         device: Device,
-        engine: str,
-        threads: int | None,
+        **engine: Any,
     ) -> Trainer:
-        """A fresh network and its trainer."""
+        """A fresh network and its trainer; `engine` is what `Trainer` takes of that name."""
         network = build_network(
             settings["model"],
             arguments,
@@ -153,9 +152,8 @@ class Run:
             {"lr": settings["lr"]},
             settings["evaluate_samples"],
             seed=settings["seed"],
-            engine=engine,
-            threads=threads,
             precision=settings["precision"],
+            **engine,
         )
         if settings["schedule"] == "cosine":
             steps = settings["epochs"] * len(trainer.train_batches)
@@ -179,11 +177,13 @@ class Run:
             self._directory = RunDirectory(self.path)
         hardware = device.describe()
         hardware.pop("gpu_memory", None)  # which tells of others, too
+        computing = trainer.describe()
+        computing.pop("engine_check", None)  # whose errors are another driver's, not the run's
         self._record = {
             "settings": dict(settings),
             "data_sha256": dataset.checksum(),
             "xpnet": __version__,
-            "computed_by": {"device": device.name} | hardware | trainer.describe() | versions(),
+            "computed_by": {"device": device.name} | hardware | computing | versions(),
         }
         if self._found is None:
             return [] if new else [f"{self.path} holds no checkpoint yet: the run begins"]

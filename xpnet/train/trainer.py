@@ -12,10 +12,10 @@ from xpnet.backend import Array, to_numpy
 from xpnet.clipping import clip_by_norm
 from xpnet.data.batches import Augment, Batches
 from xpnet.engine import get_engine
-from xpnet.engine.cuda import UNROLL, CudaEngine, Training
+from xpnet.engine.cuda import SAMPLES, UNROLL, CudaEngine, Training
 from xpnet.errors import ArgumentError, CheckpointError, DivergedError
 from xpnet.layers import Params
-from xpnet.models.network import EVALUATION_BATCH, Network
+from xpnet.models.network import Network, evaluation_batch
 from xpnet.optim import OPTIMIZERS, Optimizer
 from xpnet.penalties import Constraint
 from xpnet.schedules import Schedule
@@ -65,7 +65,8 @@ class Trainer:
     clip_norm : gradients are together made no longer than this before every update
     schedule : learning rate by number of steps done, set before every update, such as
         `Cosine(0.1, steps=6000)`; the optimizer's own is then not used
-    engine, threads, precision : what computes, as in `get_engine`. On a GPU whole steps are
+    engine, threads, precision, skip_engine_check : what computes, as in `get_engine`; a GPU's
+        engine is checked at once, by the first training samples. On a GPU whole steps are
         recorded and replayed, if the data are resident and nothing asks for more than there are
         kernels for; `describe` tells.
 
@@ -105,6 +106,7 @@ class Trainer:
         engine: str = "auto",
         threads: int | None = None,
         precision: str | None = None,
+        skip_engine_check: bool = False,
     ) -> None:
         if epochs < 1:
             raise ArgumentError(f"training needs at least one epoch, got {epochs}")
@@ -121,7 +123,13 @@ class Trainer:
         self.on_epoch, self.on_step = on_epoch, on_step
         self.constraint, self.early_stopping = constraint, early_stopping
         self.clip_norm, self.schedule = clip_norm, schedule
-        self.engine = get_engine(network, engine, threads, precision=precision)
+        self.engine = get_engine(
+            network,
+            engine,
+            threads,
+            precision=precision,
+            skip_engine_check=skip_engine_check,
+        )
         self._training: Training | None = None
         self.train_batches = Batches(
             x_train,
@@ -137,11 +145,14 @@ class Trainer:
         self.test_batches = Batches(
             x_test,
             t_test,
-            min(EVALUATION_BATCH, len(x_test)),
+            min(evaluation_batch(network.device), len(x_test)),
             device=network.device,
             dtype=network.dtype,
             resident=resident,
         )
+        if isinstance(self.engine, CudaEngine):
+            x, t = self.train_batches.x[:SAMPLES, ...], self.train_batches.t[:SAMPLES, ...]
+            self.engine = self.engine.check(x, t, self.optimizer, self.clip_norm)
         self.history: list[EpochMetrics] = []
         self.train_loss_list: list[float] = []
         self.steps = 0
@@ -188,8 +199,11 @@ class Trainer:
         """
         device, number = self.network.device, len(self.history)
         with device.guarded(), self._progress(number) as bar:
-            # Compiled before the clock starts.
+            # Compiled and recorded before the clock starts.
             training = self._whole_steps() if self._steps_obstacle() is None else None
+            if training is not None:
+                training.prepare()
+            device.synchronize()
             bar.update(self._done)
             start = time.perf_counter()
             for count in self._steps(number, training):
@@ -341,6 +355,8 @@ class Trainer:
         """Why an epoch cannot be given to the engine as a whole, or None if it can."""
         if not isinstance(self.engine, CudaEngine):
             return "only the GPU's engine takes whole steps"
+        if self.engine.instead is not None:
+            return "the engine failed its check"
         if not self.train_batches.resident:
             return "the data are not resident on the device"
         if self.train_batches.augment is not None:
@@ -404,8 +420,9 @@ class Trainer:
     def evaluate(self, batches: Batches) -> float:
         """Accuracy on a data set, or on its first `evaluate_samples`; read once, at the end."""
         xp, correct = self.network.device.xp, self.network.device.zeros((), dtype="int64")
+        size = evaluation_batch(self.network.device)
         with self.network.device.guarded():
-            for x, t in batches.in_order(EVALUATION_BATCH, limit=self.evaluate_samples):
+            for x, t in batches.in_order(size, limit=self.evaluate_samples):
                 labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
                 hits = xp.argmax(self.engine.predict(x), axis=-1) == labels
                 correct = correct + xp.sum(xp.astype(hits, xp.int64))

@@ -1,9 +1,14 @@
 """The engine of a network on a GPU."""
 
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from math import prod
+from typing import TYPE_CHECKING
 
-from xpnet.backend import Array
+import numpy as np
+
+from xpnet import cuda
+from xpnet.backend import Array, Device
 from xpnet.engine.checks import check_counts, obstacle_of, shaped
 from xpnet.engine.cuda.driver import NULL, Argument, CupyDriver, Driver
 from xpnet.engine.cuda.plan import (
@@ -12,25 +17,43 @@ from xpnet.engine.cuda.plan import (
     ONE_BLOCK,
     Plan,
     finish_source,
+    loss_settings,
     loss_sources,
+    penalty_settings,
     penalty_source,
 )
 from xpnet.engine.cuda.program import MATH, Launch, Program, network_source, run
-from xpnet.engine.cuda.stages import STAGES, Call, Tile, kernel, number, stages_of
+from xpnet.engine.cuda.selfcheck import DifferenceError, compare
+from xpnet.engine.cuda.stages import (
+    STAGES,
+    Call,
+    Settings,
+    Tile,
+    declared,
+    given,
+    kernel,
+    number,
+    stages_of,
+)
 from xpnet.engine.cuda.training import Training
-from xpnet.errors import ArgumentError
+from xpnet.errors import ArgumentError, DeviceMemoryError, EngineError
 from xpnet.im2col import contiguous
 from xpnet.layers import Dropout, SoftmaxWithLoss
 from xpnet.losses import as_one_hot
 from xpnet.models.network import Network
 from xpnet.optim import Optimizer
-from xpnet.parameters import ALIGN, FlatParams
+from xpnet.parameters import ALIGN
 from xpnet.penalties import L1, L2
+
+if TYPE_CHECKING:
+    from xpnet.engine import Engine
 
 PREDICTED = 1000
 """Samples at most that are predicted at once: bounds memory."""
 PLANS = 4
 """Sizes of batches whose arrays are kept."""
+TENSOR_CORES = (8, 0)
+"""The first compute capability whose tensor cores take tf32 and bfloat16."""
 
 
 class CudaEngine:
@@ -49,6 +72,17 @@ class CudaEngine:
         float32.
     driver : what runs the kernels; CuPy if None
     tile : of all products, for those who measure; chosen for each if None
+    check : whether the first batch is used to compare a step with the layers on the host, as
+        `selfcheck.compare` does; None if nobody asked for it, and then nothing is said of it either
+    instead : makes what computes from then on if the kernels fail the check, given what they failed
+        in; it is an error if None
+
+    Raises
+    ------
+    ArgumentError
+        The network has an `obstacle`, or the precision is not to be had.
+    EngineError
+        The kernels do not compile, or in the first call fail their check.
     """
 
     name = "cuda"
@@ -61,20 +95,92 @@ class CudaEngine:
         precision: str | None = None,
         driver: Driver | None = None,
         tile: Tile | None = None,
+        check: bool | None = None,
+        instead: Callable[[str], "Engine"] | None = None,
     ) -> None:
         if (problem := self.obstacle(network)) is not None:
             raise ArgumentError(f"the engine cannot run this network: {problem}")
         self.network, self.graph = network, graph
-        self.precision = _checked(precision, network.dtype)
+        self.precision = _checked(precision, network.dtype, network.device)
         self.driver: Driver = CupyDriver() if driver is None else driver
         leaves = network.leaves()
         self.stages = stages_of(leaves, tile)
         self.dropouts = [leaf.layer for leaf in leaves if isinstance(leaf.layer, Dropout)]
-        self._source = self._written()
-        self.program = Program(self.driver, self._source)
+        self._source, self._settings = self._written(), self._given()
+        try:
+            self.program = Program(self.driver, self._source)
+        except Exception as error:
+            if (told := cuda.explained(error)) is not None:
+                raise told from error
+            raise EngineError(f"the kernels do not compile ({_first_line(error)})") from error
         self._plans: OrderedDict[tuple[int, bool], Plan] = OrderedDict()
         self.grads = network.params.like()
         self._loss = network.device.zeros(1, dtype=network.dtype)
+        self._pending = bool(check)
+        self._found = None if check is None else "not yet" if check else "skipped"
+        self._make_instead = instead
+        self.instead: Engine | None = None
+
+    def check(
+        self,
+        x: Array,
+        t: Array | None = None,
+        optimizer: Optimizer | None = None,
+        clip_norm: float | None = None,
+    ) -> "Engine":
+        """Compare a step on this batch with the layers, if that is still to be done.
+
+        Parameters
+        ----------
+        x, t, optimizer, clip_norm : as in `selfcheck.compare`; without targets some are made up
+
+        Returns
+        -------
+        What computes from now on: this engine, or what is used instead
+
+        Raises
+        ------
+        EngineError
+            The kernels failed, and there is nothing to be used instead.
+        DeviceError
+            The GPU itself failed, or has too little memory.
+        """
+        if self._pending and x.shape[0]:
+            self._pending = False  # the check, too, calls what calls it
+            failure = found = None
+            try:
+                t = np.arange(x.shape[0]) % prod(self.stages[-1].output_shape) if t is None else t
+                found = compare(self, x, t, optimizer, clip_norm)
+            except ArgumentError:  # the batch cannot be computed with, by whatever engine
+                self._pending = True
+                raise
+            except DifferenceError as error:
+                failure = str(error)
+            except Exception as error:
+                if isinstance(told := cuda.explained(error), DeviceMemoryError):
+                    raise told from error
+                failure = f"{type(error).__name__}: {_first_line(error)}"
+            except BaseException:  # interrupted
+                self._pending = True
+                raise
+            if failure is not None:
+                self._replace(failure)
+            elif found is None:
+                self._pending = True
+            else:
+                self._found = found
+        return self.instead or self
+
+    def _replace(self, failure: str) -> None:
+        """Let something else compute from now on."""
+        with self.network.device.guarded():
+            self.network.device.synchronize()  # a GPU that has failed computes nothing any more
+        if self._make_instead is None:
+            raise EngineError(
+                f"the GPU's engine failed its check: {failure}; use the reference engine, or skip "
+                "the check (--skip-engine-check) to see what comes of it"
+            )
+        self.instead = self._make_instead(failure)
 
     def _written(self) -> str:
         """The kernels of all passes."""
@@ -90,7 +196,7 @@ class CudaEngine:
                     "gradient",
                     LANES * ALIGN,
                     "const long long* chunks, const real* parts, const real* p, real* g, "
-                    "real* penalties, real* squares",
+                    "real* penalties, real* squares" + declared(penalty_settings(network.penalty)),
                     f"gather_gradient<{LANES}>(chunks, parts, p, g, penalties, squares, "
                     f"{penalty});",
                 ),
@@ -98,9 +204,16 @@ class CudaEngine:
             ],
         )
 
+    def _given(self) -> Settings:
+        """What the kernels of all passes are given."""
+        of_stages = (setting for stage in self.stages for setting in stage.settings)
+        network = self.network
+        more = loss_settings(network.last_layer) + penalty_settings(network.penalty)
+        return (*of_stages, *more)
+
     def check_source(self) -> None:
-        """Refuse to go on with kernels of what layers, loss or penalty were before."""
-        if self._written() != self._source:
+        """Refuse to go on with launches for what layers, loss or penalty were before."""
+        if (self._written(), self._given()) != (self._source, self._settings):
             raise ArgumentError(
                 "a layer, the loss or the penalty has changed since the engine was compiled; make "
                 "another engine, or Trainer, for the network as it is"
@@ -120,6 +233,8 @@ class CudaEngine:
 
     def methods(self) -> dict[str, str]:
         """How each layer is computed, by its name."""
+        if self.instead is not None:
+            return self.instead.methods()
         found: dict[str, str] = {}
         for stage in self.stages:
             first, *others = (leaf.name for leaf in stage.leaves)
@@ -127,9 +242,16 @@ class CudaEngine:
         return found
 
     def describe(self) -> dict[str, str | int]:
-        """Name, precision of products, and whether steps are replayed."""
+        """Name, precision of products, whether steps are replayed, and what the check found."""
+        if self.instead is not None:
+            return self.instead.describe()
         steps = "replayed from a CUDA graph" if self.graph else "launched one by one"
-        return {"engine": self.name, "precision": self.precision, "steps": steps}
+        about: dict[str, str | int] = {
+            "engine": self.name,
+            "precision": self.precision,
+            "steps": steps,
+        }
+        return about if self._found is None else about | {"engine_check": self._found}
 
     def plan(self, n: int, *, train: bool) -> Plan:
         """Arrays for n samples; those of the sizes used last are kept."""
@@ -153,17 +275,21 @@ class CudaEngine:
         """From the parts of a plan to one array, laid out as the parameters."""
         arguments = (plan.chunks(n), plan.parts, self.network.params.flat, self.grads.flat)
         more = (plan.penalties, plan.squares if squares else NULL)
+        more += given(penalty_settings(self.network.penalty), self.grads.flat)
         grid = (plan.chunk_count, 1, 1)
         call = Call("gradient", grid, LANES * ALIGN, (*arguments, *more), joins=True)
         return self.program.bind([call])
 
-    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, FlatParams]:
+    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Mapping[str, Array]]:
         """As `Network.loss_and_gradient`; scores and gradient are written over by the next call."""
         n, network = x.shape[0], self.network
         xp = network.device.xp
         check_counts(n, t.shape[0])
+        x = shaped(network, x)
+        if (computing := self.check(x, t)) is not self:
+            return computing.loss_and_gradient(x, t)
         plan = self.plan(n, train=True)
-        plan.x[...] = shaped(self.network, x)
+        plan.x[...] = x
         if t.ndim == 1 and xp.isdtype(t.dtype, ("integral", "bool")):
             targets = "labels"
             plan.labels[...] = xp.astype(t, xp.int32)
@@ -176,13 +302,21 @@ class CudaEngine:
         return xp.asarray(self._loss[0, ...], copy=True), plan.scores, self.grads
 
     def finish(
-        self, program: Program, name: str, plan: Plan, n: int, out: Array, *more: Argument
+        self,
+        program: Program,
+        name: str,
+        plan: Plan,
+        n: int,
+        out: Array,
+        *more: Argument,
+        settings: Settings = (),
     ) -> list[Launch]:
         """What ends a pass; `more` is cursor, power1 and power2 of `finish_source`."""
-        arguments = (plan.losses, number(n), plan.penalties, number(plan.chunk_count), out)
+        sums = (plan.losses, number(n), plan.penalties, number(plan.chunk_count), out)
         counters = (dropout.state["calls"] for dropout in self.dropouts)
         more = more or (NULL, NULL, NULL)
-        return program.bind([Call(name, (1, 1, 1), ONE_BLOCK, (*arguments, *more, *counters))])
+        arguments = (*sums, *more, *counters, *given(settings, out))
+        return program.bind([Call(name, (1, 1, 1), ONE_BLOCK, arguments)])
 
     def predict(self, x: Array) -> Array:
         """As `Network.predict`, in memory that does not grow with the number of samples."""
@@ -191,6 +325,8 @@ class CudaEngine:
         if x.shape == network.input_shape and x.ndim == 1:
             return self.predict(x[None, ...])[0, ...]
         x, n = shaped(self.network, x), x.shape[0]
+        if (computing := self.check(x)) is not self:
+            return computing.predict(x)
         scores = network.device.zeros((n, *self.stages[-1].output_shape), dtype=network.dtype)
         for start in range(0, n, PREDICTED):
             count = min(PREDICTED, n - start)
@@ -210,13 +346,18 @@ class CudaEngine:
         clip_norm: float | None = None,
     ) -> Training:
         """Whole training steps on data of the device: see `Training`."""
+        if self.instead is not None:
+            raise EngineError(
+                "whole steps cannot be compiled: the engine failed its check; use its "
+                "loss_and_gradient, which the layers compute instead"
+            )
         # Kernels know nothing of strides.
         x, t = (a if a.flags.c_contiguous else contiguous(a) for a in (shaped(self.network, x), t))
         return Training(self, x, t, batch_size, optimizer, clip_norm=clip_norm)
 
 
-def _checked(precision: str | None, dtype: str) -> str:
-    """A precision that the network's numbers have."""
+def _checked(precision: str | None, dtype: str, device: Device) -> str:
+    """A precision that the network's numbers have, and the GPU."""
     if precision is None or precision == dtype:
         return dtype
     if precision not in MATH or dtype != "float32":
@@ -224,4 +365,20 @@ def _checked(precision: str | None, dtype: str) -> str:
         raise ArgumentError(
             f"products of a {dtype} network are computed in {' or '.join(own)}, got {precision!r}"
         )
+    able = device.compute_capability
+    if able is not None and able < TENSOR_CORES:
+        raise ArgumentError(
+            f"{precision} needs a GPU of compute capability {_dotted(TENSOR_CORES)} or above, and "
+            f"{device.name} has {_dotted(able)}; leave the precision out"
+        )
     return precision
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))
+
+
+def _first_line(error: Exception) -> str:
+    """The beginning of what an error says: compilers say much."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]

@@ -13,8 +13,12 @@ from xpnet.engine.cuda.stages import (
     Arrays,
     Call,
     Chain,
+    Setting,
+    Settings,
     Stage,
     blocks,
+    declared,
+    given,
     kernel,
     number,
 )
@@ -36,12 +40,19 @@ COSTS: dict[type[Loss], str] = {
 """Losses that are sums over scores, by what they are called in loss.cuh."""
 
 
+def loss_settings(loss: Loss) -> Settings:
+    """What the loss's kernels are given."""
+    if isinstance(loss, SoftmaxWithLoss):
+        return (Setting("real", "smoothing", loss.smoothing),)
+    return ()
+
+
 def loss_sources(loss: Loss, classes: int, below: Chain) -> list[str]:
     """The loss's kernels, for labels and for rows of targets."""
     sources = []
     for targets, kind in (("Labels", "int"), ("Rows", "real")):
         if isinstance(loss, SoftmaxWithLoss):
-            function, more = f"softmax_loss<{classes}>", f"(real){loss.smoothing!r}, "
+            function, more = f"softmax_loss<{classes}>", "smoothing, "
         else:
             function, more = f"summed_loss<{classes}, {COSTS[type(loss)]}>", ""
         sources.append(
@@ -49,20 +60,24 @@ def loss_sources(loss: Loss, classes: int, below: Chain) -> list[str]:
                 f"loss_of_{targets.lower()}",
                 POINTWISE,
                 f"const real* z, const {kind}* t, real* losses, real* dz, "
-                "const long long* calls, int samples",
+                "const long long* calls, int samples"
+                + declared(loss_settings(loss) + below.settings()),
                 f"{function}(z, {targets}<{classes}>{{t}}, losses, dz, samples, "
-                f"{more}{below.value('calls')});",
+                f"{more}{below.value()});",
             )
         )
     return sources
 
 
-def finish_source(name: str, penalty: Penalty | None, dropouts: int, lines: str) -> str:
+def finish_source(
+    name: str, penalty: Penalty | None, dropouts: int, lines: str, settings: Settings = ()
+) -> str:
     """What ends a training pass: its loss, and the number of passes of every Dropout.
 
     Parameters
     ----------
     lines : what else one thread does; it finds `loss`, `out`, `cursor`, `power1` and `power2`
+    settings : what `lines` finds besides
     """
     counters = "".join(f", long long* calls{k}" for k in range(dropouts))
     counted = "".join(f"\n        ++*calls{k};" for k in range(dropouts))
@@ -70,19 +85,24 @@ def finish_source(name: str, penalty: Penalty | None, dropouts: int, lines: str)
         name,
         ONE_BLOCK,
         "const real* losses, int samples, const real* penalties, int chunks, real* out, "
-        f"int* cursor, double* power1, double* power2{counters}",
+        f"int* cursor, double* power1, double* power2{counters}{declared(settings)}",
         f"const real loss = mean_loss<{ONE_BLOCK}, {str(penalty is not None).lower()}>"
         "(losses, samples, penalties, chunks);\n"
         f"    if (threadIdx.x == 0) {{\n        {lines}{counted}\n    }}",
     )
 
 
-def penalty_source(penalty: Penalty | None) -> str:
-    """A penalty as a value of C++."""
+def penalty_settings(penalty: Penalty | None) -> Settings:
+    """What kernels that add a penalty are given."""
     if penalty is None:
-        return "NoPenalty{}"
+        return ()
     assert isinstance(penalty, L1 | L2)
-    return f"{type(penalty).__name__}Penalty{{(real){penalty.strength!r}}}"
+    return (Setting("real", "strength", penalty.strength),)
+
+
+def penalty_source(penalty: Penalty | None) -> str:
+    """A penalty as a value of C++, made of its settings."""
+    return "NoPenalty{}" if penalty is None else f"{type(penalty).__name__}Penalty{{strength}}"
 
 
 class Plan:
@@ -163,10 +183,12 @@ class Plan:
         return self._kept(targets, n, lambda: self._training(n, targets))
 
     def _training(self, n: int, targets: str) -> list[Call]:
-        last, calls = self._arrays[-1], []
-        counter = self._stages[-1].chain.calls(last.counter)
+        last, chain, calls = self._arrays[-1], self._stages[-1].chain, []
+        counter = chain.calls(last.counter)
         t = self.labels if targets == "labels" else self.rows
+        settings = loss_settings(self._network.last_layer) + chain.settings()
         arguments = (self.scores, t, self.losses, self._dz, counter, number(n))
+        arguments += given(settings, self.scores)
         calls.append(Call(f"loss_of_{targets}", blocks(n), POINTWISE, arguments))
         for stage, arrays in reversed(list(zip(self._stages, self._arrays, strict=True))):
             if arrays.dy is not None:

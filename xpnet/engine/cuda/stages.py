@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -53,6 +53,40 @@ class Call(NamedTuple):
     """Whether nothing waits for it before the next call that `joins`."""
     joins: bool = False
     """Whether it waits for all that runs aside."""
+
+
+class Setting(NamedTuple):
+    """A number that a kernel is given with each launch, and not compiled for.
+
+    Seeds, rates and strengths are settings: networks that differ in nothing else share their
+    kernels, which take seconds to compile and stay in memory.
+    """
+
+    kind: str
+    """Its type in C++, one of `KINDS`, or "real" for that of the network's numbers."""
+    name: str
+    value: float
+
+
+Settings: TypeAlias = tuple[Setting, ...]
+
+KINDS: dict[str, type[np.generic]] = {
+    "int": np.int32,
+    "unsigned": np.uint32,
+    "unsigned long long": np.uint64,
+    "double": np.float64,
+}
+
+
+def declared(settings: Settings) -> str:
+    """Settings as they end the signature of a kernel."""
+    return "".join(f", {setting.kind} {setting.name}" for setting in settings)
+
+
+def given(settings: Settings, like: Array) -> tuple[np.generic, ...]:
+    """Settings as they end the arguments of a launch, reals in the dtype of `like`."""
+    real = like.dtype.type
+    return tuple(KINDS.get(kind, real)(value) for kind, _, value in settings)
 
 
 @dataclass(frozen=True)
@@ -124,15 +158,28 @@ class Chain:
         drops = train and self.dropout is not None
         return f"Chain<{self.activation}, {str(drops).lower()}>"
 
-    def value(self, pointer: str, *, train: bool = True) -> str:
-        """Itself in C++, with a pointer to the number of training passes."""
+    def value(self, *, train: bool = True) -> str:
+        """Itself in C++, made of the pointer `calls` and its settings."""
         if self.dropout is None:
-            return f"{self.kind(train=train)}{{{pointer}, 0, 0, 0, 1}}"
-        k0, k1 = self.dropout.key
+            numbers = "0, 0, 0, 1"
+        else:
+            numbers = "k0, k1, dropped, scale" if train else "0, 0, 0, scale"
+        return f"{self.kind(train=train)}{{calls, {numbers}}}"
+
+    def settings(self, *, train: bool = True) -> Settings:
+        """What its dropout depends on: the key, the words that leave a unit out, the scale."""
+        if self.dropout is None:
+            return ()
         ratio, keep = self.dropout.dropout_ratio, 1.0 - self.dropout.dropout_ratio
-        scale = (1 / keep if train else 1.0) if self.dropout.inverted else (1.0 if train else keep)
-        numbers = f"{k0}u, {k1}u, {round(ratio * 2**32)}ull, (real){scale!r}"
-        return f"{self.kind(train=train)}{{{pointer}, {numbers}}}"
+        if not train:
+            return (Setting("real", "scale", 1.0 if self.dropout.inverted else keep),)
+        k0, k1 = self.dropout.key
+        return (
+            Setting("unsigned", "k0", k0),
+            Setting("unsigned", "k1", k1),
+            Setting("unsigned long long", "dropped", round(ratio * 2**32)),
+            Setting("real", "scale", 1 / keep if self.dropout.inverted else 1.0),
+        )
 
     def calls(self, otherwise: Array) -> Array:
         """The number of training passes, (1,) int64."""
@@ -221,6 +268,11 @@ class Stage(ABC):
         ]
 
     @property
+    def settings(self) -> Settings:
+        """What the kernels are given, whose change they cannot notice by themselves."""
+        return self.chain.settings() + self.chain.settings(train=False)
+
+    @property
     def part_size(self) -> int:
         """Numbers in a part."""
         return sum(prod(array.shape) for _, array in self.parameters)
@@ -231,7 +283,7 @@ class Stage(ABC):
         return 0
 
     def _forward_name(self, train: bool) -> str:
-        return f"{self.name}_{'forward' if train else 'infer'}"
+        return f"{self.name}_{_pass(train)}"
 
     def _forward_sources(
         self, signature: str, threads: int, body: Callable[[str, str], str]
@@ -241,8 +293,8 @@ class Stage(ABC):
             kernel(
                 self._forward_name(train),
                 threads,
-                signature,
-                body(self.chain.kind(train=train), self.chain.value("calls", train=train)),
+                signature + declared(self.chain.settings(train=train)),
+                body(self.chain.kind(train=train), self.chain.value(train=train)),
             )
             for train in (True, False)
         )
@@ -343,9 +395,10 @@ class _Products(Stage):
                 f"{self.name}_backward",
                 threads[2],
                 "const real* d, const real* w, const real* x, real* dx, const long long* calls, "
-                "int count, int rows, int columns, int depth, real* scratch, int* tickets",
+                "int count, int rows, int columns, int depth, real* scratch, int* tickets"
+                + declared(below.settings()),
                 f"product<{tiles[2]}>({backward}<{made}, {below.kind()}>"
-                f"{{d, w, x, dx, count, {below.value('calls')}}}, "
+                f"{{d, w, x, dx, count, {below.value()}}}, "
                 "rows, columns, depth, scratch, tickets);",
             )
         return text
@@ -356,7 +409,8 @@ class _Products(Stage):
         a = arrays
         numbers = tuple(map(number, (self.counted(n)[0], *self.sizes(n)[0])))
         counter = self.chain.calls(a.counter)
-        arguments = (a.x, W, b, a.y, counter, *numbers, a.scratch, a.tickets)
+        settings = given(self.chain.settings(train=train), a.y)
+        arguments = (a.x, W, b, a.y, counter, *numbers, a.scratch, a.tickets, *settings)
         return [Call(self._forward_name(train), self.grids(n)[0], self.tiles[0].threads, arguments)]
 
     def backward(self, arrays: Arrays, n: int) -> list[Call]:
@@ -374,8 +428,9 @@ class _Products(Stage):
             )
         ]
         if self.need_dx:
-            counter = self.below.calls(a.counter)
-            arguments = (a.dy, W, a.x, a.dx, counter, *numbers[2], a.scratch, a.tickets)
+            counter, settings = self.below.calls(a.counter), given(self.below.settings(), a.x)
+            operands = (a.dy, W, a.x, a.dx, counter)
+            arguments = (*operands, *numbers[2], a.scratch, a.tickets, *settings)
             calls.append(Call(f"{self.name}_backward", grids[2], self.tiles[2].threads, arguments))
         return calls
 
@@ -452,15 +507,17 @@ class _EachNumber(Stage):
             text += kernel(
                 f"{self.name}_backward",
                 POINTWISE,
-                "const real* x, const real* d, real* dx, const long long* calls, int total",
-                f"{backward}(x, d, dx, total, {self.below.value('calls')});",
+                "const real* x, const real* d, real* dx, const long long* calls, int total"
+                + declared(self.below.settings()),
+                f"{backward}(x, d, dx, total, {self.below.value()});",
             )
         return text
 
     def forward(self, arrays: Arrays, n: int, *, train: bool) -> list[Call]:
         """A thread for each number put out."""
         total = n * prod(self.output_shape)
-        arguments = (arrays.x, arrays.y, self.chain.calls(arrays.counter), number(total))
+        counter, settings = self.chain.calls(arrays.counter), self.chain.settings(train=train)
+        arguments = (arrays.x, arrays.y, counter, number(total), *given(settings, arrays.y))
         return [Call(self._forward_name(train), blocks(total), POINTWISE, arguments)]
 
     def backward(self, arrays: Arrays, n: int) -> list[Call]:
@@ -468,8 +525,8 @@ class _EachNumber(Stage):
         if not self.need_dx:
             return []
         total = n * prod(self.input_shape)
-        counter = self.below.calls(arrays.counter)
-        arguments = (arrays.x, arrays.dy, arrays.dx, counter, number(total))
+        counter, settings = self.below.calls(arrays.counter), given(self.below.settings(), arrays.x)
+        arguments = (arrays.x, arrays.dy, arrays.dx, counter, number(total), *settings)
         return [Call(f"{self.name}_backward", blocks(total), POINTWISE, arguments)]
 
 
@@ -514,34 +571,60 @@ class NormStage(Stage):
     def _template(self) -> str:
         return f"{self.input_shape[0]}, {prod(self.input_shape[1:])}"
 
+    @property
+    def _own(self) -> dict[str, Setting]:
+        """The layer's numbers by name."""
+        layer = self.layer
+        assert isinstance(layer, BatchNorm)
+        return {
+            "momentum": Setting("real", "momentum", layer.momentum),
+            "eps": Setting("real", "eps", layer.eps),
+            "ddof": Setting("int", "ddof", layer.ddof),
+        }
+
+    def _settings_of(self, which: str) -> Settings:
+        """What the kernel of a pass, "forward", "infer" or "backward", is given."""
+        own = self._own
+        if which == "forward":
+            return (*own.values(), *self.chain.settings())
+        if which == "infer":
+            return (own["eps"], *self.chain.settings(train=False))
+        return (own["ddof"], *self.below.settings())
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the chain, and the layer's own."""
+        return (*self._own.values(), *super().settings)
+
     def source(self, math: str) -> str:
         """Training, inference and backward."""
-        layer, made = self.layer, self._template
-        assert isinstance(layer, BatchNorm)
-        out = {train: self.chain.value("calls", train=train) for train in (True, False)}
+        made = self._template
         text = kernel(
             self._forward_name(True),
             NORM,
             "const real* x, const real* gamma, const real* beta, real* mean, real* std, "
-            "real* running_mean, real* running_var, real* y, const long long* calls, int samples",
+            "real* running_mean, real* running_var, real* y, const long long* calls, int samples"
+            + declared(self._settings_of("forward")),
             f"norm_forward<{made}>(x, gamma, beta, mean, std, running_mean, running_var, y, "
-            f"samples, (real){layer.momentum!r}, (real){layer.eps!r}, {layer.ddof}, {out[True]});",
+            f"samples, momentum, eps, ddof, {self.chain.value()});",
         )
         text += kernel(
             self._forward_name(False),
             POINTWISE,
             "const real* x, const real* gamma, const real* beta, const real* running_mean, "
-            "const real* running_var, real* y, const long long* calls, int total",
+            "const real* running_var, real* y, const long long* calls, int total"
+            + declared(self._settings_of("infer")),
             f"norm_infer<{made}>(x, gamma, beta, running_mean, running_var, y, total, "
-            f"(real){layer.eps!r}, {out[False]});",
+            f"eps, {self.chain.value(train=False)});",
         )
         return text + kernel(
             f"{self.name}_backward",
             NORM,
             "const real* x, const real* d, const real* gamma, const real* mean, const real* std, "
-            "real* part, real* dx, const long long* calls, int samples",
+            "real* part, real* dx, const long long* calls, int samples"
+            + declared(self._settings_of("backward")),
             f"norm_backward<{made}, {str(self.need_dx).lower()}>(x, d, gamma, mean, std, part, dx, "
-            f"samples, {layer.ddof}, {self.below.value('calls')});",
+            f"samples, ddof, {self.below.value()});",
         )
 
     def forward(self, arrays: Arrays, n: int, *, train: bool) -> list[Call]:
@@ -551,22 +634,28 @@ class NormStage(Stage):
         gamma, beta = layer.params["gamma"], layer.params["beta"]
         running = layer.state["running_mean"], layer.state["running_var"]
         calls = self.chain.calls(a.counter)
-        name = self._forward_name(train)
+        name, settings = self._forward_name(train), given(self._settings_of(_pass(train)), a.y)
         if train:
             own = (gamma, beta, self._mean, self._std, *running)
-            arguments: tuple[Argument, ...] = (a.x, *own, a.y, calls, number(n))
+            arguments: tuple[Argument, ...] = (a.x, *own, a.y, calls, number(n), *settings)
             return [Call(name, (self.input_shape[0], 1, 1), NORM, arguments)]
         total = n * prod(self.input_shape)
-        arguments = (a.x, gamma, beta, *running, a.y, calls, number(total))
+        arguments = (a.x, gamma, beta, *running, a.y, calls, number(total), *settings)
         return [Call(name, blocks(total), POINTWISE, arguments)]
 
     def backward(self, arrays: Arrays, n: int) -> list[Call]:
         """All in one."""
         a, gamma = arrays, self.layer.params["gamma"]
         dx = a.dy if a.dx is None else a.dx  # not written where nobody reads it
-        calls = self.below.calls(a.counter)
-        arguments = (a.x, a.dy, gamma, self._mean, self._std, a.parts, dx, calls, number(n))
+        calls, settings = self.below.calls(a.counter), given(self._settings_of("backward"), a.x)
+        statistics = (gamma, self._mean, self._std)
+        arguments = (a.x, a.dy, *statistics, a.parts, dx, calls, number(n), *settings)
         return [Call(f"{self.name}_backward", (self.input_shape[0], 1, 1), NORM, arguments)]
+
+
+def _pass(train: bool) -> str:
+    """How the names of the forward kernels end."""
+    return "forward" if train else "infer"
 
 
 STAGES: dict[type[Layer], type[Stage]] = {

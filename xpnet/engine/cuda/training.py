@@ -1,6 +1,8 @@
 """Whole training steps, batch, passes and update, that need nothing from the host."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -9,9 +11,25 @@ import numpy as np
 from xpnet.backend import Array
 from xpnet.clipping import checked_limit
 from xpnet.engine.cuda.driver import NULL, Argument, Recording
-from xpnet.engine.cuda.plan import LANES, ONE_BLOCK, finish_source, penalty_source
+from xpnet.engine.cuda.plan import (
+    LANES,
+    ONE_BLOCK,
+    finish_source,
+    penalty_settings,
+    penalty_source,
+)
 from xpnet.engine.cuda.program import Launch, Program, run, source
-from xpnet.engine.cuda.stages import POINTWISE, Call, blocks, kernel, number
+from xpnet.engine.cuda.stages import (
+    POINTWISE,
+    Call,
+    Setting,
+    Settings,
+    blocks,
+    declared,
+    given,
+    kernel,
+    number,
+)
 from xpnet.errors import ArgumentError
 from xpnet.losses import as_one_hot
 from xpnet.optim import EPS, SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
@@ -31,26 +49,30 @@ LABELS = {
 }  # fmt: skip
 
 
-def rule_source(optimizer: Optimizer) -> str | None:
-    """An optimizer as a value of C++, or None where there is no kernel for it."""
+def rule_of(optimizer: Optimizer) -> tuple[str, Settings] | None:
+    """An optimizer as a value of C++ and the settings it is made of; None without a kernel."""
     o = optimizer
     match o:
         case SGD():
-            value = "SGD{}"
+            value, settings = "SGD{}", {}
         case Momentum():
-            value = f"Momentum{{(real){o.momentum!r}, {str(type(o) is Nesterov).lower()}}}"
+            ahead = str(type(o) is Nesterov).lower()
+            value, settings = f"Momentum{{momentum, {ahead}}}", {"momentum": o.momentum}
         case AdaGrad():
-            value = f"AdaGrad{{1, 1, (real){EPS!r}}}"
+            value, settings = f"AdaGrad{{1, 1, (real){EPS!r}}}", {}
         case RMSprop():
-            decay = f"(real){o.decay_rate!r}, (real){1.0 - o.decay_rate!r}"
-            value = f"AdaGrad{{{decay}, (real){EPS!r}}}"
+            value = f"AdaGrad{{decay_rate, share, (real){EPS!r}}}"
+            settings = {"decay_rate": o.decay_rate, "share": 1.0 - o.decay_rate}
         case Adam():
-            weight_decay = o.weight_decay if isinstance(o, AdamW) else 0.0
             paper = str(o.form == "paper").lower()
-            value = f"Adam{{{o.beta1!r}, {o.beta2!r}, {o.eps!r}, {weight_decay!r}, {paper}, "
-            value += "power1, power2, 0, 0}"
-    known = (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW)
-    return value if type(o) in known else None
+            value = f"Adam{{beta1, beta2, eps, weight_decay, {paper}, power1, power2, 0, 0}}"
+            settings = {"beta1": o.beta1, "beta2": o.beta2, "eps": o.eps}
+            settings["weight_decay"] = o.weight_decay if isinstance(o, AdamW) else 0.0
+    if type(o) not in (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW):
+        return None
+    # Powers of Adam's decays need more digits than float32 has.
+    kind = "double" if isinstance(o, Adam) else "real"
+    return value, tuple(Setting(kind, name, number) for name, number in settings.items())
 
 
 class Training:
@@ -59,8 +81,7 @@ class Training:
     What changes from step to step is in the device's memory: the order of the samples, the number
     of the batch, the learning rates, the losses, the counters of Dropout, the powers of Adam's
     decay. So a step is always the same launches, and many steps can be recorded and replayed as
-    one. The first step is launched as it is, which has the kernels loaded; so is the last batch of
-    an epoch where it is smaller.
+    one. The last batch of an epoch is launched as it is where it is smaller.
 
     Parameters
     ----------
@@ -94,6 +115,9 @@ class Training:
                 f"{t.shape[0]}"
             )
         self._engine, self._optimizer, self._clip_norm = engine, optimizer, clip_norm
+        self._limit: Settings = ()
+        if clip_norm is not None:
+            self._limit = (Setting("real", "limit", checked_limit(clip_norm)),)
         self._x, self._t, self._batch_size = x, t, batch_size
         self._plan = engine.plan(batch_size, train=True)
         self._labels = t.ndim == 1 and device.xp.isdtype(t.dtype, ("integral", "bool"))
@@ -105,9 +129,11 @@ class Training:
         self.losses = device.zeros(self.steps, dtype=engine.network.dtype)
         self._cursor = device.zeros(1, dtype="int32")
         self._factor = device.zeros(1, dtype=engine.network.dtype)
-        self._rule = rule_source(optimizer)
+        found = rule_of(optimizer)
+        assert found is not None
+        self._rule, self._settings = found
         self._program = Program(engine.driver, self._source())
-        self._next = 0
+        self._next, self._ready = 0, False
         self._state: list[Array] = []
         self._launches: dict[int, list[Launch]] = {}
         self._recordings: dict[int, Recording] = {}
@@ -115,14 +141,14 @@ class Training:
     @staticmethod
     def obstacle(optimizer: Optimizer) -> str | None:
         """Why steps cannot be compiled, or None if they can."""
-        if rule_source(optimizer) is None:
+        if rule_of(optimizer) is None:
             return f"there is no kernel for {type(optimizer).__name__}"
         return None
 
     def fits(self, optimizer: Optimizer, clip_norm: float | None) -> bool:
         """Whether these are what the steps were compiled for."""
         same = optimizer is self._optimizer and clip_norm == self._clip_norm
-        return same and rule_source(optimizer) == self._rule
+        return same and rule_of(optimizer) == (self._rule, self._settings)
 
     def epoch(self, order: np.ndarray, rates: Sequence[float] | np.ndarray) -> Array:
         """One pass over the data; the losses of all steps, (steps,), each before its update.
@@ -138,6 +164,40 @@ class Training:
         self.begin(order, rates)
         self.advance(self.steps)
         return self.losses
+
+    def prepare(self) -> None:
+        """Do once what would otherwise be part of the first epoch's time.
+
+        The optimizer's state is begun. A step is taken and undone in place, which has the kernels
+        loaded, and steps are recorded. `begin` does it where it has not been done before.
+        """
+        self._take_up_state()
+        if self._ready:
+            return
+        whole, rest = divmod(self._x.shape[0], self._batch_size)
+        with self._undone():
+            self.rewind()
+            self._step(self._batch_size)
+        if rest:
+            self.launches(rest)
+        if self._engine.graph:
+            for length in (UNROLL, 1):
+                if length <= whole:
+                    self._recorded(length)
+        self._ready = True
+
+    @contextmanager
+    def _undone(self) -> Iterator[None]:
+        """All that a step changes and the next one reads is afterwards as it was."""
+        network = self._engine.network
+        copied = partial(network.device.xp.asarray, copy=True)
+        arrays = [network.params.flat, *self._state, *network.state.values(), self.losses]
+        kept = [copied(array) for array in arrays]
+        try:
+            yield
+        finally:
+            for array, before in zip(arrays, kept, strict=True):
+                array[...] = before
 
     def begin(
         self, order: np.ndarray, rates: Sequence[float] | np.ndarray, *, first: int = 0
@@ -155,10 +215,10 @@ class Training:
                 f"{np.max(order)}"
             )
         self._engine.check_source()
+        self.prepare()
         self._order[...] = device.asarray(np.asarray(order, dtype=np.int32))
         self._rates[...] = device.asarray(np.asarray(rates, dtype=np.float64))
         self.rewind(first)
-        self._take_up_state()
 
     def advance(self, count: int) -> None:
         """The next `count` steps of the epoch."""
@@ -177,9 +237,6 @@ class Training:
         self._cursor[...] = self._next = step
 
     def _replay(self, steps: int) -> None:
-        if steps and not self._recordings:
-            self._step(self._batch_size)
-            steps -= 1
         for length in (UNROLL, 1):
             for _ in range(steps // length):
                 self._recorded(length).launch()
@@ -207,6 +264,7 @@ class Training:
         if [id(array) for array in state] != [id(array) for array in self._state]:
             self._engine.network.device.synchronize()  # what is replayed now is let go
             self._state, self._launches, self._recordings = state, {}, {}
+            self._ready = False
 
     def _step(self, n: int) -> None:
         run(self._engine.driver, self.launches(n))
@@ -232,8 +290,21 @@ class Training:
         launches += self._program.bind(self._update(n))
         *_, power1, power2 = self._powers()
         return launches + engine.finish(
-            self._program, "finish_step", plan, n, self.losses, self._cursor, power1, power2
+            self._program,
+            "finish_step",
+            plan,
+            n,
+            self.losses,
+            self._cursor,
+            power1,
+            power2,
+            settings=self._decays,
         )
+
+    @property
+    def _decays(self) -> Settings:
+        """What the powers of Adam's decays are multiplied by after a step."""
+        return self._settings[:2] if isinstance(self._optimizer, Adam) else ()
 
     def _powers(self) -> tuple[Argument, Argument]:
         if not isinstance(self._optimizer, Adam):
@@ -244,12 +315,15 @@ class Training:
         engine, plan = self._engine, self._plan
         params, chunks = engine.network.params.flat, plan.chunks(n)
         kept: list[Argument] = [*self._state[: len(self._optimizer.kept)], NULL, NULL][:2]
-        more = (*kept, self._rates, self._cursor, *self._powers())
+        rule = given(self._settings, params)
+        more = (*kept, self._rates, self._cursor, *self._powers(), *rule)
         grid = (plan.chunk_count, 1, 1)
         if self._clip_norm is None:
             arguments = (chunks, plan.parts, params, plan.penalties, *more)
+            arguments += given(penalty_settings(engine.network.penalty), params)
             return [Call("update", grid, LANES * ALIGN, arguments, joins=True)]
         clip = (plan.squares, number(plan.chunk_count), self._factor)
+        clip += given(self._limit, params)
         clipped = (chunks, engine.grads.flat, self._factor, params, *more)
         return [
             Call("clip", (1, 1, 1), ONE_BLOCK, clip),
@@ -265,9 +339,9 @@ class Training:
         widths = f"{prod(self._x.shape[1:])}, {prod(self._t.shape[1:])}"
         powers = ""
         if isinstance(optimizer, Adam):
-            powers = f"*power1 *= {optimizer.beta1!r}; *power2 *= {optimizer.beta2!r}; "
+            powers = "*power1 *= beta1; *power2 *= beta2; "
         state = "real* s0, real* s1, const double* rates, const int* cursor, "
-        state += "const double* power1, const double* power2"
+        state += "const double* power1, const double* power2" + declared(self._settings)
         kernels = [
             kernel(
                 "gather",
@@ -282,6 +356,7 @@ class Training:
                 penalty,
                 len(engine.dropouts),
                 f"out[*cursor] = loss; ++*cursor; {powers}",
+                self._decays,
             ),
         ]
         if self._clip_norm is None:
@@ -290,19 +365,18 @@ class Training:
                     "update",
                     LANES * ALIGN,
                     "const long long* chunks, const real* parts, real* p, real* penalties, "
-                    f"{state}",
+                    f"{state}{declared(penalty_settings(penalty))}",
                     f"update_chunk<{LANES}>(chunks, parts, p, penalties, s0, s1, rates, cursor, "
                     f"{penalty_source(penalty)}, {self._rule});",
                 )
             )
         else:
-            limit = checked_limit(self._clip_norm)
             kernels += [
                 kernel(
                     "clip",
                     ONE_BLOCK,
-                    "const real* squares, int chunks, real* factor",
-                    f"clip_factor<{ONE_BLOCK}>(squares, chunks, (real){limit!r}, factor);",
+                    "const real* squares, int chunks, real* factor" + declared(self._limit),
+                    f"clip_factor<{ONE_BLOCK}>(squares, chunks, limit, factor);",
                 ),
                 kernel(
                     "update",
