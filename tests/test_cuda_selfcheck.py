@@ -408,8 +408,8 @@ def test_a_run_records_it(gpu, xpnet, tmp_path, fault, options, engine, check):
     assert f"engine: {engine}" in output
     assert ("failed its check" in error) == (engine == "reference")
     # Another driver's errors are no other computation.
-    output, error, code = xpnet("train", "--resume", "run", "--epochs", "2", "--device", "cuda",
-                                *(o for o in options if o == "--skip-engine-check"))  # fmt: skip
+    resume = ("train", "--resume", "run", "--epochs", "2", "--device", "cuda")
+    output, error, code = xpnet(*resume, "--skip-engine-check")
     assert code == 0, error
     assert "engine_check" not in output
 

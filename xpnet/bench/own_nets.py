@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xpnet.bench.cases import Arrays, Case, Ready, fresh
+from xpnet.bench.cases import Arrays, Case, Ready, UnavailableError, fresh
 from xpnet.data.batches import scaled
 from xpnet.engine import get_engine
+from xpnet.engine.cuda import CudaEngine
 from xpnet.optim import OPTIMIZERS
 
 
@@ -18,6 +19,10 @@ def build(case: Case, arrays: Arrays, *, engine: str, device: str | None = None)
     place, optimizer = network.device, OPTIMIZERS[case.optimizer](case.lr)
     runner: Any = get_engine(network, engine, case.threads, precision=case.precision)
     labels = place.asarray(arrays["t"])
+    if isinstance(runner, CudaEngine):  # what is used instead of it is nothing to be timed as it
+        pixels = arrays["x"].reshape(-1, *network.input_shape)
+        if (instead := runner.check(pixels, labels, optimizer)) is not runner:
+            raise UnavailableError(str(instead.describe()["engine_reason"]))
 
     if case.task == "train" and place.name != "cpu" and engine != "reference":
         # The GPU's engine trains by epochs: it draws its batches from the pixels by itself.
