@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import open_library
 
 from xpnet import plots, synthetic_digits, to_numpy
 from xpnet.backend import Device, get_device
@@ -441,10 +440,10 @@ def test_a_pytorch_without_cuda_is_left_out(case, monkeypatch):
 
 
 @pytest.fixture
-def gpu(pytestconfig, monkeypatch):
+def gpu(gpu, monkeypatch):
     """A GPU, with epochs of 600 images."""
     monkeypatch.setattr(cases, "EPOCH", 600)
-    return open_library("cupy", pytestconfig)
+    return gpu
 
 
 @pytest.mark.parametrize("task", cases.TASKS)
