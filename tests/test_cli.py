@@ -114,6 +114,7 @@ def test_a_published_pickle_is_evaluated(run, tmp_path):
 
 
 def test_info_tells_what_is_missing(run):
+    pytest.importorskip("pooch", reason="pooch is not installed")
     code, out, _ = run("info")
     assert code == 0
     for text in ("numpy", "array-api-compat", "CuPy is not installed", "MNIST", "matplotlib"):
@@ -213,6 +214,7 @@ def real_data(run, monkeypatch):
 
 
 def test_mnist_is_refused_where_it_cannot_be_had(real_data, tmp_path, monkeypatch):
+    pytest.importorskip("pooch", reason="pooch is not installed")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("XPNET_DATA_DIR", raising=False)
     assert_refused(
