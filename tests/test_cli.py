@@ -114,7 +114,6 @@ def test_a_published_pickle_is_evaluated(run, tmp_path):
 
 
 def test_info_tells_what_is_missing(run):
-    pytest.importorskip("pooch", reason="pooch is not installed")
     code, out, _ = run("info")
     assert code == 0
     for text in ("numpy", "array-api-compat", "CuPy is not installed", "MNIST", "matplotlib"):

@@ -163,6 +163,12 @@ def test_nothing_is_downloaded_when_forbidden(server, tiny, cache):
     assert server.seen == []
 
 
+def test_without_pooch_there_is_no_cache(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(DataNotFoundError, match=f"pooch is not installed; install it, or {REMEDY}"):
+        find_mnist()
+
+
 # Downloads
 
 
