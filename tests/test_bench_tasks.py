@@ -132,3 +132,26 @@ def test_a_small_network_reads_97_of_100_digits_and_not_99(bench, mnist_dir, mon
 def test_seeds_if_not_told():
     assert run.Options().n_seeds == 3
     assert run.Options(seeds=7).n_seeds == 7
+
+
+def test_a_task_that_fails_is_shown(bench, few_digits, monkeypatch, tmp_path):
+    """The cases after it are measured all the same."""
+
+    def failing(*_):
+        raise ValueError("no luck")
+
+    monkeypatch.setattr(accuracy, "measure", failing)
+    monkeypatch.setattr(layers, "measure", failing)
+    tasks = ("--task", "accuracy", "--task", "layers", "--task", "train")
+    more = ("--model", "two-layer-net", "--contestant", "xpnet")
+    record, out = bench(*tasks, *more, *QUICK)
+    *failed, trained = record["cases"]
+    assert [case["task"] for case in failed] == ["accuracy", "layers"]
+    assert trained["contestants"]
+    where = "(test_bench_tasks.py, line "
+    for case in failed:
+        assert case["left_out"]["xpnet"].startswith(f"it failed: ValueError: no luck {where}")
+    for text in (out, (tmp_path / "README.md").read_text()):
+        assert text.count(f"left out: xpnet, it failed: ValueError: no luck {where}") == 2
+    assert "two-layer-net, training with sgd to an accuracy, batch 100, float32\n" in out
+    assert not (tmp_path / "layers.png").exists()
