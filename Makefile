@@ -16,8 +16,8 @@ PACKAGE_cuda := .[plot,cuda]
 train: $(RUN)  ## train a network on digits; DEVICE=cpu|cuda|cuda:N|auto, ARGS="--epochs 5 ..."
 	$(BIN)/xpnet train --device $(DEVICE) $(ARGS)
 
-test: $(DEV)  ## run the tests; ARGS="-k batches ..."
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV)  ## run the tests, several at a time; ARGS="-k batches ..."
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 test-gpu: $(DEV) $(VENV)/.run-cuda  ## the same, where a missing GPU is a failure
 	$(BIN)/python -m pytest --require-cuda $(ARGS)

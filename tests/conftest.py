@@ -23,6 +23,12 @@ from xpnet.engine.cuda import CudaEngine
 from xpnet.engine.cuda.driver import CupyDriver, Driver
 from xpnet.models.network import Network
 
+# The processes that tests start find xpnet and the tests' modules from any directory, and where
+# nothing is installed.
+HERE = Path(__file__).parent
+_PLACES = (str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _PLACES))
+
 DATA_VARIABLE, DATA_DEFAULT = "XPNET_TEST_DATA", "../shared/data"
 
 
@@ -39,6 +45,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a GPU: the tests of CuPy, and those that ask for the fixture `gpu`."""
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        chosen = {params.get(fixture) for fixture in ("device", "accelerator")}
+        if "cupy" in chosen or "gpu" in getattr(item, "fixturenames", ()):
+            item.add_marker("gpu")
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of several processes in which pytest-xdist runs the tests."""
+    return hasattr(config, "workerinput")
 
 
 def open_library(name: str, config: pytest.Config) -> Device:
@@ -74,6 +95,12 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
         return
     with opened.xp.ArrayAPIStrictFlags(boolean_indexing=False, data_dependent_shapes=False):
         yield opened
+
+
+@pytest.fixture(scope="session")
+def gpu(pytestconfig: pytest.Config) -> Device:
+    """A GPU."""
+    return open_library("cupy", pytestconfig)
 
 
 @pytest.fixture
@@ -132,11 +159,14 @@ class Accelerator:
 
 
 @pytest.fixture(scope="session")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Accelerator:
+def stand_in(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Accelerator:
     """The CPU, which runs the GPU's kernels compiled by g++."""
     if (problem := cuda_on_cpu.missing()) is not None:
         pytest.skip(problem)
-    directory = tmp_path_factory.mktemp("kernels")
+    base = tmp_path_factory.getbasetemp()
+    # One for all workers: what one has compiled, the others need not.
+    directory = (base.parent if is_worker(pytestconfig) else base) / "kernels"
+    directory.mkdir(exist_ok=True)
     return Accelerator(get_device("cpu"), partial(cuda_on_cpu.HostDriver, directory))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 HEADER = Path(__file__).with_suffix(".hpp")
 KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)\) (\w+)\(')
@@ -123,29 +124,35 @@ def _library(directory: Path, source: str) -> ctypes.CDLL:
         for _, name in KERNEL.findall(source)
     )
     text = f'#include "{_header(directory).name}"\n{source}\n{entries}'
-    place = directory / hashlib.sha256(text.encode()).hexdigest()[:16]
-    path, built = place.with_suffix(".cpp"), place.with_suffix(".so")
-    if not built.exists():
-        path.write_text(text, encoding="utf-8")
-        _compile("-shared", path, built)
-    return ctypes.CDLL(str(built))
+    path = directory / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.cpp"
+    return ctypes.CDLL(str(_built(path, text, ".so", "-shared")))
 
 
 @cache
 def _header(directory: Path) -> Path:
     """cuda_on_cpu.hpp, compiled beforehand: it takes half as long as a small network."""
-    header = Path(shutil.copy(HEADER, directory))
-    _compile("-xc++-header", header, header.with_suffix(".hpp.gch"))
-    return header
+    path, text = directory / HEADER.name, HEADER.read_text(encoding="utf-8")
+    _built(path, text, ".hpp.gch", "-xc++-header")
+    return path
 
 
-def _compile(option: str, path: Path, built: Path) -> None:
-    command = ["g++", "-std=c++17", "-O1", "-fPIC", "-Wall", "-Wno-unknown-pragmas"]
-    # Multiplying and adding stay apart, as in NumPy.
-    result = subprocess.run(
-        [*command, "-ffp-contract=off", option, str(path), "-o", str(built)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+def _built(path: Path, text: str, suffix: str, option: str) -> Path:
+    """What g++ makes of a text; several processes may share a directory, and one of them does it.
+
+    The result is there whole or not at all: a process may be killed as it compiles.
+    """
+    built, unfinished = path.with_suffix(suffix), path.with_suffix(".unfinished")
+    with FileLock(path.with_suffix(".lock")):
+        if not built.exists():
+            path.write_text(text, encoding="utf-8")
+            command = ["g++", "-std=c++17", "-O1", "-fPIC", "-Wall", "-Wno-unknown-pragmas"]
+            # Multiplying and adding stay apart, as in NumPy.
+            result = subprocess.run(
+                [*command, "-ffp-contract=off", option, str(path), "-o", str(unfinished)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert result.returncode == 0, result.stderr
+            unfinished.replace(built)
+    return built

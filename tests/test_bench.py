@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from xpnet import cli, cuda, plots, synthetic_digits, to_numpy
-from xpnet.bench import book_design, contestants, machine, report, run
+from xpnet.bench import book_design, child, contestants, machine, report, run
 from xpnet.bench.cases import NAMES, fresh, images_needed, prepare
 from xpnet.bench.child import Child, ContestantError, Turn
 from xpnet.bench.contestants import Contestant, timed_on
@@ -32,17 +33,29 @@ def case(tmp_path):
 
 
 @pytest.fixture
-def contestant(tmp_path, monkeypatch):
-    """Enters a contestant whose module has these lines, in place of all others but xpnet."""
+def contestants_of(tmp_path, monkeypatch):
+    """Enters contestants by name, whose modules have these lines, in place of all others."""
 
-    def entered(lines, **more):
+    def entered(modules, **more):
         place = tmp_path / "modules"
         place.mkdir()
-        (place / "newcomer.py").write_text(lines)
         monkeypatch.syspath_prepend(str(place))
-        own, new = Contestant("xpnet", "newcomer"), Contestant("newcomer", "newcomer", **more)
-        monkeypatch.setattr(run, "timed_on", lambda _: {"xpnet": own, "newcomer": new})
-        return new
+        entries = {}
+        for number, (name, lines) in enumerate(modules.items()):
+            (place / f"newcomer{number}.py").write_text(lines)
+            entries[name] = Contestant(name, f"newcomer{number}", **more)
+        monkeypatch.setattr(run, "timed_on", lambda _: entries)
+        return entries
+
+    return entered
+
+
+@pytest.fixture
+def contestant(contestants_of):
+    """Enters a contestant beside a stand-in for xpnet."""
+
+    def entered(lines, **more):
+        return contestants_of({"xpnet": STEADY, "newcomer": lines}, **more)["newcomer"]
 
     return entered
 
@@ -243,28 +256,143 @@ def test_what_cannot_be_measured(bench, no_gpu, tmp_path, arguments, message):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (
-            "def build(case, arrays):\n    raise ValueError('no luck')",
-            r"newcomer \(two-layer-net, train, batch 4\) failed: ValueError: no luck "
-            r"\(newcomer.py, line 2\)",
-        ),
-        (
-            "import os\ndef build(case, arrays):\n    os._exit(3)",
-            r"the process of newcomer \(two-layer-net, train, batch 4\) ended with exit code 3",
-        ),
-        ("import not_there", "failed: ModuleNotFoundError: No module named 'not_there'"),
-    ],
-)
-def test_a_contestant_that_fails(contestant, case, lines, message):
-    child = Child(contestant(lines), case(), 0.01)
+STEADY = """\
+from xpnet.bench.cases import Ready
+def build(case, arrays):
+    return Ready(lambda: None, lambda: {"steady": 1})
+"""
+
+IN_A_TURN = """\
+import os, time
+from itertools import count
+from xpnet.bench.cases import Ready
+numbers = None
+def describe():  # which comes after all warming up
+    global numbers
+    numbers = count()
+    return {}
+def finish():  # at most twice a turn
+    if numbers and next(numbers) == 2:
+        FAIL
+def build(case, arrays):
+    return Ready(lambda: None, describe, finish)
+"""
+
+FAILURES = {
+    "raises as it is imported": (
+        "import not_there",
+        r"it failed: ModuleNotFoundError: No module named 'not_there' \(newcomer\d+.py, line 1\)",
+    ),
+    "dies as it is imported": ("import os\nos._exit(3)", "its process ended with exit code 3"),
+    "raises as it is built": (
+        "def build(case, arrays):\n    raise ValueError('no luck')",
+        r"it failed: ValueError: no luck \(newcomer\d+.py, line 2\)",
+    ),
+    "dies as it is built": (
+        "import os\ndef build(case, arrays):\n    os._exit(3)",
+        "its process ended with exit code 3",
+    ),
+    "takes all memory": (
+        "import os\ndef build(case, arrays):\n    os.kill(os.getpid(), 9)",
+        "its process ended with exit code -9; memory may have run out: try a smaller --batch-size",
+    ),
+    "says too much": (
+        "def build(case, arrays):\n    raise ValueError('line after\\nline ' * 1000)",
+        r"it failed: ValueError: line after line line .{200,300} \.\.\. \(newcomer\d+.py, line 2\)",
+    ),
+    "cannot be understood": (
+        "from xpnet.bench.cases import Ready\nclass Strange:\n"
+        "    def __reduce__(self):\n        return int, ('not a number',)\n"
+        "def build(case, arrays):\n    return Ready(lambda: None, lambda: {'it': Strange()})",
+        r"its answer cannot be read: ValueError: invalid literal for int\(\) .*",
+    ),
+    "raises in a turn": (
+        IN_A_TURN.replace("FAIL", "1 / 0"),
+        r"it failed: ZeroDivisionError: .* \(newcomer\d+.py, line 11\)",
+    ),
+    "dies in a turn": (
+        IN_A_TURN.replace("FAIL", "os._exit(3)"),
+        "its process ended with exit code 3",
+    ),
+}
+"""Modules of contestants that fail, and what is said of them."""
+
+
+@pytest.fixture
+def measured(case, in_a_hurry):
+    """What comes of a case in short turns."""
+
+    def result():
+        rates = {name: {"1": 100.0} for name in run.RATES}
+        return run.measure(case(), run.Options(threads=1, rounds=3, seconds=1e-4), rates)
+
+    return result
+
+
+def test_whoever_fails_is_left_out(contestants_of, measured):
+    """The others' times and ratios stay."""
+    failing = {name: lines for name, (lines, _) in FAILURES.items()}
+    contestants_of({**failing, "xpnet": STEADY, "rival": STEADY})
+    result = measured()
+    assert result["left_out"].keys() == FAILURES.keys()
+    for name, why in result["left_out"].items():
+        assert re.fullmatch(FAILURES[name][1], why), why
+        assert f"left out: {name}, {why}" in report.text_table(result)
+    assert list(result["contestants"]) == ["xpnet", "rival"]
+    for row in result["contestants"].values():
+        assert len(row["milliseconds"]["rounds"]) == 3
+    assert list(result["ratios"]) == ["xpnet / rival"]
+    assert not multiprocessing.active_children()
+
+
+def test_without_xpnet_there_are_no_ratios(contestants_of, measured, tmp_path):
+    contestants_of({"xpnet": FAILURES["raises in a turn"][0], "rival": STEADY})
+    result = measured()
+    assert list(result["contestants"]) == ["rival"]
+    assert result["ratios"] == {}
+    text = report.text_table(result)
+    assert "\n  rival " in text
+    assert "\n  left out: xpnet, it failed: ZeroDivisionError" in text
+    assert "\n  without xpnet there are no ratios" in text
+
+
+def test_where_everybody_fails_the_case_says_so(contestants_of, measured):
+    contestants_of(dict.fromkeys(("xpnet", "rival"), "import not_there"))
+    result = measured()
+    assert result["contestants"] == result["ratios"] == {}
+    assert report.text_table(result).count("No module named 'not_there'") == 2
+
+
+def test_whose_process_cannot_be_started_is_left_out(contestants_of, measured):
+    """What is to be sent to it cannot be."""
+    contestants_of({"xpnet": STEADY, "rival": STEADY}, settings={"way": lambda: None})
+    left_out = measured()["left_out"]
+    assert list(left_out) == ["xpnet", "rival"]
+    assert all(why.startswith("its process cannot be started: ") for why in left_out.values())
+
+
+HANGING = {
+    "import": "import time\ntime.sleep(600)",
+    "start": "import time\ndef build(case, arrays):\n    time.sleep(600)",
+    "turn": IN_A_TURN.replace("== 2", "== 0").replace("FAIL", "time.sleep(600)"),
+}
+
+
+@pytest.mark.parametrize("stage", HANGING)
+def test_whoever_hangs_is_ended(contestant, case, monkeypatch, stage):
+    hanging = Child(contestant(HANGING[stage]), case(), 1e-4)
     try:
-        with pytest.raises(ContestantError, match=message):
-            child.wait(), child.start()
+        if stage != "import":
+            hanging.wait()
+        if stage == "turn":
+            hanging.start()
+        ask = {"import": hanging.wait, "start": hanging.start, "turn": hanging.turn}[stage]
+        monkeypatch.setattr(child, "PATIENCE", 0.3)
+        with pytest.raises(ContestantError, match=r"^it has not answered for 0\.3 seconds$"):
+            ask()
+        assert hanging._process.exitcode == -9  # SIGTERM can be ignored, SIGKILL cannot
     finally:
-        child.close()
+        hanging.close()
 
 
 def test_an_interrupt_leaves_no_process_behind(contestant, monkeypatch, in_a_hurry):
@@ -326,13 +454,13 @@ class Field:
 def test_disturbed_turns_are_repeated_as_long_as_that_is_bearable(monkeypatch, in_a_hurry):
     monkeypatch.setattr(run, "PAUSE", 0)
     field = Field([False, True, True, False, None, False])
-    turns = run.interleaved({name: field.child(name) for name in "ab"}, 2)
+    turns = run.interleaved({name: field.child(name) for name in "ab"}, 2, {})
     assert field.order == ["a", "b", "b", "b", "b", "a"]
     assert [turn.milliseconds for turn in turns["a"]] == [1, 6]
     assert [turn.milliseconds for turn in turns["b"]] == [4, 5]
 
     field = Field([True] * 8)
-    turns = run.interleaved({name: field.child(name) for name in "ab"}, 2)
+    turns = run.interleaved({name: field.child(name) for name in "ab"}, 2, {})
     assert len(field.order) == 8
     assert all(turn.disturbed for own in turns.values() for turn in own)
 

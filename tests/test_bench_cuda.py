@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import open_library
 
 from xpnet import plots, synthetic_digits, to_numpy
 from xpnet.backend import Device, get_device
@@ -341,6 +340,26 @@ def test_the_page_of_a_gpu(tmp_path):
         assert (tmp_path / picture).exists() == plots.available() == (picture in page)
 
 
+def test_the_page_where_xpnet_failed(tmp_path):
+    """In one of two cases; there are no ratios then, and in the picture there is no bar."""
+    record = canned()
+    whole, without = record["cases"][0], canned()["cases"][0] | {"model": "deep-convnet"}
+    del without["contestants"]["xpnet"]
+    without |= {"ratios": {}, "left_out": {"xpnet": "it failed"}}
+    record["cases"] = [whole, without]
+    report.write(tmp_path, record)
+    page = (tmp_path / "README.md").read_text()
+    assert "| torch graph | 0.0200 | (0.0180 to 0.0220) |  |  | 5,000,000 |" in page
+    assert "\nleft out: xpnet, it failed; without xpnet there are no ratios.\n" in page
+    assert (tmp_path / "bench.png").exists() == plots.available() == ("bench.png" in page)
+    record["cases"] = [without]
+    report.write(report.prepare_directory(tmp_path / "alone"), record)
+    assert sorted(path.name for path in (tmp_path / "alone").iterdir()) == [
+        "README.md",
+        "bench.json",
+    ]
+
+
 def test_the_picture_names_the_gpu_and_the_precision(tmp_path, monkeypatch):
     figures = pytest.importorskip("matplotlib.figure", reason="matplotlib is not installed")
     titles = []
@@ -441,10 +460,10 @@ def test_a_pytorch_without_cuda_is_left_out(case, monkeypatch):
 
 
 @pytest.fixture
-def gpu(pytestconfig, monkeypatch):
+def gpu(gpu, monkeypatch):
     """A GPU, with epochs of 600 images."""
     monkeypatch.setattr(cases, "EPOCH", 600)
-    return open_library("cupy", pytestconfig)
+    return gpu
 
 
 @pytest.mark.parametrize("task", cases.TASKS)

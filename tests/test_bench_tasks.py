@@ -1,12 +1,13 @@
 """What xpnet does alone in the benchmark: the share of each layer, and the time to an accuracy."""
 
 import json
-import time
+from types import SimpleNamespace
 
 import pytest
 
 from xpnet import cli, plots, synthetic_digits
-from xpnet.bench import accuracy, layers, machine, run
+from xpnet.backend import Device
+from xpnet.bench import accuracy, layers, machine, run, timing
 from xpnet.bench.cases import fresh
 from xpnet.data import Dataset
 from xpnet.errors import ArgumentError
@@ -59,9 +60,18 @@ def test_the_share_of_each_layer(bench, tmp_path):
 
 
 def test_a_slow_layer_has_the_largest_share(monkeypatch):
+    """On a clock that nothing else moves: a layer takes 0.05 ms, and the slow one 2 ms more."""
+    clock = SimpleNamespace(value=0.0)
+
+    def spend(seconds):
+        clock.value += seconds
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.value)
+    monkeypatch.setattr(Device, "synchronize", lambda _: spend(0.00005))
+
     class Slow(ReLU):
         def forward(self, x, *, train=False):
-            time.sleep(0.002)
+            spend(0.002)
             return super().forward(x, train=train)
 
     def slowed(model, device):
@@ -132,3 +142,26 @@ def test_a_small_network_reads_97_of_100_digits_and_not_99(bench, mnist_dir, mon
 def test_seeds_if_not_told():
     assert run.Options().n_seeds == 3
     assert run.Options(seeds=7).n_seeds == 7
+
+
+def test_a_task_that_fails_is_shown(bench, few_digits, monkeypatch, tmp_path):
+    """The cases after it are measured all the same."""
+
+    def failing(*_):
+        raise ValueError("no luck")
+
+    monkeypatch.setattr(accuracy, "measure", failing)
+    monkeypatch.setattr(layers, "measure", failing)
+    tasks = ("--task", "accuracy", "--task", "layers", "--task", "train")
+    more = ("--model", "two-layer-net", "--contestant", "xpnet")
+    record, out = bench(*tasks, *more, *QUICK)
+    *failed, trained = record["cases"]
+    assert [case["task"] for case in failed] == ["accuracy", "layers"]
+    assert trained["contestants"]
+    where = "(test_bench_tasks.py, line "
+    for case in failed:
+        assert case["left_out"]["xpnet"].startswith(f"it failed: ValueError: no luck {where}")
+    for text in (out, (tmp_path / "README.md").read_text()):
+        assert text.count(f"left out: xpnet, it failed: ValueError: no luck {where}") == 2
+    assert "two-layer-net, training with sgd to an accuracy, batch 100, float32\n" in out
+    assert not (tmp_path / "layers.png").exists()

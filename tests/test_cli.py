@@ -213,6 +213,7 @@ def real_data(run, monkeypatch):
 
 
 def test_mnist_is_refused_where_it_cannot_be_had(real_data, tmp_path, monkeypatch):
+    pytest.importorskip("pooch", reason="pooch is not installed")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("XPNET_DATA_DIR", raising=False)
     assert_refused(

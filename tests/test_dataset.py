@@ -1,7 +1,6 @@
 import re
 
 import numpy as np
-import pooch
 import pytest
 
 from xpnet.data import Dataset, load_dataset, mnist, synthetic_digits
@@ -9,11 +8,18 @@ from xpnet.errors import ArgumentError, DataError, DataNotFoundError
 
 
 @pytest.fixture(autouse=True)
-def nowhere(tmp_path, monkeypatch):
-    """No network, an empty cache, no directory named."""
+def nowhere(monkeypatch):
+    """No network, no directory named."""
     monkeypatch.setattr(mnist, "MIRRORS", ())
-    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache")
     monkeypatch.delenv("XPNET_DATA_DIR", raising=False)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The directory of MNIST in an empty cache."""
+    pooch = pytest.importorskip("pooch", reason="pooch is not installed")
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache")
+    return tmp_path / "cache" / "mnist"
 
 
 def test_synthetic():
@@ -33,16 +39,17 @@ def test_sizes_do_not_move_the_other_part():
     np.testing.assert_array_equal(b.x_test, a.x_test[:10])
 
 
-def test_auto_says_why_it_is_not_mnist(tmp_path):
+def test_auto_says_why_it_is_not_mnist(cache):
     data = load_dataset(train_size=1, test_size=1, download=False)
     assert data.name == "synthetic"
     assert data.source == (
         "synthetic digits, seed 0, instead of MNIST: "
-        f"MNIST is not in {tmp_path / 'cache' / 'mnist'}; let it be downloaded, or "
+        f"MNIST is not in {cache}; let it be downloaded, or "
         "put its four files into a directory and name it with --data-dir or XPNET_DATA_DIR"
     )
 
 
+@pytest.mark.usefixtures("cache")
 def test_mnist_asked_for_by_name_is_not_replaced():
     with pytest.raises(DataNotFoundError, match=r"^MNIST could not be downloaded"):
         load_dataset("mnist")
@@ -56,10 +63,10 @@ def test_named_directory_is_not_replaced(tmp_path, monkeypatch, way):
         load_dataset(data_dir=tmp_path if way == "argument" else None)
 
 
-def test_damaged_mnist_is_not_replaced(tmp_path):
-    (tmp_path / "cache" / "mnist").mkdir(parents=True)
+def test_damaged_mnist_is_not_replaced(cache):
+    cache.mkdir(parents=True)
     for file in mnist.FILES:
-        (tmp_path / "cache" / "mnist" / file.name).write_bytes(b"<html>")
+        (cache / file.name).write_bytes(b"<html>")
     with pytest.raises(DataError, match="expected an IDX file") as caught:
         load_dataset()
     assert not isinstance(caught.value, DataNotFoundError)

@@ -19,6 +19,8 @@ def lab(tmp_path, **options):
 
 
 def test_a_record_tells_what_passed_and_what_failed(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+
     def run(at):
         at.figure().subplots().plot([1, 2])
         at.check("inside", 0.5, np.float64(0.0), 1.0, book="0.49")
@@ -61,6 +63,8 @@ def test_what_needs_a_full_run_is_not_judged_in_a_quick_one(tmp_path):
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """All experiments in quick mode, once."""
+    for name in ("matplotlib", "optuna", "pooch", "scipy", "sklearn"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
     out = tmp_path_factory.mktemp("reproduce")
     command = [sys.executable, str(SCRIPTS / "reproduce.py"), "--quick", "--device", "cpu"]
     done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True)

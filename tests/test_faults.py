@@ -271,7 +271,6 @@ def test_data_that_are_cut_off_under_a_run(file, tmp_path):
     script = "import sys, test_faults as t; t.run_on_a_file_that_shrinks(*sys.argv[1:])"
     ended = subprocess.run(
         [sys.executable, "-c", script, file, tmp_path / "a"],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         check=False,
     )

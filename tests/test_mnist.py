@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pooch
 import pytest
 
 from xpnet.data import mnist
@@ -36,14 +35,20 @@ def tiny(tmp_path, monkeypatch):
     ]
     monkeypatch.setattr(mnist, "FILES", files)
     monkeypatch.setattr(mnist, "MIRRORS", ())
-    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "caches" / project)
     monkeypatch.delenv("XPNET_DATA_DIR", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return SimpleNamespace(
         arrays=arrays,
         packed={f"{f.name}.gz": p for f, p in zip(files, packed, strict=True)},
-        cache=tmp_path / "caches" / "xpnet" / "mnist",
     )
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The directory of MNIST in a cache that is empty."""
+    pooch = pytest.importorskip("pooch", reason="pooch is not installed")
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "caches" / project)
+    return tmp_path / "caches" / "xpnet" / "mnist"
 
 
 def put(directory, packed):
@@ -62,7 +67,7 @@ def check(tiny, got):
 
 
 @pytest.fixture
-def server(tiny, monkeypatch):
+def server(tiny, cache, monkeypatch):
     """Two mirrors on this machine: a/ and b/ of `replies`, by default both whole.
 
     A reply is a status, or a body with the length that it announces.
@@ -101,8 +106,8 @@ def server(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize("way", ["argument", "variable", "cache"])
-def test_found_in_each_place_without_network(tiny, tmp_path, monkeypatch, way):
-    directory = tiny.cache if way == "cache" else tmp_path / "mine"
+def test_found_in_each_place_without_network(request, tiny, tmp_path, monkeypatch, way):
+    directory = request.getfixturevalue("cache") if way == "cache" else tmp_path / "mine"
     put(directory, tiny.packed)
     if way == "variable":
         monkeypatch.setenv("XPNET_DATA_DIR", str(directory))
@@ -134,9 +139,9 @@ def test_unpacked_files_do_as_well(tiny, tmp_path):
 
 @pytest.mark.parametrize("way", ["argument", "variable"])
 def test_named_directory_is_neither_completed_nor_passed_over(
-    server, tiny, tmp_path, monkeypatch, way
+    server, tiny, cache, tmp_path, monkeypatch, way
 ):
-    put(tiny.cache, tiny.packed)
+    put(cache, tiny.packed)
     put(tmp_path / "mine", tiny.packed)
     (tmp_path / "mine" / "t10k-labels-idx1-ubyte.gz").unlink()
     if way == "variable":
@@ -151,34 +156,42 @@ def test_named_directory_is_neither_completed_nor_passed_over(
     assert server.seen == []
 
 
-def test_nothing_is_downloaded_when_forbidden(server, tiny):
-    text = f"MNIST is not in {tiny.cache}; let it be downloaded, or {REMEDY}"
+def test_nothing_is_downloaded_when_forbidden(server, tiny, cache):
+    text = f"MNIST is not in {cache}; let it be downloaded, or {REMEDY}"
     with pytest.raises(DataNotFoundError, match=f"^{re.escape(text)}$"):
         find_mnist(download=False)
     assert server.seen == []
 
 
+def test_without_pooch_there_is_no_cache(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(DataNotFoundError, match=f"pooch is not installed; install it, or {REMEDY}"):
+        find_mnist()
+
+
 # Downloads
 
 
-def test_download_then_cache(server, tiny):
+def test_download_then_cache(server, tiny, cache):
+    import pooch
+
     level = pooch.get_logger().level
     check(tiny, read_mnist())
     assert pooch.get_logger().level == level
     assert server.seen == [f"/a/{name}" for name in tiny.packed]
     check(tiny, read_mnist())
     assert len(server.seen) == 4
-    assert sorted(p.name for p in tiny.cache.iterdir()) == sorted(tiny.packed)
+    assert sorted(p.name for p in cache.iterdir()) == sorted(tiny.packed)
 
 
-def test_only_missing_files_are_downloaded(server, tiny):
-    put(tiny.cache, dict(list(tiny.packed.items())[1:]))
+def test_only_missing_files_are_downloaded(server, tiny, cache):
+    put(cache, dict(list(tiny.packed.items())[1:]))
     check(tiny, read_mnist())
     assert server.seen == ["/a/train-images-idx3-ubyte.gz"]
 
 
 @pytest.mark.parametrize("fault", ["missing", "broken", "other bytes", "cut off", "short"])
-def test_second_mirror_serves_where_the_first_fails(server, tiny, fault):
+def test_second_mirror_serves_where_the_first_fails(server, tiny, cache, fault):
     name = "train-images-idx3-ubyte.gz"
     whole = tiny.packed[name]
     server.replies[f"/a/{name}"] = {
@@ -190,21 +203,22 @@ def test_second_mirror_serves_where_the_first_fails(server, tiny, fault):
     }[fault]
     check(tiny, read_mnist())
     assert server.seen[:2] == [f"/a/{name}", f"/b/{name}"]
-    assert sorted(p.name for p in tiny.cache.iterdir()) == sorted(tiny.packed)
+    assert sorted(p.name for p in cache.iterdir()) == sorted(tiny.packed)
 
 
-def test_every_mirror_failing_ends_at_the_first_file(server, tiny):
+def test_every_mirror_failing_ends_at_the_first_file(server, tiny, cache):
     server.replies = dict.fromkeys(server.replies, 404)
     with pytest.raises(DataNotFoundError) as caught:
         find_mnist()
     assert server.seen == [f"/{m}/train-images-idx3-ubyte.gz" for m in "ab"]
     text = str(caught.value)
-    assert text.startswith(f"MNIST could not be downloaded into {tiny.cache} (127.0.0.1: HTTPError")
+    assert text.startswith(f"MNIST could not be downloaded into {cache} (127.0.0.1: HTTPError")
     assert text.endswith(f"); {REMEDY}")
     assert "\n" not in text
-    assert list(tiny.cache.iterdir()) == []
+    assert list(cache.iterdir()) == []
 
 
+@pytest.mark.usefixtures("cache")
 def test_no_network(tiny, monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as httpd:
         port = httpd.server_port  # free again, so that it refuses
@@ -216,14 +230,14 @@ def test_no_network(tiny, monkeypatch):
         find_mnist()
 
 
-def test_cache_that_cannot_be_written(server, tiny):
-    tiny.cache.parent.mkdir(parents=True)
-    tiny.cache.write_text("a file in the way")
+def test_cache_that_cannot_be_written(server, tiny, cache):
+    cache.parent.mkdir(parents=True)
+    cache.write_text("a file in the way")
     with pytest.raises(DataNotFoundError, match=r"mnist \(127.0.0.1: Not a directory\); put"):
         find_mnist()
 
 
-def test_two_processes_at_once(server, tiny):
+def test_two_processes_at_once(server, tiny, cache):
     barrier = threading.Barrier(2)
     server.meet = lambda: barrier.wait(timeout=20)  # each file is sent to both at one time
     script = """
@@ -234,14 +248,14 @@ mnist.FILES = [mnist.File(name, tuple(shape), *hashes) for name, shape, *hashes 
 pooch.os_cache = lambda project: pathlib.Path(cache) / project
 print(sum(int(a.sum()) for a in mnist.read_mnist()))
 """
-    what = json.dumps([mnist.FILES, mnist.MIRRORS, str(tiny.cache.parents[1])])
+    what = json.dumps([mnist.FILES, mnist.MIRRORS, str(cache.parents[1])])
     command = [sys.executable, "-c", script, what]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen(command, **pipes) for _ in range(2)]
     want = (f"{sum(int(a.sum()) for a in tiny.arrays)}\n", "")  # and not a word from pooch
     assert [process.communicate(timeout=30) for process in both] == [want, want]
     assert len(server.seen) == 8
-    assert sorted(p.name for p in tiny.cache.iterdir()) == sorted(tiny.packed)
+    assert sorted(p.name for p in cache.iterdir()) == sorted(tiny.packed)
 
 
 def test_progress_bar_on_a_terminal_alone(server, tiny, monkeypatch):
@@ -258,9 +272,9 @@ def test_progress_bar_on_a_terminal_alone(server, tiny, monkeypatch):
 # Damaged files
 
 
-def test_damaged_cached_file_is_named_and_not_used(server, tiny):
-    put(tiny.cache, tiny.packed)
-    path = tiny.cache / "t10k-labels-idx1-ubyte.gz"
+def test_damaged_cached_file_is_named_and_not_used(server, tiny, cache):
+    put(cache, tiny.packed)
+    path = cache / "t10k-labels-idx1-ubyte.gz"
     write_idx(path, np.array([1, 2], np.uint8))
     want = mnist.FILES[3].sha256[:12]
     got = hashlib.sha256(header((2,)) + b"\1\2").hexdigest()[:12]

@@ -475,7 +475,7 @@ def train_slowly(*arguments):
 def process(*arguments):
     """`xpnet train` elsewhere, in its second epoch; its later lines are at the end of stdout."""
     command = [sys.executable, "-c", "import sys, test_resume as t; t.train_slowly(*sys.argv[1:])"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         [*command, *map(str, arguments)], env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -1,14 +1,12 @@
 """The search for hyper-parameters, as a user meets it and as a learner reads it."""
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,8 +133,7 @@ from test_tune import TINY, T, X
 TINY.run(X, T, trials=1000, storage=sys.argv[1], device="cpu")
 """
     command = [sys.executable, "-c", script, f"sqlite:///{tmp_path}/study.db"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         printed = [process.stdout.readline() for _ in range(3)]
         process.send_signal(signal.SIGKILL)
         printed += process.stdout.readlines()

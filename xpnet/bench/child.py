@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import textwrap
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,10 +20,12 @@ from xpnet.errors import XPNetError
 
 PATIENCE = 600
 """Seconds without an answer until a contestant is taken for hung."""
+LONGEST = 300
+"""Characters of an error that are kept; those of compilers run to pages."""
 
 
 class ContestantError(XPNetError, RuntimeError):
-    """A contestant raised an error, or its process died."""
+    """A contestant raised an error, or its process died; the others go on without it."""
 
 
 class Turn(NamedTuple):
@@ -54,26 +57,31 @@ class Failure(NamedTuple):
 
 
 class Child:
-    """A contestant's process, which is started at once; `close` ends it.
+    """A contestant's process, which is started at once; `close` ends it, and so does its failure.
 
     Raises
     ------
     ContestantError
-        In all methods but `close`: the contestant raised an error, died, or does not answer.
+        In all methods but `close`, and at once: the contestant raised an error, died, or does not
+        answer.
     UnavailableError
         In `start`: it cannot run on this machine.
     """
 
     def __init__(self, contestant: Contestant, case: Case, seconds: float) -> None:
-        self.what = f"{contestant.name} ({case.model}, {case.task}, batch {case.batch_size})"
         # A fork would inherit this process's memory, threads and C library as they are.
         spawn = multiprocessing.get_context("spawn")
         self._pipe, end = spawn.Pipe()
         arguments = (end, contestant, case, seconds)
         self._process = spawn.Process(target=_serve, args=arguments, daemon=True)
-        with _environment(contestant.environment):
-            self._process.start()
-        end.close()  # so that the pipe ends when the child does
+        try:
+            with _environment(contestant.environment):
+                self._process.start()
+        except Exception as error:  # the system's, or that of what cannot be sent there
+            self._pipe.close()
+            raise ContestantError(f"its process cannot be started: {told(error)}") from error
+        finally:
+            end.close()  # so that the pipe ends when the child does
 
     def wait(self) -> None:
         """Wait until it has imported what it needs, which several may do side by side."""
@@ -94,28 +102,43 @@ class Child:
     def close(self) -> None:
         """End the process, whatever it is doing; it has nothing to lose."""
         self._pipe.close()
-        self._process.terminate()
+        self._process.kill()  # what hangs may not heed anything less
         self._process.join()
 
     def _answer(self, *, ask: bool = False) -> object:
         try:
+            answer = self._received(ask)
+            if isinstance(answer, UnavailableError):
+                raise answer
+            if isinstance(answer, Failure):
+                raise ContestantError(f"it failed: {answer.reason}")
+        except BaseException:
+            self.close()
+            raise
+        return answer
+
+    def _received(self, ask: bool) -> object:
+        try:
             if ask:
                 self._pipe.send(None)
-            if not self._pipe.poll(PATIENCE):
-                raise ContestantError(f"{self.what} has not answered for {PATIENCE} seconds")
-            answer = self._pipe.recv()
+            answered = self._pipe.poll(PATIENCE)
+            if answered:
+                return self._pipe.recv()
         except (EOFError, ConnectionError):
             self._process.join()
             code = self._process.exitcode
             why = "; memory may have run out: try a smaller --batch-size" if code == -9 else ""
-            raise ContestantError(
-                f"the process of {self.what} ended with exit code {code}{why}"
-            ) from None
-        if isinstance(answer, UnavailableError):
-            raise answer
-        if isinstance(answer, Failure):
-            raise ContestantError(f"{self.what} failed: {answer.reason}")
-        return answer
+            raise ContestantError(f"its process ended with exit code {code}{why}") from None
+        except Exception as error:
+            raise ContestantError(f"its answer cannot be read: {told(error)}") from error
+        raise ContestantError(f"it has not answered for {PATIENCE} seconds")
+
+
+def told(error: BaseException) -> str:
+    """An error in a line: its kind, what it says, and where it was raised."""
+    text = textwrap.shorten(f"{type(error).__name__}: {error}", LONGEST, placeholder=" ...")
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{text} ({Path(place.filename).name}, line {place.lineno})"
 
 
 @contextmanager
@@ -149,9 +172,7 @@ def _serve(pipe: Connection, contestant: Contestant, case: Case, seconds: float)
     except UnavailableError as reason:
         pipe.send(reason)
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}, line {place.lineno}"
-        pipe.send(Failure(f"{type(error).__name__}: {error} ({where})"))
+        pipe.send(Failure(told(error)))
 
 
 def _turn(ready: Ready, calls: int) -> Turn:

@@ -37,7 +37,7 @@ def draw_all(directory: Path, record: Record) -> list[str]:
     if compared := [case for case in record["cases"] if case.get("ratios")]:
         draw_ratios(directory / RATIOS, compared, where)
         drawn.append(RATIOS)
-    if parted := [case for case in record["cases"] if case["task"] == "layers"]:
+    if parted := [case for case in record["cases"] if "layers" in case]:
         draw_shares(directory / SHARES, parted, where)
         drawn.append(SHARES)
     return drawn

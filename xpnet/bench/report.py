@@ -8,7 +8,7 @@ from pathlib import Path
 from xpnet import plots
 from xpnet.bench import drawing
 from xpnet.bench.cases import TASKS
-from xpnet.bench.run import OWN, OWN_ON_CPU
+from xpnet.bench.run import OWN, OWN_ON_CPU, TASKS_ALONE
 from xpnet.bench.statistics import Record
 from xpnet.errors import OutputError
 from xpnet.files import atomic_write, write_text
@@ -80,7 +80,7 @@ def _rates(record: Record, name: str, unit: str) -> str:
 
 
 def _left_out(record: Record) -> list[str]:
-    return [f"left out: {name}, {why}" for name, why in record["left_out"].items()]
+    return [f"left out: {name}, {why}" for name, why in record.get("left_out", {}).items()]
 
 
 def title(case: Record) -> str:
@@ -92,6 +92,8 @@ def title(case: Record) -> str:
         "accuracy": f"training with {case.get('optimizer')} to an accuracy",
     }[case["task"]]
     line = f"{case['model']}, {what}, batch {case['batch_size']}, {case['precision']}"
+    if case["task"] in TASKS_ALONE and case.get("left_out"):
+        return line
     if case["task"] == "layers":
         return f"{line}: {_number(case['milliseconds'])} ms"
     if case["task"] == "accuracy":
@@ -149,7 +151,7 @@ def _memory(row: Record) -> str:
 
 
 def _layers(case: Record) -> Iterator[Row]:
-    for name, row in case["layers"].items():
+    for name, row in case.get("layers", {}).items():
         times = row["milliseconds"]
         yield (
             name,
@@ -161,7 +163,7 @@ def _layers(case: Record) -> Iterator[Row]:
 
 
 def _goals(case: Record) -> Iterator[Row]:
-    for goal, row in case["goals"].items():
+    for goal, row in case.get("goals", {}).items():
         share, reached = f"{100 * float(goal):g} %", f"{row['reached']} of {len(row['seconds'])}"
         if row["reached"]:
             yield share, reached, f"{row['median']:.3g}", f"({row['min']:.3g} to {row['max']:.3g})"
@@ -171,18 +173,19 @@ def _goals(case: Record) -> Iterator[Row]:
 
 def notes(case: Record) -> list[str]:
     """What a reader of a case's rows must know besides."""
-    if case["task"] == "layers":
-        return []
-    own = case["contestants"][OWN] if case["task"] in TASKS else case
-    lines = [
-        f"{OWN}: " + ", ".join(f"{name} {value}" for name, value in own["description"].items())
-    ]
-    if case["task"] == "accuracy":
-        return lines
+    own = case["contestants"].get(OWN, {}) if case["task"] in TASKS else case
+    lines = []
+    if "description" in own:
+        described = ", ".join(f"{name} {value}" for name, value in own["description"].items())
+        lines.append(f"{OWN}: {described}")
+    if case["task"] in TASKS_ALONE:
+        return lines + _left_out(case)
     if ratio := case["ratios"].get(f"{OWN} / {OWN_ON_CPU}"):
         times, most, least = (_number(1 / ratio[name]) for name in ("median", "min", "max"))
         lines.append(f"the CPU takes {times} ({least} to {most}) times as long")
     lines += _left_out(case)
+    if OWN in case["left_out"]:
+        lines.append(f"without {OWN} there are no ratios")
     disturbed = [row["disturbed_turns"] for row in case["contestants"].values()]
     if None in disturbed:
         return [*lines, "whether other processes were busy is unknown: there is no /proc/stat"]

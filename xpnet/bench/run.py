@@ -3,8 +3,8 @@
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -24,12 +24,13 @@ from xpnet.bench.cases import (
     images_needed,
     prepare,
 )
-from xpnet.bench.child import Child, Start, Turn
+from xpnet.bench.child import Child, ContestantError, Start, Turn, told
 from xpnet.bench.contestants import Contestant, timed_on
 from xpnet.bench.statistics import Record, ratios, spread
-from xpnet.data import load_dataset, synthetic_digits
+from xpnet.data import Dataset, load_dataset, synthetic_digits
 from xpnet.engine.threads import available_cores
 from xpnet.errors import ArgumentError, DataNotFoundError
+from xpnet.models import MODELS
 
 OWN = "xpnet"
 """Whom the others are compared with, and who therefore always takes part."""
@@ -176,17 +177,12 @@ def run(
     begin: Callable[[Record], None] = lambda _: None,
     show: Callable[[Record], None] = lambda _: None,
 ) -> Record:
-    """Measure everything.
+    """Measure everything. Whoever fails in a case is left out of it.
 
     Parameters
     ----------
     begin : is given the record before the first case
     show : is given each case as soon as it is done
-
-    Raises
-    ------
-    ContestantError
-        A contestant failed.
     """
     record: Record = {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -212,25 +208,8 @@ def run(
     most = max((images_needed(size, options.place.name) for _, _, size in plan), default=1)
     images, labels = synthetic_digits(most)
     for model, task, batch_size in plan:
-        if task == "accuracy":
-            assert dataset is not None
-            result = accuracy.measure(
-                model,
-                dataset,
-                options.n_seeds,
-                options.place,
-                options.n_threads,
-                options.precision,
-            )
-        elif task == "layers":
-            result = layers.measure(
-                model,
-                images[:batch_size],
-                options.place,
-                options.n_threads,
-                options.rounds,
-                options.seconds,
-            )
+        if task in TASKS_ALONE:
+            result = alone(model, task, batch_size, options, images, dataset)
         else:
             with tempfile.TemporaryDirectory(prefix="xpnet-bench-") as directory:
                 case = prepare(
@@ -250,8 +229,36 @@ def run(
     return record
 
 
+def alone(
+    model: str,
+    task: str,
+    batch_size: int,
+    options: Options,
+    images: np.ndarray,
+    dataset: Dataset | None,
+) -> Record:
+    """Do what nobody but xpnet takes part in, in this process."""
+    place, threads, precision = options.place, options.n_threads, options.precision
+    try:
+        if task == "layers":
+            batch = images[:batch_size]
+            return layers.measure(model, batch, place, threads, options.rounds, options.seconds)
+        assert dataset is not None
+        return accuracy.measure(model, dataset, options.n_seeds, place, threads, precision)
+    except Exception as error:  # the other cases can still tell something
+        return {
+            "model": model,
+            "task": task,
+            "optimizer": MODELS[model].optimizer,
+            "batch_size": batch_size,
+            "device": place.name,
+            "precision": precision,
+            "left_out": {OWN: f"it failed: {told(error)}"},
+        }
+
+
 def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float]]) -> Record:
-    """Let all who enter a case take turns."""
+    """Let all who enter a case take turns. Whoever fails is left out, and its turns are dropped."""
     field = [contestant for contestant in options.field if contestant.enters(case)]
     starts: dict[str, Start] = {}
     left_out: dict[str, str] = {}
@@ -259,18 +266,18 @@ def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float
     with ExitStack() as stack:
         children: dict[str, Child] = {}
         for contestant in field:
-            children[contestant.name] = Child(contestant, case, options.seconds)
-            stack.callback(children[contestant.name].close)
-        for child in children.values():
-            child.wait()
+            with leaving_out(contestant.name, left_out):
+                child = children[contestant.name] = Child(contestant, case, options.seconds)
+                stack.callback(child.close)
         for name, child in children.items():
+            with leaving_out(name, left_out):
+                child.wait()
+        for name in [name for name in children if name not in left_out]:
             free = options.place.free_bytes()
-            try:
-                starts[name] = child.start()
-            except UnavailableError as reason:
-                left_out[name] = str(reason)
-            occupied[name] = _taken(free, options.place.free_bytes())
-        turns = interleaved({name: children[name] for name in starts}, options.rounds)
+            with leaving_out(name, left_out):
+                starts[name] = children[name].start()
+                occupied[name] = _taken(free, options.place.free_bytes())
+        turns = interleaved({name: children[name] for name in starts}, options.rounds, left_out)
     times = {name: [turn.milliseconds for turn in own] for name, own in turns.items()}
     best = case.device if case.on_gpu else str(case.threads)
     gflops, gigabytes = (rates[name][best] for name in RATES)
@@ -295,13 +302,24 @@ def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float
     }
 
 
+@contextmanager
+def leaving_out(name: str, left_out: dict[str, str]) -> Iterator[None]:
+    """Note why a contestant cannot go on, and let the others do so."""
+    try:
+        yield
+    except (ContestantError, UnavailableError) as reason:
+        left_out[name] = str(reason)
+
+
 def _taken(before: int | None, after: int | None) -> int | None:
     """MiB of a GPU that are free no more; None where there is no such memory."""
     return None if before is None or after is None else (before - after) // machine.MiB
 
 
-def interleaved(children: Mapping[str, Child], rounds: int) -> dict[str, list[Turn]]:
-    """The turns of each, round by round.
+def interleaved(
+    children: Mapping[str, Child], rounds: int, left_out: dict[str, str]
+) -> dict[str, list[Turn]]:
+    """The turns of each, round by round; whoever fails in one is noted in `left_out`.
 
     Every other round goes backwards, so that nobody always follows the same one. A turn in which
     other processes were busy is repeated; as many such repeats as there are turns are enough.
@@ -310,14 +328,17 @@ def interleaved(children: Mapping[str, Child], rounds: int) -> dict[str, list[Tu
     names, repeats = list(children), rounds * len(children)
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
+            if name in left_out:
+                continue
             time.sleep(PAUSE)
-            turn = children[name].turn()
-            while turn.disturbed and repeats:
-                repeats -= 1
-                time.sleep(machine.SETTLE)
+            with leaving_out(name, left_out):
                 turn = children[name].turn()
-            turns[name].append(turn)
-    return turns
+                while turn.disturbed and repeats:
+                    repeats -= 1
+                    time.sleep(machine.SETTLE)
+                    turn = children[name].turn()
+                turns[name].append(turn)
+    return {name: own for name, own in turns.items() if name not in left_out}
 
 
 def _row(start: Start, turns: list[Turn], case: Case, floor: float) -> Record:

@@ -16,8 +16,11 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def ratios(times: Mapping[str, Sequence[float]], one: str = "xpnet") -> dict[str, dict[str, float]]:
     """The spread of `one`'s time by each other's, round by round.
 
-    Times of a round are neighbours: they share the machine's mood, which their ratio loses.
+    Times of a round are neighbours: they share the machine's mood, which their ratio loses. Where
+    `one` has no times there are no ratios.
     """
+    if one not in times:
+        return {}
     return {
         f"{one} / {other}": spread([a / b for a, b in zip(times[one], values, strict=True)])
         for other, values in times.items()

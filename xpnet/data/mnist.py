@@ -91,8 +91,12 @@ def find_mnist(data_dir: str | Path | None = None, *, download: bool = True) -> 
                 )
         return directory
 
-    import pooch  # here: `import xpnet` must not need it
-
+    try:
+        import pooch  # here: `import xpnet` must not need it
+    except ModuleNotFoundError:
+        raise DataNotFoundError(
+            f"the cache with MNIST cannot be found: pooch is not installed; install it, or {REMEDY}"
+        ) from None
     cache = Path(pooch.os_cache("xpnet")) / "mnist"
     missing = [file for file in FILES if _held(cache, file) is None]
     if missing and not download:
