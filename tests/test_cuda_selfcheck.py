@@ -123,7 +123,7 @@ class Faulty:
 
 
 @pytest.fixture
-def gpu(stand_in, monkeypatch):
+def fake_gpu(stand_in, monkeypatch):
     """A device that is called a GPU, and a way to make its driver fail."""
     place = replace(get_device("cpu"), name="cuda:0")
 
@@ -216,23 +216,23 @@ def test_a_batch_may_be_small(stand_in):
     assert compare(engine, X[:1], T[:1], SGD()).startswith("passed on 1 samples")
 
 
-def test_it_is_made_once_and_told_of(gpu, stand_in, monkeypatch):
+def test_it_is_made_once_and_told_of(fake_gpu, stand_in, monkeypatch):
     calls = []
     monkeypatch.setattr(
         "xpnet.engine.cuda.engine.compare", lambda *a: calls.append(a) or compare(*a)
     )
-    trainer = trainer_of(gpu.place)
+    trainer = trainer_of(fake_gpu.place)
     described = trainer.describe()
     assert described["engine"] == "cuda"
     assert described["engine_check"].startswith("passed on 16 samples; relative errors: loss ")
     got = weights(trainer)
     assert trainer.describe() == described
     assert len(calls) == 1
-    unchecked = trainer_of(gpu.place, skip_engine_check=True)
+    unchecked = trainer_of(fake_gpu.place, skip_engine_check=True)
     assert unchecked.describe()["engine_check"] == "skipped"
     assert np.array_equal(weights(unchecked), got)
     assert len(calls) == 1
-    engine = get_engine(net(gpu.place))
+    engine = get_engine(net(fake_gpu.place))
     assert engine.describe()["engine_check"] == "not yet"
     engine.predict(X[:0] / 255)  # by nothing, nothing can be compared
     assert engine.describe()["engine_check"] == "not yet"
@@ -242,8 +242,8 @@ def test_it_is_made_once_and_told_of(gpu, stand_in, monkeypatch):
     assert len(calls) == 2
 
 
-def test_numbers_that_are_none_are_compared_later(gpu):
-    engine = get_engine(net(gpu.place))
+def test_numbers_that_are_none_are_compared_later(fake_gpu):
+    engine = get_engine(net(fake_gpu.place))
     x = (X / 255).astype(np.float32)
     engine.predict(x * np.nan)
     assert engine.describe()["engine_check"] == "not yet"
@@ -266,9 +266,9 @@ def test_it_does_not_take_long(stand_in):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_auto_trains_on_by_the_layers(gpu, capsys, fault):
+def test_auto_trains_on_by_the_layers(fake_gpu, capsys, fault):
     options, told = FAULTS[fault]
-    trainer = trainer_of(gpu.with_fault(**options))
+    trainer = trainer_of(fake_gpu.with_fault(**options))
     error = capsys.readouterr().err
     assert error.startswith("xpnet: the GPU's engine failed its check: ")
     assert error.count("\n") == 1
@@ -284,21 +284,21 @@ def test_auto_trains_on_by_the_layers(gpu, capsys, fault):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_engine_asked_for_by_name_ends_with_an_error(gpu, capsys, fault):
+def test_an_engine_asked_for_by_name_ends_with_an_error(fake_gpu, capsys, fault):
     options, told = FAULTS[fault]
     if "recorded" in fault:
         pytest.skip("eager records nothing")
     with pytest.raises(EngineError) as error:
-        trainer_of(gpu.with_fault(**options), engine="eager")
+        trainer_of(fake_gpu.with_fault(**options), engine="eager")
     assert told in str(error.value)
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("fault", IN_PASSES)
 @pytest.mark.parametrize("call", ["predict", "loss_and_gradient"])
-def test_engines_used_without_a_trainer(gpu, capsys, fault, call):
+def test_engines_used_without_a_trainer(fake_gpu, capsys, fault, call):
     options, told = FAULTS[fault]
-    engine = get_engine(net(gpu.with_fault(**options)))
+    engine = get_engine(net(fake_gpu.with_fault(**options)))
     x, other = net().place(X / 255), net()
     for _ in range(2):
         if call == "predict":
@@ -315,17 +315,17 @@ def test_engines_used_without_a_trainer(gpu, capsys, fault, call):
     assert set(engine.methods().values()) == {"reference"}
 
 
-def test_the_network_is_as_it_was_after_a_failed_check(gpu):
+def test_the_network_is_as_it_was_after_a_failed_check(fake_gpu):
     """Also where the kernels wrote nonsense into it."""
-    network = net(gpu.with_fault(**text_of("p - (real)rate * g;", "(real)7;")))
+    network = net(fake_gpu.with_fault(**text_of("p - (real)rate * g;", "(real)7;")))
     before = network.params.flat.copy()
     Trainer(network, X, T, X, T, 1, 25, SGD(0.1), verbose=False)
     assert np.array_equal(network.params.flat, before)
 
 
-def test_skipped_it_finds_nothing(gpu, capsys):
+def test_skipped_it_finds_nothing(fake_gpu, capsys):
     options, _ = FAULTS["a small wrong number"]
-    trainer = trainer_of(gpu.with_fault(**options), skip_engine_check=True)
+    trainer = trainer_of(fake_gpu.with_fault(**options), skip_engine_check=True)
     assert trainer.describe()["engine"] == "cuda"
     weights(trainer)
     assert capsys.readouterr().err == ""
@@ -348,24 +348,24 @@ def no_memory():
     raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
 
 
-def test_what_no_engine_could_do_is_no_fault_of_this_one(gpu, monkeypatch):
-    place = gpu.with_fault(before_launch=out_of_registers)
+def test_what_no_engine_could_do_is_no_fault_of_this_one(fake_gpu, monkeypatch):
+    place = fake_gpu.with_fault(before_launch=out_of_registers)
     with pytest.raises(DeviceError, match="the GPU failed"):
         trainer_of(Dead(place.name, place.xp, place.native))
     monkeypatch.setattr(cuda, "_memory", lambda: "")
     with pytest.raises(DeviceMemoryError, match="use a smaller batch"):
-        trainer_of(gpu.with_fault(before_launch=no_memory))
+        trainer_of(fake_gpu.with_fault(before_launch=no_memory))
     with pytest.raises(ArgumentError, match="targets for outputs"):
-        Trainer(net(gpu.with_fault()), X, np.eye(11)[T], X, T, 1, 25, verbose=False)
+        Trainer(net(fake_gpu.with_fault()), X, np.eye(11)[T], X, T, 1, 25, verbose=False)
 
 
 # The command line
 
 
 @pytest.fixture
-def xpnet(gpu, monkeypatch, tmp_path, capsys):
+def xpnet(fake_gpu, monkeypatch, tmp_path, capsys):
     """The command line on that GPU; output, errors and exit code of a call."""
-    monkeypatch.setattr("xpnet.cuda.open_device", lambda index: gpu.place)
+    monkeypatch.setattr("xpnet.cuda.open_device", lambda index: fake_gpu.place)
     few = partial(load_dataset, train_size=200, test_size=50)
     monkeypatch.setattr("xpnet.cli.load_dataset", few)
     monkeypatch.chdir(tmp_path)
@@ -398,8 +398,8 @@ TRAIN = (
         ("kernels that do not compile", (), "reference", "failed: the kernels do not compile"),
     ],
 )
-def test_a_run_records_it(gpu, xpnet, tmp_path, fault, options, engine, check):
-    gpu.with_fault(**(FAULTS[fault][0] if fault else {}))
+def test_a_run_records_it(fake_gpu, xpnet, tmp_path, fault, options, engine, check):
+    fake_gpu.with_fault(**(FAULTS[fault][0] if fault else {}))
     output, error, code = xpnet(*TRAIN, *options, "--out", "run")
     assert code == 0, error
     record = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -414,8 +414,8 @@ def test_a_run_records_it(gpu, xpnet, tmp_path, fault, options, engine, check):
     assert "engine_check" not in output
 
 
-def test_by_name_the_run_ends(gpu, xpnet, tmp_path):
-    gpu.with_fault(**FAULTS["a small wrong number"][0])
+def test_by_name_the_run_ends(fake_gpu, xpnet, tmp_path):
+    fake_gpu.with_fault(**FAULTS["a small wrong number"][0])
     _, error, code = xpnet(*TRAIN, "--engine", "eager", "--out", "run", "--optimizer", "sgd")
     assert code == 2
     assert error.startswith("xpnet: error: the GPU's engine failed its check: parameters after an ")
@@ -423,12 +423,12 @@ def test_by_name_the_run_ends(gpu, xpnet, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_weights_are_evaluated_by_the_layers(gpu, xpnet, tmp_path):
+def test_weights_are_evaluated_by_the_layers(fake_gpu, xpnet, tmp_path):
     assert xpnet(*TRAIN, "--out", "run")[2] == 0
     arguments = "--data", "synthetic", "--weights", "run/model.safetensors", "--device", "cuda"
     want, error, code = xpnet("evaluate", *arguments)
     assert (error, code) == ("", 0)
-    gpu.with_fault(**FAULTS["a wrong number"][0])
+    fake_gpu.with_fault(**FAULTS["a wrong number"][0])
     got, error, code = xpnet("evaluate", *arguments)
     assert (got, code) == (want, 0)
     assert error.startswith("xpnet: the GPU's engine failed its check: ")

@@ -35,21 +35,21 @@ def suite():
 
 
 def test_the_marker_chooses_what_needs_a_gpu(suite):
-    """Four tests with CuPy's arrays, and the two of the class `TestCuda`."""
+    """Five tests with CuPy's arrays, and the two of the class `TestCuda`."""
     chosen = suite("-m", "gpu")
     assert chosen.returncode == 0, chosen.stdout
-    assert re.search(r"^6 skipped: cupy: ", chosen.stdout, re.M)
-    assert re.search(r"^6 skipped, \d+ deselected", chosen.stdout, re.M)
+    assert re.search(r"^7 skipped: cupy: ", chosen.stdout, re.M)
+    assert re.search(r"^7 skipped, \d+ deselected", chosen.stdout, re.M)
     others = suite("-m", "not gpu")
     assert others.returncode == 0, others.stdout
-    assert re.search(r"^\d+ passed.*, 6 deselected", others.stdout, re.M)
+    assert re.search(r"^\d+ passed.*, 7 deselected", others.stdout, re.M)
     assert " skipped: cupy: " not in others.stdout
 
 
 def test_a_gpu_that_is_required_is_not_skipped(suite):
     done = suite("-m", "gpu", "--require-cuda")
     assert done.returncode == 1
-    assert re.search(r"\d+ deselected, 6 errors", done.stdout)
+    assert re.search(r"\d+ deselected, 7 errors", done.stdout)
 
 
 @pytest.mark.parametrize("kind", OBSOLETE)
