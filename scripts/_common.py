@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from xpnet.backend import Device, get_device
+from xpnet.arrays import Device, get_device
 from xpnet.data import Dataset, load_dataset
 from xpnet.errors import XPNetError
 

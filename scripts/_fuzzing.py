@@ -32,17 +32,18 @@ import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 from safetensors.numpy import save
 
-from xpnet import cli, cuda
+from xpnet import cli
+from xpnet.arrays import cuda
 from xpnet.data import load_dataset, mnist
 from xpnet.data.idx import header, read_idx
 from xpnet.data.tiny import read_tiny_images
 from xpnet.errors import XPNetError
+from xpnet.files.pickles import read_pickled_arrays
+from xpnet.files.pictures import read_picture
+from xpnet.files.weights import load_weights
 from xpnet.models import build_network, load_network, save_network
-from xpnet.pickles import read_pickled_arrays
-from xpnet.pictures import read_picture
 from xpnet.train import checkpoint
 from xpnet.train.checkpoint import load_checkpoint
-from xpnet.weights import load_weights
 
 Join = Callable[[Sequence[bytes]], bytes]
 
@@ -572,9 +573,9 @@ def _valid_lines() -> list[Seed]:
     There is neither a GPU nor a network: both would run code of others.
     """
     # Commands import these when they need them, and then decorators run code.
-    from xpnet import tune  # noqa: F401
     from xpnet.bench import report, run  # noqa: F401
     from xpnet.engine import cpu  # noqa: F401
+    from xpnet.train import search as tune  # noqa: F401
 
     Image.init()
 

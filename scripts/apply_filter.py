@@ -13,10 +13,11 @@ import argparse
 import numpy as np
 
 from _common import Script, open_data, open_device
-from xpnet import Convolution, load_network, plots, to_numpy
+from xpnet import Convolution, load_network, to_numpy
 from xpnet.data.batches import scaled
 from xpnet.errors import ArgumentError
 from xpnet.models import Network
+from xpnet.report import plots
 
 
 def first_convolution(network: Network) -> Convolution:

@@ -10,10 +10,11 @@ import argparse
 import numpy as np
 
 from _common import Script, open_data, open_device
-from xpnet import plots, to_numpy
-from xpnet.augment import rotate, shift
+from xpnet import to_numpy
+from xpnet.data.augment import rotate, shift
 from xpnet.data.batches import scaled
 from xpnet.errors import ArgumentError
+from xpnet.report import plots
 
 
 def answer(options: argparse.Namespace) -> None:

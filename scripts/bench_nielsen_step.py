@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from xpnet.bench import machine
 from xpnet.bench.statistics import ratios, spread
 from xpnet.books.nielsen import Network, Pairs
-from xpnet.files import write_text
+from xpnet.files.atomic import write_text
 
 SIZES, BATCH, ETA = [784, 30, 10], 10, 3.0
 LOOP, FACE = "loop over samples", "xpnet"

@@ -25,7 +25,7 @@ from xpnet import Network
 from xpnet.bench import machine
 from xpnet.bench.cases import NAMES, fresh
 from xpnet.bench.statistics import ratios, spread
-from xpnet.files import write_text
+from xpnet.files.atomic import write_text
 from xpnet.optim import OPTIMIZERS
 
 Step = Callable[[int], None]

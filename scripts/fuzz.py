@@ -28,7 +28,7 @@ from typing import Any
 from _fuzzing import READERS, Reader, Touched, make_input
 from xpnet.bench import machine, report
 from xpnet.errors import XPNetError
-from xpnet.files import write_text
+from xpnet.files.atomic import write_text
 
 FAILED, USAGE_ERROR = 1, 2
 MiB = 2**20

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from _common import Script
-from xpnet import Adam, Trainer, im2col
-from xpnet.backend import Device, get_device, versions
+from xpnet import Adam, Trainer
+from xpnet.arrays import Device, get_device, versions
 from xpnet.bench import machine, report, run
 from xpnet.bench.cases import EPOCH, NAMES, fresh
 from xpnet.data import load_dataset, synthetic_digits
@@ -30,8 +30,9 @@ from xpnet.engine.cuda.driver import Driver
 from xpnet.engine.cuda.program import Launch
 from xpnet.engine.cuda.stages import Tile
 from xpnet.errors import XPNetError
-from xpnet.files import write_text
-from xpnet.schedules import Cosine
+from xpnet.files.atomic import write_text
+from xpnet.functions import im2col
+from xpnet.optim.schedules import Cosine
 
 Record = dict[str, Any]
 

@@ -31,7 +31,7 @@ from xpnet.bench import machine
 from xpnet.bench.cases import fresh
 from xpnet.bench.statistics import spread
 from xpnet.data import load_dataset
-from xpnet.files import write_text
+from xpnet.files.atomic import write_text
 from xpnet.train.checkpoint import Checkpoints
 from xpnet.train.keeper import Keeper
 from xpnet.train.run_directory import RunDirectory

@@ -10,8 +10,9 @@ import argparse
 import numpy as np
 
 from _common import Script, open_data, open_device
-from xpnet import load_network, plots
-from xpnet.evaluate import confusion, predictions
+from xpnet import load_network
+from xpnet.report import plots
+from xpnet.report.evaluate import confusion, predictions
 
 PAIRS = 5
 

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xpnet.backend import get_device, versions
+from xpnet.arrays import get_device, versions
 from xpnet.errors import XPNetError
-from xpnet.experiment import FAILED, USAGE_ERROR, add_flags, lab_from, perform
-from xpnet.files import write_text
+from xpnet.files.atomic import write_text
+from xpnet.report.experiment import FAILED, USAGE_ERROR, add_flags, lab_from, perform
 
 HERE = Path(__file__).parent
 BOOKS = {

@@ -13,11 +13,12 @@ import json
 import numpy as np
 
 from _common import Script, open_device
-from xpnet import load_network, plots, to_numpy
-from xpnet.backend import Device
+from xpnet import load_network, to_numpy
+from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
+from xpnet.files.weights import load_weights
 from xpnet.models import Network, build_network
-from xpnet.weights import load_weights
+from xpnet.report import plots
 
 
 def untrained(options: argparse.Namespace, device: Device) -> tuple[Network, int]:

@@ -18,7 +18,7 @@ from typing import Any
 import cuda_on_cpu
 import pytest
 
-from xpnet.backend import Device, get_device
+from xpnet.arrays import Device, get_device
 from xpnet.engine.cuda import CudaEngine
 from xpnet.engine.cuda.driver import CupyDriver, Driver
 from xpnet.models.network import Network
@@ -67,7 +67,7 @@ def open_library(name: str, config: pytest.Config) -> Device:
     if name == "numpy":
         return get_device("cpu")
     if name == "cupy":
-        from xpnet import cuda
+        from xpnet.arrays import cuda
 
         found = cuda.diagnose()
         if not found.usable and not config.getoption("--require-cuda"):

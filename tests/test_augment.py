@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from xpnet import SGD, Batches, Trainer, TwoLayerNet, get_device, synthetic_digits, to_numpy
-from xpnet.augment import (
+from xpnet.arrays.random import uniform
+from xpnet.data.augment import (
     Augmentation,
     brighten,
     grid_shape,
@@ -17,7 +18,6 @@ from xpnet.augment import (
     warp,
 )
 from xpnet.errors import ArgumentError
-from xpnet.random import uniform
 
 BOTH = pytest.mark.parametrize("dtype", ["float32", "float64"])
 TOL = {"float32": 2e-5, "float64": 2e-14}  # an ulp of a coordinate, times a step of a few units

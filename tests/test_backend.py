@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet import cuda
-from xpnet.backend import Device, array_namespace, device_of, get_device, to_numpy
+from xpnet.arrays import Device, array_namespace, cuda, device_of, get_device, to_numpy
 from xpnet.errors import ArgumentError, DeviceError, DeviceMemoryError
 
 

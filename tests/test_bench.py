@@ -10,13 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xpnet import cli, cuda, plots, synthetic_digits, to_numpy
+from xpnet import cli, synthetic_digits, to_numpy
+from xpnet.arrays import cuda
 from xpnet.bench import book_design, child, contestants, machine, report, run
 from xpnet.bench.cases import NAMES, fresh, images_needed, prepare
 from xpnet.bench.child import Child, ContestantError, Turn
 from xpnet.bench.contestants import Contestant, timed_on
 from xpnet.bench.statistics import ratios, spread
 from xpnet.layers import Dropout
+from xpnet.report import plots
 
 ROUNDING = 1e-5  # of the largest number; ten times what float32 and float64 were seen apart
 
@@ -414,7 +416,7 @@ def test_torch_keeps_its_own_memory(contestant, case):
     pytest.importorskip("torch", reason="torch is not installed")
     new = contestant(
         "import os\n"
-        "from xpnet.backend import _keep_freed_memory\n"
+        "from xpnet.arrays import _keep_freed_memory\n"
         "from xpnet.bench import torch_nets\n"
         "def build(case, arrays):\n"
         "    ready = torch_nets.build(case, arrays)\n"

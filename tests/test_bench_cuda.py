@@ -9,14 +9,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from xpnet import plots, synthetic_digits, to_numpy
-from xpnet.backend import Device, get_device
+from xpnet import synthetic_digits, to_numpy
+from xpnet.arrays import Device, get_device
 from xpnet.bench import cases, child, machine, own_nets, report, run, timing
 from xpnet.bench.cases import NAMES, Ready, fresh, images_needed, prepare
 from xpnet.bench.child import Child
 from xpnet.bench.contestants import Contestant, timed_on
 from xpnet.errors import ArgumentError
 from xpnet.layers import Dropout
+from xpnet.report import plots
 
 ROUNDING = 1e-5  # of the largest number, as for the CPU's contestants
 REPLAYED = 1e-4  # of the largest parameter: five steps with other orders of summation

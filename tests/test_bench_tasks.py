@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from xpnet import cli, plots, synthetic_digits
-from xpnet.backend import Device
+from xpnet import cli, synthetic_digits
+from xpnet.arrays import Device
 from xpnet.bench import accuracy, layers, machine, run, timing
 from xpnet.bench.cases import fresh
 from xpnet.data import Dataset
 from xpnet.errors import ArgumentError
 from xpnet.layers import ReLU
+from xpnet.report import plots
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from xpnet import MultiLayerNet, Trainer, shuffle_dataset
 def test_a_fifth_of_the_training_set_is_for_validation():
     """Of 60,000 images 12,000, which are the first ones after shuffling both alike."""
     pytest.importorskip("optuna", reason="optuna is not installed")
-    from xpnet.tune import Search
+    from xpnet.train.search import Search
 
     x = np.arange(60_000).reshape(-1, 1)
     t = x[:, 0] % 10

@@ -11,8 +11,8 @@ import pytest
 
 from xpnet import TwoLayerNet
 from xpnet.errors import CheckpointError, OutputError
+from xpnet.files.weights import save_weights
 from xpnet.train.checkpoint import Checkpoints, _digest, load_checkpoint
-from xpnet.weights import save_weights
 
 ARRAYS = {
     "params.W1": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -107,7 +107,7 @@ def test_a_bit_that_is_not_as_written_is_noticed(checkpoints, tmp_path):
 
 def test_no_size_is_too_large(checkpoints, monkeypatch):
     """What was written can be read, also where other weights would be refused."""
-    monkeypatch.setattr("xpnet.weights.MAX_BYTES", 10)
+    monkeypatch.setattr("xpnet.files.weights.MAX_BYTES", 10)
     load_checkpoint(save(checkpoints, 5, 0.3))
 
 

@@ -10,10 +10,11 @@ import shutil
 import numpy as np
 import pytest
 
-from xpnet import cli, cuda, synthetic_digits
+from xpnet import cli, synthetic_digits
+from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
+from xpnet.files.pictures import save_picture
 from xpnet.optim import SGD
-from xpnet.pictures import save_picture
 
 
 class Run:

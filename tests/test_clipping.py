@@ -5,8 +5,8 @@ import pytest
 from tolerances import E12, F32, IN_BOTH, assert_near
 
 from xpnet import SGD, Trainer, TwoLayerNet, synthetic_digits, to_numpy
-from xpnet.clipping import clip_by_norm, clip_by_value
 from xpnet.errors import ArgumentError
+from xpnet.optim.clipping import clip_by_norm, clip_by_value
 
 GRADS = {"W1": [[3.0, 0.0], [0.0, -4.0]], "b1": [12.0, 0.0]}  # together 13 long
 

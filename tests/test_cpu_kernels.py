@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xpnet import get_device, to_numpy
+from xpnet.arrays.random import random_words
 from xpnet.engine.cpu.between import (
     Copy,
     DropUnits,
@@ -43,7 +44,6 @@ from xpnet.layers import (
     Sigmoid,
     SoftmaxWithLoss,
 )
-from xpnet.random import random_words
 
 EXACT = 1e-13
 EITHER = pytest.mark.parametrize("dtype", ["float64", "float32"])

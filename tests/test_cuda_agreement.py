@@ -28,7 +28,7 @@ from xpnet import (
     to_numpy,
 )
 from xpnet.engine.cuda.driver import CupyDriver
-from xpnet.schedules import Cosine
+from xpnet.optim.schedules import Cosine
 
 GRADIENT = 1e-5  # of the largest number
 WEIGHTS = {"float32": 1e-5, "float64": 1e-9}  # of the norm

@@ -43,13 +43,13 @@ from xpnet import (
     get_device,
     to_numpy,
 )
-from xpnet.backend import Device
+from xpnet.arrays import Device
 from xpnet.engine import ReferenceEngine, get_engine
 from xpnet.engine.cuda.engine import PREDICTED
 from xpnet.engine.cuda.training import UNROLL
 from xpnet.errors import ArgumentError
 from xpnet.optim import OPTIMIZERS
-from xpnet.schedules import Cosine
+from xpnet.optim.schedules import Cosine
 
 # float64 sums in another order; the worst here is 5e-15.
 EXACT = 1e-13

@@ -31,7 +31,7 @@ from xpnet import (
     SimpleConvNet,
     TwoLayerNet,
 )
-from xpnet.backend import Device, get_device
+from xpnet.arrays import Device, get_device
 from xpnet.engine.cuda import CudaEngine
 from xpnet.layers import Affine
 

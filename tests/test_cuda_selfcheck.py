@@ -26,12 +26,11 @@ from xpnet import (
     ReLU,
     Trainer,
     TwoLayerNet,
-    cuda,
     get_device,
     synthetic_digits,
     to_numpy,
 )
-from xpnet.backend import Device
+from xpnet.arrays import Device, cuda
 from xpnet.cli import main
 from xpnet.data import load_dataset
 from xpnet.engine import get_engine
@@ -365,7 +364,7 @@ def test_what_no_engine_could_do_is_no_fault_of_this_one(fake_gpu, monkeypatch):
 @pytest.fixture
 def xpnet(fake_gpu, monkeypatch, tmp_path, capsys):
     """The command line on that GPU; output, errors and exit code of a call."""
-    monkeypatch.setattr("xpnet.cuda.open_device", lambda index: fake_gpu.place)
+    monkeypatch.setattr("xpnet.arrays.cuda.open_device", lambda index: fake_gpu.place)
     few = partial(load_dataset, train_size=200, test_size=50)
     monkeypatch.setattr("xpnet.cli.load_dataset", few)
     monkeypatch.chdir(tmp_path)

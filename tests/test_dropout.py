@@ -5,9 +5,9 @@ import pytest
 from tolerances import E12, assert_near
 
 from xpnet import Dropout, get_device, to_numpy
+from xpnet.arrays.random import random_words
 from xpnet.books import saitoh
 from xpnet.errors import ArgumentError, XPNetError
-from xpnet.random import random_words
 
 X = np.random.default_rng(0).uniform(1, 2, (4, 5, 6))  # no zeros, so that a zero was left out
 

@@ -42,10 +42,10 @@ from xpnet import (
     Tanh,
     Trainer,
     TwoLayerNet,
-    cuda,
     synthetic_digits,
     to_numpy,
 )
+from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
 from xpnet.engine import ReferenceEngine, get_engine
 from xpnet.engine.cpu import CpuEngine
@@ -53,8 +53,8 @@ from xpnet.engine.cpu.engine import BUFFER, FEWEST, IMAGES, ROWS, SIZES
 from xpnet.engine.cpu.shard import Shard
 from xpnet.engine.threads import chosen_threads
 from xpnet.errors import ArgumentError
-from xpnet.evaluate import predictions
-from xpnet.pictures import save_picture
+from xpnet.files.pictures import save_picture
+from xpnet.report.evaluate import predictions
 
 # float64 sums in another order; the worst here is 4e-15.
 EXACT = 1e-13

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from xpnet import SGD, SimpleConvNet, Trainer, TwoLayerNet, synthetic_digits, to_numpy
-from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
+from xpnet.models.ensemble import Ensemble
 
 X, T = synthetic_digits(900, seed=5)
 FLOATS = (X / 255).astype(np.float32)
@@ -89,7 +89,7 @@ def test_networks_that_do_not_fit_are_refused():
 
 def test_networks_on_two_devices_are_refused():
     strict = pytest.importorskip("array_api_strict", reason="array_api_strict is not installed")
-    from xpnet.backend import Device
+    from xpnet.arrays import Device
 
     there = Device("device1", strict, strict.Device("device1"))
     with pytest.raises(ArgumentError, match="device, got cpu and, in network 2, device1"):

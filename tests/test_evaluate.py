@@ -7,8 +7,8 @@ import pytest
 
 from xpnet import SimpleConvNet, get_device, to_numpy
 from xpnet.errors import ArgumentError
-from xpnet.evaluate import confusion, predictions
 from xpnet.models.network import evaluation_batch
+from xpnet.report.evaluate import confusion, predictions
 
 
 def test_predictions_are_the_highest_scores(device):

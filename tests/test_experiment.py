@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xpnet import get_device
-from xpnet.experiment import Lab, perform
+from xpnet.report.experiment import Lab, perform
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 

@@ -118,7 +118,7 @@ def test_a_disk_that_fails_altogether(run, whole, monkeypatch, number):
     told = f"{os.strerror(number)}; {REMEDY}"
     with monkeypatch.context() as patch:
         broken = raising(OSError(number, os.strerror(number)))
-        at_step(patch, {40: lambda: patch.setattr("xpnet.files.tempfile.mkstemp", broken)})
+        at_step(patch, {40: lambda: patch.setattr("xpnet.files.atomic.tempfile.mkstemp", broken)})
         code, _, err = run("train", *FIVE, "--out", "a")
     lines, (last,) = warnings(err)
     assert len(lines) == 8  # of four epochs, a checkpoint and the record

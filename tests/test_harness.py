@@ -63,11 +63,13 @@ def test_what_is_obsolete_in_cupy_fails_no_test(module, kind):
 
 @pytest.mark.parametrize("kind", OBSOLETE)
 def test_what_cupy_calls_obsolete_fails_no_test(kind):
-    warnings.warn_explicit("this use of CuPy is old", kind, "file.py", 1, module="xpnet.cuda")
+    warnings.warn_explicit(
+        "this use of CuPy is old", kind, "file.py", 1, module="xpnet.arrays.cuda"
+    )
 
 
 @pytest.mark.parametrize("kind", OBSOLETE)
-@pytest.mark.parametrize("module", ["xpnet.cuda", "array_api_compat.numpy", "cupynumeric"])
+@pytest.mark.parametrize("module", ["xpnet.arrays.cuda", "array_api_compat.numpy", "cupynumeric"])
 def test_what_is_obsolete_elsewhere_fails(module, kind):
     with pytest.raises(kind):
         warnings.warn_explicit("it is old", kind, "file.py", 1, module=module)

@@ -5,8 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from xpnet import Affine, Convolution, init, relu, sigmoid, tanh
+from xpnet import Affine, Convolution, relu, sigmoid, tanh
 from xpnet.errors import ArgumentError, DeviceMemoryError
+from xpnet.functions import init
 
 
 @pytest.mark.parametrize(

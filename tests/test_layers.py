@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xpnet import layers
-from xpnet.backend import Device, to_numpy
+from xpnet.arrays import Device, to_numpy
 from xpnet.errors import ArgumentError
 from xpnet.testing import check_backward
 

@@ -17,8 +17,8 @@ from xpnet import (
     to_numpy,
 )
 from xpnet.errors import ArgumentError, WeightsError
+from xpnet.files.weights import load_weights, save_weights
 from xpnet.models import MODELS, build_network, save_network
-from xpnet.weights import load_weights, save_weights
 
 RNG = np.random.default_rng(0)
 X, T = RNG.standard_normal((12, 6)), RNG.integers(3, size=12)

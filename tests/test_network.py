@@ -19,10 +19,10 @@ from xpnet import (
     softmax,
     to_numpy,
 )
+from xpnet.arrays.parameters import FlatParams
 from xpnet.errors import ArgumentError, WeightsError
+from xpnet.files.weights import save_weights
 from xpnet.models import load_network, save_network
-from xpnet.parameters import FlatParams
-from xpnet.weights import save_weights
 
 RNG = np.random.default_rng(0)
 X, T = RNG.standard_normal((8, 6)), RNG.integers(3, size=8)

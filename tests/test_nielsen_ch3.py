@@ -36,7 +36,7 @@ from xpnet.books.nielsen import (
 )
 from xpnet.errors import OutputError, WeightsError
 from xpnet.optim import SGD
-from xpnet.penalties import L2
+from xpnet.optim.penalties import L2
 
 D4 = {"rtol": 0, "atol": 1e-4}
 D6 = {"rtol": 0, "atol": 1e-6}

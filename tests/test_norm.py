@@ -5,10 +5,10 @@ import pytest
 from tolerances import E12, F32, assert_near
 
 from xpnet import Affine, BatchNorm, Convolution, Network, ReLU, Sigmoid, gradient_check
-from xpnet.backend import to_numpy
+from xpnet.arrays import to_numpy
 from xpnet.books import saitoh
 from xpnet.errors import ArgumentError
-from xpnet.im2col import inner, outer
+from xpnet.functions.im2col import inner, outer
 from xpnet.testing import check_backward
 
 RNG = np.random.default_rng(0)

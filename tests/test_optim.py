@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from tolerances import E12, F32, assert_near
 
 from xpnet import TwoLayerNet, cli, synthetic_digits, to_numpy
-from xpnet.clipping import clip_by_norm, clip_by_value
+from xpnet.arrays.parameters import BLOCK, FlatParams
 from xpnet.data.dataset import Dataset
 from xpnet.errors import ArgumentError
 from xpnet.optim import (
@@ -22,7 +22,7 @@ from xpnet.optim import (
     Nesterov,
     RMSprop,
 )
-from xpnet.parameters import BLOCK, FlatParams
+from xpnet.optim.clipping import clip_by_norm, clip_by_value
 
 EITHER = {"rtol": 0, "atol": 1e-5}  # wherever Adam's epsilon is
 DECIMALS_6 = {"rtol": 0, "atol": 1e-6}

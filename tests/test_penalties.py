@@ -17,11 +17,11 @@ from xpnet import (
     SoftmaxWithLoss,
     Trainer,
     gradient_check,
-    losses,
     softmax,
     to_numpy,
 )
 from xpnet.errors import ArgumentError
+from xpnet.functions import losses
 
 RNG = np.random.default_rng(0)
 X, T = RNG.standard_normal((8, 1, 3, 3)), RNG.integers(3, size=8)

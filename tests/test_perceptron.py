@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from xpnet.errors import ArgumentError
-from xpnet.perceptron import add_bits, full_adder, half_adder
+from xpnet.functions.perceptron import add_bits, full_adder, half_adder
 
 
 @pytest.mark.parametrize(("a", "b"), list(product((0, 1), repeat=2)))

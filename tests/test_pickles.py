@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from xpnet.errors import WeightsError
-from xpnet.pickles import read_pickled_arrays
+from xpnet.files.pickles import read_pickled_arrays
 
 REMEDY = (
     ", and only dictionaries of NumPy arrays are read; "

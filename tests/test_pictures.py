@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-import xpnet.pictures
+import xpnet.files.pictures
 from xpnet.errors import ArgumentError, DataError, DataNotFoundError, OutputError
-from xpnet.pictures import read_picture, save_picture
+from xpnet.files.pictures import read_picture, save_picture
 
 
 def seven(size=(300, 200), *, ink=0, ground=255):
@@ -232,7 +232,7 @@ def test_a_jpeg_that_draws_its_picture_again_and_again_is_refused(tmp_path, kind
 
 def test_the_limit_itself_is_read(tmp_path, monkeypatch, plain):
     seven().save(tmp_path / "a.png")
-    monkeypatch.setattr(xpnet.pictures, "MAX_PIXELS", 300 * 200)
+    monkeypatch.setattr(xpnet.files.pictures, "MAX_PIXELS", 300 * 200)
     np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), plain)
 
 

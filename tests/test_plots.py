@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xpnet import plots, synthetic_digits
+from xpnet import synthetic_digits
 from xpnet.errors import ArgumentError, OutputError
+from xpnet.report import plots
 
 WEIGHTS = np.random.default_rng(0).standard_normal((6, 1, 5, 5))
 

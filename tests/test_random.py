@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xpnet import get_device, to_numpy
-from xpnet.random import philox, random_words, uniform
+from xpnet.arrays.random import philox, random_words, uniform
 
 ANSWERS = [  # counter, key, output: Random123's known answers of philox4x32-10
     ("00000000 00000000 00000000 00000000", "00000000 00000000",
@@ -87,6 +87,6 @@ def test_uniform_numbers_are_the_words_to_24_bits(device):
 def test_uniform_numbers_stay_below_1(device, monkeypatch):
     """Also the largest word's, which divided by 2^32 in float32 would be 1."""
     edges = device.asarray(np.asarray([0, 255, 256, 2**32 - 1]))
-    monkeypatch.setattr("xpnet.random.random_words", lambda *_, **__: edges)
+    monkeypatch.setattr("xpnet.arrays.random.random_words", lambda *_, **__: edges)
     u = to_numpy(uniform(4, key=(0, 0), step=device.asarray(np.zeros(1, np.int64)), device=device))
     np.testing.assert_array_equal(u, np.asarray([0, 0, 2.0**-24, 1 - 2.0**-24], np.float32))

@@ -22,7 +22,7 @@ from xpnet import Adam, Trainer, TwoLayerNet, cli, get_device, synthetic_digits,
 from xpnet.data.dataset import Dataset
 from xpnet.errors import CheckpointError
 from xpnet.optim import OPTIMIZERS
-from xpnet.schedules import Cosine
+from xpnet.optim.schedules import Cosine
 from xpnet.train.checkpoint import Checkpoints, load_checkpoint
 from xpnet.train.run_directory import RunDirectory
 from xpnet.train.signals import Signals

@@ -7,7 +7,7 @@ import pytest
 
 from xpnet import SGD, Trainer, TwoLayerNet, synthetic_digits
 from xpnet.errors import ArgumentError
-from xpnet.schedules import Constant, Cosine, ExponentialDecay, OneCycle, StepDecay, WarmUp
+from xpnet.optim.schedules import Constant, Cosine, ExponentialDecay, OneCycle, StepDecay, WarmUp
 
 WORKED = [  # rates of given steps, by hand
     (Constant(0.1), {0: 0.1, 1000: 0.1}),

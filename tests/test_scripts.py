@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpnet import SimpleConvNet, TwoLayerNet, cuda, synthetic_digits, to_numpy
+from xpnet import SimpleConvNet, TwoLayerNet, synthetic_digits, to_numpy
+from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
 from xpnet.models import save_network
 

@@ -34,7 +34,7 @@ from xpnet import (
     to_numpy,
 )
 from xpnet.optim import OPTIMIZERS
-from xpnet.schedules import Cosine
+from xpnet.optim.schedules import Cosine
 
 IMAGE = (1, 12, 12)
 X = np.random.default_rng(0).integers(0, 256, (60, *IMAGE), dtype=np.uint8)

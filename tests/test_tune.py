@@ -11,13 +11,14 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from xpnet import Trainer, cli, cuda, plots, shuffle_dataset, synthetic_digits
+from xpnet import Trainer, cli, shuffle_dataset, synthetic_digits
+from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
 from xpnet.errors import ArgumentError, OutputError
+from xpnet.report import plots
 
 pytest.importorskip("optuna", reason="optuna is not installed")
-from xpnet import tune
-from xpnet.tune import Search, TrialResult, best, narrowed
+from xpnet.train.search import Search, TrialResult, best, narrowed
 
 X, T = synthetic_digits(60, seed=0)
 TINY = Search(samples=60, hidden_size_list=(8,), epochs=2, batch_size=16, lr=(1e-3, 1.0))
@@ -26,7 +27,7 @@ TINY = Search(samples=60, hidden_size_list=(8,), epochs=2, batch_size=16, lr=(1e
 @pytest.fixture
 def go(tmp_path, monkeypatch):
     """Runs a tiny search, by default on one file."""
-    monkeypatch.setattr(tune, "GRACE", 1)
+    monkeypatch.setattr("xpnet.train.search.GRACE", 1)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
 
@@ -352,8 +353,8 @@ def test_refusals_are_one_line(command, tmp_path):
 
 def test_without_optuna_the_error_says_what_to_install(command, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    monkeypatch.delitem(sys.modules, "xpnet.tune")
-    monkeypatch.delattr("xpnet.tune")
+    monkeypatch.delitem(sys.modules, "xpnet.train.search")
+    monkeypatch.delattr("xpnet.train.search")
     code, _, err = command()
     assert code == 2
     assert "needs Optuna, which is not installed: pip install optuna" in err

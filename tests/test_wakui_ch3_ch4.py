@@ -22,7 +22,7 @@ from wakui_book import (
 )
 
 from xpnet import SGD, to_numpy
-from xpnet.backend import Device
+from xpnet.arrays import Device
 from xpnet.books.wakui import (
     M1,
     M1_SOLVER,
@@ -34,7 +34,7 @@ from xpnet.books.wakui import (
 )
 from xpnet.data.tiny import draw_tiny_images, parse_images
 from xpnet.errors import ArgumentError
-from xpnet.losses import sigmoid_cross_entropy
+from xpnet.functions.losses import sigmoid_cross_entropy
 
 SMALL = np.concatenate([IMAGE_1, IMAGE_2, IMAGE_3, IMAGE_64]), np.array([*3 * ZERO, *ONE])
 

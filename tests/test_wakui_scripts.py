@@ -9,7 +9,7 @@ from conftest import DATA_DEFAULT, DATA_VARIABLE
 from wakui_book import images_of_the_book
 
 from xpnet import get_device
-from xpnet.experiment import Lab
+from xpnet.report.experiment import Lab
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 DATA = os.environ.get(DATA_VARIABLE, DATA_DEFAULT)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-import xpnet.weights
+import xpnet.files.weights
 from xpnet.errors import OutputError, WeightsError
-from xpnet.weights import load_weights, save_weights
+from xpnet.files.weights import load_weights, save_weights
 
 PARAMS = {"W1": np.arange(6, dtype="float32").reshape(2, 3), "b1": np.ones(3)}
 
@@ -63,7 +63,7 @@ def test_equal_contents_give_equal_bytes(tmp_path):
     metadata = {letter: letter for letter in "qwertyuiop"}
     save_weights(tmp_path / "a", {"W": np.ones(2)}, metadata)
     code = (
-        "import numpy as np, xpnet.weights as w; "
+        "import numpy as np, xpnet.files.weights as w; "
         f"w.save_weights('b', {{'W': np.ones(2)}}, {dict(reversed(metadata.items()))})"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
@@ -149,7 +149,7 @@ def test_a_name_that_cannot_be_looked_up_is_one_line():
 def test_a_file_over_the_limit_is_not_read(tmp_path, monkeypatch):
     save_weights(tmp_path / "w", PARAMS, {})
     size = (tmp_path / "w").stat().st_size
-    monkeypatch.setattr(xpnet.weights, "MAX_BYTES", size - 1)
+    monkeypatch.setattr(xpnet.files.weights, "MAX_BYTES", size - 1)
     with pytest.raises(WeightsError) as caught:
         load_weights(tmp_path / "w")
     assert str(caught.value) == (

@@ -3,17 +3,7 @@
 The public names. Importing them needs NumPy and array-api-compat only.
 """
 
-from xpnet.activations import (
-    identity_function,
-    log_softmax,
-    relu,
-    sigmoid,
-    softmax,
-    step_function,
-    tanh,
-)
-from xpnet.augment import Augmentation
-from xpnet.backend import Device, array_namespace, get_device, to_numpy
+from xpnet.arrays import Device, array_namespace, get_device, to_numpy
 from xpnet.data import (
     Batches,
     Dataset,
@@ -23,10 +13,27 @@ from xpnet.data import (
     shuffle_dataset,
     synthetic_digits,
 )
-from xpnet.ensemble import Ensemble
+from xpnet.data.augment import Augmentation
 from xpnet.errors import XPNetError
-from xpnet.gradients import gradient_descent, numerical_diff, numerical_gradient
-from xpnet.im2col import col2im, conv_output_size, im2col
+from xpnet.functions.activations import (
+    identity_function,
+    log_softmax,
+    relu,
+    sigmoid,
+    softmax,
+    step_function,
+    tanh,
+)
+from xpnet.functions.gradients import gradient_descent, numerical_diff, numerical_gradient
+from xpnet.functions.im2col import col2im, conv_output_size, im2col
+from xpnet.functions.losses import (
+    cross_entropy_error,
+    mean_squared_error,
+    one_hot,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
+from xpnet.functions.perceptron import AND, NAND, OR, XOR, perceptron
 from xpnet.layers import (
     Add,
     Affine,
@@ -44,13 +51,6 @@ from xpnet.layers import (
     SoftmaxWithLoss,
     Tanh,
 )
-from xpnet.losses import (
-    cross_entropy_error,
-    mean_squared_error,
-    one_hot,
-    sigmoid_cross_entropy,
-    softmax_cross_entropy,
-)
 from xpnet.models import (
     DeepConvNet,
     MultiLayerNet,
@@ -60,9 +60,9 @@ from xpnet.models import (
     TwoLayerNet,
     load_network,
 )
+from xpnet.models.ensemble import Ensemble
 from xpnet.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
-from xpnet.penalties import L1, L2, MaxNorm
-from xpnet.perceptron import AND, NAND, OR, XOR, perceptron
+from xpnet.optim.penalties import L1, L2, MaxNorm
 from xpnet.testing import gradient_check
 from xpnet.train import EarlyStopping, Trainer
 

@@ -14,19 +14,20 @@ import click
 import numpy as np
 from click.core import ParameterSource
 
-from xpnet import __version__, cuda, plots
-from xpnet.activations import softmax
-from xpnet.backend import Device, get_device, to_numpy, versions
+from xpnet import __version__
+from xpnet.arrays import Device, cuda, get_device, to_numpy, versions
 from xpnet.data import Dataset, load_dataset
 from xpnet.data.mnist import find_mnist
 from xpnet.engine import get_engine
 from xpnet.engine.threads import blas_library
 from xpnet.errors import ArgumentError, DataNotFoundError, XPNetError
-from xpnet.evaluate import predictions
+from xpnet.files.pictures import read_picture, save_picture
+from xpnet.functions.activations import softmax
 from xpnet.models import MODELS, build_network, load_network
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.optim import OPTIMIZERS
-from xpnet.pictures import read_picture, save_picture
+from xpnet.report import plots
+from xpnet.report.evaluate import predictions
 from xpnet.train.run import Run
 from xpnet.train.run_directory import write_json
 from xpnet.train.signals import Interrupted
@@ -373,7 +374,7 @@ def tune(
 
     Started again with the same options, a search goes on where it was.
     """
-    from xpnet import tune as tuning  # needs Optuna
+    from xpnet.train import search as tuning  # needs Optuna
 
     search = tuning.Search(**searched)
     place = _open_device(device)

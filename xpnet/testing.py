@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, device_of, to_numpy
+from xpnet.arrays import Array, device_of, to_numpy
 from xpnet.models.network import Network
 
 STEP = 1e-5

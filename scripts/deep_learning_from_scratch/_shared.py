@@ -8,8 +8,8 @@ import numpy as np
 
 from xpnet import Batches, Network, Trainer, to_numpy
 from xpnet.data.batches import Batch
-from xpnet.experiment import Lab
 from xpnet.optim import Optimizer
+from xpnet.report.experiment import Lab
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

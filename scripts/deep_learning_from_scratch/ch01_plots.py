@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from xpnet import synthetic_digits
-from xpnet.experiment import Lab, main
-from xpnet.pictures import read_picture, save_picture
+from xpnet.files.pictures import read_picture, save_picture
+from xpnet.report.experiment import Lab, main
 
 
 def run(lab: Lab) -> None:

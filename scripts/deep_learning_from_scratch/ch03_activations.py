@@ -8,7 +8,7 @@ Step and sigmoid both go from 0 to 1, one with a jump, one smoothly; ReLU has no
 import numpy as np
 
 from xpnet import relu, sigmoid, step_function
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 def run(lab: Lab) -> None:

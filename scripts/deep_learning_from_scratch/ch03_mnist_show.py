@@ -7,7 +7,7 @@ A hundred of the digits, and the first of the training images, which is a 5.
 
 import numpy as np
 
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 ROWS, COLUMNS = 10, 10
 

@@ -8,7 +8,7 @@ Two hidden layers with the sigmoid and an output without; then the softmax of an
 import numpy as np
 
 from xpnet import Affine, Network, Sigmoid, softmax, to_numpy
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 PARAMS = {
     "W1": [[0.1, 0.3, 0.5], [0.2, 0.4, 0.6]],

@@ -7,7 +7,7 @@ Rules for such shapes are hard to write by hand, so that the book has them learn
 
 import numpy as np
 
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 ROWS, COLUMNS = 5, 10
 

@@ -8,7 +8,7 @@ The tangents of 0.01 x^2 + 0.1 x at 5 and 10, drawn with central differences.
 import numpy as np
 
 from xpnet import numerical_diff
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 def function_1(x: float) -> float:

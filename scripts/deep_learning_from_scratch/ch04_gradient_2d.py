@@ -9,7 +9,7 @@ longer the farther away.
 import numpy as np
 
 from xpnet import numerical_diff, numerical_gradient
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 def function_2(x: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ x0^2 + x1^2 from (-3, 4). A rate of 0.1 comes to the minimum, 10 leaps away and 
 import numpy as np
 
 from xpnet import gradient_descent
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 START = np.array([-3.0, 4.0])
 STEPS = 20  # of the path drawn; the book does not tell its number

@@ -9,7 +9,7 @@ by about 0.2 h. dL/dw23 is about -0.5: raising w23 lowers it.
 import numpy as np
 
 from xpnet import cross_entropy_error, numerical_gradient, softmax, softmax_cross_entropy
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 W = np.array([[0.47355232, 0.9977393, 0.84668094], [0.85557411, 0.03563661, 0.69422093]])
 X, T = np.array([0.6, 0.9]), np.array([0.0, 0.0, 1.0])

@@ -9,7 +9,7 @@ is -ln of the right class's probability, 0 where that is 1; the book adds 1e-7 i
 import numpy as np
 
 from xpnet import cross_entropy_error, mean_squared_error
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 GOOD = np.array([0.1, 0.05, 0.6, 0.0, 0.05, 0.1, 0.0, 0.1, 0.0, 0.0])
 BAD = np.array([0.1, 0.05, 0.1, 0.0, 0.05, 0.1, 0.0, 0.6, 0.0, 0.0])

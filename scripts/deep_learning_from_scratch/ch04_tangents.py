@@ -10,8 +10,8 @@ rounding leaves nothing of it. Figure 4-5's function is ours: the sigmoid, with 
 import numpy as np
 
 from xpnet import numerical_diff, sigmoid, step_function
-from xpnet.experiment import Lab, main
 from xpnet.layers import Sigmoid
+from xpnet.report.experiment import Lab, main
 
 POINTS = (-2.0, 1.0, 3.0)
 AT, WIDE, TINY = 1.0, 1.5, 1e-49

@@ -16,7 +16,7 @@ import numpy as np
 
 from _shared import endless, make_trainer
 from xpnet import SGD, TwoLayerNet, to_numpy
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 Band = tuple[float, float]
 

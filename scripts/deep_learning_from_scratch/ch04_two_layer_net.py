@@ -8,7 +8,7 @@
 import numpy as np
 
 from xpnet import TwoLayerNet, to_numpy
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 SHAPES = {"W1": (784, 100), "b1": (100,), "W2": (100, 10), "b2": (10,)}
 

@@ -8,7 +8,7 @@ Figure 5-15, solved. And the two kinds of node by themselves.
 """
 
 from xpnet.books.saitoh import AddLayer, MulLayer
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 ATOL = 1e-12
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from xpnet import TwoLayerNet, gradient_check, to_numpy
 from xpnet.data.batches import scaled
-from xpnet.experiment import Lab, main
-from xpnet.gradients import H
+from xpnet.functions.gradients import H
+from xpnet.report.experiment import Lab, main
 
 BOOK = {  # of a random run, so their size is all that can be compared
     "W1": ("2.2232446644e-13", 1e-11),

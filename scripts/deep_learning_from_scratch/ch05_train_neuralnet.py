@@ -7,7 +7,7 @@ iterations after about 2,700, and the test accuracy ends at 97 % instead of 94.5
 """
 
 from ch04_train_neuralnet import draw, state, train
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 def run(lab: Lab) -> None:

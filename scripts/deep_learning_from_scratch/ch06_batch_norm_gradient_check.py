@@ -10,7 +10,7 @@ is 0: the output no longer depends on the weights below, and a check of them wou
 import numpy as np
 
 from xpnet import MultiLayerNetExtend, gradient_check, to_numpy
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 def run(lab: Lab) -> None:

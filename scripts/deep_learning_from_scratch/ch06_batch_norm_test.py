@@ -12,7 +12,7 @@ import numpy as np
 
 from _shared import make_trainer
 from xpnet import MultiLayerNetExtend
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 SCALES = np.logspace(0, -4, 16)
 BAD = [0, 1, *range(6, 16)]  # 1, 0.54 and from 0.025 down

@@ -10,7 +10,7 @@ independent run's: that is about two standard deviations of what 100 images can 
 
 from tempfile import TemporaryDirectory
 
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 # Best-1 to Best-5 as printed, of one search: validation accuracy and learning rate.
 PRINTED = "0.83, 0.78, 0.77, 0.74, 0.73"
@@ -19,7 +19,10 @@ PRINTED_LR = "0.0092, 0.00956, 0.00571, 0.00626, 0.0052"
 
 def run(lab: Lab) -> None:
     """Search, compare the best trials and draw how they learned."""
-    from xpnet.tune import Search, best  # here, so that a missing Optuna is reported in one line
+    from xpnet.train.search import (  # here, so that a missing Optuna is reported in one line
+        Search,
+        best,
+    )
 
     search = Search(epochs=lab.few(50, 2), seed=lab.seed)
     trials = lab.few(100, 2)

@@ -11,8 +11,8 @@ import numpy as np
 
 from _shared import smooth_curve, training_losses
 from xpnet import SGD, MultiLayerNet
-from xpnet.experiment import Lab, main
 from xpnet.optim import AdaGrad, Adam, Momentum
+from xpnet.report.experiment import Lab, main
 
 # Mean loss of the 100 steps about step 500, and of the last 100.
 EXPECTED = {

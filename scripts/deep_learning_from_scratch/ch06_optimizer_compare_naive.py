@@ -10,8 +10,8 @@ warns that no method is best everywhere.
 import numpy as np
 
 from xpnet import SGD, to_numpy
-from xpnet.experiment import Lab, main
 from xpnet.optim import AdaGrad, Adam, Momentum, Optimizer
+from xpnet.report.experiment import Lab, main
 
 START = (-7.0, 2.0)
 # The positions after one step and after two, and how exactly they are known.

@@ -9,7 +9,7 @@ of independent float64 runs. Drawn is the first seed.
 
 from _shared import check_mean, draw_accuracies, make_trainer, seeds
 from xpnet import MultiLayerNetExtend, Trainer
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 GUIDES = {  # training and test accuracy: guide, and standard deviation over eight seeds
     0.15: (((0.88, 0.93), 0.024), ((0.68, 0.71), 0.019)),

@@ -11,7 +11,7 @@ from itertools import islice
 
 from _shared import check_mean, draw_accuracies, endless, make_trainer, seeds
 from xpnet import MultiLayerNet
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 def overfit(lab: Lab, decay: float, epochs: int, seed: int) -> tuple[list[float], list[float], int]:

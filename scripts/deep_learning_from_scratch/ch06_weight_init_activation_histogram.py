@@ -13,9 +13,9 @@ from collections.abc import Callable
 import numpy as np
 
 from xpnet import relu, sigmoid, tanh, to_numpy
-from xpnet.backend import Array
-from xpnet.experiment import Lab, main
-from xpnet.init import initial_std, normal
+from xpnet.arrays import Array
+from xpnet.functions.init import initial_std, normal
+from xpnet.report.experiment import Lab, main
 
 Case = tuple[Callable[[Array], Array], float | str]
 CASES: dict[str, Case] = {

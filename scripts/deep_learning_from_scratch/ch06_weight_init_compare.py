@@ -9,7 +9,7 @@ and 10 %. Drawn is the first seed.
 
 from _shared import check_mean, seeds, smooth_curve, training_losses
 from xpnet import SGD, MultiLayerNet
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 # Initial weights; of the mean of the last 100 losses, guide and standard deviation over seeds.
 INITIAL: dict[str, tuple[float | str, tuple[float, float], float]] = {

@@ -8,7 +8,7 @@ import numpy as np
 from xpnet import Network, to_numpy
 from xpnet.books.wakui import worksheet
 from xpnet.data.tiny import TinyImages
-from xpnet.experiment import Lab
+from xpnet.report.experiment import Lab
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

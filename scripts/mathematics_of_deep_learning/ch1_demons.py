@@ -16,7 +16,7 @@ from _wakui import draw_image
 from xpnet import sigmoid
 from xpnet.books.wakui import demons, neuron, unit
 from xpnet.data.tiny import parse_images
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 IDEAL = {
     0: (parse_images("000/101/101/000"), [1, 0, 1], [1, 0]),

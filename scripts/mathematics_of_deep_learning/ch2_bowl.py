@@ -12,7 +12,7 @@ ends that comes from the left; the lowest is at 2.
 import numpy as np
 
 from xpnet.books.wakui import gradient_descent
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 START = np.array([3.0, 2.0])
 # x, y and z by the step, with two decimals.

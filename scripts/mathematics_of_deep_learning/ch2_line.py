@@ -9,7 +9,7 @@ equations; solved as printed, they lead beside the line of the data.
 import numpy as np
 
 from xpnet.books.wakui import fit_line
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 HEIGHT = np.array([153.3, 164.9, 168.1, 151.5, 157.8, 156.7, 161.1])
 WEIGHT = np.array([45.5, 56.0, 55.0, 52.8, 55.6, 50.8, 56.4])

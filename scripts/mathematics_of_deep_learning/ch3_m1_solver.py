@@ -15,8 +15,8 @@ from _wakui import METHODS, check_layers, check_training, draw_costs, draw_image
 from xpnet import to_numpy
 from xpnet.books.wakui import M1, M1_BACKPROP, M1_SOLVER, minimise, worksheet
 from xpnet.data.tiny import parse_images
-from xpnet.experiment import Lab, main
-from xpnet.losses import sigmoid_cross_entropy
+from xpnet.functions.losses import sigmoid_cross_entropy
+from xpnet.report.experiment import Lab, main
 
 UNSEEN = parse_images("010/101/101/110")
 IMAGES = {1: "111/101/101/111", 2: "011/101/101/111", 64: "010/100/100/010"}

@@ -14,7 +14,7 @@ from _wakui import draw_image
 from xpnet import AveragePool, MaxPool, sigmoid
 from xpnet.books.wakui import feature_map, l2_pool, similarity
 from xpnet.data.tiny import parse_images
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 SLASH = parse_images("001/010/100")
 IMAGES = {

@@ -19,7 +19,7 @@ from _wakui import check_costs, check_layers, check_training, draw_costs, draw_i
 from xpnet import to_numpy
 from xpnet.books.wakui import M2, train
 from xpnet.data.tiny import parse_images
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 PUBLISHED = {
     1: (12.544, 0.003),

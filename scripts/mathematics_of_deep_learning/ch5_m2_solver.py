@@ -14,7 +14,7 @@ from _wakui import METHODS, check_layers, check_training, draw_costs, draw_image
 from xpnet import to_numpy
 from xpnet.books.wakui import M2, minimise
 from xpnet.data.tiny import parse_images
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 UNSEEN = parse_images("001110/000100/000100/000100/000100/001110")
 IMAGE_1 = parse_images("000100/000100/000100/000100/000100/000100")

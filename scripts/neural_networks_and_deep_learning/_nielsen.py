@@ -9,7 +9,7 @@ import numpy as np
 from xpnet import hold_out, to_numpy
 from xpnet.books.nielsen import Cost, Network, Pairs, pairs
 from xpnet.data import Dataset
-from xpnet.experiment import Lab
+from xpnet.report.experiment import Lab
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ import numpy as np
 
 from _nielsen import rows
 from xpnet.errors import XPNetError
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 def by_darkness(x: np.ndarray, t: np.ndarray, x_test: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ one against the gradient. Exercises 4 and 5 of the chapter.
 import numpy as np
 
 from xpnet import gradient_descent, numerical_gradient
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 ETAS = (0.1, 0.9, 1.05)
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from _nielsen import draw, parts, trained
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 ETAS = (0.001, 0.01, 0.1, 1.0)
 

@@ -9,7 +9,7 @@ is as good.
 """
 
 from _nielsen import draw, parts, trained
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 RUNS, GOOD = 10, 95.5
 

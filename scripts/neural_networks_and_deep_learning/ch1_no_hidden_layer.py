@@ -10,7 +10,7 @@ independent run.
 
 from _nielsen import draw, parts, trained
 from xpnet.books.nielsen import CrossEntropyCost
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 def run(lab: Lab) -> None:

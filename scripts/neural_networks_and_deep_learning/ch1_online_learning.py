@@ -15,7 +15,7 @@ import numpy as np
 from _nielsen import parts, rows
 from xpnet import to_numpy
 from xpnet.books.nielsen import Network
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 ETA = 0.3
 """Of an image."""

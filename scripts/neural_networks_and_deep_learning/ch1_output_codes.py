@@ -11,7 +11,7 @@ import numpy as np
 from _nielsen import rows
 from xpnet import to_numpy
 from xpnet.books.nielsen import Network
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 DIGITS = np.arange(10)[:, np.newaxis]
 CODES = {

@@ -12,8 +12,9 @@ from itertools import product
 
 import numpy as np
 
-from xpnet import perceptron, sigmoid, step_function
-from xpnet.experiment import Lab, main
+from xpnet import sigmoid, step_function
+from xpnet.functions import perceptron
+from xpnet.report.experiment import Lab, main
 
 Neuron = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from xpnet import to_numpy
 from xpnet.books.nielsen import Network
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 M = 10
 

@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from xpnet.books.nielsen import Network
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 E = 1e-6
 

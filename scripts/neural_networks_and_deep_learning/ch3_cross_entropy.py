@@ -10,7 +10,7 @@ no number: it is judged by being close to cross-entropy. What the quadratic cost
 
 from _nielsen import draw, parts, trained
 from xpnet.books.nielsen import CrossEntropyCost, LogLikelihoodCost
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 def run(lab: Lab) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from _nielsen import Curves, draw, length, parts, trained
 from xpnet import EarlyStopping
 from xpnet.books.nielsen import CrossEntropyCost
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 LMBDAS = {"O1": 0.0, "R1": 0.1}
 

@@ -9,7 +9,7 @@ polynomial goes through all of them, and away from them it goes wherever its x^9
 import numpy as np
 from numpy.polynomial import Polynomial
 
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 NOISE = 0.5
 

@@ -10,7 +10,7 @@ other weights than C1 of `ch3_cross_entropy`, which is the same experiment.
 
 from _nielsen import draw, length, parts, trained
 from xpnet.books.nielsen import CrossEntropyCost
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 def run(lab: Lab) -> None:

@@ -9,7 +9,7 @@ multiplied by c: for a large c the largest score takes all.
 import numpy as np
 
 from xpnet import sigmoid, softmax
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 Z = np.array([2.5, -1.0, 3.2, 0.5])
 TEMPERATURES = {

@@ -15,7 +15,7 @@ import numpy as np
 
 from xpnet import to_numpy
 from xpnet.books.nielsen import Cost, CrossEntropyCost, Network, QuadraticCost
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 class Setup(NamedTuple):

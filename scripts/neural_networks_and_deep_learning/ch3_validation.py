@@ -9,7 +9,7 @@ which are no part of the training data; the test images are read once, at the en
 
 from _nielsen import draw, parts, trained
 from xpnet.books.nielsen import CrossEntropyCost
-from xpnet.experiment import Lab, main
+from xpnet.report.experiment import Lab, main
 
 
 def run(lab: Lab) -> None:

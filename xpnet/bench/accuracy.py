@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from xpnet.backend import Device
+from xpnet.arrays import Device
 from xpnet.bench.cases import fresh
 from xpnet.bench.statistics import Record, spread
 from xpnet.data import Dataset

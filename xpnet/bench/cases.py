@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backend import Device, to_numpy
+from xpnet.arrays import Device, to_numpy
 from xpnet.data.batches import scaled
 from xpnet.errors import XPNetError
 from xpnet.models import MODELS, Network, build_network
@@ -48,7 +48,7 @@ class Case:
     """A network and a task, and the directory with its initial parameters and its batches.
 
     Contestants read the arrays from files, not from a network of xpnet: to build one changes how
-    the C library keeps memory (see `xpnet.backend`), and would speed up others as well.
+    the C library keeps memory (see `xpnet.arrays`), and would speed up others as well.
     """
 
     model: str

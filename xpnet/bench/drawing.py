@@ -6,7 +6,7 @@ from typing import Any
 
 from xpnet.bench.run import OWN
 from xpnet.bench.statistics import Record
-from xpnet.files import atomic_write
+from xpnet.files.atomic import atomic_write
 
 RATIOS, SHARES = "bench.png", "layers.png"
 MEANING = {

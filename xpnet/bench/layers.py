@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xpnet.backend import Array, Device
+from xpnet.arrays import Array, Device
 from xpnet.bench.cases import Ready, fresh
 from xpnet.bench.statistics import Record, spread
 from xpnet.bench.timing import seconds_of, warm_up

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from xpnet.backend import Device, get_device, versions
+from xpnet.arrays import Device, get_device, versions
 from xpnet.engine.threads import blas_library
 
 TRIES, REPEATS = 10, 5

@@ -5,13 +5,13 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from xpnet import plots
 from xpnet.bench import drawing
 from xpnet.bench.cases import TASKS
 from xpnet.bench.run import OWN, OWN_ON_CPU, TASKS_ALONE
 from xpnet.bench.statistics import Record
 from xpnet.errors import OutputError
-from xpnet.files import atomic_write, write_text
+from xpnet.files.atomic import atomic_write, write_text
+from xpnet.report import plots
 
 Row = tuple[str, ...]
 

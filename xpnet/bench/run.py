@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xpnet.backend import Device, get_device
+from xpnet.arrays import Device, get_device
 from xpnet.bench import accuracy, layers, machine
 from xpnet.bench.cases import (
     EPOCH,

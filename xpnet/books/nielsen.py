@@ -23,13 +23,14 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from xpnet import models
-from xpnet.activations import sigmoid, softmax
-from xpnet.backend import Array, Device, array_namespace, device_of, to_numpy
+from xpnet.arrays import Array, Device, array_namespace, device_of, to_numpy
 from xpnet.data import Batches, hold_out, load_mnist
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError, WeightsError
-from xpnet.files import write_text
-from xpnet.init import normal, xavier
+from xpnet.files.atomic import write_text
+from xpnet.functions.activations import sigmoid, softmax
+from xpnet.functions.init import normal, xavier
+from xpnet.functions.losses import cross_entropy_error, mean_squared_error
 from xpnet.layers import (
     Affine,
     IdentityWithLoss,
@@ -39,10 +40,9 @@ from xpnet.layers import (
     SigmoidWithLoss,
     SoftmaxWithLoss,
 )
-from xpnet.losses import cross_entropy_error, mean_squared_error
 from xpnet.models.network import EVALUATION_BATCH, share_correct
 from xpnet.optim import SGD
-from xpnet.penalties import L2, weights
+from xpnet.optim.penalties import L2, weights
 
 __all__ = [
     "CrossEntropyCost",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import layers
-from xpnet.backend import Array, array_namespace, device_of, to_numpy
+from xpnet.arrays import Array, array_namespace, device_of, to_numpy
 from xpnet.errors import XPNetError
 
 

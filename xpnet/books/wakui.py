@@ -9,7 +9,8 @@ the squared error of one example, and C_T is the sum of C over all of them, neve
 gradient and every learning rate eta refers to it. Parameters stand a unit a line here, its weights
 and then its bias; the library has them transposed, as W (units below, units) and b.
 
-The cross-entropy that section 3-3 mentions is `xpnet.losses.sigmoid_cross_entropy` of the last z.
+The cross-entropy that section 3-3 mentions is `xpnet.functions.losses.sigmoid_cross_entropy` of the
+last z.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,9 +20,10 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from xpnet.backend import Array, Device, array_namespace, to_numpy
+from xpnet.arrays import Array, Device, array_namespace, to_numpy
 from xpnet.errors import ArgumentError
-from xpnet.gradients import descend
+from xpnet.functions.gradients import descend
+from xpnet.functions.losses import as_one_hot, mean_squared_error
 from xpnet.layers import (
     Affine,
     AveragePool,
@@ -32,7 +34,6 @@ from xpnet.layers import (
 )
 from xpnet.layers.base import Params, Shape
 from xpnet.layers.loss import LossBackward
-from xpnet.losses import as_one_hot, mean_squared_error
 from xpnet.models import Network
 from xpnet.optim import SGD
 
@@ -61,7 +62,7 @@ def unit(x: Array, w: Array, b: Array | float, activation: Callable[[Array], Arr
 def neuron(x: Array, w: Array, theta: float) -> Array:
     """1 if w.x >= theta, else 0: fires at the threshold itself (section 1-2, eqs. 1 to 4).
 
-    `xpnet.perceptron` with b = -theta differs there alone.
+    `xpnet.functions.perceptron` with b = -theta differs there alone.
     """
     return unit(x, w, -theta, step)
 

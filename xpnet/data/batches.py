@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, Device, array_namespace, get_device
+from xpnet.arrays import Array, Device, array_namespace, get_device
 from xpnet.errors import ArgumentError
 
 Batch = tuple[Array, Array]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpnet.errors import ArgumentError, DataError, DataNotFoundError
-from xpnet.files import atomic_write
+from xpnet.files.atomic import atomic_write
 
 MAGIC = {0x00000801: 1, 0x00000803: 3}  # 08: unsigned bytes; the last byte: dimensions
 LIMIT = 2**30  # bytes of values; MNIST's largest file has 47 million

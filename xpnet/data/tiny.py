@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xpnet.data.mnist import named_directory
 from xpnet.data.synthetic import BOX, SIZE, synthetic_digits
 from xpnet.errors import ArgumentError, DataError, DataNotFoundError
-from xpnet.losses import one_hot
+from xpnet.functions.losses import one_hot
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ gives, up to rounding; `xpnet.layers` stays the definition.
 from collections.abc import Mapping
 from typing import Protocol
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
 from xpnet.engine.reference import ReferenceEngine
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.models.network import Network

@@ -2,7 +2,7 @@
 
 from math import prod
 
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.layers import MaxPool, Stateful
 from xpnet.models.network import Network

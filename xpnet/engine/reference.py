@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
 from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.layers import Params
 from xpnet.models.network import Network

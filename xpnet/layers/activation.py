@@ -1,7 +1,7 @@
 """Activation functions as layers."""
 
-from xpnet import activations
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
+from xpnet.functions import activations
 from xpnet.layers.base import Backward, Params, Shape
 
 

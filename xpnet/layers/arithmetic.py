@@ -1,6 +1,6 @@
 """The two nodes of the first computational graphs: apples and oranges (section 5.4)."""
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
 from xpnet.layers.base import Backward, Params
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
 
 Params: TypeAlias = dict[str, Array]
 """Arrays by parameter name; gradients have the same names."""

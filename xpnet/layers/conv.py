@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
-from xpnet.im2col import (
+from xpnet.functions.im2col import (
     contiguous,
     conv_output_size,
     cropped,
@@ -15,7 +15,7 @@ from xpnet.im2col import (
     scatter,
     shifted,
 )
-from xpnet.init import initial_std, normal
+from xpnet.functions.init import initial_std, normal
 from xpnet.layers.base import Backward, Params, Shape
 
 GATHER_BELOW = 8
@@ -30,7 +30,7 @@ class Convolution:
         y[n, f, oy, ox] = b[f] + sum over c, fy, fx of W[f, c, fy, fx] x[n, c, oy s + fy, ox s + fx]
 
     x is padded with zeros first. With x_k the image as place k of the window sees it, as rows over
-    n, oy, ox (see `xpnet.im2col`), that is
+    n, oy, ox (see `xpnet.functions.im2col`), that is
 
         Y = sum over k of x_k W_k + b
         dW_k = x_k^T dY,   dx_k += dY W_k^T,   db = sum of the rows of dY
@@ -40,8 +40,8 @@ class Convolution:
     channels, filters : channels of the input and of the output
     filter_size : height and width of the window, or one number for both
     stride, pad : steps of the window; rows and columns of zeros around the image
-    std : standard deviation of the initial weights, or the name of a rule for it in `xpnet.init`;
-        He's, sqrt(2 / (channels FH FW)), if None. Biases start at 0.
+    std : standard deviation of the initial weights, or the name of a rule for it in
+        `xpnet.functions.init`; He's, sqrt(2 / (channels FH FW)), if None. Biases start at 0.
     rng : NumPy generator or seed
     uneven : as in `conv_output_size`
     """

@@ -4,9 +4,9 @@ from math import prod
 
 import numpy as np
 
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
-from xpnet.init import initial_std, normal
+from xpnet.functions.init import initial_std, normal
 from xpnet.layers.base import Backward, Params, Shape
 
 
@@ -21,8 +21,8 @@ class Affine:
     Parameters
     ----------
     n_in, n_out : number of inputs and outputs of a sample
-    std : standard deviation of the initial weights, or the name of a rule for it in `xpnet.init`;
-        He's, sqrt(2 / n_in), if None. Biases start at 0.
+    std : standard deviation of the initial weights, or the name of a rule for it in
+        `xpnet.functions.init`; He's, sqrt(2 / n_in), if None. Biases start at 0.
     rng : NumPy generator or seed. NumPy draws for every array library, so one seed is one network.
     """
 

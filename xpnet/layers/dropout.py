@@ -4,10 +4,10 @@ from math import prod
 
 import numpy as np
 
-from xpnet.backend import Array, array_namespace, device_of
+from xpnet.arrays import Array, array_namespace, device_of
+from xpnet.arrays.random import random_words
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Backward, Params, Shape
-from xpnet.random import random_words
 
 
 class Dropout:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from xpnet import losses
-from xpnet.backend import Array
+from xpnet.arrays import Array
 from xpnet.errors import ArgumentError
+from xpnet.functions import losses
 
 LossBackward: TypeAlias = Callable[..., Array]
 """`backward(dout=1.0)` gives dx."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
-from xpnet.im2col import inner, outer
+from xpnet.functions.im2col import inner, outer
 from xpnet.layers.base import Backward, Params, Shape
 
 
@@ -105,7 +105,7 @@ class BatchNorm:
 
 
 def _rows(x: Array) -> Array:
-    """(m, features); images from other layers have this order in memory: see `xpnet.im2col`."""
+    """(m, features); images from other layers have this order in memory: see im2col."""
     features = x.shape[1 if x.ndim > 1 else 0]
     return array_namespace(x).reshape(outer(x) if x.ndim == 4 else x, (-1, features))
 

@@ -2,9 +2,17 @@
 
 from collections.abc import Iterator
 
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
-from xpnet.im2col import contiguous, conv_output_size, cropped, inner, outer, padded, shifted
+from xpnet.functions.im2col import (
+    contiguous,
+    conv_output_size,
+    cropped,
+    inner,
+    outer,
+    padded,
+    shifted,
+)
 from xpnet.layers.base import Backward, Params, Shape
 
 

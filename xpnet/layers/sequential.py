@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Backward, Layer, Params, Shape
 

@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from xpnet.backend import Device
+from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
 from xpnet.layers import Affine, Convolution, Dropout, Layer, MaxPool, ReLU, Sequential
 from xpnet.models.network import Network

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from xpnet.backend import Device
+from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
 from xpnet.layers import Affine, BatchNorm, Dropout, Layer
 from xpnet.models.network import Network
 from xpnet.models.two_layer_net import ACTIVATIONS
-from xpnet.penalties import L2
+from xpnet.optim.penalties import L2
 
 
 class MultiLayerNetExtend(Network):
@@ -25,7 +25,7 @@ class MultiLayerNetExtend(Network):
     hidden_size_list : number of units of each hidden layer, such as [100, 100, 100, 100]
     activation : "relu", "sigmoid" or "tanh"
     weight_init_std : standard deviation of the initial weights, or the name of a rule: "relu" or
-        "he", "sigmoid" or "xavier", and the others of `xpnet.init`; biases start at 0
+        "he", "sigmoid" or "xavier", and the others of `xpnet.functions.init`; biases start at 0
     weight_decay_lambda : strength of the `L2` penalty; none if 0
     use_dropout, dropout_ratio : the book's code spells the latter dropout_ration
     use_batchnorm : with one BatchNorm for each hidden layer

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpnet.activations import softmax
-from xpnet.backend import Array, Device, get_device, to_numpy
+from xpnet.arrays import Array, Device, get_device, to_numpy
+from xpnet.arrays.parameters import FlatParams
 from xpnet.errors import ArgumentError, WeightsError
-from xpnet.gradients import numerical_gradient
+from xpnet.files.weights import Weights, load_weights, save_weights
+from xpnet.functions.activations import softmax
+from xpnet.functions.gradients import numerical_gradient
 from xpnet.layers import (
     Affine,
     Backward,
@@ -22,9 +24,7 @@ from xpnet.layers import (
     SoftmaxWithLoss,
     Stateful,
 )
-from xpnet.parameters import FlatParams
-from xpnet.penalties import Penalty
-from xpnet.weights import Weights, load_weights, save_weights
+from xpnet.optim.penalties import Penalty
 
 EVALUATION_BATCH, GPU_EVALUATION_BATCH = 200, 1000
 """Images at a time where only scores are wanted: bounds memory, and costs no speed. A GPU is not

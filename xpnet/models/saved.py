@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backend import Device, to_numpy
+from xpnet.arrays import Device, to_numpy
 from xpnet.errors import ArgumentError, WeightsError
+from xpnet.files.weights import Weights, load_weights, save_weights
 from xpnet.layers import Affine, Layer
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
 from xpnet.models.network import Network
 from xpnet.models.two_layer_net import ACTIVATIONS, TwoLayerNet
-from xpnet.weights import Weights, load_weights, save_weights
 
 
 class Model(NamedTuple):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xpnet.backend import Device
+from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
 from xpnet.layers import Affine, Layer, ReLU, Sigmoid, Tanh
 from xpnet.models.network import Network

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.errors import CheckpointError, OutputError, WeightsError
-from xpnet.weights import load_safetensors, save_weights
+from xpnet.files.weights import load_safetensors, save_weights
 
 FORMAT = 1
 """Of the files; another one is refused."""

@@ -1,10 +1,8 @@
 """What an epoch tells of a training that goes wrong."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from xpnet.train.trainer import EpochMetrics
+from xpnet.report.metrics import EpochMetrics
 
 ENOUGH = 500
 """Steps: before, a network that will learn may still guess."""
@@ -13,7 +11,7 @@ RISEN = 1.1
 
 
 def hints(
-    history: Sequence["EpochMetrics"], losses: Sequence[float], classes: int, lr: float
+    history: Sequence[EpochMetrics], losses: Sequence[float], classes: int, lr: float
 ) -> list[str]:
     """Lines on the last epoch; each kind comes once in a run.
 

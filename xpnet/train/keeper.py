@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet.errors import DivergedError, OutputError
+from xpnet.report.metrics import EpochMetrics
 from xpnet.train.checkpoint import Checkpoints
 from xpnet.train.run_directory import RunDirectory
 from xpnet.train.signals import Interrupted, Signals
-from xpnet.train.trainer import EpochMetrics, Trainer
+from xpnet.train.trainer import Trainer
 
 
 class Keeper:

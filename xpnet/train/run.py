@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from xpnet import __version__
-from xpnet.backend import Device, versions
+from xpnet.arrays import Device, versions
 from xpnet.data import Dataset
 from xpnet.errors import CheckpointError
 from xpnet.models import build_network
-from xpnet.schedules import Cosine
+from xpnet.optim.schedules import Cosine
+from xpnet.report.metrics import EpochMetrics
 from xpnet.train.checkpoint import NAME, Checkpoint, Checkpoints, load_checkpoint
 from xpnet.train.keeper import Keeper
 from xpnet.train.run_directory import CHECKPOINTS, SUMMARY, RunDirectory
-from xpnet.train.trainer import EpochMetrics, Trainer
+from xpnet.train.trainer import Trainer
 
 
 class Run:

@@ -10,11 +10,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from xpnet import plots
 from xpnet.errors import OutputError
-from xpnet.files import remove_unfinished, write_text
+from xpnet.files.atomic import remove_unfinished, write_text
 from xpnet.models import Network, save_network
-from xpnet.train.trainer import EpochMetrics
+from xpnet.report import plots
+from xpnet.report.metrics import EpochMetrics
 
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
 METRICS, SUMMARY = "metrics.csv", "summary.json"

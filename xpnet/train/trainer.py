@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, to_numpy
-from xpnet.clipping import clip_by_norm
+from xpnet.arrays import Array, to_numpy
 from xpnet.data.batches import Augment, Batches
 from xpnet.engine import get_engine
 from xpnet.engine.cuda import SAMPLES, UNROLL, CudaEngine, Training
@@ -17,24 +16,12 @@ from xpnet.errors import ArgumentError, CheckpointError, DivergedError
 from xpnet.layers import Params
 from xpnet.models.network import Network, evaluation_batch
 from xpnet.optim import OPTIMIZERS, Optimizer
-from xpnet.penalties import Constraint
-from xpnet.schedules import Schedule
+from xpnet.optim.clipping import clip_by_norm
+from xpnet.optim.penalties import Constraint
+from xpnet.optim.schedules import Schedule
+from xpnet.report.metrics import EpochMetrics
 from xpnet.train.early_stopping import EarlyStopping
 from xpnet.train.hints import hints
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """What is known after an epoch."""
-
-    epoch: int
-    """Epochs done, from 1."""
-    train_loss: float
-    """Mean loss of the epoch's batches, each taken just before its update."""
-    train_accuracy: float
-    test_accuracy: float
-    seconds: float
-    """Time spent training, from the start of the run, evaluations left out."""
 
 
 class Trainer:

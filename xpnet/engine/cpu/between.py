@@ -9,10 +9,10 @@ from math import prod
 
 import numpy as np
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
 from xpnet.engine.cpu.philox import Philox
 from xpnet.engine.cpu.scratch import Scratch
-from xpnet.im2col import inner, outer
+from xpnet.functions.im2col import inner, outer
 from xpnet.layers import Backward, Dropout, Layer, MaxPool, Params, Shape
 
 BLOCK = 8192

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from xpnet.engine.cpu.scratch import Scratch
-from xpnet.im2col import shifted
+from xpnet.functions.im2col import shifted
 from xpnet.layers import Convolution, Params, Shape
 
 

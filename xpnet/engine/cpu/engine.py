@@ -12,15 +12,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
+from xpnet.arrays.parameters import FlatParams
 from xpnet.engine.checks import check_counts, obstacle_of, shaped
 from xpnet.engine.cpu.shard import Shard, separable
 from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.errors import ArgumentError
+from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Convolution, Dropout
-from xpnet.losses import as_one_hot
 from xpnet.models.network import Leaf, Network
-from xpnet.parameters import FlatParams
 
 IMAGES = 50
 """Samples at most in a part, where there are convolutions: matrices are then small enough for the

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from xpnet.functions.losses import as_one_hot, smoothed
 from xpnet.layers import Loss, SoftmaxWithLoss
-from xpnet.losses import as_one_hot, smoothed
 
 
 class SoftmaxLoss:

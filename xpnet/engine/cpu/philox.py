@@ -4,14 +4,14 @@ import sys
 
 import numpy as np
 
-from xpnet.random import MULTIPLIERS, ROUNDS, WEYL, WORD
+from xpnet.arrays.random import MULTIPLIERS, ROUNDS, WEYL, WORD
 
 LOW, HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)
 """Where the halves of a 64-bit number are in memory."""
 
 
 class Philox:
-    """Any n consecutive words of a step of `xpnet.random.random_words`.
+    """Any n consecutive words of a step of `xpnet.arrays.random.random_words`.
 
     The words of a counter that are multiplied, 0 and 2, are the rows of one array, and 1 and 3
     those of another. The upper and lower halves of the products are views, so that a round takes

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
 from xpnet.engine.cpu.between import (
     Copy,
     DropUnits,

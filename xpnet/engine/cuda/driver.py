@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
 
 Argument: TypeAlias = Array | np.generic
 """An array of the device, of which a kernel gets the address, or a NumPy number."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet import cuda
-from xpnet.backend import Array, Device
+from xpnet.arrays import Array, Device, cuda
+from xpnet.arrays.parameters import ALIGN
 from xpnet.engine.checks import check_counts, obstacle_of, shaped
 from xpnet.engine.cuda.driver import NULL, Argument, CupyDriver, Driver
 from xpnet.engine.cuda.plan import (
@@ -37,13 +37,12 @@ from xpnet.engine.cuda.stages import (
 )
 from xpnet.engine.cuda.training import Training
 from xpnet.errors import ArgumentError, DeviceMemoryError, EngineError
-from xpnet.im2col import contiguous
+from xpnet.functions.im2col import contiguous
+from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Dropout, SoftmaxWithLoss
-from xpnet.losses import as_one_hot
 from xpnet.models.network import Network
 from xpnet.optim import Optimizer
-from xpnet.parameters import ALIGN
-from xpnet.penalties import L1, L2
+from xpnet.optim.penalties import L1, L2
 
 if TYPE_CHECKING:
     from xpnet.engine import Engine

@@ -5,7 +5,8 @@ from math import prod
 
 import numpy as np
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
+from xpnet.arrays.parameters import ALIGN
 from xpnet.engine.cuda.program import Launch, Program
 from xpnet.engine.cuda.stages import (
     BLOCKS,
@@ -24,8 +25,7 @@ from xpnet.engine.cuda.stages import (
 )
 from xpnet.layers import IdentityWithLoss, Loss, SigmoidWithLoss, SoftmaxWithLoss
 from xpnet.models.network import Network
-from xpnet.parameters import ALIGN
-from xpnet.penalties import L1, L2, Penalty, weights
+from xpnet.optim.penalties import L1, L2, Penalty, weights
 
 LANES = 4
 """Threads that share the parts of one number's gradient."""

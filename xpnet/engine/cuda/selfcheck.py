@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xpnet.backend import Array, get_device, to_numpy
-from xpnet.clipping import clip_by_norm
+from xpnet.arrays import Array, get_device, to_numpy
+from xpnet.arrays.parameters import FlatParams
 from xpnet.data.batches import scaled
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.threads import blas_threads
 from xpnet.layers import Stateful
 from xpnet.models.network import Network
 from xpnet.optim import Optimizer
-from xpnet.parameters import FlatParams
+from xpnet.optim.clipping import clip_by_norm
 
 if TYPE_CHECKING:
     from xpnet.engine.cuda.engine import CudaEngine

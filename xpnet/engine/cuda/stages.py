@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
 from xpnet.engine.cuda.driver import Argument, Grid
 from xpnet.layers import (
     Affine,

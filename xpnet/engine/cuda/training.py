@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.backend import Array
-from xpnet.clipping import checked_limit
+from xpnet.arrays import Array
+from xpnet.arrays.parameters import ALIGN
 from xpnet.engine.cuda.driver import NULL, Argument, Recording
 from xpnet.engine.cuda.plan import (
     LANES,
@@ -31,9 +31,9 @@ from xpnet.engine.cuda.stages import (
     number,
 )
 from xpnet.errors import ArgumentError
-from xpnet.losses import as_one_hot
+from xpnet.functions.losses import as_one_hot
 from xpnet.optim import EPS, SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
-from xpnet.parameters import ALIGN
+from xpnet.optim.clipping import checked_limit
 
 if TYPE_CHECKING:
     from xpnet.engine.cuda.engine import CudaEngine

@@ -12,7 +12,7 @@ runs over N C neighbouring numbers. Layers take and give the book's (N, C, H, W)
 
 from collections.abc import Iterator
 
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 
 H = 1e-4

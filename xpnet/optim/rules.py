@@ -10,11 +10,11 @@ from math import isfinite
 from types import EllipsisType
 from typing import ClassVar, Literal
 
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
+from xpnet.arrays.parameters import FlatParams
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Params
-from xpnet.parameters import FlatParams
-from xpnet.penalties import weights
+from xpnet.optim.penalties import weights
 
 EPS = 1e-7
 """What the book's code adds to a root before dividing by it."""

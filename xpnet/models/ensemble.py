@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
-from xpnet.backend import Array
+from xpnet.arrays import Array
 from xpnet.errors import ArgumentError
 from xpnet.models.network import Network, share_correct
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from xpnet.activations import sigmoid
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
+from xpnet.functions.activations import sigmoid
 
 
 def mean_squared_error(y: Array, t: Array) -> Array:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.backend import Device, get_device, versions
+from xpnet.arrays import Device, get_device, versions
 from xpnet.data import Dataset, load_dataset, synthetic_digits
 from xpnet.data.tiny import TinyImages, draw_tiny_images, load_tiny_images
 from xpnet.errors import XPNetError
-from xpnet.files import atomic_write, write_text
+from xpnet.files.atomic import atomic_write, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import isfinite
 
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Params
 

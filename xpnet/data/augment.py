@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpnet.backend import Array, array_namespace, device_of
+from xpnet.arrays import Array, array_namespace, device_of
+from xpnet.arrays.random import WORD, uniform
 from xpnet.errors import ArgumentError
-from xpnet.random import WORD, uniform
 
 SPACING = 4
 """Pixels between the points of a coarse grid, and the reach of each; Simard et al. smooth by 4."""

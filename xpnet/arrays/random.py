@@ -4,7 +4,8 @@ A counter-based generator has no hidden state: its output is a function of a key
 that a mask can be drawn anywhere, in any order, and again after a restart.
 """
 
-from xpnet.backend import Array, Device
+from xpnet.arrays.device import Device
+from xpnet.arrays.namespace import Array
 
 WORD = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from math import prod
 
-from xpnet.backend import Array, Device
+from xpnet.arrays.device import Device
+from xpnet.arrays.namespace import Array
 from xpnet.errors import ArgumentError
 
 ALIGN = 64

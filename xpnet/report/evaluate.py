@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xpnet.backend import to_numpy
+from xpnet.arrays import to_numpy
 from xpnet.data.batches import scaled
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError

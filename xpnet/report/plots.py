@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xpnet.errors import ArgumentError
-from xpnet.files import atomic_write
-from xpnet.train.trainer import EpochMetrics
+from xpnet.files.atomic import atomic_write
+from xpnet.report.metrics import EpochMetrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,7 +158,7 @@ def confusion_matrix(path: str | Path, matrix: np.ndarray) -> None:
 
     Parameters
     ----------
-    matrix : (K, K) counts, from `xpnet.evaluate.confusion`
+    matrix : (K, K) counts, from `xpnet.report.evaluate.confusion`
     """
     K = len(matrix)
     errors = matrix * (1 - np.eye(K, dtype=matrix.dtype))

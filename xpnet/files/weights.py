@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from xpnet.errors import WeightsError
-from xpnet.files import atomic_write
-from xpnet.pickles import read_pickled_arrays
+from xpnet.files.atomic import atomic_write
+from xpnet.files.pickles import read_pickled_arrays
 
 MAX_BYTES = 2**30  # the largest network of the books takes 10 MB
 
@@ -65,7 +65,7 @@ def _sort_metadata(contents: bytes) -> bytes:
 def load_weights(path: str | Path) -> Weights:
     """Read a safetensors file, or a pickle such as the books publish, told apart by content.
 
-    A pickle is read without running it, and has no metadata: see `xpnet.pickles`.
+    A pickle is read without running it, and has no metadata: see `xpnet.files.pickles`.
 
     Raises
     ------

@@ -38,12 +38,12 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import plots
-from xpnet.backend import versions
+from xpnet.arrays import versions
 from xpnet.data import shuffle_dataset
 from xpnet.errors import ArgumentError, DivergedError, OutputError, XPNetError
-from xpnet.files import write_text
+from xpnet.files.atomic import write_text
 from xpnet.models import MultiLayerNet
+from xpnet.report import plots
 from xpnet.train import EpochMetrics, Trainer
 
 try:

@@ -3,7 +3,7 @@
 Source of all formulas: Saitoh, Deep Learning from Scratch, chapter 3.
 """
 
-from xpnet.backend import Array, array_namespace
+from xpnet.arrays import Array, array_namespace
 
 
 def step_function(x: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xpnet.errors import ArgumentError, DataError, DataNotFoundError
-from xpnet.files import atomic_write
+from xpnet.files.atomic import atomic_write
 
 if TYPE_CHECKING:
     from PIL.Image import Image

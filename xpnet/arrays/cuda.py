@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backend import Array, Device, array_namespace
+from xpnet.arrays.device import Device
+from xpnet.arrays.namespace import Array, array_namespace
 from xpnet.errors import DeviceError, DeviceMemoryError
 
 INSTALL = "pip install 'cupy-cuda12x[ctk]' (CUDA 12 drivers) or 'cupy-cuda13x[ctk]' (CUDA 13)"

@@ -1,0 +1,16 @@
+"""Array libraries and devices, random numbers equal on all of them, parameters in one buffer."""
+
+from xpnet.arrays.choice import device_of, get_device
+from xpnet.arrays.device import Device
+from xpnet.arrays.namespace import Array, array_namespace, to_numpy
+from xpnet.arrays.versions import versions
+
+__all__ = [
+    "Array",
+    "Device",
+    "array_namespace",
+    "device_of",
+    "get_device",
+    "to_numpy",
+    "versions",
+]

@@ -1,0 +1,1 @@
+"""The mathematics, as functions: activations, losses, windows, initial weights, gradients."""

@@ -1,0 +1,35 @@
+"""How parameters follow their gradients."""
+
+from xpnet.optim.rules import (
+    EPS,
+    OPTIMIZERS,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+    check_gradients,
+    checked_eps,
+    checked_learning_rate,
+    checked_share,
+)
+
+__all__ = [
+    "EPS",
+    "OPTIMIZERS",
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Momentum",
+    "Nesterov",
+    "Optimizer",
+    "RMSprop",
+    "check_gradients",
+    "checked_eps",
+    "checked_learning_rate",
+    "checked_share",
+]
