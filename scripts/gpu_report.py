@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from _common import Script
-from xpnet import Adam, Trainer
+from xpnet import Adam, Trainer, im2col
 from xpnet.arrays import Device, get_device, versions
 from xpnet.bench import machine, report, run
 from xpnet.bench.cases import EPOCH, NAMES, fresh
@@ -31,7 +31,6 @@ from xpnet.engine.cuda.program import Launch
 from xpnet.engine.cuda.stages import Tile
 from xpnet.errors import XPNetError
 from xpnet.files.atomic import write_text
-from xpnet.functions import im2col
 from xpnet.optim.schedules import Cosine
 
 Record = dict[str, Any]

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from tolerances import E12, assert_near
 
-from xpnet import AND, NAND, OR, XOR, to_numpy
-from xpnet.functions import perceptron
+from xpnet import AND, NAND, OR, XOR, perceptron, to_numpy
 
 INPUTS = [(0, 0), (1, 0), (0, 1), (1, 1)]
 TABLE = {"AND": [0, 0, 0, 1], "NAND": [1, 1, 1, 0], "OR": [0, 1, 1, 1], "XOR": [0, 1, 1, 0]}

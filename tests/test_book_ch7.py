@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from tolerances import IN_BOTH, assert_near
 
-from xpnet import SimpleConvNet, conv_output_size, gradient_check, layers, to_numpy
+from xpnet import SimpleConvNet, conv_output_size, gradient_check, im2col, layers, to_numpy
 from xpnet.books import saitoh
 from xpnet.errors import ArgumentError
-from xpnet.functions import im2col
 from xpnet.functions.im2col import padded
 
 

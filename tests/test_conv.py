@@ -5,10 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from xpnet import layers, to_numpy
+from xpnet import im2col, layers, to_numpy
 from xpnet.arrays import array_namespace
 from xpnet.errors import ArgumentError
-from xpnet.functions import im2col
 from xpnet.testing import check_backward
 
 RNG = np.random.default_rng(0)

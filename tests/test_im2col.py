@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xpnet import col2im, conv_output_size, to_numpy
+from xpnet import col2im, conv_output_size, im2col, to_numpy
 from xpnet.errors import ArgumentError
-from xpnet.functions import im2col
 
 
 @st.composite

@@ -16,6 +16,7 @@ from xpnet import (
     gradient_descent,
     hold_out,
     numerical_gradient,
+    perceptron,
     step_function,
     synthetic_digits,
     to_numpy,
@@ -30,7 +31,6 @@ from xpnet.books.nielsen import (
     vectorized_result,
 )
 from xpnet.errors import ArgumentError, XPNetError
-from xpnet.functions import perceptron
 
 SCRIPTS = Path(__file__).parent.parent / "scripts" / "neural_networks_and_deep_learning"
 E15 = {"rtol": 0, "atol": 1e-15}

@@ -12,7 +12,7 @@ from tolerances import assert_near
 from wakui_book import P2, D, X
 
 import xpnet
-from xpnet import numerical_diff, numerical_gradient, sigmoid, step_function, to_numpy
+from xpnet import numerical_diff, numerical_gradient, perceptron, sigmoid, step_function, to_numpy
 from xpnet.books.wakui import (
     demons,
     fit_line,
@@ -25,7 +25,6 @@ from xpnet.books.wakui import (
 )
 from xpnet.data.tiny import parse_images
 from xpnet.errors import ArgumentError
-from xpnet.functions import perceptron
 from xpnet.functions.init import normal
 
 CENTRAL = {"rtol": 0, "atol": 1e-6}  # of central differences

@@ -9,8 +9,7 @@ that also sees (x1 - x2)^2: its boundary in the plane is a parabola.
 
 import numpy as np
 
-from xpnet import AND, NAND, OR, XOR
-from xpnet.functions import perceptron
+from xpnet import AND, NAND, OR, XOR, perceptron
 from xpnet.report.experiment import Lab, main
 
 POINTS = np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])

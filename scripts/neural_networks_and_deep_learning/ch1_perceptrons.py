@@ -12,8 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from xpnet import sigmoid, step_function
-from xpnet.functions import perceptron
+from xpnet import perceptron, sigmoid, step_function
 from xpnet.report.experiment import Lab, main
 
 Neuron = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
