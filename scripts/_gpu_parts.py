@@ -59,6 +59,8 @@ PATIENCE = 80
 """Seconds without an answer until a contestant is left out: less than a part may take."""
 TESTERS = 12
 """Processes of tests at most: each of them holds some of the GPU's memory."""
+SHOWN = 10
+"""Failures at most whose errors are on the page; the record has all."""
 TO_END = 5
 """Seconds before a part's limit at which its tests are ended, to tell what they found."""
 TRIES = 5
@@ -503,8 +505,10 @@ def agreement_page(result: Record, _: Record) -> list[str]:
         f"`pytest {shlex.join(result['arguments'])}`, processes: {result['processes']}; "
         f"{result['passed']} passed, {len(result['failed'])} failed, {count} skipped."
     ]
-    for failure in result["failed"]:
+    for failure in result["failed"][:SHOWN]:
         lines += ["", f"## {failure['test']}", "", "```", *failure["end"], "```"]
+    if more := result["failed"][SHOWN:]:
+        lines += ["", "Failed as well:", "", *(f"- {failure['test']}" for failure in more)]
     if result["skipped"]:
         lines += ["", "Skipped:", ""]
         lines += [f"- {count}: {reason}" for reason, count in result["skipped"].items()]
@@ -790,7 +794,7 @@ def page(record: Record) -> str:
         lines += ["", "```", *record["problem"], "```"]
     if result:
         if record["state"] != DONE:
-            lines += ["", "What was found until then:"]
+            lines += ["", "What was found:"]
         lines += ["", *part.page(result, record["machine"])]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 

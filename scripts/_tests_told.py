@@ -14,25 +14,33 @@ END = 30
 """Lines at most that are kept of a failure."""
 
 
-def pytest_runtest_logreport(report: Any) -> None:
-    """A test's preparation, call or clean-up has ended."""
-    reason = ""
-    if report.skipped:
-        told = report.longrepr
-        reason = told[2] if isinstance(told, tuple) else getattr(report, "wasxfail", "")
-    _write(report, when=report.when, seconds=report.duration, reason=reason)
+def pytest_configure(config: Any) -> None:
+    """Not in the processes of pytest-xdist: the one that they work for is told all that they do."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Teller(Path(os.environ[FILE])))
 
 
-def pytest_collectreport(report: Any) -> None:
-    """A file could not be read for tests; others are not worth a word."""
-    if report.failed:
-        _write(report, when="collect", seconds=0.0, reason="")
+class Teller:
+    """Hears of tests, and writes into a file."""
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
-def _write(report: Any, **more: Any) -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        return  # the process that it works for is told, too
-    end = report.longreprtext.splitlines()[-END:] if report.failed else []
-    line = json.dumps({"test": report.nodeid, "outcome": report.outcome, "end": end, **more})
-    with Path(os.environ[FILE]).open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """A test's preparation, call or clean-up has ended."""
+        reason = ""
+        if report.skipped:
+            told = report.longrepr
+            reason = told[2] if isinstance(told, tuple) else getattr(report, "wasxfail", "")
+        self._write(report, when=report.when, seconds=report.duration, reason=reason)
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """A file could not be read for tests; others are not worth a word."""
+        if report.failed:
+            self._write(report, when="collect", seconds=0.0, reason="")
+
+    def _write(self, report: Any, **more: Any) -> None:
+        end = report.longreprtext.splitlines()[-END:] if report.failed else []
+        line = json.dumps({"test": report.nodeid, "outcome": report.outcome, "end": end, **more})
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")

@@ -260,7 +260,7 @@ def answer_of(record: Record) -> str:
             OUT_OF_TIME: f"**ended at its limit of {record['seconds']:.0f} s**",
             UNFINISHED: "**has not come to its end**",
         }[record["state"]]
-        said = f"{why}; until then: {said}" if said else why
+        said = f"{why}; found: {said}" if said else why
     return said.replace("|", "\\|")
 
 

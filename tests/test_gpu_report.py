@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -179,6 +180,11 @@ def test_what_tests_say_is_kept(parts, job, tmp_path):
     assert parts.agreement_line(found) == "1 passed, 1 failed, 1 skipped"
     text = "\n".join(parts.agreement_page(found, {}))
     assert all(word in text for word in ("test_bad\n", "1 + 1 == 3", "- 1: there is no time"))
+    many = found | {"failed": [{"test": f"test {k}", "end": [f"error {k}"]} for k in range(99)]}
+    text = "\n".join(parts.agreement_page(many, {}))
+    assert all(f"test {k}\n" in text for k in range(99)), "all are named"
+    assert "error 9\n" in text
+    assert "error 10\n" not in text
 
 
 def test_tests_that_take_too_long_tell_what_they_found(parts, job, tmp_path):
@@ -304,7 +310,7 @@ for name in ("bandwidth", "deep", "kernels", "tiles-float32", "tiles-tf32"):
 def reported(gpu_report, tmp_path, monkeypatch):
     """Runs the report with parts that measure nothing."""
     (tmp_path / "fakes.py").write_text(FAKES)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(gpu_report, "PROGRAM", f"import fakes; {gpu_report.PROGRAM}")
 
     def run(*names, minutes=9, **more):
@@ -339,12 +345,12 @@ def test_later_runs_add_to_what_is_there(reported, capsys):
         reported("kernels")
     assert (reported.out / "bandwidth.json").read_bytes() == first
     assert answer in row(reported.out, "bandwidth")
-    assert "**failed**: IndexError: list index out of range; until then: two-layer-net 9.0 us" in (
+    assert "**failed**: IndexError: list index out of range; found: two-layer-net 9.0 us" in (
         row(reported.out, "kernels")
     )
     page = (reported.out / "kernels.md").read_text()
     assert "**It failed after " in page
-    assert "IndexError: list index out of range\n```\n\nWhat was found until then:\n" in page
+    assert "IndexError: list index out of range\n```\n\nWhat was found:\n" in page
     assert "In 2 timings the host was slower than the GPU" in page
     assert "| gather | 8.00 | 100 % |" in page
 
