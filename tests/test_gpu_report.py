@@ -247,6 +247,19 @@ def test_a_contestant_may_fail_but_xpnet_may_not(parts, job, monkeypatch):
     assert parts.steps_line(job.kept[-1]) == "two-layer-net without xpnet"
 
 
+def test_layers_are_not_taken_for_kernels(parts, job, monkeypatch):
+    def measure(model, *_):
+        return {"description": {"engine": "reference", "engine_reason": f"{model} differs"}}
+
+    job.dataset = lambda: None
+    monkeypatch.setattr(parts.accuracy, "measure", measure)
+    monkeypatch.setattr(parts.report, "text_table", lambda _: "")
+    message = "the layers computed, not the kernels: two-layer-net differs"
+    with pytest.raises(XPNetError, match=message):
+        parts.to_accuracies(job)
+    assert len(job.kept[-1]["cases"]) == 3, "the others are trained all the same"
+
+
 # How the report goes about it
 
 
@@ -285,7 +298,8 @@ def good(job):
 
 def slow(job):
     helper = subprocess.Popen(["sleep", "300"])
-    job.keep({"epochs": helper.pid, "data": "mnist", "runs": []})
+    job.keep({"epochs": helper.pid, "data": "mnist", "runs": [
+        {"seed": 0, "seconds": 1.0, "test_accuracy": 0.5, "description": {"engine": "cuda"}}]})
     time.sleep(300)
 
 def broken(job):
