@@ -19,7 +19,7 @@ class Script(argparse.ArgumentParser):
     Parameters
     ----------
     doc : the script's docstring; its first line is the question
-    out : default name of the picture
+    out : where the result goes by default
     weights, data : whether a trained network and a data set are needed
     """
 
@@ -33,7 +33,7 @@ class Script(argparse.ArgumentParser):
             self.add_argument("--data", default="auto", help="mnist, synthetic or auto")
             self.add_argument("--data-dir", help="directory of MNIST's four files")
         self.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-        self.add_argument("--out", type=Path, default=Path(out), help="the picture")
+        self.add_argument("--out", type=Path, default=Path(out), help="where the result goes")
 
     def run(self, answer: Callable[[argparse.Namespace], None]) -> None:
         """Answer the question; anything a user can cause ends in one line and exit code 2."""

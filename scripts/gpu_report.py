@@ -1,303 +1,329 @@
 """What does xpnet do on this GPU: is it right, how fast is it, and where does its time go?
 
-    python scripts/gpu_report.py --out DIR --minutes 9
+    python scripts/gpu_report.py --minutes 9
+    python scripts/gpu_report.py --part tiles --part deep
+    python scripts/gpu_report.py --stand-in
 
-Runs the tests that need a GPU, the benchmark beside other libraries, trainings on MNIST to their
-accuracies, and times every kernel of the engine by itself, also with tiles of other sizes. Writes
-report.json and README.md; what there is no time left for is named there, and so is what failed.
+For a GPU that is there for a few minutes. It needs no installation of xpnet, but of NumPy, CuPy and
+array-api-compat, and names what else is missing and what that leaves out. MNIST is taken from
+XPNET_DATA_DIR.
+
+The report has parts, each with an expected time on an H200, that of PyTorch's and JAX's compilers
+included. They are estimates, nothing of them has been measured:
+
+    agreement              120 s  the tests that need a GPU
+    steps-two-layer-net     45 s  steps on batches of 100 beside PyTorch and JAX
+    steps-simple-convnet    60 s
+    steps-deep-convnet      75 s
+    accuracy                60 s  seconds of training until 97 and 99 % on MNIST
+    kernels                 40 s  every launch of a step by itself
+    bandwidth               10 s  im2col beside a copy
+    batches-10              90 s  steps on batches of 10 and 1,000
+    batches-1000            90 s
+    deep                    30 s  DeepConvNet for 20 epochs
+    precision-tf32          40 s  steps with products of lower precision
+    precision-bfloat16      40 s
+    tiles-float32           80 s  every product with tiles of other sizes
+    tiles-tf32              80 s
+
+They are run in this order, the most telling first. `--part steps` stands for all parts whose names
+begin so. No part is begun with less time left than it is expected to take, and one that has not
+ended after three minutes is killed; what it had found by then stays.
+
+A part writes its results as it goes, PART.json and PART.md, and README.md lists all parts. Another
+run into the same directory adds its parts to those that are there. Exit code 2 if a part failed or
+was killed.
+
+`--stand-in` tries the report where there is no GPU: with the kernels on the CPU, compiled by g++,
+and little of everything. It takes about two minutes, and its times mean nothing.
 """
 
-import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+SCRIPTS = Path(__file__).resolve().parent
+sys.path.insert(0, str(SCRIPTS.parent))  # xpnet is beside the scripts, and need not be installed
 
-from _common import Script
-from xpnet import Adam, Trainer, im2col
-from xpnet.arrays import Device, get_device, versions
-from xpnet.bench import machine, report, run
-from xpnet.bench.cases import EPOCH, NAMES, fresh
-from xpnet.data import load_dataset, synthetic_digits
-from xpnet.engine.cuda import CudaEngine
-from xpnet.engine.cuda.driver import Driver
-from xpnet.engine.cuda.program import Launch
-from xpnet.engine.cuda.stages import Tile
-from xpnet.errors import XPNetError
-from xpnet.files.atomic import write_text
-from xpnet.optim.schedules import Cosine
+PACKAGES = ("numpy", "array-api-compat", "click", "filelock", "threadpoolctl", "tqdm")
+"""Without which there is no report."""
 
-Record = dict[str, Any]
+if lacking := [name for name in PACKAGES if find_spec(name.replace("-", "_")) is None]:
+    names = " ".join(lacking)
+    print(f"gpu_report.py: error: not installed: {names}; pip install {names}", file=sys.stderr)
+    sys.exit(2)
+else:
+    from _common import Script
+    from _gpu_parts import (
+        DONE,
+        FAILED,
+        OUT_OF_TIME,
+        PARTS,
+        STAND_IN,
+        UNFINISHED,
+        Record,
+        load,
+        save,
+        when,
+    )
+    from xpnet.arrays import cuda
+    from xpnet.bench import report
+    from xpnet.data.mnist import find_mnist
+    from xpnet.errors import ArgumentError, DataNotFoundError, DeviceError, XPNetError
+    from xpnet.files.atomic import remove_unfinished, write_text
+    from xpnet.report import plots
 
-REPEATS = 50
-"""Launches of a kernel that are timed as one; an epoch has more steps than this."""
-BATCH_SIZES = (100, 1000)
-TILES = (
-    Tile(16, 64, 16, 4, 2), Tile(32, 64, 16, 4, 2), Tile(64, 64, 16, 8, 2), Tile(64, 64, 16, 4, 4),
-    Tile(16, 128, 16, 8, 4), Tile(32, 128, 16, 8, 4), Tile(64, 128, 16, 8, 4),
-    Tile(16, 64, 32, 4, 2), Tile(32, 64, 32, 4, 2), Tile(64, 64, 32, 8, 2),
-)  # fmt: skip
-"""Tried for every product; all fit the shared memory, and tensor cores."""
-IMAGES = (1000, 32, 28, 28)
-"""Of the measurement of im2col."""
-
-
-def tests(minutes: float) -> Record:
-    """The tests that need a GPU, and the whole suite on it as far as time allows."""
-    command = [sys.executable, "-m", "pytest", "--require-cuda", "-q", "-k", "cuda or cupy"]
-    root = Path(__file__).parents[1]
-    try:
-        result = subprocess.run(
-            [*command, "tests"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=60 * minutes,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        output = error.stdout or b""
-        text = output.decode(errors="replace") if isinstance(output, bytes) else output
-        return {
-            "passed": False,
-            "end": [f"not done in {minutes:.1f} min", *text.splitlines()[-20:]],
-        }
-    return {"passed": result.returncode == 0, "end": result.stdout.splitlines()[-60:]}
+OUT, OUT_OF_STAND_IN = Path("scripts/results/gpu"), Path("runs/gpu-report-stand-in")
+PROGRAM = "import _gpu_parts; _gpu_parts.main()"
+"""What runs a part: not a file, which the processes that it starts would read again."""
+LIMIT = 180
+"""Seconds after which a part is killed."""
+TOLD = 8
+"""Lines that are kept of what a part says when it fails."""
+TERMINATED = 128 + signal.SIGTERM
 
 
-def bench(out: Path, **options: Any) -> Record:
-    """`xpnet bench`, whose tables and pictures go into a directory of their own."""
-    wanted = run.Options(device="cuda", **options)
-    record = run.run(wanted)
-    report.write(report.prepare_directory(out), record)
-    return {
-        "directory": out.name,
-        "cases": [
-            {name: case[name] for name in ("model", "task", "batch_size", "precision")}
-            | {name: case[name] for name in ("ratios", "goals") if name in case}
-            for case in record["cases"]
-        ],
-    }
+def chosen(names: Sequence[str]) -> list[str]:
+    """The parts of these names, in their order; all if none is named."""
+    wanted = set()
+    for name in names:
+        found = {part for part in PARTS if part == name or part.startswith(f"{name}-")}
+        if not found:
+            raise ArgumentError(f"there is no part {name!r}; use {', '.join(PARTS)}")
+        wanted |= found
+    return [part for part in PARTS if part in wanted or not names]
 
 
-def deep_training() -> Record:
-    """The book's largest training: DeepConvNet, 20 epochs of MNIST."""
-    dataset, record = load_dataset("mnist"), []
-    for seed in range(3):
-        trainer = Trainer(
-            fresh("deep-convnet", get_device("cuda"), seed),
-            dataset.x_train, dataset.t_train, dataset.x_test, dataset.t_test,
-            20, 100, Adam(), verbose=False, seed=seed,
-        )  # fmt: skip
-        trainer.schedule = Cosine(0.001, steps=20 * len(trainer.train_batches))
-        last = trainer.train()[-1]
-        record.append({"seconds": last.seconds, "test_accuracy": last.test_accuracy})
-    return {"schedule": "cosine", "runs": record}
+def absences(stand_in: bool) -> tuple[list[str], dict[str, str]]:
+    """What is missing, a line each, and why which parts are left out.
 
-
-def microseconds(driver: Driver, launch: Launch, rewind: Callable[[], None]) -> float:
-    """Of one launch among many that follow each other without the host's help.
-
-    `rewind` comes before each run of them: a kernel that counts must not count too far.
+    Raises
+    ------
+    DeviceError
+        There is no GPU, or nothing that could stand in for it.
     """
+    if stand_in:
+        from _stand_in import missing
 
-    def many() -> None:
-        for _ in range(REPEATS):
-            launch()
-
-    rewind()
-    launch()  # which loads the kernel
-    recording, seconds = driver.record(many), []
-    for _ in range(4):
-        rewind()
-        seconds.append(gpu_clock(recording.launch))
-    return 1e6 * min(seconds[1:]) / REPEATS
-
-
-def gpu_clock(work: Callable[[], None]) -> float:
-    """Seconds of the GPU's own clock."""
-    import cupy
-
-    begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-    begin.record()
-    work()
-    end.record()
-    end.synchronize()
-    return float(cupy.cuda.get_elapsed_time(begin, end)) / 1000
-
-
-def kernels(model: str, batch_size: int, device: Device) -> Record:
-    """Every launch of a step by itself, beside the whole step."""
-    engine = CudaEngine(fresh(model, device))
-    images, labels = synthetic_digits(EPOCH)
-    x = device.asarray(images.reshape(-1, *engine.network.input_shape))
-    training = engine.training(x, device.asarray(labels), batch_size, Adam())
-    order, rates = np.arange(EPOCH), np.full(training.steps, 1e-3)
-
-    def epoch() -> None:
-        training.epoch(order, rates)
-
-    epoch()
-    step = min(gpu_clock(epoch) for _ in range(3)) / training.steps
-    times = {
-        launch.call.kernel: microseconds(engine.driver, launch, training.rewind)
-        for launch in training.launches(batch_size)
-    }
-    return {
-        "model": model,
-        "batch_size": batch_size,
-        "step": 1e6 * step,
-        "sum": sum(times.values()),
-        "kernels": times,
-    }
-
-
-def tiles(model: str, batch_size: int, precision: str, device: Device) -> Record:
-    """Every product with tiles of other sizes: microseconds by kernel and tile."""
-    found: dict[str, dict[str, float]] = {}
-    for tile in (None, *TILES):
-        engine = CudaEngine(fresh(model, device), precision=precision, tile=tile)
-        products = {stage.name for stage in engine.stages if hasattr(stage, "tiles")}
-        plan = engine.plan(batch_size, train=True)
-        for launch in plan.forward(batch_size, train=True) + plan.train(batch_size, "labels"):
-            if launch.call.kernel.rpartition("_")[0] in products:
-                shown = "as chosen" if tile is None else str(tile)
-                times = found.setdefault(launch.call.kernel, {})
-                times[shown] = microseconds(engine.driver, launch, lambda: None)
-    return {"model": model, "batch_size": batch_size, "precision": precision, "kernels": found}
-
-
-def im2col_bandwidth(device: Device) -> Record:
-    """GB/s of the book's im2col, images read and columns written counted once each."""
-    x = device.asarray(np.random.default_rng(0).random(IMAGES, dtype=np.float32))
-    columns = im2col(x, 3, 3, 1, 1)
-
-    def work() -> None:
-        im2col(x, 3, 3, 1, 1)
-
-    rate = 4 * (x.size + columns.size) / min(gpu_clock(work) for _ in range(5)) / 1e9
-    copy = machine.gpu_copy_rate(device)
-    return {"gigabytes_a_second": rate, "copy": copy, "share_of_copy": rate / copy}
-
-
-class Report:
-    """What was found so far, written after every section: a machine may be taken away."""
-
-    def __init__(self, out: Path, minutes: float) -> None:
-        self.out, self.end = report.prepare_directory(out), time.monotonic() + 60 * minutes
-        self.record: Record = {
-            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "minutes": minutes,
-        }
-
-    @property
-    def minutes(self) -> float:
-        """That are left."""
-        return (self.end - time.monotonic()) / 60
-
-    def add(self, name: str, needs: float, section: Callable[[], Any]) -> None:
-        """Run a section if there are as many minutes left as it needs; keep what came of it."""
-        begin = time.monotonic()
-        if self.minutes < needs:
-            self.record[name] = {"left_out": f"it needs {needs:g} min, {self.minutes:.1f} are left"}
-        else:
-            try:
-                self.record[name] = section()
-            except Exception as error:  # the other sections can still tell something
-                lines = traceback.format_exception(error)[-3:]
-                self.record[name] = {"failed": "".join(lines).strip().splitlines()}
-        print(
-            f"{name}: {time.monotonic() - begin:.0f} s; {self.minutes:.1f} min are left", flush=True
+        if (problem := missing()) is not None:
+            raise DeviceError(f"no stand-in for a GPU: {problem}")
+    elif not (found := cuda.diagnose()).usable:
+        raise DeviceError(
+            f"no GPU: {found.problem}; `python -m xpnet info` says what to do, and --stand-in "
+            "tries the report without one"
         )
-        write_text(self.out / "report.json", json.dumps(self.record, indent=2) + "\n")
-        write_text(self.out / "README.md", page(self.record))
+    lines, left_out = [], {}
 
-    @property
-    def complete(self) -> bool:
-        """Whether every section was run and none failed."""
-        sections = [part for part in self.record.values() if isinstance(part, dict)]
-        bad = any("failed" in part or "left_out" in part for part in sections)
-        return not bad and self.record["tests"]["passed"]
+    def without(why: str, names: Sequence[str]) -> None:
+        lines.append(f"{why}: {' and '.join(names)} {'is' if len(names) == 1 else 'are'} left out")
+        left_out.update(dict.fromkeys(names, why))
+
+    for package in ("pytest", "hypothesis"):
+        if find_spec(package) is None:
+            without(f"{package} is not installed", [n for n, part in PARTS.items() if part.tests])
+    if find_spec("xdist") is None:
+        lines.append("pytest-xdist is not installed: the tests run in one process")
+    for package in () if stand_in else ("torch", "jax"):
+        if find_spec(package) is None:
+            lines.append(f"{package} is not installed: its contestants are left out")
+    if not stand_in and (problem := mnist_problem()) is not None:
+        without(f"no MNIST ({problem})", [n for n, part in PARTS.items() if part.mnist])
+    if not plots.available():
+        lines.append("matplotlib is not installed: there are no pictures")
+    return lines, left_out
 
 
-def page(record: Record) -> str:
-    """The record for a reader."""
-    lines = [
-        "# What xpnet does on a GPU",
-        "",
-        f"`make gpu-report`, started {record['started']}.",
-        "",
+def mnist_problem() -> str | None:
+    """Why MNIST cannot be had, or None if it can."""
+    try:
+        find_mnist(download=False)
+    except DataNotFoundError as error:
+        return str(error)
+    return None
+
+
+def begun(name: str, options: Any) -> Record:
+    """The record of a part that begins, in place of one that there may be."""
+    record: Record = {
+        "part": name,
+        "state": UNFINISHED,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "seconds": 0.0,
+        "problem": [],
+        "stand_in": options.stand_in,
+        "machine": {},
+        "result": {},
+    }
+    save(options.out, record)
+    return record
+
+
+def perform(name: str, options: Any, limit: float, scratch: Path) -> Record:
+    """Run a part that has begun, in a process of its own, and write how it ended.
+
+    Parameters
+    ----------
+    limit : seconds after which it is killed, with all the processes that it has started
+    scratch : directory for what parts share, and for temporary files
+    """
+    paths = [str(SCRIPTS.parent), str(SCRIPTS), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "TMPDIR": str(scratch),
+    }
+    command = [
+        *(sys.executable, "-P", "-c", PROGRAM, name),
+        *("--out", str(options.out), "--scratch", str(scratch)),
+        *("--device", options.device, "--seconds", str(limit)),
+        *(["--stand-in"] if options.stand_in else []),
     ]
-    for name, part in record.items():
-        if not isinstance(part, dict):
-            continue
-        lines += [f"## {name}", ""]
-        table = part.get("kernels") if name.startswith("kernels") else None
-        if isinstance(table, dict):
-            lines += [
-                f"A step takes {part['step']:.1f} us; its launches one by one {part['sum']:.1f}."
-            ]
-            lines += ["", "| launch | us |", "|---|---:|"]
-            lines += [f"| {kernel} | {time:.2f} |" for kernel, time in table.items()]
-        elif name.startswith("tiles") and "kernels" in part:
-            for kernel, times in part["kernels"].items():
-                best = min(times, key=lambda tile: times[tile])
-                lines.append(
-                    f"- {kernel}: {times['as chosen']:.2f} us as chosen; "
-                    f"at best {times[best]:.2f} with {best}"
-                )
+    errors, begin = scratch / "errors.txt", time.monotonic()
+    with errors.open("w", encoding="utf-8") as text:
+        process = subprocess.Popen(command, stderr=text, env=environment, process_group=0)
+        try:
+            code: int | None = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    remove_unfinished(options.out, f"{name}.*")
+    record = load(options.out, name) or begun(name, options)
+    record["seconds"] = time.monotonic() - begin
+    record["state"] = OUT_OF_TIME if code is None else FAILED if code else DONE
+    if record["state"] == FAILED:
+        said = errors.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = [line for line in said if line.strip()]
+        record["problem"] = lines[-TOLD:] or [f"its process ended with exit code {code}"]
+    save(options.out, record)
+    return record
+
+
+def index(out: Path, absent: Sequence[str], others: Mapping[str, str]) -> str:
+    """The page that lists all parts, those of earlier runs among them.
+
+    Parameters
+    ----------
+    absent : what this run lacks
+    others : why there is no answer of which parts
+    """
+    records = {name: record for name in PARTS if (record := load(out, name)) is not None}
+    lines = [STAND_IN, ""] if any(record["stand_in"] for record in records.values()) else []
+    lines += ["# What xpnet does on a GPU", ""]
+    machines: dict[str, list[str]] = {}
+    for name, record in records.items():
+        if record["machine"]:
+            machines.setdefault(hardware(record["machine"]), []).append(name)
+    for told, names in machines.items():
+        lines.append(f"- {told}" + (f" ({', '.join(names)})" if len(machines) > 1 else ""))
+    if absent:
+        lines += ["", "What the last run did without:", "", *(f"- {line}" for line in absent)]
+    lines += ["", "| part | question | answer | s | begun |", "|---|---|---|---:|---|"]
+    for name, part in PARTS.items():
+        if (record := records.get(name)) is not None:
+            cells = [answer_of(record), f"{record['seconds']:.0f}", when(record)]
+            lines.append(f"| [{name}]({name}.md) | {part.title} | {' | '.join(cells)} |")
         else:
-            lines += ["```", *json.dumps(part, indent=2).splitlines(), "```"]
-        lines.append("")
-    return "\n".join(lines)
+            lines.append(f"| {name} | {part.title} | {others.get(name, 'not asked for')} | | |")
+    return "\n".join([*lines, "", "`python scripts/gpu_report.py` writes this page.", ""])
+
+
+def hardware(machine: Record) -> str:
+    """The GPU and what computes on it, in a line that is the same from part to part."""
+    gpu, versions = machine["gpu"], machine["versions"]
+    capability = gpu.get("compute_capability")
+    parts = [
+        gpu["gpu"] + (f", compute capability {capability}" if capability else ""),
+        *(f"{what} {gpu[what]}" for what in ("driver", "cupy") if what in gpu),
+        ", ".join(f"{name} {version}" for name, version in versions.items()),
+        machine["machine"],
+        machine["system"],
+    ]
+    return "; ".join(parts)
+
+
+def answer_of(record: Record) -> str:
+    """What a part found, in a cell of a table, after what kept it from finding more."""
+    said = PARTS[record["part"]].line(record["result"]) if record["result"] else ""
+    if record["state"] != DONE:
+        why = {
+            FAILED: f"**failed**: {record['problem'][-1] if record['problem'] else ''}",
+            OUT_OF_TIME: f"**ended at its limit of {record['seconds']:.0f} s**",
+            UNFINISHED: "**has not come to its end**",
+        }[record["state"]]
+        said = f"{why}; found: {said}" if said else why
+    return said.replace("|", "\\|")
 
 
 def answer(options: Any) -> None:
-    """Everything, what is most wanted first."""
-    device = get_device("cuda" if options.device == "auto" else options.device)
-    found = Report(options.out, options.minutes)
-    found.add("machine", 0, lambda: {**device.describe(), **versions()})
-    found.add("im2col", 0, lambda: im2col_bandwidth(device))
-    for model in NAMES:
-        for batch_size in BATCH_SIZES:
-            name = f"kernels of {model}, batch {batch_size}"
-            found.add(name, 0.5, lambda m=model, b=batch_size: kernels(m, b, device))
-    found.add("tests", 1, lambda: tests(min(3, found.minutes - 0.2)))
-    for model in NAMES:
-        found.add(
-            f"steps of {model}",
-            1,
-            lambda m=model: bench(
-                found.out / m, models=(m,), tasks=("train",), batch_sizes=BATCH_SIZES, rounds=5
-            ),
+    """All parts that were asked for and for which there is time."""
+    end = time.monotonic() + 60 * options.minutes
+    names = chosen(options.part)
+    if options.stand_in or options.device == "auto":
+        options.device = "cuda"
+    if not options.device.startswith("cuda"):
+        raise ArgumentError(
+            f"the report is about a GPU, got --device {options.device}; use cuda, cuda:N, or "
+            "--stand-in to try it without one"
         )
-    found.add("accuracy", 0.5, lambda: bench(found.out / "accuracy", tasks=("accuracy",)))
-    found.add("deep-convnet, 20 epochs", 0.5, deep_training)
-    for precision in ("tf32", "bfloat16"):
-        models = {"models": NAMES[1:], "contestants": ("torch graph",), "precision": precision}
-        name = f"steps in {precision}"
-        found.add(
-            name,
-            1,
-            lambda n=name, o=models: bench(
-                found.out / n.replace(" ", "-"), tasks=("train",), batch_sizes=(100,), rounds=5, **o
-            ),
-        )
-    for precision in ("float32", "tf32"):
-        name = f"tiles of deep-convnet, {precision}"
-        found.add(name, 1, lambda p=precision: tiles("deep-convnet", 100, p, device))
-    if not found.complete:
-        raise XPNetError(f"something failed or was left out: see {found.out}/README.md")
-    print(f"everything is in {found.out}")
+    absent, left_out = absences(options.stand_in)
+    print(*absent, sep="\n", end="\n" if absent else "", flush=True)
+    out = options.out or (OUT_OF_STAND_IN if options.stand_in else OUT)
+    options.out = report.prepare_directory(out).resolve()
+    earlier = [record for name in PARTS if (record := load(options.out, name)) is not None]
+    if any(record["stand_in"] != options.stand_in for record in earlier):
+        kind = "a GPU" if options.stand_in else "the stand-in"
+        raise ArgumentError(f"{out} holds a report on {kind}; choose another --out")
+    others = dict.fromkeys(names, "not begun")
+    bad = []
+
+    def list_parts() -> None:
+        write_text(options.out / "README.md", index(options.out, absent, others))
+
+    with tempfile.TemporaryDirectory(prefix="xpnet-gpu-report-") as scratch:
+        for name in names:
+            left, needed = end - time.monotonic(), PARTS[name].seconds
+            if name not in left_out and left < needed:
+                left_out[name] = (
+                    f"it takes {needed} s and {max(0.0, left):.0f} s are left; "
+                    f"add it by --part {name}"
+                )
+            if name in left_out:
+                others[name] = f"left out: {left_out[name]}"
+                print(f"{name} {others[name]}", flush=True)
+            else:
+                print(f"{name} ...", flush=True)
+                begun(name, options)
+                list_parts()
+                record = perform(name, options, min(LIMIT, left), Path(scratch))
+                print(f"{name}, {record['seconds']:.0f} s: {answer_of(record)}", flush=True)
+                bad += [name] if record["state"] != DONE else []
+            list_parts()
+    if bad:
+        raise XPNetError(f"not done: {', '.join(bad)}; see {options.out}/README.md")
+    print(f"the report is in {options.out}/README.md")
+
+
+def main() -> None:
+    """Run the report; a signal that ends it ends its parts, too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    script = Script(__doc__, out="", weights=False, data=False)
+    script.set_defaults(out=None)
+    script.add_argument("--part", action="append", default=[], help="its name; all if left out")
+    script.add_argument("--minutes", type=float, default=9, help="that all parts may take")
+    script.add_argument("--stand-in", action="store_true", help="the CPU in place of a GPU")
+    script.run(answer)
 
 
 if __name__ == "__main__":
-    script = Script(__doc__, out="scripts/results/gpu", weights=False, data=False)
-    script.add_argument("--minutes", type=float, default=9, help="after which nothing is begun")
-    script.run(answer)
+    main()
