@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import xpnet.arrays.cuda
-import xpnet.engine.cuda.engine
+import xpnet.engine.cuda.passes
 from xpnet.arrays import Device, get_device
 from xpnet.bench import cases, contestants, machine, own_nets
 from xpnet.bench.cases import Arrays, Case, Ready
@@ -113,7 +113,7 @@ def pretend(kernels: Path) -> None:
     """Have xpnet find a GPU, whose kernels are compiled into this directory."""
     place = get_device("cpu")
     xpnet.arrays.cuda.open_device = lambda _: StandIn("cuda:0", place.xp)
-    xpnet.engine.cuda.engine.CupyDriver = partial(HostDriver, kernels)
+    xpnet.engine.cuda.passes.CupyDriver = partial(HostDriver, kernels)
 
 
 def build(case: Case, arrays: Arrays, *, kernels: str, **settings: Any) -> Ready:

@@ -45,7 +45,7 @@ from xpnet import (
 )
 from xpnet.arrays import Device
 from xpnet.engine import ReferenceEngine, get_engine
-from xpnet.engine.cuda.engine import PREDICTED
+from xpnet.engine.cuda.passes import PREDICTED
 from xpnet.engine.cuda.training import UNROLL
 from xpnet.errors import ArgumentError
 from xpnet.optim import OPTIMIZERS
@@ -652,7 +652,7 @@ def get(name="auto", precision=None, net=TwoLayerNet, **options):
 @pytest.fixture
 def so_called_gpu(stand_in, monkeypatch):
     """A device that is called a GPU."""
-    monkeypatch.setattr("xpnet.engine.cuda.engine.CupyDriver", stand_in.driver)
+    monkeypatch.setattr("xpnet.engine.cuda.passes.CupyDriver", stand_in.driver)
     return replace(get_device("cpu"), name="cuda:0")
 
 

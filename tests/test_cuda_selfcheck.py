@@ -128,7 +128,7 @@ def fake_gpu(stand_in, monkeypatch):
 
     def with_fault(**fault):
         monkeypatch.setattr(
-            "xpnet.engine.cuda.engine.CupyDriver", lambda: Faulty(stand_in.driver(), **fault)
+            "xpnet.engine.cuda.passes.CupyDriver", lambda: Faulty(stand_in.driver(), **fault)
         )
         return place
 

@@ -45,7 +45,7 @@ def parts(gpu_report):
 @pytest.fixture
 def job(parts, monkeypatch, stand_in, tmp_path):
     """A part under way on the stand-in; what it keeps is in `kept`."""
-    monkeypatch.setattr("xpnet.engine.cuda.engine.CupyDriver", stand_in.driver)
+    monkeypatch.setattr("xpnet.engine.cuda.passes.CupyDriver", stand_in.driver)
     monkeypatch.setattr(parts, "available_cores", lambda: 1)
     clock = importlib.import_module("_stand_in").HostClock()
     kept = []

@@ -4,10 +4,7 @@ An engine has a network's `loss_and_gradient` and `predict`. What it gives equal
 gives, up to rounding; `xpnet.layers` stays the definition.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
-
-from xpnet.arrays import Array
+from xpnet.engine.base import Engine
 from xpnet.engine.reference import ReferenceEngine
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.models.network import Network
@@ -16,25 +13,6 @@ from xpnet.notice import notice
 __all__ = ["ENGINES", "Engine", "ReferenceEngine", "get_engine"]
 
 ENGINES = ("auto", "eager", "reference")
-
-
-class Engine(Protocol):
-    """What computes for a network."""
-
-    name: str
-    network: Network
-
-    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Mapping[str, Array]]:
-        """As `Network.loss_and_gradient`; the gradient may be written over by the next call."""
-
-    def predict(self, x: Array) -> Array:
-        """As `Network.predict`."""
-
-    def methods(self) -> dict[str, str]:
-        """How each layer is computed, by its name."""
-
-    def describe(self) -> dict[str, str | int]:
-        """What the record of a run should say of it."""
 
 
 def get_engine(

@@ -8,22 +8,21 @@ kernels give must be what the layers give on the host.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from xpnet.arrays import Array, get_device, to_numpy
 from xpnet.arrays.parameters import FlatParams
 from xpnet.data.batches import scaled
+from xpnet.engine.checks import shaped
+from xpnet.engine.cuda.passes import Passes
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.threads import blas_threads
 from xpnet.layers import Stateful
 from xpnet.models.network import Network
 from xpnet.optim import Optimizer
 from xpnet.optim.clipping import clip_by_norm
-
-if TYPE_CHECKING:
-    from xpnet.engine.cuda.engine import CudaEngine
 
 SAMPLES, LEAST = 16, 4
 """Of the batch, at most, and at least if it has so many."""
@@ -61,7 +60,7 @@ class Step(NamedTuple):
 
 
 def compare(
-    engine: "CudaEngine",
+    engine: Passes,
     x: Array,
     t: Array,
     optimizer: Optimizer | None = None,
@@ -130,10 +129,10 @@ def compare(
     found["gradient"] = errors["gradient"], limit + 2 * doubt
     if optimizer is not None and Training.obstacle(optimizer) is None:
         with _undone(network):
-            training = engine.training(
-                device.asarray(pixels), device.asarray(targets), n, _fresh(optimizer),
-                clip_norm=clip_norm,
-            )  # fmt: skip
+            data = shaped(network, device.asarray(np.ascontiguousarray(pixels)))
+            labels = device.asarray(np.ascontiguousarray(targets))
+            rule = _fresh(optimizer)
+            training = Training(engine, data, labels, n, rule, clip_norm=clip_norm)
             (step_loss,) = _host(training.epoch(np.arange(n), [optimizer.lr]))
             flat = _host(network.params.flat)
         found["loss of the step"] = _apart(step_loss, want.loss, max(size, abs(want.loss))), limit

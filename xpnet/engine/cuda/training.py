@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xpnet.arrays import Array
 from xpnet.arrays.parameters import ALIGN
 from xpnet.engine.cuda.driver import NULL, Argument, Recording
+from xpnet.engine.cuda.passes import Passes
 from xpnet.engine.cuda.plan import (
     LANES,
     ONE_BLOCK,
@@ -34,9 +34,6 @@ from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
 from xpnet.optim import EPS, SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
 from xpnet.optim.clipping import checked_limit
-
-if TYPE_CHECKING:
-    from xpnet.engine.cuda.engine import CudaEngine
 
 UNROLL = 50
 """Steps of a recording: launching it costs the host as much as a step or two take."""
@@ -98,7 +95,7 @@ class Training:
 
     def __init__(
         self,
-        engine: "CudaEngine",
+        engine: Passes,
         x: Array,
         t: Array,
         batch_size: int,
