@@ -584,7 +584,7 @@ def _valid_lines() -> list[Seed]:
     mnist.MIRRORS = ()
     nothing = cuda.Diagnosis(problem="it is not looked for", remedy="run the command by itself")
     cuda.diagnose = lambda: nothing
-    cli.load_dataset = partial(load_dataset, train_size=200, test_size=20)
+    cli.options.load_dataset = partial(load_dataset, train_size=200, test_size=20)
     sizes = {"input_size": 784, "hidden_size": 3, "output_size": 10}
     network = build_network("two-layer-net", sizes, rng=0)
     save_network("w.safetensors", network, "two-layer-net", sizes)

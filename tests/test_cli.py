@@ -39,7 +39,7 @@ def run(capsys, monkeypatch, tmp_path):
     """A command line in an empty directory, with a small synthetic set and no GPU."""
     (x, t), (x_test, t_test) = synthetic_digits(600, seed=0), synthetic_digits(100, seed=1)
     monkeypatch.setattr(
-        "xpnet.cli.load_dataset",
+        "xpnet.cli.options.load_dataset",
         lambda name, data_dir=None: Dataset("synthetic", "synthetic digits", x, t, x_test, t_test),
     )
     no_gpu = cuda.Diagnosis(problem="CuPy is not installed", remedy=cuda.INSTALL)
@@ -164,7 +164,7 @@ def test_too_little_memory_is_one_line(run, monkeypatch):
     def exhausted(*_, **__):
         raise MemoryError("Unable to allocate 3 TiB")
 
-    monkeypatch.setattr(cli, "build_network", exhausted)
+    monkeypatch.setattr("xpnet.cli.summary.build_network", exhausted)
     assert_refused(run("summary"), "too little memory (Unable to allocate 3 TiB); use a smaller")
 
 

@@ -366,7 +366,7 @@ def xpnet(fake_gpu, monkeypatch, tmp_path, capsys):
     """The command line on that GPU; output, errors and exit code of a call."""
     monkeypatch.setattr("xpnet.arrays.cuda.open_device", lambda index: fake_gpu.place)
     few = partial(load_dataset, train_size=200, test_size=50)
-    monkeypatch.setattr("xpnet.cli.load_dataset", few)
+    monkeypatch.setattr("xpnet.cli.options.load_dataset", few)
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):

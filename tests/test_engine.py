@@ -864,7 +864,7 @@ def test_predictions_are_those_of_the_reference():
 def run(capsys, monkeypatch, tmp_path):
     """A command line in an empty directory, with few digits and no GPU."""
     data = Dataset("synthetic", "synthetic digits", X[:300], T[:300], X[300:], T[300:])
-    monkeypatch.setattr("xpnet.cli.load_dataset", lambda name, data_dir=None: data)
+    monkeypatch.setattr("xpnet.cli.options.load_dataset", lambda name, data_dir=None: data)
     monkeypatch.setattr(cuda, "diagnose", lambda: cuda.Diagnosis(problem="no CuPy"))
     monkeypatch.chdir(tmp_path)
     return Run(capsys, monkeypatch)

@@ -344,7 +344,7 @@ def test_the_command_line_takes_each_at_its_own_rate(monkeypatch, tmp_path, name
     """The two-layer network's is SGD at 0.1."""
     x, t = synthetic_digits(40, seed=0)
     digits = Dataset("synthetic", "synthetic digits", x, t, x, t)
-    monkeypatch.setattr(cli, "load_dataset", lambda *_, **__: digits)
+    monkeypatch.setattr(cli.options, "load_dataset", lambda *_, **__: digits)
     flags = f"--device cpu --model two-layer-net --epochs 1 --batch-size 20 --optimizer {name}"
     ran = CliRunner().invoke(cli.commands, ["train", *flags.split(), "--out", str(tmp_path / "r")])
     assert ran.exit_code == 0, ran.output

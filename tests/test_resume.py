@@ -224,7 +224,7 @@ def whole(tmp_path_factory):
     """The weights and the record of five epochs of 30 steps in one go."""
     directory = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "load_dataset", few_digits)
+        patch.setattr(cli.options, "load_dataset", few_digits)
         patch.setattr(
             "sys.argv",
             ["xpnet", "train", *map(str, FIVE), "--device", "cpu", "--out", str(directory)],
@@ -464,7 +464,7 @@ def few_digits(name, data_dir=None):
 
 def train_slowly(*arguments):
     """What a process of its own runs: an epoch takes a quarter of a second."""
-    cli.load_dataset = few_digits
+    cli.options.load_dataset = few_digits
     update = Trainer._update
     Trainer._update = lambda self, grads: (time.sleep(0.008), update(self, grads))
     sys.argv = ["xpnet", "train", *arguments]

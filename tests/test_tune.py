@@ -289,7 +289,7 @@ def test_a_file_that_is_no_database(go, tmp_path):
 def command(capsys, monkeypatch, tmp_path):
     """`xpnet tune` on few digits, in an empty directory."""
     dataset = Dataset("synthetic", "synthetic digits", X, T, X, T)
-    monkeypatch.setattr("xpnet.cli.load_dataset", lambda name, data_dir=None: dataset)
+    monkeypatch.setattr("xpnet.cli.options.load_dataset", lambda name, data_dir=None: dataset)
     monkeypatch.setattr(cuda, "diagnose", lambda: cuda.Diagnosis(problem="no GPU"))
     monkeypatch.chdir(tmp_path)
 

@@ -1,0 +1,42 @@
+"""`xpnet data`."""
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from xpnet.cli.options import data_options, open_data
+from xpnet.data import Dataset
+from xpnet.errors import ArgumentError
+from xpnet.files.pictures import save_picture
+
+
+@click.command(name="data")
+@data_options
+@click.option("--export", help="Directory to write test images into, as PNG files.")
+@click.option("--count", default=10, show_default=True, help="How many images to export.")
+def show_data(data: str, data_dir: str | None, export: str | None, count: int) -> None:
+    """Find, download and check a data set; say what is in it."""
+    dataset = open_data(data, data_dir)
+    for part, images, labels in (
+        ("train", dataset.x_train, dataset.t_train),
+        ("test", dataset.x_test, dataset.t_test),
+    ):
+        counts = np.bincount(labels, minlength=10)
+        each = ", ".join(f"{digit}: {n}" for digit, n in enumerate(counts))
+        click.echo(f"{part}: {len(images)} images of {images.shape[2]}x{images.shape[3]}   {each}")
+    if export is not None:
+        _export(Path(export), dataset, count)
+
+
+def _export(directory: Path, dataset: Dataset, count: int) -> None:
+    if not 1 <= count <= len(dataset.x_test):
+        raise ArgumentError(f"--count must be from 1 to {len(dataset.x_test)}, got {count}")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"cannot create {directory}: {error.strerror}; name another") from error
+    for number in range(count):
+        name = f"{dataset.name}-{number:05d}-is-{dataset.t_test[number]}.png"
+        save_picture(directory / name, dataset.x_test[number])
+    click.echo(f"{count} test images are in {directory}")

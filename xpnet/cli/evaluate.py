@@ -1,0 +1,62 @@
+"""`xpnet evaluate`."""
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from xpnet.arrays import versions
+from xpnet.cli.options import (
+    data_options,
+    device_option,
+    engine_options,
+    open_data,
+    open_device,
+    weights_options,
+)
+from xpnet.models import load_network
+from xpnet.report.evaluate import predictions
+from xpnet.train.run_directory import write_json
+
+
+@click.command()
+@data_options
+@weights_options
+@device_option
+@engine_options
+@click.option("--out", help="JSON file for the result; evaluation.json beside the weights.")
+def evaluate(
+    data: str,
+    data_dir: str | None,
+    weights: str,
+    activation: str | None,
+    device: str,
+    engine: str,
+    threads: int | None,
+    precision: str | None,
+    skip_engine_check: bool,
+    out: str | None,
+) -> None:
+    """Measure a network's accuracy on the test images."""
+    place = open_device(device)
+    network = load_network(weights, activation=activation, device=place)
+    dataset = open_data(data, data_dir)
+    read = predictions(
+        network,
+        dataset.x_test,
+        engine=engine,
+        threads=threads,
+        precision=precision,
+        skip_engine_check=skip_engine_check,
+    )
+    accuracy = float(np.mean(read == dataset.t_test))
+    record = {
+        "weights": str(weights),
+        "data": dataset.name,
+        "test_accuracy": accuracy,
+        "test_images": len(dataset.x_test),
+        "device": place.name,
+        "versions": versions(),
+    }
+    write_json(out or Path(weights).parent / "evaluation.json", record)
+    click.echo(f"test accuracy: {accuracy:.4f} on {len(dataset.x_test)} images")

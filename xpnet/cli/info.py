@@ -1,0 +1,42 @@
+"""`xpnet info`."""
+
+import platform
+
+import click
+
+from xpnet.arrays import cuda, get_device, versions
+from xpnet.data.mnist import find_mnist
+from xpnet.engine.threads import blas_library
+from xpnet.errors import DataNotFoundError, XPNetError
+from xpnet.report import plots
+
+
+@click.command()
+def info() -> None:
+    """Say what this machine can do: versions, GPUs, data, and what is missing."""
+    found, library = cuda.diagnose(), blas_library()
+    lines = {
+        **versions(),
+        "system": platform.platform(),
+        **get_device("cpu").describe(),
+        "blas": f"{library['blas']}, {library.get('blas_threads', 'unknown')} threads",
+        "cupy": found.package,
+        "nvidia driver": found.driver,
+    }
+    for number, name in enumerate(found.devices):
+        lines[f"cuda:{number}"] = name
+    if found.usable:
+        try:
+            lines["gpu memory"] = get_device("cuda").describe()["gpu_memory"]
+        except XPNetError as error:
+            lines["gpu"] = f"not usable: {error}"
+    else:
+        lines["gpu"] = f"not usable: {found.problem}; {found.remedy}"
+    try:
+        lines["MNIST"] = f"in {find_mnist(download=False)}"
+    except DataNotFoundError as error:
+        lines["MNIST"] = str(error)
+    lines["matplotlib"] = "installed" if plots.available() else f"not installed: {plots.INSTALL}"
+    width = max(map(len, lines))
+    for name, text in lines.items():
+        click.echo(f"{name:{width}}  {text}")

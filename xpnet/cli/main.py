@@ -1,0 +1,61 @@
+"""The command line: `xpnet train | tune | evaluate | predict | summary | bench | info | data`."""
+
+import sys
+
+import click
+
+from xpnet import __version__
+from xpnet.arrays import cuda
+from xpnet.cli.bench import bench
+from xpnet.cli.data import show_data
+from xpnet.cli.evaluate import evaluate
+from xpnet.cli.info import info
+from xpnet.cli.options import tell
+from xpnet.cli.predict import predict
+from xpnet.cli.summary import summary
+from xpnet.cli.train import train
+from xpnet.cli.tune import tune
+from xpnet.errors import XPNetError
+from xpnet.train.signals import Interrupted
+
+USAGE_ERROR, INTERRUPTED = 2, 130
+
+
+def main() -> None:
+    """Run the command line; anything a user can cause ends in one line and exit code 2."""
+    try:
+        commands.main(prog_name="xpnet", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as help_page:
+        click.echo(help_page.format_message())
+    except click.UsageError as error:
+        page = error.ctx.command_path if error.ctx else "xpnet"
+        _fail(f"{error.format_message().rstrip('.')}; see `{page} --help`")
+    except Interrupted as stop:
+        tell(str(stop))
+        sys.exit(128 + stop.number)
+    except XPNetError as error:
+        _fail(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("xpnet: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # CuPy's and CUDA's, wherever they come from
+        if (told := cuda.explained(error)) is not None:
+            _fail(str(told))
+        if not isinstance(error, MemoryError):
+            raise
+        _fail(f"there is too little memory ({error}); use a smaller network, or a smaller batch")
+
+
+def _fail(message: str) -> None:
+    click.echo(f"xpnet: error: {' '.join(message.split())}", err=True)
+    sys.exit(USAGE_ERROR)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="xpnet %(version)s")
+def commands() -> None:
+    """Neural networks from scratch, on NumPy and CuPy."""
+
+
+for command in (train, tune, evaluate, predict, summary, bench, info, show_data):
+    commands.add_command(command)

@@ -1,0 +1,140 @@
+"""Options that several commands have, and what becomes of them."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from xpnet.arrays import Device, cuda, get_device
+from xpnet.data import Dataset, load_dataset
+from xpnet.errors import ArgumentError
+from xpnet.models.two_layer_net import ACTIVATIONS
+
+MODELS_OFFERED = ("two-layer-net", "simple-convnet", "deep-convnet")
+"""The others have more to choose than options can say; Python trains them."""
+
+
+def device_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take --device."""
+    return click.option(
+        "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+    )(command)
+
+
+def engine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take --engine, --threads, --precision and --skip-engine-check."""
+    for option in (
+        click.option("--threads", type=int, help="Of the CPU; one for each core if left out."),
+        click.option(
+            "--engine",
+            default="auto",
+            show_default=True,
+            help="auto, reference for the layers as they are written, or on a GPU eager, which "
+            "launches the kernels of auto one by one.",
+        ),
+        click.option(
+            "--precision",
+            help="Of products on a GPU: tf32 or bfloat16; full if left out.",
+        ),
+        click.option(
+            "--skip-engine-check",
+            is_flag=True,
+            help="Do not compare a GPU's first step with one by the layers on the host.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take --data and --data-dir."""
+    for option in (
+        click.option("--data-dir", help="Directory of MNIST's four files [XPNET_DATA_DIR]."),
+        click.option(
+            "--data",
+            default="auto",
+            show_default=True,
+            help="mnist, synthetic, or auto: MNIST if it can be had.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take --model, --hidden-size and --activation."""
+    for option in (
+        click.option("--activation", type=click.Choice(list(ACTIVATIONS)), help="two-layer-net's."),
+        click.option("--hidden-size", type=int, help="Hidden units; the book's if left out."),
+        click.option(
+            "--model",
+            type=click.Choice(MODELS_OFFERED),
+            default="simple-convnet",
+            show_default=True,
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def model_arguments(
+    model: str, image: tuple[int, ...], hidden_size: int | None, activation: str | None
+) -> dict[str, Any]:
+    """What the network is built from, as its weight file will keep it."""
+    if model == "two-layer-net":
+        return {
+            "input_size": math.prod(image),
+            "hidden_size": 50 if hidden_size is None else hidden_size,
+            "output_size": 10,
+            "activation": activation or "relu",
+        }
+    if activation is not None:
+        raise ArgumentError(f"{model} uses ReLU; --activation is for two-layer-net")
+    hidden = {} if hidden_size is None else {"hidden_size": hidden_size}
+    return {"input_dim": list(image), "output_size": 10} | hidden
+
+
+def weights_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take --weights and --activation."""
+    for option in (
+        click.option(
+            "--activation",
+            type=click.Choice(list(ACTIVATIONS)),
+            help="Of a pickled network, which does not say; sigmoid if left out.",
+        ),
+        click.option("--weights", required=True, help="A model.safetensors, or a book's pickle."),
+    ):
+        command = option(command)
+    return command
+
+
+def engine_line(about: Mapping[str, str | int]) -> str:
+    """What computes, in one line."""
+    threads = f", {n} thread{'s' * (n != 1)}" if (n := about.get("threads")) else ""
+    products = f", products in {kind}" if (kind := about.get("precision")) else ""
+    steps = f", steps {how}" if (how := about.get("steps")) else ""
+    reason = f": {why}" if (why := about.get("engine_reason")) else ""
+    check = f"; check {found}" if not reason and (found := about.get("engine_check")) else ""
+    return f"{about['engine']}{threads}{products}{steps}{reason}{check}"
+
+
+def open_device(name: str) -> Device:
+    """The device of --device; which one `auto` found is told."""
+    device = get_device(name)
+    if name == "auto":
+        reason = f" ({cuda.diagnose().problem})" if device.name == "cpu" else ""
+        click.echo(f"device: {device.name}{reason}")
+    return device
+
+
+def open_data(data: str, data_dir: str | None) -> Dataset:
+    """The data set of --data and --data-dir; where it came from is told."""
+    dataset = load_dataset(data, data_dir=data_dir)
+    click.echo(f"data: {dataset.source}")
+    return dataset
+
+
+def tell(line: str) -> None:
+    """Show a line on standard error."""
+    click.echo(f"xpnet: {line}", err=True)
