@@ -26,10 +26,11 @@ test-gpu: $(DEV) $(VENV)/.run-cuda  ## the same, where a missing GPU is a failur
 gpu-report: $(DEV) $(if $(findstring --stand-in,$(ARGS)),,$(VENV)/.run-cuda)  ## ask a GPU; ARGS=--stand-in
 	$(BIN)/python scripts/gpu_report.py $(ARGS)
 
-lint: $(DEV)  ## check style and types
+lint: $(DEV)  ## check style, types, and that imports point downward
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(DEV)  ## time steps beside the book's design, and PyTorch if installed; ARGS="--out DIR ..."
 	$(BIN)/xpnet bench --device $(if $(filter auto,$(DEVICE)),cpu,$(DEVICE)) $(ARGS)
