@@ -42,7 +42,7 @@ fuzz: $(DEV)  ## feed damaged and hostile files to all readers; ARGS="--count 10
 	$(BIN)/python scripts/fuzz.py --out scripts/results/fuzz $(ARGS)
 
 clean:  ## remove the environment and caches; runs/ is kept
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .*_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:
