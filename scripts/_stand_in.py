@@ -87,7 +87,7 @@ def install(scratch: Path) -> dict[str, Any]:
         for entry in contestants.ENTRIES
     )  # fmt: skip
     sizes = Sizes(
-        tests=("tests/test_cuda_engine.py", "-k", "g++ and itself and two-layer"),
+        tests=("tests/engine/test_cuda_engine.py", "-k", "g++ and itself and two-layer"),
         models=1,
         batches={10: 2, 100: 4, 1000: 8},
         epoch=8,

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cuda_on_cpu
 import pytest
 
+import cuda_on_cpu
 from xpnet.arrays import Device, get_device
 from xpnet.engine.cuda import CudaEngine
 from xpnet.engine.cuda.driver import CupyDriver, Driver
@@ -26,8 +26,9 @@ from xpnet.models.network import Network
 # The processes that tests start find xpnet and the tests' modules from any directory, and where
 # nothing is installed.
 HERE = Path(__file__).parent
-_PLACES = (str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH"))
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _PLACES))
+_PLACES = [HERE.parent, HERE, *sorted(place for place in HERE.iterdir() if place.is_dir())]
+_GIVEN = os.environ.get("PYTHONPATH")
+os.environ["PYTHONPATH"] = os.pathsep.join([*map(str, _PLACES), *([_GIVEN] if _GIVEN else [])])
 
 DATA_VARIABLE, DATA_DEFAULT = "XPNET_TEST_DATA", "../shared/data"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cuda_on_cpu import HostDriver, missing
 
 ROOT = Path(__file__).parent.parent
@@ -23,7 +24,7 @@ def suite():
     def run(*arguments):
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"]
         return subprocess.run(
-            [*command, "tests/test_backend.py", *arguments],
+            [*command, "tests/arrays/test_device.py", *arguments],
             cwd=ROOT,
             env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
             capture_output=True,

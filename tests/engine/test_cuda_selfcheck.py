@@ -1,0 +1,435 @@
+"""The GPU's engine is checked by the first batch: what it finds, and what follows.
+
+The device is the CPU's, called a GPU, whose driver compiles the kernels by g++ and can be made to
+fail: see cuda_on_cpu.py.
+"""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from test_cuda_engine import trained
+from test_engine import NETS, batch, net_of
+from xpnet import (
+    L2,
+    SGD,
+    Adam,
+    AdamW,
+    DeepConvNet,
+    Network,
+    ReLU,
+    Trainer,
+    TwoLayerNet,
+    get_device,
+    synthetic_digits,
+    to_numpy,
+)
+from xpnet.arrays import Device, cuda
+from xpnet.cli import main
+from xpnet.data import load_dataset
+from xpnet.engine import get_engine
+from xpnet.engine.cuda import CudaEngine
+from xpnet.engine.cuda.selfcheck import LIMITS, ROUNDING, SAMPLES, DifferenceError, compare
+from xpnet.errors import ArgumentError, DeviceError, DeviceMemoryError, EngineError
+from xpnet.layers import Affine
+from xpnet.optim import OPTIMIZERS
+
+X, T = synthetic_digits(60, seed=0)
+X = X.reshape(60, 784)
+
+
+def text_of(old, new):
+    """A driver whose compiler takes one thing for another."""
+
+    def alter(source):
+        assert old in source or "gather_batch" in source.partition("extern")[2]
+        return source.replace(old, new)
+
+    return {"alter": alter}
+
+
+def no_compiler(source):
+    raise RuntimeError("error: identifier 'sqrtt' is undefined\n1 error detected")
+
+
+def out_of_registers():
+    raise RuntimeError("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES")
+
+
+# Faults by what goes wrong, and what is said of them.
+FAULTS = {
+    "a wrong number": (
+        text_of("y[i] = out.value(sum + bias[n], i);", "y[i] = out.value(sum + 2 * bias[n], i);"),
+        "from the reference's, relative to its largest number, and 1.0e-05 is allowed (16 ",
+    ),
+    "a small wrong number": (
+        text_of("p - (real)rate * g;", "p - (real)1.0001 * (real)rate * g;"),
+        "parameters after an update is 1.0e-04 from the reference's, relative to its largest ",
+    ),
+    "no number": (text_of("losses[n] = loss;", "losses[n] = log((real)-1);"), "loss is nan"),
+    "an exception": ({"before_launch": out_of_registers}, "LAUNCH_OUT_OF_RESOURCES"),
+    "an exception while steps are recorded": (
+        {"before_record": out_of_registers},
+        "RuntimeError: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
+    ),
+    "kernels that do not compile": ({"alter": no_compiler}, "identifier 'sqrtt' is undefined"),
+    "an update that does not compile": (
+        {"alter": lambda source: no_compiler(source) if "update_chunk<4>" in source else source},
+        "identifier 'sqrtt' is undefined",
+    ),
+}
+IN_PASSES = ("a wrong number", "no number", "an exception", "kernels that do not compile")
+
+
+@dataclass
+class Faulty:
+    """A driver that fails as it is told to."""
+
+    driver: object
+    alter: object = staticmethod(lambda source: source)
+    before_launch: object = staticmethod(lambda: None)
+    before_record: object = staticmethod(lambda: None)
+
+    def compile(self, source):
+        find = self.driver.compile(self.alter(source))
+
+        def found(name):
+            kernel = find(name)
+
+            def launch(*arguments):
+                self.before_launch()
+                kernel(*arguments)
+
+            return launch
+
+        return found
+
+    def record(self, launches):
+        self.before_record()
+        return self.driver.record(launches)
+
+    def aside(self):
+        return self.driver.aside()
+
+    def join(self):
+        self.driver.join()
+
+
+@pytest.fixture
+def fake_gpu(stand_in, monkeypatch):
+    """A device that is called a GPU, and a way to make its driver fail."""
+    place = replace(get_device("cpu"), name="cuda:0")
+
+    def with_fault(**fault):
+        monkeypatch.setattr(
+            "xpnet.engine.cuda.passes.CupyDriver", lambda: Faulty(stand_in.driver(), **fault)
+        )
+        return place
+
+    with_fault()
+    return SimpleNamespace(place=place, with_fault=with_fault)
+
+
+def net(device="cpu", **options):
+    made = TwoLayerNet(784, 20, 10, rng=0, device=device, **options)
+    rng = np.random.default_rng(1)
+    for name in ("b1", "b2"):  # which are 0 at first, and a wrong 0 is no wrong number
+        made.params[name] = rng.standard_normal(made.params[name].shape) / 10
+    return made
+
+
+def trainer_of(device, **options):
+    options = {"optimizer": SGD(0.1), "verbose": False} | options
+    return Trainer(net(device), X, T, X[:20], T[:20], 2, 25, **options)
+
+
+def weights(trainer):
+    trainer.train()
+    return to_numpy(trainer.network.params.flat).copy()
+
+
+# What passes
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "most"),
+    [
+        *((name, "float64", 1e-11) for name in NETS if "somebody else" not in name),
+        ("simple-convnet", "float32", 1e-5),
+        ("multi-layer-net with dropout and batch norm", "float32", 1e-5),
+    ],
+)
+def test_every_network_passes_and_is_left_as_it_was(stand_in, name, dtype, most):
+    network = net_of(name, dtype)
+    engine = CudaEngine(network, driver=stand_in.driver())
+    before = network.params.flat.copy(), network.copied_state()
+    optimizer = AdamW()
+    found = compare(engine, *batch(network, 33), optimizer, 0.5)
+    assert found.startswith(f"passed on {SAMPLES} samples; relative errors: loss ")
+    errors = [float(word) for word in found.replace(",", "").split() if "e-" in word]
+    assert all(0 <= error <= most for error in errors)
+    assert np.array_equal(network.params.flat, before[0])
+    assert all(np.array_equal(network.state[k], a) for k, a in before[1].items())
+    assert not optimizer.state
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_passes(stand_in, name):
+    network = net()
+    network.penalty = L2(0.1)
+    engine = CudaEngine(network, driver=stand_in.driver())
+    for clip_norm in (None, 0.01):
+        found = compare(engine, X, T, OPTIMIZERS[name](), clip_norm)
+        assert "parameters after an update" in found
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_fewer_digits_have_limits_of_their_own(stand_in, monkeypatch, precision):
+    assert LIMITS["float32"] < LIMITS["tf32"] < LIMITS["bfloat16"] < 0.1
+    engine = CudaEngine(net(), driver=stand_in.driver(), precision=precision)
+    assert compare(engine, X, T, Adam()).startswith("passed on ")
+    for table in (LIMITS, ROUNDING):
+        monkeypatch.setitem(table, precision, table["float32"])
+    with pytest.raises(DifferenceError, match=precision):
+        compare(engine, X, T, Adam())
+
+
+def test_samples_that_depend_on_rounding_are_left_out(stand_in):
+    """A unit that is 0 but for rounding on one sample: its gradient is there, or it is not."""
+    network = Network([Affine(6, 5, rng=0), ReLU(), Affine(5, 3, rng=1)])
+    x = np.random.default_rng(2).standard_normal((16, 6)).astype(np.float32)
+    W, row = network.params["W1"][:, 0], x[3]
+    row -= (row @ W) / (W @ W) * W
+    engine = CudaEngine(network, driver=stand_in.driver())
+    assert compare(engine, x, np.arange(16) % 3).startswith("passed on 8 samples")
+
+
+def test_a_batch_may_be_small(stand_in):
+    engine = CudaEngine(net(), driver=stand_in.driver())
+    assert compare(engine, X[:1], T[:1], SGD()).startswith("passed on 1 samples")
+
+
+def test_it_is_made_once_and_told_of(fake_gpu, stand_in, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "xpnet.engine.cuda.engine.compare", lambda *a: calls.append(a) or compare(*a)
+    )
+    trainer = trainer_of(fake_gpu.place)
+    described = trainer.describe()
+    assert described["engine"] == "cuda"
+    assert described["engine_check"].startswith("passed on 16 samples; relative errors: loss ")
+    got = weights(trainer)
+    assert trainer.describe() == described
+    assert len(calls) == 1
+    unchecked = trainer_of(fake_gpu.place, skip_engine_check=True)
+    assert unchecked.describe()["engine_check"] == "skipped"
+    assert np.array_equal(weights(unchecked), got)
+    assert len(calls) == 1
+    engine = get_engine(net(fake_gpu.place))
+    assert engine.describe()["engine_check"] == "not yet"
+    engine.predict(X[:0] / 255)  # by nothing, nothing can be compared
+    assert engine.describe()["engine_check"] == "not yet"
+    engine.predict(X / 255)
+    assert engine.describe()["engine_check"].startswith("passed")
+    engine.loss_and_gradient(net().place(X / 255), T)
+    assert len(calls) == 2
+
+
+def test_numbers_that_are_none_are_compared_later(fake_gpu):
+    engine = get_engine(net(fake_gpu.place))
+    x = (X / 255).astype(np.float32)
+    engine.predict(x * np.nan)
+    assert engine.describe()["engine_check"] == "not yet"
+    engine.predict(x)
+    assert engine.describe()["engine_check"].startswith("passed")
+
+
+def test_it_does_not_take_long(stand_in):
+    """Beyond the kernels' own time: the host's share for the largest network of the books."""
+    from xpnet.engine.cuda import selfcheck
+
+    images = (X.reshape(60, 1, 28, 28)[:SAMPLES] / 255).astype(np.float32)
+    twin = selfcheck.host_twin(DeepConvNet(rng=0))
+    begin = time.process_time()
+    selfcheck._settled(twin, images, T[:SAMPLES], 0.0, 2.0**-22)  # the longest way: none will do
+    assert time.process_time() - begin < 30  # 2 s is what it should take; machines are busy
+
+
+# What fails
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_auto_trains_on_by_the_layers(fake_gpu, capsys, fault):
+    options, told = FAULTS[fault]
+    trainer = trainer_of(fake_gpu.with_fault(**options))
+    error = capsys.readouterr().err
+    assert error.startswith("xpnet: the GPU's engine failed its check: ")
+    assert error.count("\n") == 1
+    assert told in error
+    described = trainer.describe()
+    assert described["engine"] == "reference"
+    assert described["engine_check"].startswith("failed: ")
+    assert described["engine_check"][len("failed: ") :] in error
+    want = trained(net(), x=X, t=T, batch_size=25, optimizer=SGD(0.1))
+    got = weights(trainer)
+    np.testing.assert_allclose(got[: 784 * 20], want["W1"].ravel(), rtol=0, atol=1e-7)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_engine_asked_for_by_name_ends_with_an_error(fake_gpu, capsys, fault):
+    options, told = FAULTS[fault]
+    if "recorded" in fault:
+        pytest.skip("eager records nothing")
+    with pytest.raises(EngineError) as error:
+        trainer_of(fake_gpu.with_fault(**options), engine="eager")
+    assert told in str(error.value)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("fault", IN_PASSES)
+@pytest.mark.parametrize("call", ["predict", "loss_and_gradient"])
+def test_engines_used_without_a_trainer(fake_gpu, capsys, fault, call):
+    options, told = FAULTS[fault]
+    engine = get_engine(net(fake_gpu.with_fault(**options)))
+    x, other = net().place(X / 255), net()
+    for _ in range(2):
+        if call == "predict":
+            np.testing.assert_allclose(engine.predict(x), other.predict(x), rtol=0, atol=1e-6)
+        else:
+            loss, _, grads = engine.loss_and_gradient(x, T)
+            want = other.loss_and_gradient(x, T)
+            assert float(loss) == pytest.approx(float(want[0]))
+            np.testing.assert_allclose(grads["W1"], want[2]["W1"], rtol=0, atol=1e-6)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert told in error
+    assert engine.describe()["engine"] == "reference"
+    assert set(engine.methods().values()) == {"reference"}
+
+
+def test_the_network_is_as_it_was_after_a_failed_check(fake_gpu):
+    """Also where the kernels wrote nonsense into it."""
+    network = net(fake_gpu.with_fault(**text_of("p - (real)rate * g;", "(real)7;")))
+    before = network.params.flat.copy()
+    Trainer(network, X, T, X, T, 1, 25, SGD(0.1), verbose=False)
+    assert np.array_equal(network.params.flat, before)
+
+
+def test_skipped_it_finds_nothing(fake_gpu, capsys):
+    options, _ = FAULTS["a small wrong number"]
+    trainer = trainer_of(fake_gpu.with_fault(**options), skip_engine_check=True)
+    assert trainer.describe()["engine"] == "cuda"
+    weights(trainer)
+    assert capsys.readouterr().err == ""
+
+
+class Dead(Device):
+    """A GPU that answers to nothing any more."""
+
+    def synchronize(self):
+        raise DeviceError("the GPU failed")
+
+
+class CUDARuntimeError(RuntimeError):
+    """As CuPy has it."""
+
+    status = 2
+
+
+def no_memory():
+    raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+
+
+def test_what_no_engine_could_do_is_no_fault_of_this_one(fake_gpu, monkeypatch):
+    place = fake_gpu.with_fault(before_launch=out_of_registers)
+    with pytest.raises(DeviceError, match="the GPU failed"):
+        trainer_of(Dead(place.name, place.xp, place.native))
+    monkeypatch.setattr(cuda, "_memory", lambda: "")
+    with pytest.raises(DeviceMemoryError, match="use a smaller batch"):
+        trainer_of(fake_gpu.with_fault(before_launch=no_memory))
+    with pytest.raises(ArgumentError, match="targets for outputs"):
+        Trainer(net(fake_gpu.with_fault()), X, np.eye(11)[T], X, T, 1, 25, verbose=False)
+
+
+# The command line
+
+
+@pytest.fixture
+def xpnet(fake_gpu, monkeypatch, tmp_path, capsys):
+    """The command line on that GPU; output, errors and exit code of a call."""
+    monkeypatch.setattr("xpnet.arrays.cuda.open_device", lambda index: fake_gpu.place)
+    few = partial(load_dataset, train_size=200, test_size=50)
+    monkeypatch.setattr("xpnet.cli.options.load_dataset", few)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["xpnet", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        return *capsys.readouterr(), code
+
+    return call
+
+
+TRAIN = (
+    "train", "--data", "synthetic", "--model", "two-layer-net", "--hidden-size", "5", "--epochs",
+    "1", "--evaluate-samples", "100", "--device", "cuda", "--batch-size", "50",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "engine", "check"),
+    [
+        (None, (), "cuda", "passed on 16 samples"),
+        (None, ("--engine", "eager"), "cuda", "passed on 16 samples"),
+        ("a small wrong number", ("--skip-engine-check",), "cuda", "skipped"),
+        ("a small wrong number", ("--optimizer", "sgd"), "reference", "failed: parameters after"),
+        ("kernels that do not compile", (), "reference", "failed: the kernels do not compile"),
+    ],
+)
+def test_a_run_records_it(fake_gpu, xpnet, tmp_path, fault, options, engine, check):
+    fake_gpu.with_fault(**(FAULTS[fault][0] if fault else {}))
+    output, error, code = xpnet(*TRAIN, *options, "--out", "run")
+    assert code == 0, error
+    record = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert record["engine"] == engine
+    assert record["engine_check"].startswith(check)
+    assert f"engine: {engine}" in output
+    assert ("failed its check" in error) == (engine == "reference")
+    # Another driver's errors are no other computation.
+    resume = ("train", "--resume", "run", "--epochs", "2", "--device", "cuda")
+    output, error, code = xpnet(*resume, "--skip-engine-check")
+    assert code == 0, error
+    assert "engine_check" not in output
+
+
+def test_by_name_the_run_ends(fake_gpu, xpnet, tmp_path):
+    fake_gpu.with_fault(**FAULTS["a small wrong number"][0])
+    _, error, code = xpnet(*TRAIN, "--engine", "eager", "--out", "run", "--optimizer", "sgd")
+    assert code == 2
+    assert error.startswith("xpnet: error: the GPU's engine failed its check: parameters after an ")
+    assert error.endswith("--skip-engine-check) to see what comes of it\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_are_evaluated_by_the_layers(fake_gpu, xpnet, tmp_path):
+    assert xpnet(*TRAIN, "--out", "run")[2] == 0
+    arguments = "--data", "synthetic", "--weights", "run/model.safetensors", "--device", "cuda"
+    want, error, code = xpnet("evaluate", *arguments)
+    assert (error, code) == ("", 0)
+    fake_gpu.with_fault(**FAULTS["a wrong number"][0])
+    got, error, code = xpnet("evaluate", *arguments)
+    assert (got, code) == (want, 0)
+    assert error.startswith("xpnet: the GPU's engine failed its check: ")
+    _, error, code = xpnet("evaluate", *arguments, "--skip-engine-check")
+    assert (error, code) == ("", 0)

@@ -1,0 +1,520 @@
+"""The report on a GPU: its parts, with the kernels on the CPU, and how it goes about them."""
+
+import importlib
+import json
+import os
+import runpy
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import cuda_on_cpu
+from xpnet.arrays import Device, cuda
+from xpnet.engine.cuda.stages import Tile
+from xpnet.errors import ArgumentError, DeviceError, XPNetError
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+SCRIPT = SCRIPTS / "gpu_report.py"
+TINY = Tile(16, 32, 16, 4, 1)
+
+needs_compiler = pytest.mark.skipif(
+    cuda_on_cpu.missing() is not None, reason=str(cuda_on_cpu.missing())
+)
+
+
+@pytest.fixture
+def gpu_report(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    return importlib.import_module("gpu_report")
+
+
+@pytest.fixture
+def parts(gpu_report):
+    return importlib.import_module("_gpu_parts")
+
+
+# What is measured
+
+
+@pytest.fixture
+def job(parts, monkeypatch, stand_in, tmp_path):
+    """A part under way on the stand-in; what it keeps is in `kept`."""
+    monkeypatch.setattr("xpnet.engine.cuda.passes.CupyDriver", stand_in.driver)
+    monkeypatch.setattr(parts, "available_cores", lambda: 1)
+    clock = importlib.import_module("_stand_in").HostClock()
+    kept = []
+    sizes = parts.Sizes(epoch=40, repeats=2, steps=2, tiles=(TINY,), batches={100: 10})
+    end = time.monotonic() + 100
+
+    def keep(result):
+        kept.append(json.loads(json.dumps(result)))
+
+    found = parts.Job("a part", stand_in.device, clock, tmp_path, tmp_path, end, keep, sizes)
+    found.kept = kept
+    return found
+
+
+def test_every_launch_of_a_step_is_timed(parts, job):
+    parts.kernels(job, ("two-layer-net",), 100)
+    (found,) = job.kept[-1]["steps"]
+    assert (found["model"], found["batch_size"]) == ("two-layer-net", 10)
+    assert list(found["launches"]) == [
+        "gather", "stage1_forward", "stage2_forward", "loss_of_labels", "stage2_gradient",
+        "stage2_backward", "stage1_gradient", "update", "finish_step",
+    ]  # fmt: skip
+    assert found["step"] > 0
+    assert found["sum"] == pytest.approx(sum(found["launches"].values()))
+
+
+def test_every_product_is_tried_with_every_tile(parts, job):
+    parts.tiles(job, "two-layer-net", 100, "float32")
+    names = {"stage1_forward", "stage1_gradient", "stage2_forward", "stage2_gradient"}
+    tried = ["as chosen", "Tile(rows=16, columns=32, depth=16, own_rows=4, own_columns=1)"]
+    assert [result["tried"] for result in job.kept] == [1, 2]
+    found = job.kept[-1]["launches"]
+    assert set(found) == names | {"stage2_backward"}
+    assert all(list(times) == tried for times in found.values())
+
+
+def test_tiles_to_be_tried_fit(parts):
+    for tile in parts.TILES:
+        assert 4 * tile.depth * (tile.rows + tile.columns + 16) <= 48 * 1024
+        assert tile.threads % 32 == 0
+        assert tile.columns % (tile.threads // 4) == 0
+
+
+def test_digits_are_drawn_once(parts, job, monkeypatch):
+    images, labels = job.digits()
+    assert (images.shape, labels.shape) == ((40, 1, 28, 28), (40,))
+    monkeypatch.setattr(parts, "synthetic_digits", None)
+    np.testing.assert_array_equal(job.digits()[0], images)
+
+
+class FakeCupy:
+    """Streams and events of a GPU that gets to what is queued after as many cycles as it is told.
+
+    The host takes `host` seconds to queue the work, the GPU 7 ms to do it.
+    """
+
+    def __init__(self, host):
+        self.said, self.waited, fake = [], [], self
+
+        class Event:
+            def __init__(self):
+                fake.said.append("event")
+
+            def record(self):
+                fake.said.append("mark")
+
+            def synchronize(self):
+                fake.said.append("wait for it")
+
+            @property
+            def done(self):
+                return fake.waited[-1] < host
+
+        self.cuda = SimpleNamespace(Event=Event, get_elapsed_time=lambda first, last: 7.0)
+
+    def RawKernel(self, source, name):
+        assert f"void {name}(long long cycles)" in source
+
+        def launch(grid, block, arguments):
+            assert (grid, block) == ((1,), (1,))
+            assert [argument.dtype for argument in arguments] == [np.int64]
+            self.said.append("pass time")
+            self.waited.append(arguments[0] / 2e9)
+
+        return launch
+
+
+@pytest.mark.parametrize(
+    ("host", "waited", "late"),
+    [
+        (0.0, [0.002], 0),
+        (0.007, [0.002, 0.004, 0.008], 0),
+        (9.0, [0.002 * 2**k for k in range(9)], 1),
+    ],
+)
+def test_the_gpu_never_waits_for_the_host_while_it_is_timed(parts, monkeypatch, host, waited, late):
+    """What is queued is begun only when all of it is; the preparation of work is not timed."""
+    fake = FakeCupy(host)
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    clock = parts.GpuClock()
+    seconds = clock(lambda: fake.said.append("work"), lambda: fake.said.append("prepare"))
+    assert seconds == 0.007
+    np.testing.assert_allclose(fake.waited, waited, rtol=1e-6)
+    once = ["prepare", "pass time", "mark", "work", "mark", "wait for it"]
+    assert [word for word in fake.said if word != "event"] == once * len(waited)
+    assert clock.late == late
+    assert bool(parts.late({"late": clock.late})) == bool(late)
+    clock(lambda: None)
+    assert fake.waited[-1] == pytest.approx(waited[-1]), "a wait that sufficed is used again"
+
+
+TESTS = """
+import time, pytest
+def test_good(): pass
+def test_bad(): assert 1 + 1 == 3
+def test_left_out(): pytest.skip("there is no time")
+"""
+
+
+def test_what_tests_say_is_kept(parts, job, tmp_path):
+    file = tmp_path / "test_some.py"
+    file.write_text(TESTS)
+    job.sizes = parts.Sizes(tests=(str(file),))
+    with pytest.raises(XPNetError, match="1 tests failed"):
+        parts.agreement(job)
+    (found,) = job.kept
+    assert (found["passed"], found["skipped"]) == (1, {"there is no time": 1})
+    (failed,) = found["failed"]
+    assert failed["test"].endswith("test_some.py::test_bad")
+    assert "assert 1 + 1 == 3" in "\n".join(failed["end"])
+    assert parts.agreement_line(found) == "1 passed, 1 failed, 1 skipped"
+    text = "\n".join(parts.agreement_page(found, {}))
+    assert all(word in text for word in ("test_bad\n", "1 + 1 == 3", "- 1: there is no time"))
+    many = found | {"failed": [{"test": f"test {k}", "end": [f"error {k}"]} for k in range(99)]}
+    text = "\n".join(parts.agreement_page(many, {}))
+    assert all(f"test {k}\n" in text for k in range(99)), "all are named"
+    assert "error 9\n" in text
+    assert "error 10\n" not in text
+
+
+def test_tests_that_take_too_long_tell_what_they_found(parts, job, tmp_path):
+    file = tmp_path / "test_some.py"
+    file.write_text(TESTS + "def test_long(): time.sleep(100)\n")
+    job.sizes = parts.Sizes(tests=(str(file),))
+    job.end = time.monotonic() + parts.TO_END + 6
+    with pytest.raises(XPNetError, match="there was no time for all tests"):
+        parts.agreement(job)
+    assert job.kept[0]["passed"] == 1
+    assert [row["test"].rpartition(":")[2] for row in job.kept[0]["failed"]] == ["test_bad"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def helper(): pass", "pytest ended with exit code 5, and 0 tests passed: "),
+        ("import not_there", "1 tests failed"),
+    ],
+)
+def test_no_tests_are_no_agreement(parts, job, tmp_path, text, message):
+    (tmp_path / "test_some.py").write_text(text)
+    job.sizes = parts.Sizes(tests=(str(tmp_path / "test_some.py"),))
+    with pytest.raises(XPNetError, match=message):
+        parts.agreement(job)
+
+
+def test_tests_find_the_data_and_the_gpu(parts, tmp_path, monkeypatch):
+    monkeypatch.delenv("XPNET_TEST_DATA", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(parts, "find_mnist", lambda download: tmp_path / "mnist")
+    first, third = Device("cuda:0", np), Device("cuda:2", np)
+    assert parts.tests_environment(first)["XPNET_TEST_DATA"] == str(tmp_path.resolve())
+    assert "CUDA_VISIBLE_DEVICES" not in parts.tests_environment(first)
+    assert parts.tests_environment(third)["CUDA_VISIBLE_DEVICES"] == "2"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    monkeypatch.setenv("XPNET_TEST_DATA", "elsewhere")
+    assert parts.tests_environment(third)["CUDA_VISIBLE_DEVICES"] == "6"
+    assert parts.tests_environment(first)["XPNET_TEST_DATA"] == "elsewhere"
+
+
+def test_a_contestant_may_fail_but_xpnet_may_not(parts, job, monkeypatch):
+    def measure(case, *_):
+        contestants = {} if own else {"xpnet": {"milliseconds": {"median": 0.25}}}
+        left_out = {"xpnet": "it died"} if own else {"jax": "it failed"}
+        return {
+            "model": case, "contestants": contestants, "ratios": {}, "left_out": left_out,
+        }  # fmt: skip
+
+    monkeypatch.setattr(parts, "prepare", lambda directory, model, *_: model)
+    monkeypatch.setattr(parts.run, "measure", measure)
+    monkeypatch.setattr(parts.report, "text_table", lambda case: case["model"])
+    monkeypatch.setattr(parts.machine, "rates", lambda *_: {})
+    own = False
+    parts.steps(job, ("two-layer-net",), 100, ())
+    assert parts.steps_line(job.kept[-1]) == "two-layer-net 250.0 us, without jax"
+    own = True
+    with pytest.raises(XPNetError, match="xpnet on two-layer-net: it died"):
+        parts.steps(job, ("two-layer-net",), 100, ())
+    assert parts.steps_line(job.kept[-1]) == "two-layer-net without xpnet"
+
+
+def test_layers_are_not_taken_for_kernels(parts, job, monkeypatch):
+    def measure(model, *_):
+        return {"description": {"engine": "reference", "engine_reason": f"{model} differs"}}
+
+    job.dataset = lambda: None
+    monkeypatch.setattr(parts.accuracy, "measure", measure)
+    monkeypatch.setattr(parts.report, "text_table", lambda _: "")
+    message = "the layers computed, not the kernels: two-layer-net differs"
+    with pytest.raises(XPNetError, match=message):
+        parts.to_accuracies(job)
+    assert len(job.kept[-1]["cases"]) == 3, "the others are trained all the same"
+
+
+# How the report goes about it
+
+
+def test_parts_and_their_order(gpu_report, parts):
+    names = list(parts.PARTS)
+    assert names == [
+        "agreement", "steps-two-layer-net", "steps-simple-convnet", "steps-deep-convnet",
+        "accuracy", "kernels", "bandwidth", "batches-10", "batches-1000", "deep",
+        "precision-tf32", "precision-bfloat16", "tiles-float32", "tiles-tf32",
+    ]  # fmt: skip
+    assert all(part.seconds < gpu_report.LIMIT for part in parts.PARTS.values())
+    told = [line.split()[:2] for line in gpu_report.__doc__.splitlines() if " s  " in f"{line}  "]
+    assert told == [[name, str(part.seconds)] for name, part in parts.PARTS.items()]
+
+
+def test_parts_are_chosen_by_name(gpu_report, parts):
+    assert gpu_report.chosen([]) == list(parts.PARTS)
+    assert gpu_report.chosen(["tiles", "batches-10"]) == [
+        "batches-10",
+        "tiles-float32",
+        "tiles-tf32",
+    ]
+    with pytest.raises(ArgumentError, match="there is no part 'batch'; use agreement, steps-two-"):
+        gpu_report.chosen(["batch"])
+
+
+FAKES = """
+import dataclasses, os, subprocess, sys, time
+import _gpu_parts
+from xpnet.errors import XPNetError
+
+RATES = {"images": [1], "copied": 2**20, "copy": 8.0, "im2col": 4.0}
+
+def good(job):
+    job.keep(RATES)
+
+def slow(job):
+    helper = subprocess.Popen(["sleep", "300"])
+    job.keep({"epochs": helper.pid, "data": "mnist", "runs": [
+        {"seed": 0, "seconds": 1.0, "test_accuracy": 0.5, "description": {"engine": "cuda"}}]})
+    time.sleep(300)
+
+def broken(job):
+    job.keep({"steps": [{"model": "two-layer-net", "optimizer": "sgd", "batch_size": 4,
+                         "step": 9.0, "sum": 8.0, "launches": {"gather": 8.0}}], "late": 2})
+    [][5]
+
+def dead(job):
+    os._exit(7)
+
+def refused(job):
+    raise XPNetError("this cannot\\nbe")
+
+for name in ("bandwidth", "deep", "kernels", "tiles-float32", "tiles-tf32"):
+    measure = {"bandwidth": good, "deep": slow, "kernels": broken, "tiles-float32": dead,
+               "tiles-tf32": refused}[name]
+    _gpu_parts.PARTS[name] = dataclasses.replace(_gpu_parts.PARTS[name], measure=measure)
+"""
+
+
+@pytest.fixture
+def reported(gpu_report, tmp_path, monkeypatch):
+    """Runs the report with parts that measure nothing."""
+    (tmp_path / "fakes.py").write_text(FAKES)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(gpu_report, "PROGRAM", f"import fakes; {gpu_report.PROGRAM}")
+
+    def run(*names, minutes=9, **more):
+        options = {"device": "auto", "stand_in": True, "out": tmp_path / "out"} | more
+        gpu_report.answer(SimpleNamespace(part=names, minutes=minutes, **options))
+
+    run.out = tmp_path / "out"
+    return run
+
+
+def record(out, name):
+    return json.loads((out / f"{name}.json").read_text())
+
+
+def row(out, name):
+    lines = (out / "README.md").read_text().splitlines()
+    (found,) = [line for line in lines if line.startswith((f"| {name} ", f"| [{name}]"))]
+    return found
+
+
+@needs_compiler
+def test_later_runs_add_to_what_is_there(reported, capsys):
+    reported("bandwidth")
+    assert record(reported.out, "bandwidth")["state"] == "done"
+    answer = "copy 8 GB/s, im2col 4"
+    assert "| [bandwidth](bandwidth.md) | How fast" in row(reported.out, "bandwidth")
+    assert answer in row(reported.out, "bandwidth")
+    assert "not asked for" in row(reported.out, "kernels")
+    first = (reported.out / "bandwidth.json").read_bytes()
+
+    with pytest.raises(XPNetError, match="not done: kernels; see "):
+        reported("kernels")
+    assert (reported.out / "bandwidth.json").read_bytes() == first
+    assert answer in row(reported.out, "bandwidth")
+    assert "**failed**: IndexError: list index out of range; found: two-layer-net 9.0 us" in (
+        row(reported.out, "kernels")
+    )
+    page = (reported.out / "kernels.md").read_text()
+    assert "**It failed after " in page
+    assert "IndexError: list index out of range\n```\n\nWhat was found:\n" in page
+    assert "In 2 timings the host was slower than the GPU" in page
+    assert "| gather | 8.00 | 100 % |" in page
+
+    reported("bandwidth", minutes=0.1)
+    assert answer in row(reported.out, "bandwidth"), "what there was no time for stays as it was"
+    assert "bandwidth left out: it takes 10 s and 6 s are left" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_what_fails_is_told_and_the_rest_goes_on(reported):
+    with pytest.raises(XPNetError, match="not done: tiles-float32, tiles-tf32; see "):
+        reported("tiles", "bandwidth")
+    assert record(reported.out, "bandwidth")["state"] == "done"
+    assert "**failed**: its process ended with exit code 7" in row(reported.out, "tiles-float32")
+    assert record(reported.out, "tiles-tf32")["problem"] == ["this cannot be"]
+
+
+def alive(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+@needs_compiler
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
+def test_a_part_is_killed_at_its_limit_with_all_its_processes(reported, gpu_report, monkeypatch):
+    monkeypatch.setattr(gpu_report, "LIMIT", 8)
+    with pytest.raises(XPNetError, match="not done: deep; see "):
+        reported("deep", "bandwidth")
+    found = record(reported.out, "deep")
+    assert found["state"] == "out of time"
+    assert found["seconds"] >= 8
+    assert not alive(found["result"]["epochs"]), "what the part had started is still there"
+    assert "**It was ended at its limit of 8 s.**" in (reported.out / "deep.md").read_text()
+    assert "**ended at its limit of 8 s**" in row(reported.out, "deep")
+    assert record(reported.out, "bandwidth")["state"] == "done", "it came before"
+
+
+@needs_compiler
+def test_a_gpu_and_its_stand_in_are_kept_apart(reported, gpu_report, monkeypatch):
+    reported("bandwidth")
+    monkeypatch.setattr(gpu_report, "absences", lambda stand_in: ([], {}))
+    with pytest.raises(ArgumentError, match="holds a report on the stand-in; choose another --out"):
+        reported("bandwidth", stand_in=False)
+    (reported.out / "deep.json").write_text("{")
+    with pytest.raises(XPNetError, match=r"deep\.json is no record of a part"):
+        reported("bandwidth")
+
+
+# What is missing
+
+
+@pytest.fixture
+def without(gpu_report, monkeypatch):
+    """Lets packages be missing, where there is a GPU."""
+    monkeypatch.setattr(cuda, "diagnose", lambda: cuda.Diagnosis(devices=("a GPU",)))
+
+    def gone(*names, mnist=None):
+        monkeypatch.setattr(
+            gpu_report, "find_spec", lambda name: None if name in names else find_spec("json")
+        )
+        monkeypatch.setattr(gpu_report.plots, "available", lambda: "matplotlib" not in names)
+        monkeypatch.setattr(gpu_report, "mnist_problem", lambda: mnist)
+        return gpu_report.absences(False)
+
+    return gone
+
+
+def test_what_is_missing_is_named_a_line_each(without):
+    assert without() == ([], {})
+    assert without("torch") == (["torch is not installed: its contestants are left out"], {})
+    assert without("jax", "matplotlib") == (
+        [
+            "jax is not installed: its contestants are left out",
+            "matplotlib is not installed: there are no pictures",
+        ],
+        {},
+    )
+    assert without("xdist")[0] == ["pytest-xdist is not installed: the tests run in one process"]
+    assert without("pytest") == (
+        ["pytest is not installed: agreement is left out"],
+        {"agreement": "pytest is not installed"},
+    )
+    assert without(mnist="it is elsewhere") == (
+        ["no MNIST (it is elsewhere): accuracy and deep are left out"],
+        dict.fromkeys(("accuracy", "deep"), "no MNIST (it is elsewhere)"),
+    )
+
+
+def test_mnist_may_be_missing(gpu_report, monkeypatch, tmp_path):
+    monkeypatch.setenv("XPNET_DATA_DIR", str(tmp_path))
+    assert "train-images-idx3-ubyte or train-images-idx3-ubyte.gz is missing" in (
+        gpu_report.mnist_problem()
+    )
+    monkeypatch.setattr(gpu_report, "find_mnist", lambda download: tmp_path)
+    assert gpu_report.mnist_problem() is None
+
+
+def test_without_a_gpu_there_is_the_stand_in(gpu_report, monkeypatch):
+    nothing = cuda.Diagnosis(problem="CuPy is not installed", remedy="install it")
+    monkeypatch.setattr(cuda, "diagnose", lambda: nothing)
+    with pytest.raises(DeviceError, match=r"no GPU: CuPy is not installed; .* --stand-in tries"):
+        gpu_report.absences(False)
+    options = SimpleNamespace(part=[], minutes=9, device="cpu", stand_in=False, out=None)
+    with pytest.raises(ArgumentError, match="the report is about a GPU, got --device cpu; use "):
+        gpu_report.answer(options)
+    monkeypatch.setattr(cuda_on_cpu.shutil, "which", lambda _: None)
+    with pytest.raises(DeviceError, match=r"no stand-in for a GPU: g\+\+ is not installed"):
+        gpu_report.absences(True)
+
+
+def test_without_its_packages_it_says_which(monkeypatch, capsys):
+    gone = ("numpy", "array_api_compat")
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name in gone else find_spec(name)
+    )
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(SCRIPT))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        "gpu_report.py: error: not installed: numpy array-api-compat; "
+        "pip install numpy array-api-compat\n"
+    )
+
+
+# All of it
+
+
+@needs_compiler
+def test_the_stand_in_writes_its_pages(tmp_path):
+    """Of parts of every kind; `make gpu-report ARGS=--stand-in` runs all of them."""
+    names = ("agreement", "steps-two-layer-net", "accuracy", "kernels", "bandwidth")
+    asked = [word for name in names for word in ("--part", name)]
+    result = subprocess.run(
+        [sys.executable, str(SCRIPT), "--stand-in", "--out", "out", *asked],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    out = tmp_path / "out"
+    for name in (*names, "README"):
+        text = (out / f"{name}.md").read_text(encoding="utf-8")
+        assert text.startswith("*Made with the stand-in for a GPU: "), name
+        assert "The times mean nothing.*\n" in text
+        assert "None" not in text
+        assert "nan" not in text
+    assert all(record(out, name)["state"] == "done" for name in names)
+    assert record(out, "agreement")["result"]["passed"] > 0
+    steps = record(out, "steps-two-layer-net")["result"]
+    assert list(steps["cases"][0]["contestants"]) == ["xpnet", "xpnet eager"]
+    assert steps["left_out"]["torch graph"] == "it needs a GPU"
+    assert row(out, "accuracy").count("two-layer-net") == 1
+    assert "not asked for" in row(out, "tiles-tf32")

@@ -1,0 +1,204 @@
+"""The scripts that draw, each run small, on a network that was never trained."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xpnet import SimpleConvNet, TwoLayerNet, synthetic_digits, to_numpy
+from xpnet.arrays import cuda
+from xpnet.data.dataset import Dataset
+from xpnet.models import save_network
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+PARAM = {"filter_num": 4, "filter_size": 5, "pad": 0, "stride": 1}
+ARGUMENTS = {"input_dim": [1, 28, 28], "conv_param": PARAM, "hidden_size": 5}
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A run directory's weights, of a network with a vertical and a horizontal edge as filters."""
+    network = SimpleConvNet(**ARGUMENTS, rng=1)
+    W = to_numpy(network.params["W1"]).copy()
+    W[1, 0] = np.sign(np.arange(5) - 2)
+    W[3, 0] = np.sign(np.arange(5) - 2)[:, np.newaxis]
+    network.params["W1"] = W
+    path = tmp_path / "model.safetensors"
+    save_network(path, network, "simple-convnet", ARGUMENTS)
+    (tmp_path / "summary.json").write_text(json.dumps({"seed": 1}))
+    return path
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run a script in this process, in an empty directory, with few digits and no GPU."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    common = importlib.import_module("_common")
+    x, t = synthetic_digits(60, seed=0)
+    dataset = Dataset("synthetic", "synthetic digits", x, t, x[:40], t[:40])
+    monkeypatch.setattr(common, "load_dataset", lambda name, data_dir=None: dataset)
+    monkeypatch.setattr(cuda, "diagnose", lambda: cuda.Diagnosis(problem="no GPU"))
+    monkeypatch.chdir(tmp_path)
+
+    def script(name, *arguments, weights=True):
+        given = ["--weights", "model.safetensors"] if weights else []
+        monkeypatch.setattr("sys.argv", [f"{name}.py", *given, *map(str, arguments)])
+        module = importlib.import_module(name)
+        code = 0
+        try:
+            module.main()
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return script
+
+
+def is_png(path):
+    return path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_visualize_filter(run, weights, tmp_path):
+    code, out, err = run("visualize_filter", "--out", "a.png")
+    assert code == 0, err
+    assert "4 filters of 5 x 5; before training: drawn from seed 1" in out
+    assert is_png(tmp_path / "a.png")
+
+    (tmp_path / "summary.json").unlink()
+    code, _, err = run("visualize_filter")
+    assert code == 2
+    assert "summary.json does not tell the seed of the run; give --seed" in err
+    assert "drawn from seed 7" in run("visualize_filter", "--seed", 7)[1]
+    assert "--seed must be 0 or more, got -1" in run("visualize_filter", "--seed", -1)[2]
+
+
+def test_neighbours_in_smooth_and_random_filters(run):
+    correlation = importlib.import_module("visualize_filter").neighbour_correlation
+    assert correlation(np.ones((2, 1, 5, 5))) == pytest.approx(1)
+    checks = (-1.0) ** np.add.outer(np.arange(5), np.arange(5))
+    assert correlation(checks[np.newaxis, np.newaxis]) == pytest.approx(-1)
+    assert abs(correlation(np.random.default_rng(0).standard_normal((999, 1, 5, 5)))) < 0.02
+
+
+def test_apply_filter(run, weights, tmp_path):
+    code, out, err = run("apply_filter", "--out", "a.png", "--image", 3)
+    assert code == 0, err
+    assert "most for vertical edges: filter 1\n" in out
+    assert "most for horizontal edges: filter 3\n" in out
+    assert is_png(tmp_path / "a.png")
+    code, _, err = run("apply_filter", "--image", 40)
+    assert (code, err) == (2, "apply_filter.py: error: --image must be from 0 to 39, got 40\n")
+
+
+def test_edge_answers_are_outputs_on_edges(run):
+    """Against the picture that the docstring describes, by sliding the window over it."""
+    W = np.random.default_rng(0).standard_normal((3, 1, 4, 5))
+    vertical, horizontal = importlib.import_module("apply_filter").edge_answers(W)
+    columns, rows = np.sign(np.arange(8) - 3.5), np.sign(np.arange(6) - 2.5)
+    want = [[np.sum(w[0] @ columns[e : e + 5]) ** 2 for e in range(4)] for w in W]
+    np.testing.assert_allclose(vertical, np.sum(want, axis=1))
+    want = [[np.sum(rows[e : e + 4] @ w[0]) ** 2 for e in range(3)] for w in W]
+    np.testing.assert_allclose(horizontal, np.sum(want, axis=1))
+
+
+def test_misclassified(run, weights, tmp_path):
+    code, out, err = run("misclassified_mnist", "--out", "a.png")
+    assert code == 0, err
+    assert "of 40 images" in out
+    assert "times" in out
+    assert is_png(tmp_path / "a.png")
+    assert is_png(tmp_path / "a-confusion.png")
+
+
+def test_augment_samples(run, tmp_path):
+    code, out, err = run("augment_samples", "--out", "a.png", "--shift", 30, weights=False)
+    assert code == 0, err
+    assert "30 down 0.0 % of the ink is left" in " ".join(out.split())
+    assert is_png(tmp_path / "a.png")
+
+
+def test_bench_optimizer(run, tmp_path):
+    arguments = ("--optimizer", "sgd", "--rounds", 2, "--updates", 1, "--out", "a.json")
+    code, out, err = run("bench_optimizer", "--model", "two-layer-net", *arguments, weights=False)
+    assert code == 0, err
+    assert "sgd, two-layer-net, 39760 parameters" in out
+    (record,) = json.loads((tmp_path / "a.json").read_text())
+    times = record["milliseconds"]
+    assert {"xpnet", "xpnet, by array"} <= times.keys()
+    assert set(record["ratios"]) == {f"xpnet / {name}" for name in times if name != "xpnet"}
+
+
+def test_bench_nielsen_step(run, tmp_path):
+    arguments = ("--rounds", 2, "--steps", 2, "--out", "a.json")
+    code, out, err = run("bench_nielsen_step", *arguments, weights=False)
+    assert code == 0, err
+    assert "784-30-10, steps of 10 samples, one thread" in out
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["difference_after_ten_steps"] < 1e-12
+    loop = "loop over samples"
+    assert set(record["ratios"]) == {f"{k} / {loop}" for k in record["milliseconds"] if k != loop}
+    code, _, _ = run("bench_nielsen_step", "--rounds", 1, "--limit", 1e-9, weights=False)
+    assert code.startswith("slower than 1e-09 times the loop: xpnet / loop over samples, ")
+
+
+@pytest.mark.parametrize("name", ["visualize_filter", "apply_filter"])
+def test_a_network_without_filters_is_refused(run, tmp_path, name):
+    sizes = {"input_size": 784, "hidden_size": 5, "output_size": 10}
+    network = TwoLayerNet(**sizes, rng=0)
+    save_network(tmp_path / "model.safetensors", network, "two-layer-net", sizes)
+    code, _, err = run(name)
+    assert code == 2
+    assert "give the weights of a convolutional network for grey images" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("misclassified_mnist", ["--weights", "none"], "none does not exist; give a weight file"),
+        ("misclassified_mnist", [], "the following arguments are required: --weights"),
+        ("augment_samples", ["--angle", "x"], "argument --angle: invalid float value: 'x'"),
+    ],
+)
+def test_errors_are_one_line(tmp_path, name, arguments, message):
+    """As a user meets it: another process, started from anywhere."""
+    path = SCRIPTS / f"{name}.py"
+    ran = subprocess.run(
+        [sys.executable, path, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.startswith(f"{name}.py: error: {message}")
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("contents", "code"), [("'w'", 0), ("sys.argv[1]", 1)])
+def test_killed_runs(run, tmp_path, monkeypatch, contents, code):
+    """On a command that takes no training; weights that depend on the directory are a failure."""
+    killed_runs = importlib.import_module("killed_runs")
+    program = f"""
+import sys, time, pathlib
+place = pathlib.Path(sys.argv[1])
+if not place.exists():
+    place.mkdir()
+    time.sleep(0.3)
+(place / "model.safetensors").write_text({contents})
+(place / "metrics.csv").write_text("0.5,0.9," + str(time.time()))
+"""
+    monkeypatch.setattr(
+        killed_runs, "command", lambda directory, _: [sys.executable, "-c", program, str(directory)]
+    )
+    spread = {"median": 1.0, "min": 1.0, "max": 1.0}
+    cost = dict.fromkeys(("epoch_seconds", "checkpoint_seconds", "share"), spread)
+    monkeypatch.setattr(killed_runs, "cost", lambda *_: cost | {"checkpoint_bytes": 1})
+    ended, out, _ = run("killed_runs", "--runs", 3, "--out", "a", weights=False)
+    assert ended == (code and "killed runs and the unbroken one differ")
+    record = json.loads((tmp_path / "a" / "killed_runs.json").read_text())["killed_runs"]
+    assert [row["same"] for row in record["runs"]] == [code == 0] * 3
+    assert all(row["kills"] == len(row["moments"]) > 0 for row in record["runs"])
+    assert (tmp_path / "a" / "README.md").read_text() in out
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"README.md", "killed_runs.json"}
