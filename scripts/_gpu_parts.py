@@ -6,6 +6,7 @@ one that breaks what CUDA keeps for its process leaves the others whole.
 
 import argparse
 import json
+import math
 import os
 import re
 import shlex
@@ -775,25 +776,67 @@ PARTS = {
 
 DONE, FAILED, OUT_OF_TIME, UNFINISHED = "done", "failed", "out of time", "unfinished"
 """How a part ended, or that it has not."""
+STATES = DONE, FAILED, OUT_OF_TIME, UNFINISHED
+KINDS = {
+    "part": str, "state": str, "started": str, "seconds": int | float, "problem": list,
+    "stand_in": bool, "machine": dict, "result": dict,
+}  # fmt: skip
+"""Of what is in every record."""
 
 
 def load(out: Path, name: str) -> Record | None:
-    """The record of a part, if there is one."""
+    """The record of a part, if there is one.
+
+    Raises
+    ------
+    XPNetError
+        The file is damaged, or something else than the record of this part.
+    """
     path = out / f"{name}.json"
     if not path.exists():
         return None
     try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise XPNetError(f"{path} is no record of a part ({error}); choose another --out") from None
-    return record
+        record = json.loads(path.read_text(encoding="utf-8"))
+        checked(record, name)
+    except Exception as error:  # who knows what the pages stumble over in a foreign file
+        reason = f"{type(error).__name__}: {error}"
+        raise XPNetError(
+            f"{path} is no record of a part ({reason}); remove it, or choose another --out"
+        ) from None
+    return dict(record)
+
+
+def checked(record: Any, name: str) -> None:
+    """Fail, in whatever way, unless this is the record of a part and all pages can tell it."""
+    if not isinstance(record, dict):
+        raise ValueError(f"it holds {type(record).__name__}")
+    for key, kind in KINDS.items():
+        if not isinstance(record[key], kind):
+            raise ValueError(f"{key} is {record[key]!r}")
+    if record["part"] != name or record["state"] not in STATES:
+        raise ValueError(f"it is of {record['part']!r}, {record['state']!r}")
+    if not all(isinstance(line, str) for line in record["problem"]):
+        raise ValueError(f"problem is {record['problem']!r}")
+    if not math.isfinite(record["seconds"]):
+        raise ValueError(f"seconds is {record['seconds']}")
+    told(record)
+
+
+def told(record: Record) -> str:
+    """A part's page; what else is told of it is tried, so that it cannot fail later."""
+    answer_of(record)
+    if record["machine"]:
+        hardware(record["machine"])
+    return page(record)
 
 
 def save(out: Path, record: Record) -> None:
     """Write a part's record and its page."""
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    write_text(out / f"{record['part']}.json", text + "\n")
-    write_text(out / f"{record['part']}.md", page(record))
+    text = told(record)  # first: a record that cannot be told is not kept
+    write_text(
+        out / f"{record['part']}.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    )
+    write_text(out / f"{record['part']}.md", text)
 
 
 def page(record: Record) -> str:
@@ -826,6 +869,33 @@ def outcome(record: Record) -> str:
         FAILED: f"**It failed after {seconds}:**",
         OUT_OF_TIME: f"**It was ended at its limit of {seconds}.**",
     }[record["state"]]
+
+
+def hardware(machine: Record) -> str:
+    """The GPU and what computes on it, in a line that is the same from part to part."""
+    gpu, versions = machine["gpu"], machine["versions"]
+    capability = gpu.get("compute_capability")
+    parts = [
+        gpu["gpu"] + (f", compute capability {capability}" if capability else ""),
+        *(f"{what} {gpu[what]}" for what in ("driver", "cupy") if what in gpu),
+        ", ".join(f"{name} {version}" for name, version in versions.items()),
+        machine["machine"],
+        machine["system"],
+    ]
+    return "; ".join(parts)
+
+
+def answer_of(record: Record) -> str:
+    """What a part found, in a cell of a table, after what kept it from finding more."""
+    said = PARTS[record["part"]].line(record["result"]) if record["result"] else ""
+    if record["state"] != DONE:
+        why = {
+            FAILED: f"**failed**: {record['problem'][-1] if record['problem'] else ''}",
+            OUT_OF_TIME: f"**ended at its limit of {record['seconds']:.0f} s**",
+            UNFINISHED: "**has not come to its end**",
+        }[record["state"]]
+        said = f"{why}; found: {said}" if said else why
+    return said.replace("|", "\\|")
 
 
 def main() -> None:

@@ -14,11 +14,12 @@ from types import SimpleNamespace
 import cuda_on_cpu
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from xpnet import cuda
 from xpnet.backend import Device
 from xpnet.engine.cuda.stages import Tile
-from xpnet.errors import ArgumentError, DeviceError, XPNetError
+from xpnet.errors import ArgumentError, DeviceError, OutputError, XPNetError
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 SCRIPT = SCRIPTS / "gpu_report.py"
@@ -284,6 +285,9 @@ def test_parts_are_chosen_by_name(gpu_report, parts):
     ]
     with pytest.raises(ArgumentError, match="there is no part 'batch'; use agreement, steps-two-"):
         gpu_report.chosen(["batch"])
+    beginnings = "or what several of them begin with: steps, batches, precision, tiles$"
+    with pytest.raises(ArgumentError, match=beginnings):
+        gpu_report.chosen(["step"])
 
 
 FAKES = """
@@ -368,9 +372,12 @@ def test_later_runs_add_to_what_is_there(reported, capsys):
     assert "In 2 timings the host was slower than the GPU" in page
     assert "| gather | 8.00 | 100 % |" in page
 
-    reported("bandwidth", minutes=0.1)
+    with pytest.raises(XPNetError, match="nothing was measured: every part was left out; see "):
+        reported("bandwidth", minutes=0.1)
     assert answer in row(reported.out, "bandwidth"), "what there was no time for stays as it was"
-    assert "bandwidth left out: it takes 10 s and 6 s are left" in capsys.readouterr().out
+    assert "bandwidth left out: it is expected to take 10 s, and 6 s are left; add it by" in (
+        capsys.readouterr().out
+    )
 
 
 @needs_compiler
@@ -408,12 +415,138 @@ def test_a_part_is_killed_at_its_limit_with_all_its_processes(reported, gpu_repo
 @needs_compiler
 def test_a_gpu_and_its_stand_in_are_kept_apart(reported, gpu_report, monkeypatch):
     reported("bandwidth")
-    monkeypatch.setattr(gpu_report, "absences", lambda stand_in: ([], {}))
+    monkeypatch.setattr(gpu_report, "absences", lambda *_: ([], {}))
     with pytest.raises(ArgumentError, match="holds a report on the stand-in; choose another --out"):
         reported("bandwidth", stand_in=False)
     (reported.out / "deep.json").write_text("{")
     with pytest.raises(XPNetError, match=r"deep\.json is no record of a part"):
         reported("bandwidth")
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("stand_in", [True, False])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"metrics.csv": "epoch", "summary.json": "{}", ".lock": ""},  # of a training run
+        {"README.md": "# xpnet\n\n`python scripts/gpu_report.py` writes this page. Or does it?\n"},
+        {"deep.json": "{}"},
+    ],
+)
+def test_a_directory_of_something_else_is_left_alone(gpu_report, tmp_path, files, stand_in):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    before = contents(tmp_path)
+    options = SimpleNamespace(part=[], minutes=9, device="auto", stand_in=stand_in, out=tmp_path)
+    message = r"is not empty \(\w+\.\w+\) and holds no report on a GPU; choose another --out"
+    with pytest.raises(OutputError, match=message):
+        gpu_report.answer(options)
+    options.out = tmp_path / next(iter(files))
+    with pytest.raises(OutputError, match="cannot be written to: Not a directory; choose another"):
+        gpu_report.answer(options)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("out", [".", ""])
+def test_the_directory_where_one_is_is_no_report(tmp_path, out):
+    (tmp_path / "notes.txt").write_text("mine")
+    result = subprocess.run(
+        [sys.executable, str(SCRIPT), "--stand-in", "--out", out],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "gpu_report.py: error: . is not empty (notes.txt) and holds no report on a GPU; "
+        "choose another --out\n"
+    )
+    assert contents(tmp_path) == {"notes.txt": b"mine"}
+
+
+@needs_compiler
+def test_a_report_is_known_by_its_page_or_by_a_record(reported):
+    reported("bandwidth")
+    page = reported.out / "README.md"
+    page.unlink()
+    reported("bandwidth")
+    (reported.out / "bandwidth.json").unlink()
+    assert page.exists()
+    reported("bandwidth")
+    assert record(reported.out, "bandwidth")["state"] == "done"
+
+
+@needs_compiler
+def test_two_reports_do_not_share_a_directory(reported):
+    reported("bandwidth")
+    before = contents(reported.out)
+    with FileLock(reported.out / ".lock"):
+        with pytest.raises(OutputError, match="another report is being written to "):
+            reported("bandwidth")
+        assert {name: text for name, text in contents(reported.out).items() if name in before} == (
+            before
+        )
+    reported("bandwidth")
+
+
+DAMAGES = {
+    "result": {"copy": "fast"}, "machine": {"gpu": 3}, "state": "well", "started": "today",
+    "seconds": float("nan"), "problem": [1], "part": "deep", "stand_in": "no",
+}  # fmt: skip
+
+
+@needs_compiler
+def test_what_is_no_record_is_damaged(reported, parts):
+    reported("bandwidth")
+    path = reported.out / "bandwidth.json"
+    whole = record(reported.out, "bandwidth")
+    assert parts.load(reported.out, "bandwidth") == whole
+    texts = ["", "{", "{}", "[]", "3", "null", '"text"', "\ud800"]
+    texts += [json.dumps(whole | {key: value}) for key, value in DAMAGES.items()]
+    texts += [json.dumps({k: v for k, v in whole.items() if k != key}) for key in whole]
+    for text in texts:
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(
+            XPNetError, match=r"bandwidth\.json is no record of a part \(.*remove it"
+        ):
+            reported("bandwidth")
+        assert path.read_bytes() == text.encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_minutes_are_a_number_above_0(gpu_report, tmp_path, minutes):
+    out = tmp_path / "out"
+    options = SimpleNamespace(part=[], minutes=minutes, device="auto", stand_in=True, out=out)
+    with pytest.raises(ArgumentError, match="--minutes must be a number above 0, got"):
+        gpu_report.answer(options)
+    assert not out.exists()
+
+
+def test_the_device_is_a_gpu(gpu_report):
+    assert gpu_report.device_of("auto", True) == gpu_report.device_of("cuda", True) == "cuda"
+    assert gpu_report.device_of("cuda:3", False) == "cuda:3"
+    for name in ("cpu", "cudas", "cuda:", "cuda:x", ""):
+        for stand_in in (True, False):
+            with pytest.raises(ArgumentError, match=f"about a GPU, got --device {name}; use cuda"):
+                gpu_report.device_of(name, stand_in)
+    with pytest.raises(ArgumentError, match="there is one stand-in, got --device cuda:3; leave"):
+        gpu_report.device_of("cuda:3", True)
+
+
+@needs_compiler
+def test_who_ends_the_report_is_told_where_it_is(reported, gpu_report, monkeypatch, capsys):
+    for stop in (KeyboardInterrupt(), SystemExit(143)):
+
+        def interrupted(*_, stop=stop):
+            raise stop
+
+        monkeypatch.setattr(gpu_report, "perform", interrupted)
+        with pytest.raises(type(stop)):
+            reported("bandwidth")
+        told = f"what was found so far is in {reported.out.resolve()}/README.md\n"
+        assert capsys.readouterr().out.endswith(told)
+        assert "**has not come to its end**" in row(reported.out, "bandwidth")
 
 
 # What is missing
@@ -476,6 +609,13 @@ def test_without_a_gpu_there_is_the_stand_in(gpu_report, monkeypatch):
     monkeypatch.setattr(cuda_on_cpu.shutil, "which", lambda _: None)
     with pytest.raises(DeviceError, match=r"no stand-in for a GPU: g\+\+ is not installed"):
         gpu_report.absences(True)
+
+
+def test_the_gpu_that_is_meant_is_there(gpu_report, without):
+    without()
+    gpu_report.absences(False, "cuda:0")
+    with pytest.raises(DeviceError, match="there is no cuda:1; the GPUs are cuda:0 to cuda:0"):
+        gpu_report.absences(False, "cuda:1")
 
 
 def test_without_its_packages_it_says_which(monkeypatch, capsys):
