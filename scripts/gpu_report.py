@@ -4,18 +4,18 @@
     python scripts/gpu_report.py --part tiles --part deep
     python scripts/gpu_report.py --stand-in
 
-For a GPU that is there for a few minutes. It needs no installation of xpnet, but of NumPy, CuPy and
-array-api-compat, and names what else is missing and what that leaves out. MNIST is taken from
-XPNET_DATA_DIR.
+For a GPU that is there for a few minutes. It does not need xpnet to be installed, but NumPy, CuPy
+and array-api-compat, and names what else is missing and what that leaves out. MNIST is taken from
+XPNET_DATA_DIR. The device is cuda, which auto means too, or cuda:N.
 
 The report has parts, each with an expected time on an H200, that of PyTorch's and JAX's compilers
-included. They are estimates, nothing of them has been measured:
+included. They are estimates, none of them has been measured:
 
     agreement              120 s  the tests that need a GPU
     steps-two-layer-net     45 s  steps on batches of 100 beside PyTorch and JAX
     steps-simple-convnet    60 s
     steps-deep-convnet      75 s
-    accuracy                60 s  seconds of training until 97 and 99 % on MNIST
+    accuracy                60 s  seconds of training that reach 97 and 99 % on MNIST
     kernels                 40 s  every launch of a step by itself
     bandwidth               10 s  im2col beside a copy
     batches-10              90 s  steps on batches of 10 and 1,000
@@ -27,17 +27,22 @@ included. They are estimates, nothing of them has been measured:
     tiles-tf32              80 s
 
 They are run in this order, the most telling first. `--part steps` stands for all parts whose names
-begin so. No part is begun with less time left than it is expected to take, and one that has not
-ended after three minutes is killed; what it had found by then stays.
+begin so. All of them together may take --minutes, 9 by default; who has a GPU for 15 minutes says
+`--minutes 14`, which leaves one for its start. No part is begun with less time left than it is
+expected to take, and one that has not ended after three minutes is killed; what it had found by
+then stays.
 
-A part writes its results as it goes, PART.json and PART.md, and README.md lists all parts. Another
-run into the same directory adds its parts to those that are there. Exit code 2 if a part failed or
-was killed.
+A part writes its results as it goes, PART.json and PART.md, and README.md has the answers and a
+list of all parts. They go to --out, scripts/results/gpu by default, or runs/gpu-report-stand-in for
+the stand-in. Another run into the same directory adds its parts to those that are there; a
+directory of something else is refused. Exit code 2 if a part failed or was killed, or if there was
+none to run.
 
 `--stand-in` tries the report where there is no GPU: with the kernels on the CPU, compiled by g++,
-and little of everything. It takes about two minutes, and its times mean nothing.
+and little of everything. It takes two to three minutes, and its times mean nothing.
 """
 
+import argparse
 import math
 import os
 import re
@@ -68,6 +73,7 @@ else:
 
     from _common import Script
     from _gpu_parts import (
+        COLUMNS,
         DONE,
         FAILED,
         OUT_OF_TIME,
@@ -76,6 +82,8 @@ else:
         UNFINISHED,
         Record,
         answer_of,
+        answers,
+        columns_page,
         hardware,
         load,
         save,
@@ -318,10 +326,8 @@ def perform(name: str, options: Any, limit: float, scratch: Path) -> Record:
     return record
 
 
-def index(
-    out: Path, absent: Sequence[str], others: Mapping[str, str], stand_in: bool = False
-) -> str:
-    """The page that lists all parts, those of earlier runs among them.
+def index(out: Path, absent: Sequence[str], others: Mapping[str, str], stand_in: bool) -> str:
+    """The first page: the answers, then all parts, those of earlier runs among them.
 
     Parameters
     ----------
@@ -329,8 +335,9 @@ def index(
     others : why there is no answer of which parts
     """
     records = {name: record for name in PARTS if (record := load(out, name)) is not None}
-    lines = [STAND_IN, ""] if any(record["stand_in"] for record in records.values()) else []
-    lines += ["# What xpnet does on a GPU", ""]
+    what = "a stand-in for a GPU" if stand_in else "a GPU"
+    lines = [STAND_IN, ""] if stand_in else []
+    lines += [f"# What xpnet does on {what}", "", *answers(records, stand_in), ""]
     machines: dict[str, list[str]] = {}
     for name, record in records.items():
         if record["machine"]:
@@ -341,12 +348,13 @@ def index(
         lines += ["", "What the last run did without:", "", *(f"- {line}" for line in absent)]
     lines += ["", "| part | question | answer | s | begun |", "|---|---|---|---:|---|"]
     for name, part in PARTS.items():
+        title = part.title(stand_in)
         if (record := records.get(name)) is not None:
             cells = [answer_of(record), f"{record['seconds']:.0f}", when(record)]
-            lines.append(f"| [{name}]({name}.md) | {part.title} | {' | '.join(cells)} |")
+            lines.append(f"| [{name}]({name}.md) | {title} | {' | '.join(cells)} |")
         else:
-            lines.append(f"| {name} | {part.title} | {others.get(name, 'not asked for')} | | |")
-    return "\n".join([*lines, "", MARK, ""])
+            lines.append(f"| {name} | {title} | {others.get(name, 'not asked for')} | | |")
+    return re.sub(r"\n{3,}", "\n\n", "\n".join([*lines, "", MARK, ""]))
 
 
 def answer(options: Any) -> None:
@@ -392,6 +400,7 @@ def perform_all(
     first_page = options.out / PAGE
 
     def list_parts() -> None:
+        write_text(options.out / COLUMNS, columns_page(options.stand_in))
         write_text(first_page, index(options.out, absent, others, options.stand_in))
 
     try:
@@ -428,9 +437,14 @@ def main() -> None:
     """Run the report; a signal that ends it ends its parts, too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     script = Script(__doc__, out="", weights=False, data=False)
+    script.description, script.formatter_class = __doc__, argparse.RawDescriptionHelpFormatter
     script.set_defaults(out=None)
-    script.add_argument("--part", action="append", default=[], help="its name; all if left out")
-    script.add_argument("--minutes", type=float, default=9, help="that all parts may take")
+    script.add_argument(
+        "--part", action="append", default=[], help="its name, again for another; all if left out"
+    )
+    script.add_argument(
+        "--minutes", type=float, default=9, help="that all parts may take, %(default)s by default"
+    )
     script.add_argument("--stand-in", action="store_true", help="the CPU in place of a GPU")
     script.run(answer)
 

@@ -72,6 +72,7 @@ def test_every_launch_of_a_step_is_timed(parts, job):
     ]  # fmt: skip
     assert found["step"] > 0
     assert found["sum"] == pytest.approx(sum(found["launches"].values()))
+    assert found["layers"] == {"stage1": ["Affine1", "Relu1"], "stage2": ["Affine2"]}
 
 
 def test_every_product_is_tried_with_every_tile(parts, job):
@@ -82,6 +83,7 @@ def test_every_product_is_tried_with_every_tile(parts, job):
     found = job.kept[-1]["launches"]
     assert set(found) == names | {"stage2_backward"}
     assert all(list(times) == tried for times in found.values())
+    assert job.kept[-1]["layers"]["stage2"] == ["Affine2"]
 
 
 def test_tiles_to_be_tried_fit(parts):
@@ -241,7 +243,7 @@ def test_a_contestant_may_fail_but_xpnet_may_not(parts, job, monkeypatch):
     monkeypatch.setattr(parts.machine, "rates", lambda *_: {})
     own = False
     parts.steps(job, ("two-layer-net",), 100, ())
-    assert parts.steps_line(job.kept[-1]) == "two-layer-net 250.0 us, without jax"
+    assert parts.steps_line(job.kept[-1]) == "two-layer-net 250 us, without jax"
     own = True
     with pytest.raises(XPNetError, match="xpnet on two-layer-net: it died"):
         parts.steps(job, ("two-layer-net",), 100, ())
@@ -259,6 +261,112 @@ def test_layers_are_not_taken_for_kernels(parts, job, monkeypatch):
     with pytest.raises(XPNetError, match=message):
         parts.to_accuracies(job)
     assert len(job.kept[-1]["cases"]) == 3, "the others are trained all the same"
+
+
+# How it is told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 us"), (1.234e-9, "0.00123 us"), (9e-6, "9.00 us"), (250e-6, "250 us"),
+        (999.6e-6, "1.00 ms"), (0.1116245, "112 ms"), (0.9999, "1.00 s"), (11.96, "12.0 s"),
+        (1670, "1,670 s"),
+    ],
+)  # fmt: skip
+def test_times_have_three_digits_and_a_unit_that_suits(parts, seconds, text):
+    assert parts.duration(seconds) == text
+
+
+STEP = {
+    "model": "two-layer-net", "optimizer": "sgd", "batch_size": 100, "step": 9.0, "sum": 10.0,
+    "launches": {"gather": 1.0, "stage1_forward": 3.0, "stage1_gradient": 6.0},
+    "layers": {"stage1": ["Affine1", "Relu1"]},
+}  # fmt: skip
+
+
+def test_the_costliest_launch_comes_first_with_its_layers(parts):
+    lines = parts.kernels_page({"steps": [STEP]}, {"stand_in": False})
+    assert [line for line in lines if line.startswith("| ")] == [
+        "| launch | layers | time | of the sum |",
+        "| --- | --- | ---: | ---: |",
+        "| stage1_gradient | Affine1, Relu1 | 6.00 us | 60 % |",
+        "| stage1_forward | Affine1, Relu1 | 3.00 us | 30 % |",
+        "| gather |  | 1.00 us | 10 % |",
+    ]
+    assert "A step takes 9.00 us, its launches one by one 10.0 us." in lines
+
+
+def test_what_better_tiles_gain_is_told(parts):
+    result = {
+        "model": "deep-convnet", "batch_size": 100, "precision": "tf32", "tried": 2,
+        "launches": {"stage1_forward": {"as chosen": 1.0, "Tile(1)": 2.0},
+                     "stage2_forward": {"as chosen": 4.0, "Tile(1)": 3.0}},
+        "layers": {"stage1": ["Conv1"], "stage2": ["Conv2"]},
+    }  # fmt: skip
+    assert [line for line in parts.tiles_page(result, {}) if line.startswith("| ")][2:] == [
+        "| stage2_forward | Conv2 | 4.00 us | 3.00 us | 25.0 % | (1) |",
+        "| stage1_forward | Conv1 | 1.00 us | 1.00 us | 0.0 % | as chosen |",
+        "| all |  | 5.00 us | 4.00 us | 20.0 % |  |",
+    ]
+    assert parts.tiles_line(result) == (
+        "products 5.00 us as chosen, 4.00 us with the best of 2: 20.0 % less"
+    )
+
+
+def test_the_first_page_begins_with_the_answers(parts):
+    def done(part, result, state="done"):
+        return {part: {"part": part, "state": state, "result": result}}
+
+    def times(**milliseconds):
+        return {name: {"milliseconds": {"median": time}} for name, time in milliseconds.items()}
+
+    assert parts.answers({}, False) == [
+        "Is it right? That is not known: no tests have been run to their end."
+    ]
+    tests = {"passed": 7, "failed": [], "skipped": {"no time": 2}}
+    case = {
+        "model": "two-layer-net", "contestants": times(xpnet=0.02, torch=0.05, jax=0.04),
+        "ratios": {"xpnet / jax": {"median": 0.5}, "xpnet / torch": {"median": 0.4}},
+    }  # fmt: skip
+    case["contestants"] |= times(**{"xpnet eager": 0.03})
+    goals = {
+        "0.97": {"reached": 2, "seconds": [1, 2, None], "median": 1.5},
+        "0.99": {"reached": 0, "seconds": [None] * 3},
+    }
+    trained = {"model": "two-layer-net", "goals": goals, "description": {"engine": "cuda"}}
+    records = (
+        done("agreement", tests)
+        | done("steps-two-layer-net", {"cases": [case]})
+        | done("accuracy", {"cases": [trained]})
+        | done("kernels", {"steps": [STEP]})
+    )
+    lines = parts.answers(records, False)
+    assert lines[0] == "Is it right? **Yes**; tests: 7 passed, 0 failed, 2 skipped."
+    assert any("below 1 xpnet is faster" in line for line in lines)
+    assert lines[-2] == (
+        "| two-layer-net | 20.0 us | jax | 40.0 us | 0.50 | 1.50 s (2 of 3) | not reached (0 of 3) "
+        "| stage1_gradient (Affine1, Relu1) 6.00 us, 60 % |"
+    )
+    trained["description"] = {"engine_reason": "they differ"}
+    assert "| 1.50 s (2 of 3) by the layers |" in parts.answers(records, False)[-2]
+    slow = done("agreement", tests, "out of time")
+    assert parts.answers(slow, False)[0].startswith("Is it right? Not all tests were run; tests: 7")
+    assert "**Not come to a good end: agreement.**" in parts.answers(slow, False)[2]
+    bad = done("agreement", tests | {"failed": [{}]}, "failed")
+    assert parts.answers(bad, False)[0].startswith("Is it right? **No**; tests: 7 passed, 1 failed")
+
+
+def test_titles_tell_what_is_measured(parts):
+    for part in parts.PARTS.values():
+        assert not set("{}") & set(part.title(True) + part.title(False))
+        assert "MNIST" not in part.title(True)
+    assert parts.PARTS["kernels"].title(False).endswith(", batch 100?")
+    assert parts.PARTS["kernels"].title(True).endswith(", batch 4?")
+    assert "on batches of 1,000 take" in parts.PARTS["batches-1000"].title(False)
+    assert parts.PARTS["accuracy"].title(False).endswith("reach 97 and 99 % on MNIST?")
+    assert "60,000" in parts.columns_page(False)
+    assert "60,000" not in parts.columns_page(True)
 
 
 # How the report goes about it
@@ -353,7 +461,7 @@ def row(out, name):
 def test_later_runs_add_to_what_is_there(reported, capsys):
     reported("bandwidth")
     assert record(reported.out, "bandwidth")["state"] == "done"
-    answer = "copy 8 GB/s, im2col 4"
+    answer = "copy 8.00 GB/s, im2col 4.00 GB/s: 50.0 % of the copy, the reference"
     assert "| [bandwidth](bandwidth.md) | How fast" in row(reported.out, "bandwidth")
     assert answer in row(reported.out, "bandwidth")
     assert "not asked for" in row(reported.out, "kernels")
@@ -363,14 +471,14 @@ def test_later_runs_add_to_what_is_there(reported, capsys):
         reported("kernels")
     assert (reported.out / "bandwidth.json").read_bytes() == first
     assert answer in row(reported.out, "bandwidth")
-    assert "**failed**: IndexError: list index out of range; found: two-layer-net 9.0 us" in (
+    assert "**failed**: IndexError: list index out of range; found: two-layer-net 9.00 us" in (
         row(reported.out, "kernels")
     )
     page = (reported.out / "kernels.md").read_text()
     assert "**It failed after " in page
     assert "IndexError: list index out of range\n```\n\nWhat was found:\n" in page
     assert "In 2 timings the host was slower than the GPU" in page
-    assert "| gather | 8.00 | 100 % |" in page
+    assert "| gather |  | 8.00 us | 100 % |" in page
 
     with pytest.raises(XPNetError, match="nothing was measured: every part was left out; see "):
         reported("bandwidth", minutes=0.1)
@@ -646,7 +754,7 @@ def test_the_stand_in_writes_its_pages(tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     out = tmp_path / "out"
-    for name in (*names, "README"):
+    for name in (*names, "README", "columns"):
         text = (out / f"{name}.md").read_text(encoding="utf-8")
         assert text.startswith("*Made with the stand-in for a GPU: "), name
         assert "The times mean nothing.*\n" in text
