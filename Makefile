@@ -5,8 +5,11 @@ DEVICE ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 
+# With DEVICE=auto there is a GPU where its driver's program is.
+NVIDIA := $(if $(filter auto,$(DEVICE)),$(shell command -v nvidia-smi 2>/dev/null))
+
 # An environment is as new as the list of what belongs in it.
-RUN := $(VENV)/.run-$(if $(findstring cuda,$(DEVICE)),cuda,cpu)
+RUN := $(VENV)/.run-$(if $(or $(findstring cuda,$(DEVICE)),$(NVIDIA)),cuda,cpu)
 DEV := $(VENV)/.dev
 PACKAGE_cpu := .[plot]
 PACKAGE_cuda := .[plot,cuda]
@@ -19,12 +22,17 @@ train: $(RUN)  ## train a network on digits; DEVICE=cpu|cuda|cuda:N|auto, ARGS="
 test: $(DEV)  ## run the tests, several at a time; ARGS="-k batches ..."
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-test-gpu: $(DEV) $(VENV)/.run-cuda  ## the same, where a missing GPU is a failure
-	$(BIN)/python -m pytest --require-cuda $(ARGS)
+# The tests take the first GPU that they see: of those that are visible, cuda:N is the N-th from 0.
+GPU := $(patsubst cuda:%,%,$(filter cuda:%,$(DEVICE)))
+VISIBLE = $$(echo "$${CUDA_VISIBLE_DEVICES:-$$(seq -s , 0 $(GPU))}," | cut -d , -f $$(($(GPU) + 1)))
+
+test-gpu: $(DEV) $(VENV)/.run-cuda  ## the same, where a missing GPU is a failure; DEVICE=cuda|cuda:N
+	$(if $(filter cpu,$(DEVICE)),$(error test-gpu needs a GPU; use DEVICE=cuda or cuda:N))
+	$(if $(GPU),CUDA_VISIBLE_DEVICES=$(VISIBLE)) $(BIN)/python -m pytest --require-cuda $(ARGS)
 
 # The stand-in needs no CuPy, which is large.
-gpu-report: $(DEV) $(if $(findstring --stand-in,$(ARGS)),,$(VENV)/.run-cuda)  ## ask a GPU; ARGS=--stand-in
-	$(BIN)/python scripts/gpu_report.py $(ARGS)
+gpu-report: $(DEV) $(if $(findstring --stand-in,$(ARGS)),,$(VENV)/.run-cuda)  ## ask a GPU; DEVICE=cuda|cuda:N, ARGS=--stand-in
+	$(BIN)/python scripts/gpu_report.py --device $(DEVICE) $(ARGS)
 
 lint: $(DEV)  ## check style, types, and that imports point downward
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ one that breaks what CUDA keeps for its process leaves the others whole.
 
 import argparse
 import json
+import math
 import os
 import re
 import shlex
@@ -67,6 +68,11 @@ TO_END = 5
 TRIES = 5
 """Timings of the same work; the shortest counts."""
 
+COLUMNS = "columns.md"
+"""The page that explains the tables of steps."""
+
+STAND_IN_IMAGES = 100
+"""That are trained on with the stand-in."""
 STAND_IN = (
     "*Made with the stand-in for a GPU: the kernels ran on the CPU, on little of everything, "
     "smaller batches among others. The times mean nothing.*"
@@ -89,6 +95,7 @@ class Sizes:
     steps, repeats : steps, and launches of one kernel, that are timed as one
     images, copied : shape of im2col's images, and bytes of a copy
     calls : of im2col or of the copy that are timed as one
+    data : what is trained on, in words
     """
 
     tests: tuple[str, ...] = ("-m", "gpu", "--require-cuda")
@@ -106,6 +113,28 @@ class Sizes:
     images: tuple[int, ...] = (1000, 32, 28, 28)
     copied: int = 512 * MiB
     calls: int = 5
+    data: str = "MNIST"
+
+
+SMALL = Sizes(
+    tests=("tests/engine/test_cuda_engine.py", "-k", "g++ and itself and two-layer"),
+    models=1,
+    batches={10: 2, 100: 4, 1000: 8},
+    epoch=8,
+    rounds=2,
+    seconds=0.01,
+    seeds=2,
+    deep_seeds=1,
+    epochs=1,
+    steps=2,
+    repeats=1,
+    tiles=TILES[:1],
+    images=(4, 3, 8, 8),
+    copied=2**16,
+    calls=2,
+    data="synthetic digits",
+)
+"""With the stand-in."""
 
 
 class Clock(Protocol):
@@ -344,6 +373,7 @@ def to_accuracies(job: Job) -> None:
     dataset = job.dataset()
     for model in NAMES[: job.sizes.models]:
         case = accuracy.measure(model, dataset, job.sizes.seeds, job.device, available_cores())
+        case["data"] = job.sizes.data
         result["cases"].append(case)
         job.keep(result)
         print(report.text_table(case), flush=True)
@@ -365,7 +395,8 @@ def kernels(job: Job, models: Sequence[str], batch_size: int) -> None:
         result["late"] = job.clock.late
         job.keep(result)
         step = result["steps"][-1]
-        print(f"{model}: a step {step['step']:.1f} us, its launches {step['sum']:.1f}", flush=True)
+        took, summed = duration(step["step"] / 1e6), duration(step["sum"] / 1e6)
+        print(f"{model}: a step {took}, its launches {summed}", flush=True)
 
 
 def launches_of_a_step(job: Job, model: str, batch_size: int) -> Record:
@@ -395,7 +426,13 @@ def launches_of_a_step(job: Job, model: str, batch_size: int) -> Record:
         "step": 1e6 * step,
         "sum": sum(times.values()),
         "launches": times,
+        "layers": layers_of(engine),
     }
+
+
+def layers_of(engine: CudaEngine) -> dict[str, list[str]]:
+    """The layers that each stage computes, by the stage's name, with which its kernels' begin."""
+    return {stage.name: [leaf.name for leaf in stage.leaves] for stage in engine.stages}
 
 
 def microseconds(job: Job, driver: Driver, launch: Launch, rewind: Callable[[], None]) -> float:
@@ -450,7 +487,7 @@ def seconds_of_a_call(job: Job, call: Callable[[], object]) -> float:
 def deep_training(job: Job) -> None:
     """Train the book's largest network for its 20 epochs."""
     dataset = job.dataset()
-    result: Record = {"epochs": job.sizes.epochs, "data": dataset.name, "runs": []}
+    result: Record = {"epochs": job.sizes.epochs, "data": job.sizes.data, "runs": []}
     for seed in range(job.sizes.deep_seeds):
         trainer = Trainer(
             fresh("deep-convnet", job.device, seed),
@@ -486,15 +523,16 @@ def tiles(job: Job, model: str, batch_size: int, precision: str) -> None:
             else:
                 launch()
         result |= {"tried": result["tried"] + 1, "launches": found, "late": job.clock.late}
+        result["layers"] = layers_of(engine)
         job.keep(result)
 
 
 # How it is told
 
 
-def rows(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """A table; its first column is of words, the others of numbers."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *body]
+def rows(header: Sequence[str], body: Sequence[Sequence[str]], words: int = 1) -> list[str]:
+    """A table; its first columns are of words, the others of numbers."""
+    lines = [header, ["---"] * words + ["---:"] * (len(header) - words), *body]
     return ["", *(f"| {' | '.join(line)} |" for line in lines), ""]
 
 
@@ -506,6 +544,28 @@ def late(result: Record) -> list[str]:
         f"**In {result['late']} timings the host was slower than the GPU: they hold its time too, "
         "and are too long.**"
     ]
+
+
+def three(number: float) -> str:
+    """Three digits, and all that stand before the point."""
+    if number == 0:
+        return "0"
+    rounded = float(f"{number:.2e}")
+    return f"{rounded:,.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"
+
+
+def duration(seconds: float) -> str:
+    """Three digits and the unit that suits them."""
+    rounded = float(f"{seconds:.2e}")
+    for unit, scale in (("s", 1.0), ("ms", 1e3)):
+        if rounded * scale >= 1:
+            return f"{three(rounded * scale)} {unit}"
+    return f"{three(rounded * 1e6)} us"
+
+
+def in_layers(kernel: str, result: Record) -> str:
+    """The layers that a kernel computes; none where it does other work."""
+    return ", ".join(result.get("layers", {}).get(kernel.partition("_")[0], ()))
 
 
 def agreement_page(result: Record, _: Record) -> list[str]:
@@ -532,13 +592,26 @@ def agreement_line(result: Record) -> str:
     return f"{result['passed']} passed, {len(result['failed'])} failed, {count} skipped"
 
 
-def steps_page(result: Record, hardware: Record) -> list[str]:
+def steps_page(result: Record, about: Record) -> list[str]:
     """As `xpnet bench` tells it."""
-    record = hardware | result
-    lines = [f"- {line}" for line in report.head(record)]
+    lines = [f"- {line}" for line in report.head(about["machine"] | result)]
     if "picture" in result:
         lines += ["", f"![{drawing.MEANING[drawing.RATIOS]}]({result['picture']})"]
-    return [*lines, *cases_page(result), "", report.legend(record)]
+    return [*lines, *cases_page(result), "", f"[What the columns mean]({COLUMNS})."]
+
+
+def columns_page(stand_in: bool) -> str:
+    """What the columns of the steps' tables mean, for all of these pages."""
+    if stand_in:
+        text = report.STEPS + (
+            f"- s an epoch: the time of the steps that {SMALL.epoch} images make.\n"
+            "- GPU MiB: 0, since there is none.\n"
+        )
+    else:
+        text = report.legend({"device": "cuda", "cases": [{"task": "train"}]}) + "\n"
+    head = f"{STAND_IN}\n\n" if stand_in else ""
+    rates = "The rates of this machine, by sgemm and by copying, are at the top of each page."
+    return f"{head}# What the columns of the steps' tables mean\n\n{rates}\n\n{text}"
 
 
 def cases_page(result: Record) -> list[str]:
@@ -557,16 +630,27 @@ def steps_line(result: Record) -> str:
     parts = []
     for case in result["cases"]:
         own, ratios, absent = case["contestants"].get(run.OWN), case["ratios"], case["left_out"]
-        words = [f"{1e3 * own['milliseconds']['median']:.1f} us"] if own else []
+        words = [duration(own["milliseconds"]["median"] / 1e3)] if own else []
         words += [f"{name} {ratio['median']:.2f}" for name, ratio in ratios.items()]
         words += [f"without {' and '.join(absent)}"] if absent else []
         parts.append(f"{case['model']} {', '.join(words)}")
     return "; ".join(parts)
 
 
-def accuracy_page(result: Record, _: Record) -> list[str]:
+def accuracy_page(result: Record, about: Record) -> list[str]:
     """As `xpnet bench --task accuracy` tells it."""
-    return [*cases_page(result), "", report.ACCURACY.rstrip()]
+    return [*too_little(about), *cases_page(result), "", report.ACCURACY.rstrip()]
+
+
+def too_little(about: Record) -> list[str]:
+    """Why trainings with the stand-in come to nothing."""
+    if not about["stand_in"]:
+        return []
+    return [
+        f"It trains on {STAND_IN_IMAGES} images, too few to learn from: that no accuracy is "
+        "reached is by design. What is tried is the way there.",
+        "",
+    ]
 
 
 def accuracy_line(result: Record) -> str:
@@ -574,8 +658,7 @@ def accuracy_line(result: Record) -> str:
     parts = []
     for case in result["cases"]:
         goals = [
-            f"{100 * float(goal):g} % in {row['median']:.3g} s ({row['reached']} of "
-            f"{len(row['seconds'])})"
+            f"{100 * float(goal):g} % in {reached(row)}"
             for goal, row in case["goals"].items()
             if row["reached"]
         ]
@@ -583,48 +666,73 @@ def accuracy_line(result: Record) -> str:
     return "; ".join(parts)
 
 
-def kernels_page(result: Record, _: Record) -> list[str]:
-    """A table for each network."""
+def reached(row: Record) -> str:
+    """The median time to a goal, and how many got there."""
+    count = f"{row['reached']} of {len(row['seconds'])}"
+    return f"{duration(row['median'])} ({count})" if row["reached"] else f"not reached ({count})"
+
+
+def kernels_page(result: Record, about: Record) -> list[str]:
+    """A table for each network, the costliest launch first."""
     lines = late(result)
     for step in result["steps"]:
+        whole, summed = duration(step["step"] / 1e6), duration(step["sum"] / 1e6)
         lines += [
             "",
             f"## {step['model']}, {step['optimizer']}, batch {step['batch_size']}",
             "",
-            f"A step takes {step['step']:.1f} us, its launches one by one {step['sum']:.1f} us.",
+            f"A step takes {whole}, its launches one by one {summed}.",
         ]
         table = [
-            (kernel, f"{time:.2f}", f"{100 * time / step['sum']:.0f} %")
-            for kernel, time in step["launches"].items()
+            (kernel, in_layers(kernel, step), duration(time / 1e6), share(time, step))
+            for kernel, time in sorted(step["launches"].items(), key=lambda row: -row[1])
         ]
-        lines += rows(("launch", "us", "of the sum"), table)
+        lines += rows(("launch", "layers", "time", "of the sum"), table, words=2)
+    if about["stand_in"]:
+        return lines
     return [
         *lines,
         "The step is one of many that follow each other as CUDA graphs. Each launch was repeated, "
         "one run of it right after the other, so that it found in the caches what it had just "
-        "read. In a step some launches run beside others.",
+        "read. Where the step is shorter than the sum, launches ran beside others; where it is "
+        "longer, the GPU waited between launches, or fetched from its memory what a repeated "
+        "launch finds in the caches.",
     ]
 
 
+def share(time: float, step: Record) -> str:
+    """Of one launch in the sum of all."""
+    return f"{100 * time / step['sum']:.0f} %"
+
+
 def kernels_line(result: Record) -> str:
-    """Step and sum of each network."""
+    """Step and sum of each network, and its costliest launch."""
     return "; ".join(
-        f"{step['model']} {step['step']:.1f} us a step, {step['sum']:.1f} us by launches"
+        f"{step['model']} {duration(step['step'] / 1e6)} a step, {duration(step['sum'] / 1e6)} by "
+        f"launches, the costliest {costliest(step)}"
         for step in result["steps"]
     )
+
+
+def costliest(step: Record) -> str:
+    """The launch that takes longest, with its layers and its share."""
+    kernel, time = max(step["launches"].items(), key=lambda row: row[1])
+    where = f" ({found})" if (found := in_layers(kernel, step)) else ""
+    return f"{kernel}{where} {duration(time / 1e6)}, {share(time, step)}"
 
 
 def bandwidth_page(result: Record, _: Record) -> list[str]:
     """Two rates."""
     shape = " x ".join(map(str, result["images"]))
-    table = [(f"copy of {result['copied'] / MiB:g} MiB", f"{result['copy']:,.0f}", "100 %")]
+    what = f"copy of {three(result['copied'] / MiB)} MiB, the reference"
+    table = [(what, f"{three(result['copy'])} GB/s", "100 %")]
     if "im2col" in result:
-        share = f"{100 * result['im2col'] / result['copy']:.0f} %"
+        part = f"{three(100 * result['im2col'] / result['copy'])} %"
         what = f"im2col of {shape} float32, window 3 x 3, pad 1"
-        table.append((what, f"{result['im2col']:,.0f}", share))
+        table.append((what, f"{three(result['im2col'])} GB/s", part))
     return [
         *late(result),
-        *rows(("", "GB/s", "of the copy"), table),
+        *rows(("", "read and written", "of the copy"), table),
         "What is read and what is written are counted once each: of im2col the images and the "
         "columns, though it writes the padded images and its windows in between.",
     ]
@@ -632,56 +740,90 @@ def bandwidth_page(result: Record, _: Record) -> list[str]:
 
 def bandwidth_line(result: Record) -> str:
     """Both rates."""
-    line = f"copy {result['copy']:,.0f} GB/s"
-    return f"{line}, im2col {result['im2col']:,.0f}" if "im2col" in result else line
+    line = f"copy {three(result['copy'])} GB/s"
+    if "im2col" not in result:
+        return line
+    part = f"{three(100 * result['im2col'] / result['copy'])} % of the copy, the reference"
+    return f"{line}, im2col {three(result['im2col'])} GB/s: {part}"
 
 
-def deep_page(result: Record, _: Record) -> list[str]:
+def deep_page(result: Record, about: Record) -> list[str]:
     """A row for each run."""
     table = [
-        (f"seed {row['seed']}", f"{row['test_accuracy']:.4f}", f"{row['seconds']:.2f}")
+        (f"seed {row['seed']}", f"{row['test_accuracy']:.4f}", duration(row["seconds"]))
         for row in result["runs"]
     ]
-    about = result["runs"][0]["description"]
+    engine = result["runs"][0]["description"]
     return [
+        *too_little(about),
         f"DeepConvNet on {result['data']}, epochs: {result['epochs']}, Adam 0.001 on a cosine "
-        "schedule. Seconds are of training alone.",
-        *rows(("", "test accuracy", "s"), table),
-        f"{run.OWN}: {', '.join(f'{what} {text}' for what, text in about.items())}.",
+        "schedule. The time is of training alone.",
+        *rows(("", "test accuracy", "time"), table),
+        f"{run.OWN}: {', '.join(f'{what} {text}' for what, text in engine.items())}.",
         "",
-        "The book reads 0.9938 of the test images.",
+        "The book's network reads 0.9938 of MNIST's test images.",
     ]
 
 
 def deep_line(result: Record) -> str:
     """All runs."""
     return ", ".join(
-        f"{row['test_accuracy']:.4f} in {row['seconds']:.2f} s" for row in result["runs"]
+        f"{row['test_accuracy']:.4f} in {duration(row['seconds'])}" for row in result["runs"]
     )
 
 
 def tiles_page(result: Record, _: Record) -> list[str]:
-    """The tile that was chosen beside the best."""
+    """The tile that was chosen beside the best, the costliest product first."""
+    found = result.get("launches", {})
     table = []
-    for kernel, times in result.get("launches", {}).items():
+    for kernel, times in sorted(found.items(), key=lambda row: -row[1][AS_CHOSEN]):
         best = min(times, key=lambda tile: times[tile])
         table.append(
-            (kernel, f"{times[AS_CHOSEN]:.2f}", f"{times[best]:.2f}", best.removeprefix("Tile"))
+            (
+                kernel,
+                in_layers(kernel, result),
+                duration(times[AS_CHOSEN] / 1e6),
+                duration(times[best] / 1e6),
+                gain(times[AS_CHOSEN], times[best]),
+                best.removeprefix("Tile"),
+            )
+        )
+    if found:
+        chosen, best = totals(result)
+        table.append(
+            ("all", "", duration(chosen / 1e6), duration(best / 1e6), gain(chosen, best), "")
         )
     return [
         *late(result),
         f"{result['model']}, batch {result['batch_size']}, products in {result['precision']}, "
         f"{result['tried']} choices of tiles: the one that the engine makes for each product, and "
         "others that all products then have. The JSON file beside this page has all times.",
-        *rows(("launch", "us as chosen", "us at best", "with"), table),
+        *rows(("launch", "layers", "as chosen", "at best", "gain", "with"), table, words=2),
+        "A block of threads computes rows x columns of a product and adds up depth terms of each "
+        "at a time; each of its threads computes own_rows x own_columns of them.",
     ]
+
+
+def totals(result: Record) -> tuple[float, float]:
+    """Microseconds of all products, with the tiles as chosen and with the best of each."""
+    found = result.get("launches", {}).values()
+    return sum(t[AS_CHOSEN] for t in found), sum(min(t.values()) for t in found)
+
+
+def gain(chosen: float, best: float) -> str:
+    """By how much the best tiles shorten the time."""
+    return f"{100 * (1 - best / chosen):.1f} %" if chosen else ""
 
 
 def tiles_line(result: Record) -> str:
     """What better tiles would save of all products."""
-    found = result.get("launches", {}).values()
-    chosen, best = sum(t[AS_CHOSEN] for t in found), sum(min(t.values()) for t in found)
-    return f"products {chosen:.1f} us as chosen, {best:.1f} us with the best of {result['tried']}"
+    chosen, best = totals(result)
+    return (
+        f"products {duration(chosen / 1e6)} as chosen, {duration(best / 1e6)} with the best of "
+        f"{result['tried']}: {gain(chosen, best)} less"
+        if chosen
+        else ""
+    )
 
 
 @dataclass(frozen=True)
@@ -690,14 +832,14 @@ class Part:
 
     Attributes
     ----------
-    title : the question
+    template : the question; `title` fills in sizes of batches and the data set
     seconds : that it is expected to take on an H200
     measure : finds the answer and keeps it, piece by piece
-    page, line : the answer in lines, given also the hardware, and in one line
+    page, line : the answer in lines, given also the record, and in one line
     mnist, tests : whether it needs MNIST's files, or pytest
     """
 
-    title: str
+    template: str
     seconds: int
     measure: Callable[[Job], None]
     page: Callable[[Record, Record], list[str]]
@@ -705,9 +847,18 @@ class Part:
     mnist: bool = False
     tests: bool = False
 
+    def title(self, stand_in: bool) -> str:
+        """The question, of what is measured indeed."""
+        sizes = SMALL if stand_in else Sizes()
+        return self.template.format(batches=sizes.batches, data=sizes.data)
+
+
+BATCH = "{batches[100]}"
+"""In the titles of parts."""
+
 
 def _steps(
-    title: str,
+    template: str,
     seconds: int,
     models: Sequence[str],
     batch_size: int,
@@ -717,27 +868,27 @@ def _steps(
     def measure(job: Job) -> None:
         steps(job, models, batch_size, others, *more)
 
-    return Part(title, seconds, measure, steps_page, steps_line)
+    return Part(template, seconds, measure, steps_page, steps_line)
 
 
 PARTS = {
     "agreement": Part(
-        "Do the kernels compute on this GPU what the layers say?",
+        "Do the kernels compute what the layers say?",
         120, agreement, agreement_page, agreement_line, tests=True,
     ),
     **{
         f"steps-{model}": _steps(
-            f"How long does a step of {model} take beside PyTorch and JAX, batch 100?",
+            f"How long does a step of {model} take beside PyTorch and JAX, batch {BATCH}?",
             seconds, (model,), 100, ("xpnet eager", *OTHERS),
         )
         for model, seconds in zip(NAMES, (45, 60, 75), strict=True)
     },
     "accuracy": Part(
-        "How many seconds of training make 97 and 99 % on MNIST?",
+        "How many seconds of training reach 97 and 99 % on {data}?",
         60, to_accuracies, accuracy_page, accuracy_line, mnist=True,
     ),
     "kernels": Part(
-        "Where does the time of a step go, batch 100?",
+        f"Where does the time of a step go, batch {BATCH}?",
         40, lambda job: kernels(job, NAMES, 100), kernels_page, kernels_line,
     ),
     "bandwidth": Part(
@@ -745,7 +896,7 @@ PARTS = {
     ),
     **{
         f"batches-{size}": _steps(
-            f"How long do steps on batches of {size:,} take beside PyTorch and JAX?",
+            f"How long do steps on batches of {{batches[{size}]:,}} take beside PyTorch and JAX?",
             90, NAMES, size, ("torch", "torch graph", "jax"),
         )
         for size in (10, 1000)
@@ -756,7 +907,7 @@ PARTS = {
     ),
     **{
         f"precision-{precision}": _steps(
-            f"How long do steps take with products in {precision}, batch 100?",
+            f"How long do steps take with products in {precision}, batch {BATCH}?",
             40, NAMES[1:], 100, ("torch graph",), precision,
         )
         for precision in ("tf32", "bfloat16")
@@ -776,25 +927,68 @@ PARTS = {
 
 DONE, FAILED, OUT_OF_TIME, UNFINISHED = "done", "failed", "out of time", "unfinished"
 """How a part ended, or that it has not."""
+STATES = DONE, FAILED, OUT_OF_TIME, UNFINISHED
+KINDS = {
+    "part": str, "state": str, "started": str, "seconds": int | float, "problem": list,
+    "stand_in": bool, "machine": dict, "result": dict,
+}  # fmt: skip
+"""Of what is in every record."""
 
 
 def load(out: Path, name: str) -> Record | None:
-    """The record of a part, if there is one."""
+    """The record of a part, if there is one.
+
+    Raises
+    ------
+    XPNetError
+        The file is damaged, or something else than the record of this part.
+    """
     path = out / f"{name}.json"
     if not path.exists():
         return None
     try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise XPNetError(f"{path} is no record of a part ({error}); choose another --out") from None
-    return record
+        record = json.loads(path.read_text(encoding="utf-8"))
+        checked(record, name)
+    except Exception as error:  # who knows what the pages stumble over in a foreign file
+        reason = f"{type(error).__name__}: {error}"
+        raise XPNetError(
+            f"{path} is no record of a part ({reason}); remove it, or choose another --out"
+        ) from None
+    return dict(record)
+
+
+def checked(record: Any, name: str) -> None:
+    """Fail, in whatever way, unless this is the record of a part and all pages can tell it."""
+    if not isinstance(record, dict):
+        raise ValueError(f"it holds {type(record).__name__}")
+    for key, kind in KINDS.items():
+        if not isinstance(record[key], kind):
+            raise ValueError(f"{key} is {record[key]!r}")
+    if record["part"] != name or record["state"] not in STATES:
+        raise ValueError(f"it is of {record['part']!r}, {record['state']!r}")
+    if not all(isinstance(line, str) for line in record["problem"]):
+        raise ValueError(f"problem is {record['problem']!r}")
+    if not math.isfinite(record["seconds"]):
+        raise ValueError(f"seconds is {record['seconds']}")
+    told(record)
+
+
+def told(record: Record) -> str:
+    """A part's page; what else is told of it is tried, so that it cannot fail later."""
+    answer_of(record)
+    answers({record["part"]: record}, record["stand_in"])
+    if record["machine"]:
+        hardware(record["machine"])
+    return page(record)
 
 
 def save(out: Path, record: Record) -> None:
     """Write a part's record and its page."""
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    write_text(out / f"{record['part']}.json", text + "\n")
-    write_text(out / f"{record['part']}.md", page(record))
+    text = told(record)  # first: a record that cannot be told is not kept
+    write_text(
+        out / f"{record['part']}.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    )
+    write_text(out / f"{record['part']}.md", text)
 
 
 def page(record: Record) -> str:
@@ -802,14 +996,80 @@ def page(record: Record) -> str:
     part, result = PARTS[record["part"]], record["result"]
     lines = [STAND_IN, ""] if record["stand_in"] else []
     begun = f"Part `{record['part']}` of [the report](README.md), begun {when(record)}."
-    lines += [f"# {part.title}", "", f"{begun} {outcome(record)}"]
+    lines += [f"# {part.title(record['stand_in'])}", "", f"{begun} {outcome(record)}"]
     if record["problem"]:
         lines += ["", "```", *record["problem"], "```"]
     if result:
         if record["state"] != DONE:
             lines += ["", "What was found:"]
-        lines += ["", *part.page(result, record["machine"])]
+        lines += ["", *part.page(result, record)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
+
+
+def answers(records: Mapping[str, Record], stand_in: bool) -> list[str]:
+    """What a reader wants to know first: whether it is right, how fast it is, and what costs most.
+
+    Parameters
+    ----------
+    records : of the parts that there are, by name
+    """
+    batch = (SMALL if stand_in else Sizes()).batches[100]
+    table = [row for model in NAMES if any((row := row_of(model, records))[1:])]
+    lines = [f"Is it right? {is_right(records.get('agreement'))}"]
+    if bad := [name for name, record in records.items() if record["state"] != DONE]:
+        lines += ["", f"**Not come to a good end: {', '.join(bad)}.** The table of parts says why."]
+    if not table:
+        return lines
+    fast = f"xpnet / it is the time of {run.OWN} by that of the other, below 1 {run.OWN} is faster."
+    return [
+        *lines,
+        "",
+        f"Steps are of batch {batch}; {fast} The times to 97 and 99 % are of training until "
+        "so many of the test images are read right, medians of the runs that got there.",
+        *rows(
+            ("network", "a step", "fastest other", "its step", "xpnet / it", "to 97 %", "to 99 %",
+             "costliest launch of a step"),
+            table,
+        ),
+    ]  # fmt: skip
+
+
+def is_right(record: Record | None) -> str:
+    """Yes or no, and how many tests say so."""
+    if record is None or not record["result"]:
+        return "That is not known: no tests have been run to their end."
+    said = f"tests: {agreement_line(record['result'])}"
+    if record["result"]["failed"]:
+        return f"**No**; {said}."
+    return f"**Yes**; {said}." if record["state"] == DONE else f"Not all tests were run; {said}."
+
+
+def row_of(model: str, records: Mapping[str, Record]) -> tuple[str, ...]:
+    """What was found of a network, in the columns of `answers`; nothing where it was not asked."""
+    cells = dict.fromkeys(("step", "name", "its step", "ratio", "0.97", "0.99", "launch"), "")
+    for case in cases_of(records, f"steps-{model}", "cases", model):
+        median = {name: row["milliseconds"]["median"] for name, row in case["contestants"].items()}
+        others = [name for name in median if not name.startswith(run.OWN)]
+        if run.OWN in median:
+            cells["step"] = duration(median[run.OWN] / 1e3)
+        cells["name"] = "none took part"
+        if others:
+            cells["name"] = best = min(others, key=lambda name: median[name])
+            cells["its step"] = duration(median[best] / 1e3)
+            if ratio := case["ratios"].get(f"{run.OWN} / {best}"):
+                cells["ratio"] = f"{ratio['median']:.2f}"
+    for case in cases_of(records, "accuracy", "cases", model):
+        whose = " by the layers" if "engine_reason" in case["description"] else ""
+        cells |= {goal: reached(row) + whose for goal, row in case["goals"].items()}
+    for step in cases_of(records, "kernels", "steps", model):
+        cells["launch"] = costliest(step)
+    return model, *cells.values()
+
+
+def cases_of(records: Mapping[str, Record], part: str, key: str, model: str) -> list[Record]:
+    """What a part has found of a network."""
+    result = records[part]["result"] if part in records else {}
+    return [case for case in result.get(key, ()) if case["model"] == model]
 
 
 def when(record: Record) -> str:
@@ -827,6 +1087,33 @@ def outcome(record: Record) -> str:
         FAILED: f"**It failed after {seconds}:**",
         OUT_OF_TIME: f"**It was ended at its limit of {seconds}.**",
     }[record["state"]]
+
+
+def hardware(machine: Record) -> str:
+    """The GPU and what computes on it, in a line that is the same from part to part."""
+    gpu, versions = machine["gpu"], machine["versions"]
+    capability = gpu.get("compute_capability")
+    parts = [
+        gpu["gpu"] + (f", compute capability {capability}" if capability else ""),
+        *(f"{what} {gpu[what]}" for what in ("driver", "cupy") if what in gpu),
+        ", ".join(f"{name} {version}" for name, version in versions.items()),
+        machine["machine"],
+        machine["system"],
+    ]
+    return "; ".join(parts)
+
+
+def answer_of(record: Record) -> str:
+    """What a part found, in a cell of a table, after what kept it from finding more."""
+    said = PARTS[record["part"]].line(record["result"]) if record["result"] else ""
+    if record["state"] != DONE:
+        why = {
+            FAILED: f"**failed**: {record['problem'][-1] if record['problem'] else ''}",
+            OUT_OF_TIME: f"**ended at its limit of {record['seconds']:.0f} s**",
+            UNFINISHED: "**has not come to its end**",
+        }[record["state"]]
+        said = f"{why}; found: {said}" if said else why
+    return said.replace("|", "\\|")
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import xpnet.arrays.cuda
 import xpnet.engine.cuda.passes
 from xpnet.arrays import Device, get_device
 from xpnet.bench import cases, contestants, machine, own_nets
+from xpnet.bench import run as bench_run
 from xpnet.bench.cases import Arrays, Case, Ready
 from xpnet.bench.contestants import Contestant
 from xpnet.data import load_dataset
@@ -72,7 +73,7 @@ def install(scratch: Path) -> dict[str, Any]:
     ----------
     scratch : directory of all parts, for compiled kernels among others
     """
-    from _gpu_parts import TILES, Sizes
+    from _gpu_parts import SMALL, STAND_IN_IMAGES
 
     kernels = scratch / "kernels"
     kernels.mkdir(exist_ok=True)
@@ -86,27 +87,10 @@ def install(scratch: Path) -> dict[str, Any]:
         else Absent(entry.name, entry.module, devices=entry.devices)
         for entry in contestants.ENTRIES
     )  # fmt: skip
-    sizes = Sizes(
-        tests=("tests/engine/test_cuda_engine.py", "-k", "g++ and itself and two-layer"),
-        models=1,
-        batches={10: 2, 100: 4, 1000: 8},
-        epoch=8,
-        rounds=2,
-        seconds=0.01,
-        seeds=2,
-        deep_seeds=1,
-        epochs=1,
-        steps=2,
-        repeats=1,
-        tiles=TILES[:1],
-        images=(4, 3, 8, 8),
-        copied=2**16,
-        calls=2,
-    )
-    cases.EPOCH = sizes.epoch
+    cases.EPOCH = bench_run.EPOCH = SMALL.epoch
     machine.GPU_COPY, machine.GPU_SIDE, machine.TRIES, machine.REPEATS = 2**16, 64, 1, 1
-    dataset = partial(load_dataset, "synthetic", train_size=100, test_size=20)
-    return {"clock": HostClock, "sizes": sizes, "dataset": dataset}
+    dataset = partial(load_dataset, "synthetic", train_size=STAND_IN_IMAGES, test_size=20)
+    return {"clock": HostClock, "sizes": SMALL, "dataset": dataset}
 
 
 def pretend(kernels: Path) -> None:

@@ -416,7 +416,7 @@ def test_torch_keeps_its_own_memory(contestant, case):
     pytest.importorskip("torch", reason="torch is not installed")
     new = contestant(
         "import os\n"
-        "from xpnet.arrays import _keep_freed_memory\n"
+        "from xpnet.arrays.choice import _keep_freed_memory\n"
         "from xpnet.bench import torch_nets\n"
         "def build(case, arrays):\n"
         "    ready = torch_nets.build(case, arrays)\n"

@@ -51,7 +51,7 @@ from xpnet.engine import ReferenceEngine, get_engine
 from xpnet.engine.cpu import CpuEngine
 from xpnet.engine.cpu.engine import BUFFER, FEWEST, IMAGES, ROWS, SIZES
 from xpnet.engine.cpu.shard import Shard
-from xpnet.engine.threads import chosen_threads
+from xpnet.engine.threads import _libraries, chosen_threads
 from xpnet.errors import ArgumentError
 from xpnet.files.pictures import save_picture
 from xpnet.report.evaluate import predictions
@@ -511,6 +511,12 @@ class Engines(dict):
 
 
 ENGINES = Engines()
+
+
+@pytest.fixture(autouse=True)
+def libraries_of_now():
+    """A test before may have loaded one more library for matrix products, such as SciPy's."""
+    _libraries.cache_clear()
 
 
 def settings_here():

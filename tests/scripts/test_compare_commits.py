@@ -85,8 +85,14 @@ def test_planted_changes_are_found(repository, tmp_path_factory):
     """A rate off by a unit of its last place, sums in another order, a kernel, and resuming."""
     old = git(repository, "rev-parse", "HEAD")
     package = repository / "xpnet"
-    change(package / "optim.py", "p -= self.lr * g\n", "p -= self.lr * (1 + 2.0**-52) * g\n")
-    change(package / "clipping.py", "in grads.values())", "in reversed(list(grads.values())))")
+    change(
+        package / "optim" / "rules.py", "p -= self.lr * g\n", "p -= self.lr * (1 + 2.0**-52) * g\n"
+    )
+    change(
+        package / "optim" / "clipping.py",
+        "in grads.values())",
+        "in reversed(list(grads.values())))",
+    )
     change(package / "engine" / "cuda" / "kernels" / "step.cuh", "\n", "\n// a line more\n")
     rest = "[first * self.batch_size :]"
     change(package / "data" / "batches.py", rest, f"{rest}[:: -1 if first else 1]")
@@ -115,10 +121,13 @@ def test_planted_changes_are_found(repository, tmp_path_factory):
 
 def test_what_moves_is_found(repository, script, tmp_path_factory):
     """Modules and the stand-in for a GPU; the working tree is left as it was."""
-    (repository / "xpnet" / "schedules.py").rename(repository / "xpnet" / "rates.py")
+    room = repository / "xpnet" / "optim"
+    (room / "schedules.py").rename(room / "rates.py")
     for path in (repository / "xpnet").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace("xpnet.schedules", "xpnet.rates"), encoding="utf-8")
+        path.write_text(
+            text.replace("xpnet.optim.schedules", "xpnet.optim.rates"), encoding="utf-8"
+        )
     place = repository / "tests" / "engine"
     place.mkdir()
     for name in ("cuda_on_cpu.py", "cuda_on_cpu.hpp"):

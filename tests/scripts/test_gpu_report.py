@@ -13,11 +13,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import cuda_on_cpu
 from xpnet.arrays import Device, cuda
 from xpnet.engine.cuda.stages import Tile
-from xpnet.errors import ArgumentError, DeviceError, XPNetError
+from xpnet.errors import ArgumentError, DeviceError, OutputError, XPNetError
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SCRIPT = SCRIPTS / "gpu_report.py"
@@ -70,6 +71,7 @@ def test_every_launch_of_a_step_is_timed(parts, job):
     ]  # fmt: skip
     assert found["step"] > 0
     assert found["sum"] == pytest.approx(sum(found["launches"].values()))
+    assert found["layers"] == {"stage1": ["Affine1", "Relu1"], "stage2": ["Affine2"]}
 
 
 def test_every_product_is_tried_with_every_tile(parts, job):
@@ -80,6 +82,7 @@ def test_every_product_is_tried_with_every_tile(parts, job):
     found = job.kept[-1]["launches"]
     assert set(found) == names | {"stage2_backward"}
     assert all(list(times) == tried for times in found.values())
+    assert job.kept[-1]["layers"]["stage2"] == ["Affine2"]
 
 
 def test_tiles_to_be_tried_fit(parts):
@@ -239,7 +242,7 @@ def test_a_contestant_may_fail_but_xpnet_may_not(parts, job, monkeypatch):
     monkeypatch.setattr(parts.machine, "rates", lambda *_: {})
     own = False
     parts.steps(job, ("two-layer-net",), 100, ())
-    assert parts.steps_line(job.kept[-1]) == "two-layer-net 250.0 us, without jax"
+    assert parts.steps_line(job.kept[-1]) == "two-layer-net 250 us, without jax"
     own = True
     with pytest.raises(XPNetError, match="xpnet on two-layer-net: it died"):
         parts.steps(job, ("two-layer-net",), 100, ())
@@ -257,6 +260,112 @@ def test_layers_are_not_taken_for_kernels(parts, job, monkeypatch):
     with pytest.raises(XPNetError, match=message):
         parts.to_accuracies(job)
     assert len(job.kept[-1]["cases"]) == 3, "the others are trained all the same"
+
+
+# How it is told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 us"), (1.234e-9, "0.00123 us"), (9e-6, "9.00 us"), (250e-6, "250 us"),
+        (999.6e-6, "1.00 ms"), (0.1116245, "112 ms"), (0.9999, "1.00 s"), (11.96, "12.0 s"),
+        (1670, "1,670 s"),
+    ],
+)  # fmt: skip
+def test_times_have_three_digits_and_a_unit_that_suits(parts, seconds, text):
+    assert parts.duration(seconds) == text
+
+
+STEP = {
+    "model": "two-layer-net", "optimizer": "sgd", "batch_size": 100, "step": 9.0, "sum": 10.0,
+    "launches": {"gather": 1.0, "stage1_forward": 3.0, "stage1_gradient": 6.0},
+    "layers": {"stage1": ["Affine1", "Relu1"]},
+}  # fmt: skip
+
+
+def test_the_costliest_launch_comes_first_with_its_layers(parts):
+    lines = parts.kernels_page({"steps": [STEP]}, {"stand_in": False})
+    assert [line for line in lines if line.startswith("| ")] == [
+        "| launch | layers | time | of the sum |",
+        "| --- | --- | ---: | ---: |",
+        "| stage1_gradient | Affine1, Relu1 | 6.00 us | 60 % |",
+        "| stage1_forward | Affine1, Relu1 | 3.00 us | 30 % |",
+        "| gather |  | 1.00 us | 10 % |",
+    ]
+    assert "A step takes 9.00 us, its launches one by one 10.0 us." in lines
+
+
+def test_what_better_tiles_gain_is_told(parts):
+    result = {
+        "model": "deep-convnet", "batch_size": 100, "precision": "tf32", "tried": 2,
+        "launches": {"stage1_forward": {"as chosen": 1.0, "Tile(1)": 2.0},
+                     "stage2_forward": {"as chosen": 4.0, "Tile(1)": 3.0}},
+        "layers": {"stage1": ["Conv1"], "stage2": ["Conv2"]},
+    }  # fmt: skip
+    assert [line for line in parts.tiles_page(result, {}) if line.startswith("| ")][2:] == [
+        "| stage2_forward | Conv2 | 4.00 us | 3.00 us | 25.0 % | (1) |",
+        "| stage1_forward | Conv1 | 1.00 us | 1.00 us | 0.0 % | as chosen |",
+        "| all |  | 5.00 us | 4.00 us | 20.0 % |  |",
+    ]
+    assert parts.tiles_line(result) == (
+        "products 5.00 us as chosen, 4.00 us with the best of 2: 20.0 % less"
+    )
+
+
+def test_the_first_page_begins_with_the_answers(parts):
+    def done(part, result, state="done"):
+        return {part: {"part": part, "state": state, "result": result}}
+
+    def times(**milliseconds):
+        return {name: {"milliseconds": {"median": time}} for name, time in milliseconds.items()}
+
+    assert parts.answers({}, False) == [
+        "Is it right? That is not known: no tests have been run to their end."
+    ]
+    tests = {"passed": 7, "failed": [], "skipped": {"no time": 2}}
+    case = {
+        "model": "two-layer-net", "contestants": times(xpnet=0.02, torch=0.05, jax=0.04),
+        "ratios": {"xpnet / jax": {"median": 0.5}, "xpnet / torch": {"median": 0.4}},
+    }  # fmt: skip
+    case["contestants"] |= times(**{"xpnet eager": 0.03})
+    goals = {
+        "0.97": {"reached": 2, "seconds": [1, 2, None], "median": 1.5},
+        "0.99": {"reached": 0, "seconds": [None] * 3},
+    }
+    trained = {"model": "two-layer-net", "goals": goals, "description": {"engine": "cuda"}}
+    records = (
+        done("agreement", tests)
+        | done("steps-two-layer-net", {"cases": [case]})
+        | done("accuracy", {"cases": [trained]})
+        | done("kernels", {"steps": [STEP]})
+    )
+    lines = parts.answers(records, False)
+    assert lines[0] == "Is it right? **Yes**; tests: 7 passed, 0 failed, 2 skipped."
+    assert any("below 1 xpnet is faster" in line for line in lines)
+    assert lines[-2] == (
+        "| two-layer-net | 20.0 us | jax | 40.0 us | 0.50 | 1.50 s (2 of 3) | not reached (0 of 3) "
+        "| stage1_gradient (Affine1, Relu1) 6.00 us, 60 % |"
+    )
+    trained["description"] = {"engine_reason": "they differ"}
+    assert "| 1.50 s (2 of 3) by the layers |" in parts.answers(records, False)[-2]
+    slow = done("agreement", tests, "out of time")
+    assert parts.answers(slow, False)[0].startswith("Is it right? Not all tests were run; tests: 7")
+    assert "**Not come to a good end: agreement.**" in parts.answers(slow, False)[2]
+    bad = done("agreement", tests | {"failed": [{}]}, "failed")
+    assert parts.answers(bad, False)[0].startswith("Is it right? **No**; tests: 7 passed, 1 failed")
+
+
+def test_titles_tell_what_is_measured(parts):
+    for part in parts.PARTS.values():
+        assert not set("{}") & set(part.title(True) + part.title(False))
+        assert "MNIST" not in part.title(True)
+    assert parts.PARTS["kernels"].title(False).endswith(", batch 100?")
+    assert parts.PARTS["kernels"].title(True).endswith(", batch 4?")
+    assert "on batches of 1,000 take" in parts.PARTS["batches-1000"].title(False)
+    assert parts.PARTS["accuracy"].title(False).endswith("reach 97 and 99 % on MNIST?")
+    assert "60,000" in parts.columns_page(False)
+    assert "60,000" not in parts.columns_page(True)
 
 
 # How the report goes about it
@@ -283,6 +392,9 @@ def test_parts_are_chosen_by_name(gpu_report, parts):
     ]
     with pytest.raises(ArgumentError, match="there is no part 'batch'; use agreement, steps-two-"):
         gpu_report.chosen(["batch"])
+    beginnings = "or what several of them begin with: steps, batches, precision, tiles$"
+    with pytest.raises(ArgumentError, match=beginnings):
+        gpu_report.chosen(["step"])
 
 
 FAKES = """
@@ -348,7 +460,7 @@ def row(out, name):
 def test_later_runs_add_to_what_is_there(reported, capsys):
     reported("bandwidth")
     assert record(reported.out, "bandwidth")["state"] == "done"
-    answer = "copy 8 GB/s, im2col 4"
+    answer = "copy 8.00 GB/s, im2col 4.00 GB/s: 50.0 % of the copy, the reference"
     assert "| [bandwidth](bandwidth.md) | How fast" in row(reported.out, "bandwidth")
     assert answer in row(reported.out, "bandwidth")
     assert "not asked for" in row(reported.out, "kernels")
@@ -358,18 +470,21 @@ def test_later_runs_add_to_what_is_there(reported, capsys):
         reported("kernels")
     assert (reported.out / "bandwidth.json").read_bytes() == first
     assert answer in row(reported.out, "bandwidth")
-    assert "**failed**: IndexError: list index out of range; found: two-layer-net 9.0 us" in (
+    assert "**failed**: IndexError: list index out of range; found: two-layer-net 9.00 us" in (
         row(reported.out, "kernels")
     )
     page = (reported.out / "kernels.md").read_text()
     assert "**It failed after " in page
     assert "IndexError: list index out of range\n```\n\nWhat was found:\n" in page
     assert "In 2 timings the host was slower than the GPU" in page
-    assert "| gather | 8.00 | 100 % |" in page
+    assert "| gather |  | 8.00 us | 100 % |" in page
 
-    reported("bandwidth", minutes=0.1)
+    with pytest.raises(XPNetError, match="nothing was measured: every part was left out; see "):
+        reported("bandwidth", minutes=0.1)
     assert answer in row(reported.out, "bandwidth"), "what there was no time for stays as it was"
-    assert "bandwidth left out: it takes 10 s and 6 s are left" in capsys.readouterr().out
+    assert "bandwidth left out: it is expected to take 10 s, and 6 s are left; add it by" in (
+        capsys.readouterr().out
+    )
 
 
 @needs_compiler
@@ -407,12 +522,138 @@ def test_a_part_is_killed_at_its_limit_with_all_its_processes(reported, gpu_repo
 @needs_compiler
 def test_a_gpu_and_its_stand_in_are_kept_apart(reported, gpu_report, monkeypatch):
     reported("bandwidth")
-    monkeypatch.setattr(gpu_report, "absences", lambda stand_in: ([], {}))
+    monkeypatch.setattr(gpu_report, "absences", lambda *_: ([], {}))
     with pytest.raises(ArgumentError, match="holds a report on the stand-in; choose another --out"):
         reported("bandwidth", stand_in=False)
     (reported.out / "deep.json").write_text("{")
     with pytest.raises(XPNetError, match=r"deep\.json is no record of a part"):
         reported("bandwidth")
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("stand_in", [True, False])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"metrics.csv": "epoch", "summary.json": "{}", ".lock": ""},  # of a training run
+        {"README.md": "# xpnet\n\n`python scripts/gpu_report.py` writes this page. Or does it?\n"},
+        {"deep.json": "{}"},
+    ],
+)
+def test_a_directory_of_something_else_is_left_alone(gpu_report, tmp_path, files, stand_in):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    before = contents(tmp_path)
+    options = SimpleNamespace(part=[], minutes=9, device="auto", stand_in=stand_in, out=tmp_path)
+    message = r"is not empty \(\w+\.\w+\) and holds no report on a GPU; choose another --out"
+    with pytest.raises(OutputError, match=message):
+        gpu_report.answer(options)
+    options.out = tmp_path / next(iter(files))
+    with pytest.raises(OutputError, match="cannot be written to: Not a directory; choose another"):
+        gpu_report.answer(options)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("out", [".", ""])
+def test_the_directory_where_one_is_is_no_report(tmp_path, out):
+    (tmp_path / "notes.txt").write_text("mine")
+    result = subprocess.run(
+        [sys.executable, str(SCRIPT), "--stand-in", "--out", out],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "gpu_report.py: error: . is not empty (notes.txt) and holds no report on a GPU; "
+        "choose another --out\n"
+    )
+    assert contents(tmp_path) == {"notes.txt": b"mine"}
+
+
+@needs_compiler
+def test_a_report_is_known_by_its_page_or_by_a_record(reported):
+    reported("bandwidth")
+    page = reported.out / "README.md"
+    page.unlink()
+    reported("bandwidth")
+    (reported.out / "bandwidth.json").unlink()
+    assert page.exists()
+    reported("bandwidth")
+    assert record(reported.out, "bandwidth")["state"] == "done"
+
+
+@needs_compiler
+def test_two_reports_do_not_share_a_directory(reported):
+    reported("bandwidth")
+    before = contents(reported.out)
+    with FileLock(reported.out / ".lock"):
+        with pytest.raises(OutputError, match="another report is being written to "):
+            reported("bandwidth")
+        assert {name: text for name, text in contents(reported.out).items() if name in before} == (
+            before
+        )
+    reported("bandwidth")
+
+
+DAMAGES = {
+    "result": {"copy": "fast"}, "machine": {"gpu": 3}, "state": "well", "started": "today",
+    "seconds": float("nan"), "problem": [1], "part": "deep", "stand_in": "no",
+}  # fmt: skip
+
+
+@needs_compiler
+def test_what_is_no_record_is_damaged(reported, parts):
+    reported("bandwidth")
+    path = reported.out / "bandwidth.json"
+    whole = record(reported.out, "bandwidth")
+    assert parts.load(reported.out, "bandwidth") == whole
+    texts = ["", "{", "{}", "[]", "3", "null", '"text"', "\ud800"]
+    texts += [json.dumps(whole | {key: value}) for key, value in DAMAGES.items()]
+    texts += [json.dumps({k: v for k, v in whole.items() if k != key}) for key in whole]
+    for text in texts:
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(
+            XPNetError, match=r"bandwidth\.json is no record of a part \(.*remove it"
+        ):
+            reported("bandwidth")
+        assert path.read_bytes() == text.encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_minutes_are_a_number_above_0(gpu_report, tmp_path, minutes):
+    out = tmp_path / "out"
+    options = SimpleNamespace(part=[], minutes=minutes, device="auto", stand_in=True, out=out)
+    with pytest.raises(ArgumentError, match="--minutes must be a number above 0, got"):
+        gpu_report.answer(options)
+    assert not out.exists()
+
+
+def test_the_device_is_a_gpu(gpu_report):
+    assert gpu_report.device_of("auto", True) == gpu_report.device_of("cuda", True) == "cuda"
+    assert gpu_report.device_of("cuda:3", False) == "cuda:3"
+    for name in ("cpu", "cudas", "cuda:", "cuda:x", ""):
+        for stand_in in (True, False):
+            with pytest.raises(ArgumentError, match=f"about a GPU, got --device {name}; use cuda"):
+                gpu_report.device_of(name, stand_in)
+    with pytest.raises(ArgumentError, match="there is one stand-in, got --device cuda:3; leave"):
+        gpu_report.device_of("cuda:3", True)
+
+
+@needs_compiler
+def test_who_ends_the_report_is_told_where_it_is(reported, gpu_report, monkeypatch, capsys):
+    for stop in (KeyboardInterrupt(), SystemExit(143)):
+
+        def interrupted(*_, stop=stop):
+            raise stop
+
+        monkeypatch.setattr(gpu_report, "perform", interrupted)
+        with pytest.raises(type(stop)):
+            reported("bandwidth")
+        told = f"what was found so far is in {reported.out.resolve()}/README.md\n"
+        assert capsys.readouterr().out.endswith(told)
+        assert "**has not come to its end**" in row(reported.out, "bandwidth")
 
 
 # What is missing
@@ -477,6 +718,13 @@ def test_without_a_gpu_there_is_the_stand_in(gpu_report, monkeypatch):
         gpu_report.absences(True)
 
 
+def test_the_gpu_that_is_meant_is_there(gpu_report, without):
+    without()
+    gpu_report.absences(False, "cuda:0")
+    with pytest.raises(DeviceError, match="there is no cuda:1; the GPUs are cuda:0 to cuda:0"):
+        gpu_report.absences(False, "cuda:1")
+
+
 def test_without_its_packages_it_says_which(monkeypatch, capsys):
     gone = ("numpy", "array_api_compat")
     monkeypatch.setattr(
@@ -505,7 +753,7 @@ def test_the_stand_in_writes_its_pages(tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     out = tmp_path / "out"
-    for name in (*names, "README"):
+    for name in (*names, "README", "columns"):
         text = (out / f"{name}.md").read_text(encoding="utf-8")
         assert text.startswith("*Made with the stand-in for a GPU: "), name
         assert "The times mean nothing.*\n" in text

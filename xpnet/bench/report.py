@@ -40,7 +40,7 @@ ON_GPU = f"""\
   have float32, and their batches are slices of it, always the same ones, which favours them.
 - s an epoch: the time of the steps that 60,000 images make.
 - GPU MiB: by how much the GPU's free memory fell while the contestant was built and warmed up. That
-  is its context, its libraries and its arrays; other users of the GPU would falsify it.
+  is its context, its libraries and its arrays; other users of the GPU would distort it.
 - float32 is IEEE's throughout, for everybody. tf32 and bfloat16 round the factors of products to 10
   and 7 bits of fraction and add up in float32; PyTorch then keeps the sums of bfloat16 in bfloat16.
   The rate of sgemm is that of float32 always.

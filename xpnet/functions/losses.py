@@ -19,7 +19,8 @@ def mean_squared_error(y: Array, t: Array) -> Array:
 def one_hot(t: Array, n_classes: int, *, dtype: Any) -> Array:
     """Labels of shape (...) as rows of shape (..., n_classes): 1 at the label, 0 elsewhere."""
     xp = array_namespace(t)
-    classes = xp.arange(n_classes, dtype=t.dtype, device=t.device)
+    t = xp.astype(t, xp.int64)  # in a smaller type, numbers of classes would wrap around
+    classes = xp.arange(n_classes, dtype=xp.int64, device=t.device)
     return xp.astype(xp.expand_dims(t, axis=-1) == classes, dtype)
 
 

@@ -138,8 +138,9 @@ class Trainer:
             resident=resident,
         )
         if isinstance(self.engine, CudaEngine):
-            x, t = self.train_batches.x[:SAMPLES, ...], self.train_batches.t[:SAMPLES, ...]
-            self.engine = self.engine.check(x, t, self.optimizer, self.clip_norm)
+            x, t = self.train_batches.x[:SAMPLES], self.train_batches.t[:SAMPLES]
+            rule = self.optimizer if self._steps_obstacle() is None else None
+            self.engine = self.engine.check(x, t, rule, self.clip_norm)
         self.history: list[EpochMetrics] = []
         self.train_loss_list: list[float] = []
         self.steps = 0

@@ -1,22 +1,22 @@
 """The engine of a network on a GPU."""
 
 from collections.abc import Callable, Mapping
-from math import prod
-
-import numpy as np
 
 from xpnet.arrays import Array, cuda
 from xpnet.engine.base import Engine
 from xpnet.engine.checks import check_counts, shaped
 from xpnet.engine.cuda.driver import Driver
 from xpnet.engine.cuda.passes import Passes, first_line
-from xpnet.engine.cuda.selfcheck import DifferenceError, compare
+from xpnet.engine.cuda.selfcheck import DifferenceError, IncomparableError, compare
 from xpnet.engine.cuda.stages import Tile
-from xpnet.engine.cuda.training import Training
-from xpnet.errors import ArgumentError, DeviceMemoryError, EngineError
+from xpnet.engine.cuda.training import Training, rule_of
+from xpnet.errors import DeviceMemoryError, EngineError, XPNetError
 from xpnet.functions.im2col import contiguous
 from xpnet.models.network import Network
 from xpnet.optim import Optimizer
+
+TRIES = 3
+"""Batches with which nothing can be compared, until that is given up."""
 
 
 class CudaEngine(Passes):
@@ -50,8 +50,9 @@ class CudaEngine(Passes):
         instead: Callable[[str], Engine] | None = None,
     ) -> None:
         super().__init__(network, graph=graph, precision=precision, driver=driver, tile=tile)
-        self._pending = bool(check)
+        self._checks = TRIES if check else 0  # batches still to be tried
         self._found = None if check is None else "not yet" if check else "skipped"
+        self._checked: set[str] = set()
         self._make_instead = instead
         self.instead: Engine | None = None
 
@@ -62,11 +63,14 @@ class CudaEngine(Passes):
         optimizer: Optimizer | None = None,
         clip_norm: float | None = None,
     ) -> Engine:
-        """Compare a step on this batch with the layers, if that is still to be done.
+        """Compare what this batch is for with the layers, if that is still to be done.
+
+        Predictions are compared once, a training pass once, and the update of every rule once.
 
         Parameters
         ----------
-        x, t, optimizer, clip_norm : as in `selfcheck.compare`; without targets some are made up
+        x, t, optimizer, clip_norm : as in `selfcheck.compare`; an optimizer without a kernel is
+            left out
 
         Returns
         -------
@@ -79,30 +83,31 @@ class CudaEngine(Passes):
         DeviceError
             The GPU itself failed, or has too little memory.
         """
-        if self._pending and x.shape[0]:
-            self._pending = False  # the check, too, calls what calls it
-            failure = found = None
+        wanted = {"predictions"}
+        if t is not None:
+            wanted.add("passes")
+        if optimizer is not None and (rule := rule_of(optimizer)) is not None:
+            wanted.add(f"{rule[0]}, clipped: {clip_norm is not None}")
+        else:
+            optimizer = None
+        if self._checks and x.shape[0] and not wanted <= self._checked:
+            self._checks, tries = 0, self._checks  # the check, too, calls what calls it
             try:
-                t = np.arange(x.shape[0]) % prod(self.stages[-1].output_shape) if t is None else t
-                found = compare(self, x, t, optimizer, clip_norm)
-            except ArgumentError:  # the batch cannot be computed with, by whatever engine
-                self._pending = True
-                raise
+                self._found = compare(self, x, t, optimizer, clip_norm)
+                self._checked |= wanted
+            except IncomparableError as reason:
+                tries -= 1
+                self._found = f"not possible: {reason}"
             except DifferenceError as error:
-                failure = str(error)
+                self._replace(str(error))
+            except XPNetError:  # what was given cannot be computed with, or the GPU has no memory
+                raise
             except Exception as error:
                 if isinstance(told := cuda.explained(error), DeviceMemoryError):
                     raise told from error
-                failure = f"{type(error).__name__}: {first_line(error)}"
-            except BaseException:  # interrupted
-                self._pending = True
-                raise
-            if failure is not None:
-                self._replace(failure)
-            elif found is None:
-                self._pending = True
-            else:
-                self._found = found
+                self._replace(f"{type(error).__name__}: {first_line(error)}")
+            finally:
+                self._checks = tries
         return self.instead or self
 
     def _replace(self, failure: str) -> None:
@@ -169,6 +174,8 @@ class CudaEngine(Passes):
                 "whole steps cannot be compiled: the engine failed its check; use its "
                 "loss_and_gradient, which the layers compute instead"
             )
+        if self.check(x, t, optimizer, clip_norm) is not self:
+            return self.training(x, t, batch_size, optimizer, clip_norm=clip_norm)  # which refuses
         # Kernels know nothing of strides.
         x, t = (a if a.flags.c_contiguous else contiguous(a) for a in (shaped(self.network, x), t))
         return Training(self, x, t, batch_size, optimizer, clip_norm=clip_norm)

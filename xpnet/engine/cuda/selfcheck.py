@@ -1,14 +1,15 @@
-"""Whether the engine of a GPU computes what the layers say: one step beside NumPy, before trust.
+"""Whether the engine of a GPU computes what the layers say: a step beside NumPy, before trust.
 
 Drivers, compilers and GPUs that nobody here has seen meet the kernels on a user's machine. So the
-first time an engine meets a network, a step on a few samples is computed by both, and what the
-kernels give must be what the layers give on the host.
+first time an engine meets a network, a few samples are computed by both, and what the kernels give
+must be what the layers give on the host.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from xpnet.engine.checks import shaped
 from xpnet.engine.cuda.passes import Passes
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.threads import blas_threads
+from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Stateful
 from xpnet.models.network import Network
 from xpnet.optim import Optimizer
@@ -35,156 +37,130 @@ of fraction, 3e-4; ten times that is allowed. bfloat16 has 7 bits: eight times w
 UPDATE_LIMITS = {"float32": 1e-5, "float64": 1e-11}
 """Errors of an update, relative to the largest change of a parameter; no product is part of it."""
 
-ROUNDING = {"float32": 2.0**-22, "float64": 2.0**-51, "tf32": 2.0**-11, "bfloat16": 2.0**-8}
-"""By so much, relative to each number, inputs and parameters are varied to see whether the
-reference depends on rounding: two units of the last digit, or half a unit for factors."""
+ROUNDING = {"float32": 2.0**-22, "float64": 2.0**-51, "tf32": 2.0**-10, "bfloat16": 2.0**-7}
+"""By so much, relative to each number, inputs and parameters are varied to see how far the
+reference depends on rounding: two units of the last digit, or one for factors of few digits."""
 
-VARIATIONS = 3
+VARIATIONS = {"float32": 4, "float64": 2, "tf32": 8, "bfloat16": 8}
 """How often."""
 
-TOLD = ("loss", "scores", "gradient", "parameters after an update")
-"""Of all that is compared, what is told of."""
+SHARE = 4
+"""So many times what rounding does to the reference is allowed on top of the limit."""
+
+Errors: TypeAlias = dict[str, float]
+"""By what was compared; nan if that has numbers that are none."""
 
 
 class DifferenceError(Exception):
     """The engine does not compute what the layers do; the message says what differs."""
 
 
-class Step(NamedTuple):
-    """What a training step gives, on the host."""
+class IncomparableError(Exception):
+    """The layers themselves have no numbers to compare with; the message says why."""
 
-    loss: float
-    scores: np.ndarray
-    grads: Mapping[str, np.ndarray]
-    state: Mapping[str, np.ndarray]
+
+@dataclass(frozen=True)
+class Step:
+    """What the layers, or the engine, make of some samples, on the host."""
+
+    predictions: np.ndarray
+    loss: float | None = None
+    scores: np.ndarray | None = None
+    grads: Mapping[str, np.ndarray] | None = None
+    state: Sequence[np.ndarray] = ()
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all of it is numbers."""
+        arrays = [self.predictions, *(self.grads or {}).values(), *self.state]
+        return all(np.isfinite(array).all() for array in arrays) and np.isfinite(self.loss or 0.0)
+
+    def errors(self, want: "Step") -> Errors:
+        """How far this is from another, relative to the largest number of each array there."""
+        found: Errors = {}
+        if self.grads is not None and want.grads is not None:
+            assert self.scores is not None
+            assert want.scores is not None
+            # A loss near 0 is a difference of scores that are not.
+            size = max(abs(want.loss or 0.0), float(np.max(np.abs(want.scores))))
+            found["loss"] = _apart(self.loss, want.loss, size)
+            found["scores"] = _apart(self.scores, want.scores)
+            found["gradient"] = _gradients_apart(self.grads, want.grads)
+            for own, other in zip(self.state, want.state, strict=True):
+                found["state"] = max(found.get("state", 0.0), _apart(own, other))
+        found["predictions"] = _apart(self.predictions, want.predictions)
+        return found
+
+
+class Samples(NamedTuple):
+    """What a step is made of, on the host: pixels or floats, the same as floats, and targets."""
+
+    x: np.ndarray
+    floats: np.ndarray
+    t: np.ndarray | None
+
+    def part(self, which: slice) -> "Samples":
+        """Some of them."""
+        return Samples(self.x[which], self.floats[which], None if self.t is None else self.t[which])
 
 
 def compare(
     engine: Passes,
     x: Array,
-    t: Array,
+    t: Array | None = None,
     optimizer: Optimizer | None = None,
     clip_norm: float | None = None,
-) -> str | None:
-    """One step of the engine beside one of the layers on the host; what was found, in words.
+) -> str:
+    """The engine beside the layers on the host; what was found, in words.
 
-    The engine's scores, loss, gradient and running statistics are compared with those of the layers
-    in float64. Its update is compared with that of the optimizer on the host, given the engine's
-    own gradient: a rule that divides by the gradient's size, as Adam's first step does, would make
-    much of a difference in the last digit. Afterwards the network is as it was.
+    With targets, loss, scores, gradient and running statistics of a training pass are compared, and
+    in any case the predictions. With an optimizer, two updates on the two halves of the samples are
+    compared, too: with those of the optimizer on the host, given the engine's own gradients. (Given
+    the reference's, a rule that divides by the gradient's size, as Adam's first step does, would
+    make much of a difference in the last digit.) Afterwards the network is as it was.
 
-    Where a sum is 0 but for rounding, rounding decides the slope of a ReLU or the place of a
-    maximum, and two correct gradients may be far apart. So the reference is varied by as much as
-    rounding does, and samples are left out while that changes its gradient by more than the limit.
-    If it does with all of them, as mostly with products of few digits, the gradient's limit is that
-    much wider; those of scores and loss, which change little then, stay.
+    What is correct is not the same to the last digit. Where a sum is 0 but for rounding, rounding
+    decides the slope of a ReLU or the place of a maximum; where a network is sure of its answer,
+    its gradient is what is left of a difference. So the reference is computed again in the
+    network's own precision and, varied by as much as rounding does, in float64. What that changes
+    is allowed on top of the limit, and of the samples those are taken for which it is small.
 
     Parameters
     ----------
-    x, t : the batch, of which the first `SAMPLES` are taken: pixels or floats, labels or rows
-    optimizer : whose update is compared, too, with a fresh state; passes alone if None
+    x, t : the batch, of which at most `SAMPLES` are taken: pixels or floats, labels or rows
+    optimizer : one that whole steps can be compiled for, and that is left as it is
     clip_norm : as in `Training`
-
-    Returns
-    -------
-    None if the reference has numbers that are not finite, with which nothing can be compared
 
     Raises
     ------
+    IncomparableError
+        The layers cannot compute it on the host, or have numbers that are not finite.
     DifferenceError
         They differ.
     Exception
         Whatever the engine raised.
     """
-    network, n = engine.network, min(SAMPLES, x.shape[0], t.shape[0])
-    twin = host_twin(network)
-    pixels, targets = to_numpy(x[:n, ...]), to_numpy(t[:n, ...])
+    network, n = engine.network, min(SAMPLES, x.shape[0])
+    pixels = np.ascontiguousarray(to_numpy(x[:n]))
     floats = scaled(pixels, np.dtype(network.dtype)).reshape(n, *network.input_shape)
-    limit, rounding = LIMITS[engine.precision], ROUNDING[engine.precision]
-    with blas_threads(1):  # products of so few samples are not worth two
-        choice = _settled(twin, floats, targets, limit, rounding)
-    if choice is None:
-        return None
-    part, want, doubt = choice
-    pixels, floats, targets, n = pixels[part], floats[part], targets[part], want.scores.shape[0]
-    device = network.device
-    with _undone(network) as before:
-        loss, scores, grads = engine.loss_and_gradient(
-            network.place(floats), device.asarray(targets)
-        )
-        got = Step(float(loss), _host(scores), _all(grads), _all(network.state))
-        gradient = _host(engine.grads.flat)
-    with _undone(network):
-        predicted = _host(engine.predict(network.place(floats)))
-    size = float(np.max(np.abs(want.scores)))
-    errors = {
-        "loss": _apart(got.loss, want.loss, max(size, abs(want.loss))),
-        "scores": _apart(got.scores, want.scores, size),
-        "predictions": _apart(predicted, _host(twin.predict(floats)), size),
-        "gradient": _gradients_apart(got.grads, want.grads),
-    }
-    for name, own, theirs in zip(want.state, got.state.values(), want.state.values(), strict=True):
-        errors[f"state {name}"] = _apart(own, theirs, float(np.max(np.abs(theirs))))
-    found = {what: (error, limit) for what, error in errors.items()}
-    found["gradient"] = errors["gradient"], limit + 2 * doubt
-    if optimizer is not None and Training.obstacle(optimizer) is None:
-        with _undone(network):
-            data = shaped(network, device.asarray(np.ascontiguousarray(pixels)))
-            labels = device.asarray(np.ascontiguousarray(targets))
-            rule = _fresh(optimizer)
-            training = Training(engine, data, labels, n, rule, clip_norm=clip_norm)
-            (step_loss,) = _host(training.epoch(np.arange(n), [optimizer.lr]))
-            flat = _host(network.params.flat)
-        found["loss of the step"] = _apart(step_loss, want.loss, max(size, abs(want.loss))), limit
-        there = _updated(network, before, gradient, optimizer, clip_norm)
-        change = float(np.max(np.abs(there - before))) or 1.0
-        # What is added to a large parameter loses the digits that do not fit it.
-        least = 8 * np.finfo(there.dtype).eps * float(np.max(np.abs(before))) / change
-        most = UPDATE_LIMITS[network.dtype] + float(least)
-        found["parameters after an update"] = _apart(flat, there, change), most
-    # By the share of its limit; what is no number is beyond all others.
-    what = max(found, key=lambda what: np.nan_to_num(found[what][0] / found[what][1], nan=np.inf))
+    targets = None if t is None else np.ascontiguousarray(to_numpy(t[:n]))
+    with _nothing_said():
+        samples, want, doubts = _settled(engine, Samples(pixels, floats, targets))
+    errors = _of_engine(engine, samples).errors(want)
+    limit = LIMITS[engine.precision]
+    found = {what: (error, limit + SHARE * doubts[what]) for what, error in errors.items()}
+    if optimizer is not None and targets is not None:
+        with _nothing_said():
+            found |= _updates(engine, samples, optimizer, clip_norm)
+    what = max(found, key=lambda what: _share(found[what]))
     error, most = found[what]
     if not error <= most:
         raise DifferenceError(
-            f"{what} is {error:.1e} from the reference's, relative to its largest number, and "
-            f"{most:.1e} is allowed ({n} samples, {engine.precision})"
+            f"{what}: {error:.1e} from the reference, relative to the largest number, where "
+            f"{most:.1e} is allowed ({len(samples.x)} samples, {engine.precision})"
         )
-    told = ", ".join(f"{what} {found[what][0]:.0e}" for what in TOLD if what in found)
-    return f"passed on {n} samples; relative errors: {told}"
-
-
-class _Choice(NamedTuple):
-    """Samples to compare by, the reference's step on them, and how far it depends on rounding."""
-
-    samples: slice
-    step: Step
-    doubt: float
-
-
-def _settled(
-    twin: Network, x: np.ndarray, t: np.ndarray, limit: float, rounding: float
-) -> _Choice | None:
-    """All the samples, or one of their halves or quarters, by the reference alone.
-
-    The first whose doubt is within the limit, or else that with the least; None if the reference
-    has numbers that are not finite. Fewer than `LEAST` would make nothing of BatchNorm.
-    """
-    n = x.shape[0]
-    tried: list[_Choice] = []
-    for size in (n, n // 2, n // 4):
-        if size < LEAST and tried:
-            break
-        for start in range(0, n - size + 1, size):
-            part = slice(start, start + size)
-            want = _reference(twin, x[part], t[part])
-            arrays = np.asarray(want.loss), want.scores, *want.grads.values()
-            if not all(np.isfinite(array).all() for array in arrays):
-                return None
-            tried.append(_Choice(part, want, _doubt(twin, x[part], t[part], want, rounding)))
-            if tried[-1].doubt <= limit:
-                return tried[-1]
-    return min(tried, key=lambda choice: choice.doubt)
+    told = ", ".join(f"{what} {error:.0e}" for what, (error, _) in found.items())
+    return f"passed on {len(samples.x)} samples; relative errors: {told}"
 
 
 def host_twin(network: Network, dtype: str = "float64") -> Network:
@@ -210,25 +186,157 @@ def host_twin(network: Network, dtype: str = "float64") -> Network:
     )
 
 
-def _reference(twin: Network, x: np.ndarray, t: np.ndarray) -> Step:
-    """A training step of the layers; the twin's state is put back."""
+def _settled(engine: Passes, samples: Samples) -> tuple[Samples, Step, Errors]:
+    """All samples or the half of them for which rounding matters least, by the reference alone.
+
+    With what the reference makes of them, and what rounding does to that. With products of few
+    digits it always matters, and no half is better than all.
+    """
+    network, precision, n = engine.network, engine.precision, len(samples.x)
+    limit, tried = LIMITS[precision], []
+    parts = [slice(0, n)]
+    if n >= 2 * LEAST and precision == network.dtype:
+        parts += [slice(0, n // 2), slice(n // 2, n)]
+    try:
+        twin, own = host_twin(network), host_twin(network, network.dtype)
+        for which in parts:
+            part = samples.part(which)
+            want = _reference(twin, part)
+            doubts = _reference(own, part).errors(want)
+            for varied in _varied(twin, part, precision):
+                for what, error in varied.errors(want).items():
+                    doubts[what] = max(doubts[what], error)
+            if not want.is_finite or not np.isfinite(list(doubts.values())).all():
+                raise IncomparableError("the layers' own numbers are not finite")
+            tried.append((part, want, doubts))
+            if doubts.get("gradient", 0.0) <= limit:
+                return tried[-1]
+    except Exception as error:
+        if isinstance(error, IncomparableError):
+            raise
+        text = f"{type(error).__name__}: {error}"
+        raise IncomparableError(f"the layers cannot compute it on the host ({text})") from error
+    return min(tried, key=lambda entry: entry[2]["gradient"])
+
+
+Off: TypeAlias = Callable[[tuple[int, ...]], np.ndarray]
+"""Gives factors near 0 in a shape: what rounding may do to numbers, relative to them."""
+
+
+def _reference(twin: Network, samples: Samples, off: Off | None = None) -> Step:
+    """A training step of the layers; the twin's state is put back.
+
+    Parameters
+    ----------
+    off : what inputs and the gradient of the loss are off by. For all losses that have a kernel,
+        that gradient is a difference, (p - t) / N, which keeps the errors of p and t though it may
+        be much smaller than both.
+    """
+    x = twin.place(samples.floats if off is None else _moved(samples.floats, off))
+    predictions, n = _host(twin.forward(x)[0]), x.shape[0]
+    if samples.t is None:
+        return Step(predictions)
     kept = twin.copied_state()
-    loss, scores, grads = twin.loss_and_gradient(twin.place(x), t)
-    step = Step(float(loss), _host(scores), _all(grads), _all(twin.state))
+    scores, backward = twin.forward(x, train=True)
+    loss, loss_backward = twin.last_layer.forward(scores, samples.t)
+    dz = loss_backward()
+    if off is not None:
+        t = as_one_hot(samples.t, scores)
+        dz = dz + (np.abs(n * dz + t) + np.abs(t)) / n * off(dz.shape)
+    _, grads = backward(dz, need_dx=False)
+    if twin.penalty is not None:
+        loss = loss + twin.penalty.value(twin.params)
+        for name, more in twin.penalty.gradient(twin.params).items():
+            grads[name] = grads[name] + more
+    state = list(_all(twin.state).values())
     twin.restore_state(kept)
-    return step
+    return Step(predictions, float(loss), _host(scores), _all(grads), state)
 
 
-def _doubt(twin: Network, x: np.ndarray, t: np.ndarray, want: Step, rounding: float) -> float:
-    """By how much the gradient changes, relative to its largest number, if rounding varies."""
-    rng, flat, largest = np.random.default_rng(0), twin.params.flat, 0.0
+def _varied(twin: Network, samples: Samples, precision: str) -> Iterator[Step]:
+    """Reference steps with numbers that are off by as much as rounding does."""
+    rng, flat, rounding = np.random.default_rng(0), twin.params.flat, ROUNDING[precision]
     kept = flat.copy()
-    for _ in range(VARIATIONS):
-        flat *= 1 + rounding * rng.standard_normal(flat.shape)
-        varied = x * (1 + rounding * rng.standard_normal(x.shape))
-        largest = max(largest, _gradients_apart(_reference(twin, varied, t).grads, want.grads))
-        flat[...] = kept
-    return largest
+
+    def off(shape: tuple[int, ...]) -> np.ndarray:
+        return rounding * (2 * rng.random(shape, dtype=np.float32) - 1.0)
+
+    for _ in range(VARIATIONS[precision]):
+        flat[...] = _moved(kept, off)
+        yield _reference(twin, samples, off)
+    flat[...] = kept
+
+
+def _moved(array: np.ndarray, off: Off) -> np.ndarray:
+    moved: np.ndarray = array * (1 + off(array.shape))
+    return moved
+
+
+def _of_engine(engine: Passes, samples: Samples) -> Step:
+    """The engine's pass over the samples; the network is put back."""
+    network = engine.network
+    x = network.place(samples.floats)
+    with _undone(network):
+        predictions = _host(engine.predict(x))
+        if samples.t is None:
+            return Step(predictions)
+        loss, scores, grads = engine.loss_and_gradient(x, network.device.asarray(samples.t))
+        state = list(_all(network.state).values())
+        return Step(predictions, float(loss), _host(scores), _all(grads), state)
+
+
+def _updates(
+    engine: Passes, samples: Samples, optimizer: Optimizer, clip_norm: float | None
+) -> dict[str, tuple[float, float]]:
+    """Errors of parameters after updates, and of the losses before them, with what is allowed.
+
+    There are two updates, by the samples' halves and with rates of their own, so that what one
+    leaves to the next is seen, too; one if there is but one sample.
+    """
+    network, n = engine.network, len(samples.x)
+    device, size = network.device, max(1, n // 2)
+    steps = n // size
+    rates = [optimizer.lr / (1 + step) for step in range(steps)]
+    found: dict[str, tuple[float, float]] = {}
+    with _undone(network) as before:
+        training = Training(
+            engine,
+            shaped(network, device.asarray(samples.x[: steps * size])),
+            device.asarray(np.asarray(samples.t)[: steps * size]),
+            size,
+            _fresh(optimizer),
+            clip_norm=clip_norm,
+        )
+        training.begin(np.arange(steps * size), rates)
+        rule = _fresh(optimizer)
+        for step, rate in enumerate(rates):
+            part = samples.part(slice(step * size, (step + 1) * size))
+            with _undone(network):
+                loss, _, _ = engine.loss_and_gradient(
+                    network.place(part.floats), device.asarray(part.t)
+                )
+                gradient, own_loss = _host(engine.grads.flat), float(loss)
+            training.advance(1)
+            after = _host(network.params.flat)
+            rule.lr = rate
+            want = _updated(network, before, gradient, rule, clip_norm)
+            changed = float(np.max(np.abs(want - before)))
+            # What is added to a large parameter loses the digits that do not fit it.
+            lost = 8 * np.finfo(want.dtype).eps * float(np.max(np.abs(before))) / (changed or 1.0)
+            limit = UPDATE_LIMITS[network.dtype]
+            for what, error, most in (
+                ("parameters after updates", _apart(after, want, changed), limit + float(lost)),
+                ("losses of steps", _apart(_host(training.losses)[step], own_loss), limit),
+            ):
+                found[what] = max(found.get(what, (0.0, most)), (error, most), key=_share)
+            before = after
+    return found
+
+
+def _share(entry: tuple[float, float]) -> float:
+    """Of an error in its limit; what is no number is beyond all others."""
+    error, most = entry
+    return np.inf if np.isnan(error) else error / most
 
 
 def _updated(
@@ -238,13 +346,13 @@ def _updated(
     optimizer: Optimizer,
     clip_norm: float | None,
 ) -> np.ndarray:
-    """All parameters after the optimizer's first update on the host, in the network's dtype."""
+    """All parameters after the optimizer's next update on the host, in the network's dtype."""
     params = FlatParams(network.params.shapes, get_device("cpu"), network.dtype)
     params.flat[...] = before
     grads = params.like()
     grads.flat[...] = gradient
     followed = grads if clip_norm is None else clip_by_norm(grads, clip_norm)
-    _fresh(optimizer).update(params, followed)
+    optimizer.update(params, followed)
     return _host(params.flat)
 
 
@@ -253,6 +361,16 @@ def _fresh(optimizer: Optimizer) -> Optimizer:
     other = copy(optimizer)
     other.state, other._gathered = {}, None
     return other
+
+
+@contextmanager
+def _nothing_said() -> Iterator[None]:
+    """The host's share of the work, whose overflows are looked at afterwards.
+
+    One thread, since products of so few samples are not worth two.
+    """
+    with blas_threads(1), np.errstate(all="ignore"):
+        yield
 
 
 @contextmanager
@@ -277,9 +395,12 @@ def _gradients_apart(got: Mapping[str, np.ndarray], want: Mapping[str, np.ndarra
     return max(_apart(got[name], want[name], max(least, size)) for name, size in sizes.items())
 
 
-def _apart(got: np.ndarray | float, want: np.ndarray | float, size: float) -> float:
-    """The largest difference, relative to `size`; nan if one of them is no number."""
-    return float(np.max(np.abs(np.subtract(got, want, dtype=np.float64)))) / (size or 1.0)
+def _apart(got: Array, want: Array, size: float | None = None) -> float:
+    """The largest difference, relative to `size` or the largest number; nan if one is none."""
+    size = float(np.max(np.abs(want), initial=0.0)) if size is None else size
+    return float(np.max(np.abs(np.subtract(got, want, dtype=np.float64)), initial=0.0)) / (
+        size or 1.0
+    )
 
 
 def _host(array: Array) -> np.ndarray:
