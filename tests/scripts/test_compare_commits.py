@@ -129,7 +129,7 @@ def test_what_moves_is_found(repository, script, tmp_path_factory):
             text.replace("xpnet.optim.schedules", "xpnet.optim.rates"), encoding="utf-8"
         )
     place = repository / "tests" / "engine"
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     for name in ("cuda_on_cpu.py", "cuda_on_cpu.hpp"):
         (repository / "tests" / name).rename(place / name)
     before = git(repository, "status", "--porcelain", "--untracked-files=all")
