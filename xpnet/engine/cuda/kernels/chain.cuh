@@ -2,7 +2,7 @@
 
 enum Activation { IDENTITY, RELU, SIGMOID, TANH };
 
-// Word number `index` of step `step` of xpnet.random: Philox4x32-10.
+// Word number `index` of step `step` of xpnet.arrays.random: Philox4x32-10.
 __device__ inline unsigned random_word(long long index, long long step, unsigned k0, unsigned k1) {
     unsigned c0 = (unsigned)(index / 4), c1 = 0;
     unsigned c2 = (unsigned)step, c3 = (unsigned)(step >> 32);

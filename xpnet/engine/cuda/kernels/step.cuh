@@ -106,7 +106,7 @@ __device__ void clip_factor(const real* squares, int chunks, real limit, real* f
     if (threadIdx.x == 0) *factor = limit / (norm > limit ? norm : limit);
 }
 
-// How optimizers move a parameter; the formulas are in xpnet/optim.py. `rate` is the learning rate,
+// How optimizers move a parameter; the formulas are in xpnet/optim/. `rate` is the learning rate,
 // `s0` and `s1` are what an optimizer keeps for each parameter.
 struct SGD {
     __device__ void begin(double) {}
