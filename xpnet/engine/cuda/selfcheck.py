@@ -322,7 +322,7 @@ def _updates(
             want = _updated(network, before, gradient, rule, clip_norm)
             changed = float(np.max(np.abs(want - before)))
             # What is added to a large parameter loses the digits that do not fit it.
-            lost = 8 * np.finfo(want.dtype).eps * float(np.max(np.abs(before))) / (changed or 1.0)
+            lost = 2 * np.finfo(want.dtype).eps * float(np.max(np.abs(before))) / (changed or 1.0)
             limit = UPDATE_LIMITS[network.dtype]
             for what, error, most in (
                 ("parameters after updates", _apart(after, want, changed), limit + float(lost)),
