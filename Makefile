@@ -20,7 +20,7 @@ train: $(RUN)  ## train a network on digits; DEVICE=cpu|cuda|cuda:N|auto, ARGS="
 	$(BIN)/xpnet train --device $(DEVICE) $(ARGS)
 
 test: $(DEV)  ## run the tests, several at a time; ARGS="-k batches ..."
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # The tests take the first GPU that they see: of those that are visible, cuda:N is the N-th from 0.
 GPU := $(patsubst cuda:%,%,$(filter cuda:%,$(DEVICE)))
