@@ -10,12 +10,12 @@ from xpnet.cli.bench import bench
 from xpnet.cli.data import show_data
 from xpnet.cli.evaluate import evaluate
 from xpnet.cli.info import info
-from xpnet.cli.options import tell
 from xpnet.cli.predict import predict
 from xpnet.cli.summary import summary
 from xpnet.cli.train import train
 from xpnet.cli.tune import tune
 from xpnet.errors import XPNetError
+from xpnet.notice import notice
 from xpnet.train.signals import Interrupted
 
 USAGE_ERROR, INTERRUPTED = 2, 130
@@ -31,7 +31,7 @@ def main() -> None:
         page = error.ctx.command_path if error.ctx else "xpnet"
         _fail(f"{error.format_message().rstrip('.')}; see `{page} --help`")
     except Interrupted as stop:
-        tell(str(stop))
+        notice(str(stop))
         sys.exit(128 + stop.number)
     except XPNetError as error:
         _fail(str(error))

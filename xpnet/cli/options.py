@@ -133,8 +133,3 @@ def open_data(data: str, data_dir: str | None) -> Dataset:
     dataset = load_dataset(data, data_dir=data_dir)
     click.echo(f"data: {dataset.source}")
     return dataset
-
-
-def tell(line: str) -> None:
-    """Show a line on standard error."""
-    click.echo(f"xpnet: {line}", err=True)

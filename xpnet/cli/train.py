@@ -20,10 +20,10 @@ from xpnet.cli.options import (
     model_options,
     open_data,
     open_device,
-    tell,
 )
 from xpnet.errors import ArgumentError
 from xpnet.models import MODELS
+from xpnet.notice import notice
 from xpnet.optim import OPTIMIZERS
 from xpnet.report import plots
 from xpnet.train.run import Run
@@ -126,7 +126,7 @@ def train(
         for line in run.begin(trainer, settings, dataset, place):
             click.echo(line)
         begin = time.perf_counter()
-        last = run.train(trainer, checkpoint_steps, checkpoint_minutes, tell=tell)[-1]
+        last = run.train(trainer, checkpoint_steps, checkpoint_minutes, tell=notice)[-1]
         trainer.evaluate_samples = None
         train_accuracy = trainer.evaluate(trainer.train_batches)
         test_accuracy = trainer.evaluate(trainer.test_batches)

@@ -182,11 +182,16 @@ class Network:
         scores, backward = self.forward(x, train=True)
         loss, loss_backward = self.last_layer.forward(scores, t)
         _, grads = backward(loss_backward(), need_dx=False)
+        loss, grads = self.penalized(loss, grads)
+        return loss, scores, grads
+
+    def penalized(self, loss: Array, grads: Params) -> tuple[Array, Params]:
+        """A loss and its gradient with what the penalty adds to both; `grads` is written into."""
         if self.penalty is not None:
             loss = loss + self.penalty.value(self.params)
             for name, more in self.penalty.gradient(self.params).items():
                 grads[name] = grads[name] + more
-        return loss, scores, grads
+        return loss, grads
 
     def predict(self, x: Array) -> Array:
         """Scores of every class, before softmax: (N, K)."""

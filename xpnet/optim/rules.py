@@ -6,6 +6,7 @@ gradient, and products are element by element.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from math import isfinite
 from types import EllipsisType
 from typing import ClassVar, Literal
@@ -49,6 +50,12 @@ class Optimizer:
         self.lr = checked_learning_rate(lr)
         self.state: Params = {}
         self._gathered: FlatParams | None = None
+
+    def fresh(self) -> "Optimizer":
+        """The same rule with the same numbers, before its first step."""
+        other = copy(self)
+        other.state, other._gathered = {}, None
+        return other
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
         """Take one step: change every array of `params` in place."""

@@ -253,10 +253,7 @@ def _reference(twin: Network, samples: Samples, off: Off | None = None) -> Step:
         t = as_one_hot(samples.t, scores)
         dz = dz + (np.abs(n * dz + t) + np.abs(t)) / n * off(dz.shape)
     _, grads = backward(dz, need_dx=False)
-    if twin.penalty is not None:
-        loss = loss + twin.penalty.value(twin.params)
-        for name, more in twin.penalty.gradient(twin.params).items():
-            grads[name] = grads[name] + more
+    loss, grads = twin.penalized(loss, grads)
     state = list(_all(twin.state).values())
     twin.restore_state(kept)
     return Step(predictions, float(loss), _host(scores), _all(grads), state)
@@ -313,11 +310,11 @@ def _updates(
             shaped(network, device.asarray(samples.x[: steps * size])),
             device.asarray(np.asarray(samples.t)[: steps * size]),
             size,
-            _fresh(optimizer),
+            optimizer.fresh(),
             clip_norm=clip_norm,
         )
         training.begin(np.arange(steps * size), rates)
-        rule = _fresh(optimizer)
+        rule = optimizer.fresh()
         for step, rate in enumerate(rates):
             part = samples.part(slice(step * size, (step + 1) * size))
             with _undone(network):
@@ -363,13 +360,6 @@ def _updated(
     followed = grads if clip_norm is None else clip_by_norm(grads, clip_norm)
     optimizer.update(params, followed)
     return _host(params.flat)
-
-
-def _fresh(optimizer: Optimizer) -> Optimizer:
-    """The same rule before its first step."""
-    other = copy(optimizer)
-    other.state, other._gathered = {}, None
-    return other
 
 
 @contextmanager
