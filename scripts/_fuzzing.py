@@ -33,7 +33,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from safetensors.numpy import save
 
 from xpnet import cli
-from xpnet.arrays import cuda
+from xpnet.arrays import cuda, to_numpy
 from xpnet.data import load_dataset, mnist
 from xpnet.data.idx import header, read_idx
 from xpnet.data.tiny import read_tiny_images
@@ -41,7 +41,24 @@ from xpnet.errors import XPNetError
 from xpnet.files.pickles import read_pickled_arrays
 from xpnet.files.pictures import read_picture
 from xpnet.files.weights import load_weights
-from xpnet.models import build_network, load_network, save_network
+from xpnet.layers import (
+    Affine,
+    BatchNorm,
+    Concatenate,
+    Convolution,
+    Dropout,
+    Heads,
+    HeadsWithLoss,
+    Identity,
+    ReLU,
+    Residual,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+    Sum,
+    Tanh,
+    Unpooled,
+)
+from xpnet.models import Network, build_network, load_network
 from xpnet.train import checkpoint
 from xpnet.train.checkpoint import load_checkpoint
 
@@ -360,11 +377,36 @@ _NETWORKS: dict[str, dict[str, object]] = {
 @cache
 def _network(model: str) -> bytes:
     """The file that a small network of the model is kept in."""
-    arguments = _NETWORKS[model]
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "model.safetensors")
-        save_network(path, build_network(model, arguments, rng=0), model, arguments)
+        build_network(model, _NETWORKS[model], rng=0).save_params(path)
         return path.read_bytes()
+
+
+@cache
+def _branching() -> bytes:
+    """The file of a network with shortcuts, branches and heads."""
+    layers = {
+        "conv": Convolution(1, 2, 3, pad=1, bias=False, rng=0),
+        "norm": BatchNorm(2),
+        "block": Residual([Convolution(2, 2, 1, rng=1)], Sum([Identity(), ReLU()])),
+        "wide": Concatenate([Unpooled([Tanh()]), Dropout(0.2, rng=2)]),
+        "heads": Heads({"a": Affine(32, 2, rng=3), "b": Affine(32, 3, rng=4)}),
+    }
+    loss = HeadsWithLoss({"a": SoftmaxWithLoss(), "b": SigmoidWithLoss()}, {"b": 0.3})
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "model.safetensors")
+        Network(layers, loss, input_shape=(1, 4, 4)).save_params(path)
+        return path.read_bytes()
+
+
+@cache
+def _old_network(model: str) -> bytes:
+    """The same as xpnet 0.1.0 wrote it, which tells the model and its arguments."""
+    network = build_network(model, _NETWORKS[model], rng=0)
+    arrays = {name: to_numpy(array) for name, array in network.file_arrays().items()}
+    texts = {"model": model, "arguments": json.dumps(_NETWORKS[model]), "dtype": network.dtype}
+    return save(arrays, texts)
 
 
 def _retold(contents: bytes, **texts: str) -> bytes:
@@ -375,18 +417,38 @@ def _retold(contents: bytes, **texts: str) -> bytes:
     return _tensors([json.dumps(head).encode(), contents[end:]])
 
 
-def _described(contents: bytes, parts: Sequence[bytes]) -> bytes:
-    """The file with another text of arguments."""
-    return _retold(contents, arguments=b"".join(parts).decode(errors="replace"))
+def _described(contents: bytes, key: str, parts: Sequence[bytes]) -> bytes:
+    """The file with another text that describes its network."""
+    return _retold(contents, **{key: b"".join(parts).decode(errors="replace")})
 
 
 def _description(model: str, arguments: str) -> Seed:
-    return Seed(_words(arguments.encode()), partial(_described, _network(model)))
+    """A file of 0.1.0 with these arguments."""
+    return Seed(_words(arguments.encode()), partial(_described, _old_network(model), "arguments"))
+
+
+def _network_text(contents: bytes, text: str | None = None) -> Seed:
+    """A file with this description of its network, or with its own."""
+    if text is None:
+        head = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])
+        text = head["__metadata__"]["network"]
+    return Seed(_words(text.encode()), partial(_described, contents, "network"))
+
+
+def _layers(*kinds: tuple[str, object]) -> Seed:
+    """A file whose network has these layers."""
+    layers = {f"l{k}": {"$kind": kind, "arguments": a} for k, (kind, a) in enumerate(kinds)}
+    arguments = {"layers": layers, "input_shape": [1, 4, 4]}
+    text = json.dumps({"$kind": "Network", "arguments": arguments})
+    return _network_text(_branching(), text)
 
 
 def _valid_networks() -> list[Seed]:
     return [
         *(Seed(_tensor_parts(_network(model)), _tensors) for model in _NETWORKS),
+        Seed(_tensor_parts(_branching()), _tensors),
+        _network_text(_branching()),
+        *(_network_text(_network(model)) for model in _NETWORKS),
         *(_description(model, json.dumps(arguments)) for model, arguments in _NETWORKS.items()),
         Seed(_tensor_parts(save(_MATRICES)), _tensors),
         *(_pickle(_MATRICES, k) for k in (2, 4)),
@@ -397,7 +459,21 @@ def _hostile_networks() -> list[Seed]:
     two = partial(_description, "two-layer-net")
     many = partial(_description, "multi-layer-net")
     conv = partial(_description, "simple-convnet")
+    deep: object = {"$kind": "ReLU", "arguments": {}}
+    for _ in range(100):
+        deep = {"$kind": "Residual", "arguments": {"layers": {"x": deep}}}
     return [
+        _layers(("Affine", {"n_in": 1_000_000, "n_out": 1_000_000})),
+        _layers(("BatchNorm", {"features": 10**12})),
+        _layers(("Affine", {"n_in": 2**62, "n_out": 2**62})),
+        _layers(("Convolution", {"channels": 1, "filters": 1, "filter_size": [1, "2"]})),
+        _layers(("Sum", {"branches": [deep, deep]})),
+        _layers(("Sequential", {"layers": {}}), ("Heads", {"branches": 7})),
+        _layers(("Dropout", {"key": [-1, 2**40]})),
+        _layers(("PadShortcut", {"stride": 1, "channels": 2**62})),
+        _layers(("os.system", {"command": "true"})),
+        _network_text(_branching(), '{"$kind": "Network"}'),
+        _network_text(_branching(), '{"$kind":' * 100_000),
         two('{"input_size": 1000000, "hidden_size": 1000000, "output_size": 2}'),
         two('{"input_size": 4, "hidden_size": NaN, "output_size": 2}'),
         two("[" * 100_000),
@@ -587,7 +663,7 @@ def _valid_lines() -> list[Seed]:
     cli.options.load_dataset = partial(load_dataset, train_size=200, test_size=20)
     sizes = {"input_size": 784, "hidden_size": 3, "output_size": 10}
     network = build_network("two-layer-net", sizes, rng=0)
-    save_network("w.safetensors", network, "two-layer-net", sizes)
+    network.save_params("w.safetensors")
     _digit().save("digit.png")
     lines = [
         ["--version"],

@@ -33,6 +33,8 @@ FREE = 2**33
 class StandIn(Device):
     """The CPU by the name of a GPU."""
 
+    is_host = False
+
     def free_bytes(self) -> int:
         """Always as much."""
         return FREE

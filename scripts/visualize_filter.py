@@ -16,36 +16,32 @@ from _common import Script, open_device
 from xpnet import load_network, to_numpy
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
-from xpnet.files.weights import load_weights
 from xpnet.models import Network, build_network
 from xpnet.report import plots
 
 
 def untrained(options: argparse.Namespace, device: Device) -> tuple[Network, int]:
-    """The network as it was before training, and its seed."""
-    metadata = load_weights(options.weights).metadata
-    if "model" not in metadata:
-        raise ArgumentError(
-            f"{options.weights} does not say how its network began; "
-            "give the model.safetensors of a run"
-        )
-    seed = run_seed(options) if options.seed is None else options.seed
-    if seed < 0:
-        raise ArgumentError(f"--seed must be 0 or more, got {seed}")
-    arguments = json.loads(metadata["arguments"])
-    network = build_network(
-        metadata["model"], arguments, rng=seed, device=device, dtype=metadata["dtype"]
-    )
-    return network, seed
-
-
-def run_seed(options: argparse.Namespace) -> int:
-    """The seed that the run's summary.json, beside the weights, holds."""
+    """The network as it was before training, and its seed: summary.json tells, beside the weights."""
     path = options.weights.parent / "summary.json"
     try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["seed"])
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        seed = int(summary["seed"] if options.seed is None else options.seed)
+        if seed < 0:
+            raise ArgumentError(f"--seed must be 0 or more, got {seed}")
+        network = build_network(
+            summary["model"],
+            summary["arguments"],
+            rng=seed,
+            device=device,
+            dtype=summary["dtype"],
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArgumentError(f"{path} does not tell the seed of the run; give --seed") from error
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(
+            f"{path} does not tell how the network began; give the model.safetensors of a run"
+        ) from error
+    return network, seed
 
 
 def first_filters(network: Network) -> np.ndarray:

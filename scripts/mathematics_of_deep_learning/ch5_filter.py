@@ -34,8 +34,8 @@ TABLE = [
     [0.05, 0.50, 0.12, 0.12],
 ]
 KINDS = {
-    "max": (lambda x: MaxPool(2, 2, 2).forward(x)[0], [[0.27, 0.27], [0.50, 0.50]]),
-    "mean": (lambda x: AveragePool(2, 2, 2).forward(x)[0], [[0.1225, 0.1400], [0.1625, 0.1975]]),
+    "max": (lambda x: MaxPool(2, stride=2).forward(x)[0], [[0.27, 0.27], [0.50, 0.50]]),
+    "mean": (lambda x: AveragePool(2, stride=2).forward(x)[0], [[0.1225, 0.1400], [0.1625, 0.1975]]),
     "L2": (l2_pool, [[0.303809, 0.322800], [0.507445, 0.530377]]),
 }
 
@@ -55,11 +55,11 @@ def run(lab: Lab) -> None:
         book = "" if kind == "max" else "not printed"
         pooled = pool(np.array([[TABLE]]))[0, 0]
         lab.equal(f"{kind} pooling of the table", pooled, want, atol=1e-6, book=book)
-    pooled, _ = MaxPool(2, 2, 2).forward(sigmoid(maps[2] - 1))
+    pooled, _ = MaxPool(2, stride=2).forward(sigmoid(maps[2] - 1))
     lab.equal("the 2 with bias -1, max-pooled", pooled[0, 0], [[0.7311] * 2, [0.8808] * 2],
               atol=5e-5, book="not printed")  # fmt: skip
 
-    most = {d: MaxPool(2, 2, 2).forward(sigmoid(m - 3))[0].max() for d, m in maps.items()}
+    most = {d: MaxPool(2, stride=2).forward(sigmoid(m - 3))[0].max() for d, m in maps.items()}
     shown = ", ".join(f"{digit}: {value:.4f}" for digit, value in most.items())
     lab.holds("the 2 pools to more than the 1 and the 3", most[2] > max(most[1], most[3]), shown,
               book="it does")  # fmt: skip

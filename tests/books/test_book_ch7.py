@@ -24,8 +24,9 @@ def kept_convolution(W, b, stride=1, pad=0):
     return SimpleNamespace(forward=lambda x: layer.forward(x)[0])
 
 
-def kept_pooling(*window):
-    return SimpleNamespace(forward=lambda x: layers.MaxPool(*window).forward(x)[0])
+def kept_pooling(height, width, stride=1, pad=0):
+    layer = layers.MaxPool((height, width), stride=stride, pad=pad)
+    return SimpleNamespace(forward=lambda x: layer.forward(x)[0])
 
 
 @pytest.fixture(params=["book", "layers"])

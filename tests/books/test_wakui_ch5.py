@@ -69,7 +69,7 @@ def test_bias_of_minus_1(device):
         [0.269, 0.881, 0.5, 0.5],
     ]
     assert_near(a[0, 0, ...], want, {"rtol": 0, "atol": 5e-4})
-    pooled, _ = MaxPool(2, 2, 2).forward(a)
+    pooled, _ = MaxPool(2, stride=2).forward(a)
     assert_near(pooled[0, 0, ...], [[0.7311, 0.7311], [0.8808, 0.8808]], {"rtol": 0, "atol": 5e-5})
 
 
@@ -88,8 +88,8 @@ def test_table_of_the_pooling_example_has_bias_minus_3(device):
 @pytest.mark.parametrize(
     ("pool", "want", "tol"),
     [
-        (lambda x: MaxPool(2, 2, 2).forward(x)[0], [[0.27, 0.27], [0.50, 0.50]], X),
-        (lambda x: AveragePool(2, 2, 2).forward(x)[0], [[0.1225, 0.1400], [0.1625, 0.1975]], X),
+        (lambda x: MaxPool(2, stride=2).forward(x)[0], [[0.27, 0.27], [0.50, 0.50]], X),
+        (lambda x: AveragePool(2, stride=2).forward(x)[0], [[0.1225, 0.1400], [0.1625, 0.1975]], X),
         (l2_pool, [[0.303809, 0.322800], [0.507445, 0.530377]], D),
     ],
 )
@@ -108,7 +108,7 @@ def test_kinds_of_pooling(device, pool, want, tol):
 def test_the_slash_on_a_1_and_a_3(device, image, rows, pooled):
     """Section 5-2, problem: neither pools to what the 2 does, 0.5."""
     assert_near(slash(device, image)[0, 0, ...], rows, X)
-    got, _ = MaxPool(2, 2, 2).forward(sigmoid(slash(device, image, -3.0)))
+    got, _ = MaxPool(2, stride=2).forward(sigmoid(slash(device, image, -3.0)))
     assert_near(got[0, 0, ...], np.full((2, 2), pooled), {"rtol": 0, "atol": 5e-5})
     assert pooled < float(sigmoid(device.asarray(0.0, dtype="float64")))
 

@@ -354,7 +354,7 @@ class Rectified:
 def test_pool_is_the_layer_bit_for_bit(dtype, rectify, shape):
     """Of few values, so that most windows tie: among positive, zero and negative ones."""
     rng, (C, H, W) = np.random.default_rng(0), shape
-    pool = MaxPool(2, 2, stride=2)
+    pool = MaxPool(2, stride=2)
     layer = Rectified(pool) if rectify else pool
     for n, values in product(SIZES, [(0, 1), (-1, 2), (-3, 0), (0, 2), (-9, 9)]):
         wires, y = between(shape, n, dtype, (C, H // 2, W // 2))
@@ -389,14 +389,14 @@ def test_the_first_maximum_of_a_window_gets_the_gradient():
 @pytest.mark.parametrize(
     ("layer", "shape", "fits"),
     [
-        (MaxPool(2, 2, stride=2), (3, 4, 6), True),
-        (MaxPool(2, 2, stride=2, uneven="drop"), (3, 5, 6), False),
-        (MaxPool(2, 2, stride=2, uneven="drop"), (3, 4, 7), False),
-        (MaxPool(2, 2, stride=1), (3, 4, 6), False),
-        (MaxPool(2, 2, stride=2, pad=1), (3, 4, 6), False),
-        (MaxPool(3, 3, stride=2, uneven="drop"), (3, 4, 6), False),
-        (MaxPool(2, 1, stride=2, uneven="drop"), (3, 4, 6), False),
-        (MaxPool(2, 2, stride=2, ties="all"), (3, 4, 6), False),
+        (MaxPool(2, stride=2), (3, 4, 6), True),
+        (MaxPool(2, stride=2, uneven="drop"), (3, 5, 6), False),
+        (MaxPool(2, stride=2, uneven="drop"), (3, 4, 7), False),
+        (MaxPool(2, stride=1), (3, 4, 6), False),
+        (MaxPool(2, stride=2, pad=1), (3, 4, 6), False),
+        (MaxPool(3, stride=2, uneven="drop"), (3, 4, 6), False),
+        (MaxPool((2, 1), stride=2, uneven="drop"), (3, 4, 6), False),
+        (MaxPool(2, stride=2, ties="all"), (3, 4, 6), False),
     ],
 )
 def test_where_the_fast_pool_is_used(layer, shape, fits):
@@ -472,8 +472,8 @@ def test_dropout_scales_at_inference(dtype, inverted):
 
 
 ANY = {
-    "average": (lambda: AveragePool(2, 2, stride=2), (3, 4, 6), (3, 2, 3)),
-    "max": (lambda: MaxPool(3, 3, stride=2), (3, 5, 7), (3, 2, 3)),
+    "average": (lambda: AveragePool(2, stride=2), (3, 4, 6), (3, 2, 3)),
+    "max": (lambda: MaxPool(3, stride=2), (3, 5, 7), (3, 2, 3)),
     "sigmoid": (Sigmoid, (3, 4, 6), (3, 4, 6)),
     "sigmoid of rows": (Sigmoid, (5,), (5,)),
     "batch norm": (lambda: BatchNorm(3), (3, 4, 6), (3, 4, 6)),

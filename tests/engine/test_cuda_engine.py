@@ -539,7 +539,7 @@ OBSTACLES = {
     "it has no parameters": lambda: Network([ReLU()], input_shape=(12,)),
     "a layer stands in two places": in_two_places,
     "rounding would part the ties that MaxPool counts": lambda: images(
-        [MaxPool(2, 2, 2, ties="all"), affine(36)]
+        [MaxPool(2, stride=2, ties="all"), affine(36)]
     ),
     "a layer takes or gives neither rows nor images": lambda: images(
         [conv(1, 2)], IdentityWithLoss()

@@ -69,8 +69,8 @@ class Fenced(Device):
 def uneven(device):
     layers = [
         Convolution(1, 5, (3, 2), stride=2, pad=1, uneven="drop", rng=0), BatchNorm(5),
-        ReLU(), MaxPool(3, 3, stride=2, pad=1, uneven="drop"), Convolution(5, 33, 1, rng=1),
-        AveragePool(2, 2, stride=3, uneven="drop"), Dropout(0.3, rng=2), Affine(33, 10, rng=3),
+        ReLU(), MaxPool(3, stride=2, pad=1, uneven="drop"), Convolution(5, 33, 1, rng=1),
+        AveragePool(2, stride=3, uneven="drop"), Dropout(0.3, rng=2), Affine(33, 10, rng=3),
     ]  # fmt: skip
     return Network(layers, input_shape=IMAGE, device=device, penalty=L2(0.1))
 

@@ -120,7 +120,7 @@ NETS = {
         50, [12, 11], 10, use_dropout=True, use_batchnorm=True, rng=0, **k
     ),
     "pools without ReLU": lambda **k: images(
-        [conv(1, 3), AveragePool(2, 2, 2), Tanh(), conv(3, 4, 2), MaxPool(2, 2, 2), affine(16)], **k
+        [conv(1, 3), AveragePool(2, stride=2), Tanh(), conv(3, 4, 2), MaxPool(2, stride=2), affine(16)], **k
     ),
     "strides": lambda **k: images(
         [conv(1, 3, 4, stride=2), ReLU(), conv(3, 4, stride=2, pad=1, uneven="drop"), affine(36)],
@@ -130,16 +130,16 @@ NETS = {
         [conv(1, 3), conv(3, 8, pad=1), conv(8, 8, pad=2), conv(8, 2, (2, 1)), affine(264)], **k
     ),
     "filters of channels": lambda **k: images(
-        [conv(9, 8, pad=1), ReLU(), MaxPool(2, 2, 2), affine(96)], shape=(9, 6, 8), **k
+        [conv(9, 8, pad=1), ReLU(), MaxPool(2, stride=2), affine(96)], shape=(9, 6, 8), **k
     ),
     "affine layers in a row": lambda **k: images([affine(144, 9), affine(9, 8), affine(8)], **k),
     "nothing to learn in front": lambda **k: images(
-        [ReLU(), MaxPool(2, 2, 2), Dropout(0.3, rng=1), conv(1, 4), Sigmoid(), affine(64)], **k
+        [ReLU(), MaxPool(2, stride=2), Dropout(0.3, rng=1), conv(1, 4), Sigmoid(), affine(64)], **k
     ),
     "a network in a network": lambda **k: images(
         {
             "front": Sequential([conv(1, 8), ReLU(), Sequential([conv(8, 8), ReLU()])]),
-            "MaxPool1": MaxPool(2, 2, 2),
+            "MaxPool1": MaxPool(2, stride=2),
             "back": Sequential([affine(128, 12), Dropout(0.4, inverted=True, rng=1), affine(12)]),
         },
         SoftmaxWithLoss(0.1),
@@ -149,7 +149,7 @@ NETS = {
     "a layer of somebody else": lambda **k: images([Scale(1), conv(1, 3), affine(300)], **k),
     "a loss of somebody else": lambda **k: images([conv(1, 3), ReLU(), affine(300)], Summed(), **k),
     "regression": lambda **k: images(
-        [conv(1, 4), ReLU(), MaxPool(3, 3, 1), affine(256)],
+        [conv(1, 4), ReLU(), MaxPool(3, stride=1), affine(256)],
         IdentityWithLoss(),
         penalty=L2(0.1),
         **k,
@@ -158,7 +158,7 @@ NETS = {
         [conv(1, 4), ReLU(), affine(400)], SigmoidWithLoss(), **k
     ),
     "batch norm of images": lambda **k: images(
-        [BatchNorm(1), conv(1, 3), ReLU(), MaxPool(2, 2, 2), Dropout(0.2, rng=1), affine(75)], **k
+        [BatchNorm(1), conv(1, 3), ReLU(), MaxPool(2, stride=2), Dropout(0.2, rng=1), affine(75)], **k
     ),
 }  # fmt: skip
 EACH = pytest.mark.parametrize("name", NETS)
@@ -481,7 +481,7 @@ def test_where_nothing_is_learned_batch_norm_and_losses_are_no_reason(name, want
 @pytest.mark.parametrize(("size", "want"), [(16, 50), (128, 11), (500, 1)])
 def test_of_large_images_a_part_has_fewer(size, want):
     """Layers put out 16 size^2 + 16 + 10 numbers a sample, and 3 million a part if they can."""
-    net = images([conv(1, 16, pad=1), AveragePool(size, size), affine(16)], shape=(1, size, size))
+    net = images([conv(1, 16, pad=1), AveragePool(size), affine(16)], shape=(1, size, size))
     assert max(map(max, sizes(get_engine(net, threads=2).division(400)))) == want
 
 
@@ -647,8 +647,8 @@ def test_a_step_allocates_next_to_nothing(name):
 
 
 PREDICTING = {
-    "convolutions": lambda: images([conv(1, 8), ReLU(), MaxPool(2, 2, 2), affine(200)]),
-    "batch norm": lambda: images([conv(1, 8), BatchNorm(8), ReLU(), MaxPool(2, 2, 2), affine(200)]),
+    "convolutions": lambda: images([conv(1, 8), ReLU(), MaxPool(2, stride=2), affine(200)]),
+    "batch norm": lambda: images([conv(1, 8), BatchNorm(8), ReLU(), MaxPool(2, stride=2), affine(200)]),
 }
 
 
@@ -772,7 +772,7 @@ class Doubled(TwoLayerNet):
         (lambda: Doubled(50, 12, 10, rng=0), "Doubled has a forward of its own"),
         (lambda: Network([ReLU()], input_shape=(10,)), "it has no parameters"),
         (
-            lambda: images([MaxPool(2, 2, stride=2, ties="all"), Affine(36, 10, rng=0)]),
+            lambda: images([MaxPool(2, stride=2, ties="all"), Affine(36, 10, rng=0)]),
             "rounding would part the ties that MaxPool counts",
         ),
         (

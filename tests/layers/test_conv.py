@@ -1,5 +1,6 @@
 """Convolution and pooling: against their definitions, their differences, and PyTorch."""
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -55,18 +56,19 @@ def test_convolution_backward_is_the_derivative_of_forward(device, C, geometry):
 
 
 POOLS = {
-    "max": lambda *a, **k: layers.MaxPool(*a, **k),
-    "max of all": lambda *a, **k: layers.MaxPool(*a, ties="all", **k),
-    "average": lambda *a, **k: layers.AveragePool(*a, **k),
+    "max": layers.MaxPool,
+    "max of all": partial(layers.MaxPool, ties="all"),
+    "average": layers.AveragePool,
 }
 WINDOWS = [(4, 4, 2, 2, 2, 0), (5, 5, 3, 3, 1, 0), (5, 7, 2, 3, 2, 1), (6, 6, 3, 2, 3, 1)]
 
 
 @pytest.mark.parametrize(("kind", "window"), list(product(POOLS, WINDOWS)))
 def test_pooling_backward_is_the_derivative_of_forward(device, kind, window):
-    H, W, *rest = window
+    H, W, height, width, stride, pad = window
     x = device.asarray(RNG.standard_normal((2, 3, H, W)))
-    check_backward(POOLS[kind](*rest, uneven="drop"), x, rng=np.random.default_rng(0))
+    layer = POOLS[kind]((height, width), stride=stride, pad=pad, uneven="drop")
+    check_backward(layer, x, rng=np.random.default_rng(0))
 
 
 TORCH_GRID = [
@@ -111,7 +113,7 @@ def test_pooling_agrees_with_pytorch(kind):
             continue
         # Few values, so that ties are met, and negative ones, which padding must not beat.
         x = RNG.integers(-4, 0, (2, C, H, W)).astype(np.float64)
-        y, backward = POOLS[kind](F, F, S, P, uneven="drop").forward(x)
+        y, backward = POOLS[kind](F, stride=S, pad=P, uneven="drop").forward(x)
         dy = RNG.standard_normal(y.shape)
         dx, _ = backward(dy)
         tensor = torch.from_numpy(x).requires_grad_()
@@ -124,14 +126,14 @@ def test_pooling_agrees_with_pytorch(kind):
 def test_ties_go_to_the_first_or_to_all(device):
     x = device.asarray([[[[1.0, 1.0], [1.0, 0.0]]]])
     for ties, want in (("first", [[1.0, 0.0], [0.0, 0.0]]), ("all", [[1.0, 1.0], [1.0, 0.0]])):
-        y, backward = layers.MaxPool(2, 2, ties=ties).forward(x)
+        y, backward = layers.MaxPool(2, ties=ties).forward(x)
         dx, _ = backward(array_namespace(y).ones_like(y))
         np.testing.assert_array_equal(to_numpy(dx)[0, 0], want)
 
 
 def test_padding_never_wins(device):
     x = device.asarray(np.full((1, 1, 2, 2), -5.0))
-    y, _ = layers.MaxPool(2, 2, stride=2, pad=1).forward(x)
+    y, _ = layers.MaxPool(2, stride=2, pad=1).forward(x)
     np.testing.assert_array_equal(to_numpy(y), np.full((1, 1, 2, 2), -5.0))
 
 
@@ -166,9 +168,9 @@ def test_float32_stays_float32_and_near_float64(device):
             lambda: layers.Convolution(1, 2, 3, stride=2).output_shape((1, 8, 8)),
             "does not end at the edge of 8 pixels",
         ),
-        (lambda: layers.MaxPool(2, 2, pad=2), "padding narrower than the window, got window"),
-        (lambda: layers.MaxPool(2, 2, ties="last"), "ties must be 'first' or 'all', got 'last'"),
-        (lambda: layers.AveragePool(2, 2).output_shape((81,)), r"pooling takes images, .* \(81,\)"),
+        (lambda: layers.MaxPool(2, pad=2), "padding narrower than the window, got window"),
+        (lambda: layers.MaxPool(2, ties="last"), "ties must be 'first' or 'all', got 'last'"),
+        (lambda: layers.AveragePool(2).output_shape((81,)), r"pooling takes images, .* \(81,\)"),
     ],
 )
 def test_misuse_is_told(call, message):

@@ -28,7 +28,7 @@ from xpnet import (
     to_numpy,
 )
 from xpnet.errors import ArgumentError, WeightsError
-from xpnet.models import load_network, save_network
+from xpnet.models import load_network
 
 FIRST_GRADIENT = 1e-5  # of the largest element
 AFTER_20_STEPS = 1e-5  # of the norm
@@ -170,15 +170,15 @@ IMAGE = (1, 6, 6)
             "layer Convolution2: Convolution takes images of 3 channels, (3, H, W), got (2, 4, 4)",
         ),
         (
-            {"small": MaxPool(2, 2, 2), "last": Convolution(1, 2, 5)},
+            {"small": MaxPool(2, stride=2), "last": Convolution(1, 2, 5)},
             "layer last: a window of 5 needs an image of at least 5 pixels, got 3",
         ),
         (
-            [Convolution(1, 2, 2), AveragePool(2, 2, 2)],
+            [Convolution(1, 2, 2), AveragePool(2, stride=2)],
             "layer AveragePool1: a window of 2 with stride 2 does not end at the edge of 5 pixels",
         ),
         (
-            [Affine(36, 4), Dropout(), MaxPool(2, 2)],
+            [Affine(36, 4), Dropout(), MaxPool(2)],
             "layer MaxPool1: pooling takes images, (C, H, W), got (4,)",
         ),
     ],
@@ -196,7 +196,7 @@ def test_layers_that_do_not_fit_are_refused_when_the_network_is_made(layers, mes
             lambda: Network([Convolution(1, 2, 3), Affine(32, 3)]),
             r"must be told the shape of a sample; give input_shape, such as \(1, 28, 28\)",
         ),
-        (lambda: Network([ReLU(), MaxPool(2, 2)]), "must be told the shape of a sample"),
+        (lambda: Network([ReLU(), MaxPool(2)]), "must be told the shape of a sample"),
         (lambda: SimpleConvNet((1, 28)), r"images of 1 channels, \(1, H, W\), got \(1, 28\)"),
         (lambda: DeepConvNet((1, 9, 9)), "does not end at the edge of 9 pixels"),
         (lambda: SimpleConvNet(conv_param={"filter_num": 0}), "filters=0"),
@@ -214,7 +214,7 @@ def test_misuse_is_told(call, message):
 @both
 def test_a_network_comes_back_from_its_file(model, device, tmp_path):
     net = small_net(model, device)
-    save_network(tmp_path / "m.safetensors", net, model, SMALL[model])
+    net.save_params(tmp_path / "m.safetensors")
     back = load_network(tmp_path / "m.safetensors", device=device)
     assert type(back) is NETS[model]
     assert_same_params(back, net.params)

@@ -18,7 +18,7 @@ from xpnet import (
 )
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.weights import load_weights, save_weights
-from xpnet.models import MODELS, build_network, save_network
+from xpnet.models import MODELS, build_network
 
 RNG = np.random.default_rng(0)
 X, T = RNG.standard_normal((12, 6)), RNG.integers(3, size=12)
@@ -150,7 +150,7 @@ def test_weight_decay_adds_half_lambda_times_the_squares(device):
 def test_a_trained_network_comes_back_with_its_statistics(device, dtype, tmp_path):
     path, net = tmp_path / "m.safetensors", full_net(device, dtype)
     Trainer(net, X, T, X, T, 3, 4, verbose=False).train()
-    save_network(path, net, MODEL, EVERYTHING)
+    net.save_params(path)
     statistics = [f"BatchNorm{k}.running_{of}" for k in (1, 2) for of in ("mean", "var")]
     assert set(load_weights(path).params) == {*net.params, *statistics}  # no counters
     back = load_network(path, device=device)
@@ -188,7 +188,7 @@ def test_parameters_alone_come_back_with_their_statistics(tmp_path):
 )  # fmt: skip
 def test_files_that_do_not_fit_are_refused(changed, message, tmp_path):
     path = tmp_path / "m.safetensors"
-    save_network(path, full_net(), MODEL, EVERYTHING)
+    full_net().save_params(path)
     weights = load_weights(path)
     arrays = {k: a for k, a in (weights.params | changed).items() if a is not None}
     save_weights(path, arrays, weights.metadata)

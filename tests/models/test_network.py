@@ -22,7 +22,7 @@ from xpnet import (
 from xpnet.arrays.parameters import FlatParams
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.weights import save_weights
-from xpnet.models import load_network, save_network
+from xpnet.models import load_network
 
 RNG = np.random.default_rng(0)
 X, T = RNG.standard_normal((8, 6)), RNG.integers(3, size=8)
@@ -111,7 +111,7 @@ def test_hidden_units_with_equal_weights_stay_equal():
 
 def test_a_network_comes_back_from_its_file(tmp_path, device):
     net = small_net(device)
-    save_network(tmp_path / "m.safetensors", net, "two-layer-net", ARGUMENTS)
+    net.save_params(tmp_path / "m.safetensors")
     back = load_network(tmp_path / "m.safetensors", device=device)
     assert back.dtype == "float64"
     np.testing.assert_array_equal(to_numpy(back.predict(X)), to_numpy(net.predict(X)))

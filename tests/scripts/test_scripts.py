@@ -12,7 +12,6 @@ import pytest
 from xpnet import SimpleConvNet, TwoLayerNet, synthetic_digits, to_numpy
 from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
-from xpnet.models import save_network
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PARAM = {"filter_num": 4, "filter_size": 5, "pad": 0, "stride": 1}
@@ -28,8 +27,9 @@ def weights(tmp_path):
     W[3, 0] = np.sign(np.arange(5) - 2)[:, np.newaxis]
     network.params["W1"] = W
     path = tmp_path / "model.safetensors"
-    save_network(path, network, "simple-convnet", ARGUMENTS)
-    (tmp_path / "summary.json").write_text(json.dumps({"seed": 1}))
+    network.save_params(path)
+    summary = {"model": "simple-convnet", "arguments": ARGUMENTS, "dtype": "float32", "seed": 1}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
     return path
 
 
@@ -151,7 +151,7 @@ def test_bench_nielsen_step(run, tmp_path):
 def test_a_network_without_filters_is_refused(run, tmp_path, name):
     sizes = {"input_size": 784, "hidden_size": 5, "output_size": 10}
     network = TwoLayerNet(**sizes, rng=0)
-    save_network(tmp_path / "model.safetensors", network, "two-layer-net", sizes)
+    network.save_params(tmp_path / "model.safetensors")
     code, _, err = run(name)
     assert code == 2
     assert "give the weights of a convolutional network for grey images" in err

@@ -45,7 +45,7 @@ def rare_layers(device):
     """What the networks of the books leave out."""
     layers = [
         Convolution(1, 3, (3, 2), stride=2, uneven="drop", rng=0), BatchNorm(3), Sigmoid(),
-        MaxPool(2, 2, stride=1, pad=1), AveragePool(2, 2, stride=2, uneven="drop"),
+        MaxPool(2, stride=1, pad=1), AveragePool(2, stride=2, uneven="drop"),
         Dropout(0.2, inverted=True, rng=0), Affine(27, 10, rng=0), Tanh(),
     ]  # fmt: skip
     return Network(layers, SoftmaxWithLoss(0.1), input_shape=IMAGE, device=device, penalty=L1(0.01))

@@ -164,6 +164,14 @@ def _memory() -> str:
 class CudaDevice(Device):
     """An NVIDIA GPU, with CuPy's arrays."""
 
+    @property
+    def is_host(self) -> bool:
+        """Reading an array waits for the GPU."""
+        return False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_device, (int(self.native.id),)
+
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """CuPy's and CUDA's errors become `DeviceError` and `DeviceMemoryError`."""

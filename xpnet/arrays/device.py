@@ -5,6 +5,7 @@ import platform
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,20 @@ class Device:
         return self.name.partition(":")[0]
 
     @property
+    def is_host(self) -> bool:
+        """Whether arrays are in the host's own memory, and reading one waits for nothing."""
+        return True
+
+    @property
     def compute_capability(self) -> tuple[int, int] | None:
         """What instructions a GPU has, as NVIDIA numbers it; None for anything else."""
         return None
+
+    def __deepcopy__(self, memo: object) -> "Device":
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (self.name, self.xp.__name__, self.native)
 
     def dtype(self, name: str) -> Any:
         """The namespace's dtype of that name, such as "float32"."""
@@ -99,6 +111,11 @@ class Device:
     def describe(self) -> dict[str, str]:
         """What a reader of a result needs to know of the hardware."""
         return {"processor": f"{_processor()}, {os.cpu_count()} cores"}
+
+
+def _opened(name: str, library: str, native: Any) -> Device:
+    """A device that was pickled."""
+    return Device(name, import_module(library), native)
 
 
 @cache

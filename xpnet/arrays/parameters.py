@@ -1,7 +1,9 @@
 """All parameters of a network in one buffer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from xpnet.arrays.device import Device
 from xpnet.arrays.namespace import Array
@@ -16,6 +18,36 @@ BLOCK = 31 * 1024
 update by Adam does now."""
 
 
+@dataclass(frozen=True)
+class Learning:
+    """How a parameter learns.
+
+    Attributes
+    ----------
+    decays : whether weight decay concerns it
+    rate : what the learning rate is multiplied by
+    frozen : whether it stays as it is
+    """
+
+    decays: bool = False
+    rate: float = 1.0
+    frozen: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbours in the buffer that learn in one way.
+
+    Attributes
+    ----------
+    where : their slice of the buffer
+    learning : how they learn
+    """
+
+    where: slice
+    learning: Learning
+
+
 class FlatParams(Mapping[str, Array]):
     """Named arrays that are views of one flat buffer, `flat`, in the order of their names.
 
@@ -23,27 +55,39 @@ class FlatParams(Mapping[str, Array]):
     between arrays are zero and stay so, since no gradient reaches them. Reading `params["W1"]`
     gives the view; assigning to it copies the values in.
 
+    Parameters
+    ----------
+    shapes : of the arrays, by name
+    device, dtype : of the buffer
+    decaying : the names of those that weight decay concerns
+
     Attributes
     ----------
     flat : the buffer
     shapes : of the arrays, by name
-    blocks : slices of it, to be worked on one after the other by what needs temporary arrays; one
-        for the whole where memory is not the host's, since every call to a GPU has a price
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], device: Device, dtype: str) -> None:
-        starts, end = [], 0
-        for shape in shapes.values():
-            starts.append(end)
-            end += -(-prod(shape) // ALIGN) * ALIGN
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        device: Device,
+        dtype: str,
+        *,
+        decaying: Collection[str] = (),
+    ) -> None:
         self.device, self.dtype, self.shapes = device, dtype, dict(shapes)
-        self.flat = device.zeros(end, dtype=dtype)
-        length = BLOCK if device.free_bytes() is None else max(end, 1)
-        self.blocks = [slice(at, min(at + length, end)) for at in range(0, end, length)]
-        self._views = {
-            name: device.xp.reshape(self.flat[start : start + prod(shape)], shape, copy=False)
-            for (name, shape), start in zip(shapes.items(), starts, strict=True)
-        }
+        self._learning = {name: Learning(decays=name in decaying) for name in shapes}
+        self._lay_out(device.zeros(_size(shapes), dtype=dtype))
+
+    def _lay_out(self, flat: Array) -> None:
+        """Make the views of a buffer."""
+        self.flat, self._views, start = flat, {}, 0
+        self._runs: dict[bool, list[Run]] = {}
+        for name, shape in self.shapes.items():
+            end = start + prod(shape)
+            view = self.device.xp.reshape(flat[start:end], shape, copy=False)
+            self._views[name] = view
+            start += _aligned(prod(shape))
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
@@ -65,17 +109,98 @@ class FlatParams(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._views)
 
+    def __repr__(self) -> str:
+        arrays = ", ".join(f"{name} {tuple(shape)}" for name, shape in self.shapes.items())
+        return f"FlatParams({arrays}; {self.dtype} on {self.device.name})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of; its arrays are views of its own buffer."""
+        return {name: value for name, value in self.__dict__.items() if name not in _OF_A_COPY}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._lay_out(state["flat"])
+
+    def __copy__(self) -> "FlatParams":
+        raise ArgumentError(
+            "parameters that shared one buffer would be changed together; use copy.deepcopy"
+        )
+
+    def learning(self, name: str) -> Learning:
+        """How a parameter learns."""
+        return self._learning[name]
+
+    def set_learning(
+        self, names: Collection[str], *, rate: float | None = None, frozen: bool | None = None
+    ) -> None:
+        """Change how parameters learn; what is None stays as it is."""
+        for name in names:
+            old = self._learning[name]
+            self._learning[name] = Learning(
+                old.decays,
+                old.rate if rate is None else rate,
+                old.frozen if frozen is None else frozen,
+            )
+        self._runs = {}
+
+    def runs(self, *, by_decay: bool = False) -> list[Run]:
+        """What learns, in as few slices as there are; frozen parameters are in none.
+
+        Parameters
+        ----------
+        by_decay : part what decays from what does not; otherwise each run says that it decays
+        """
+        if by_decay not in self._runs:
+            runs: list[Run] = []
+            start = 0
+            for name, shape in self.shapes.items():
+                how, end = self._learning[name], start + _aligned(prod(shape))
+                if not by_decay:
+                    how = Learning(True, how.rate, how.frozen)
+                if runs and runs[-1].learning == how:
+                    runs[-1] = Run(slice(runs[-1].where.start, end), how)
+                else:
+                    runs.append(Run(slice(start, end), how))
+                start = end
+            self._runs[by_decay] = [run for run in runs if not run.learning.frozen]
+        return self._runs[by_decay]
+
+    def blocks(self, run: Run) -> list[slice]:
+        """A run in slices, to be worked on one after the other by what needs temporary arrays.
+
+        Where memory is not the host's it is one: every call to a GPU has a price.
+        """
+        start, end = run.where.start, run.where.stop
+        length = BLOCK if self.device.is_host else max(end - start, 1)
+        return [slice(at, min(at + length, end)) for at in range(start, end, length)]
+
     def like(self) -> "FlatParams":
         """Zeros in the same layout, such as for gradients."""
         return FlatParams(self.shapes, self.device, self.dtype)
 
     def gather(self, arrays: Mapping[str, Array]) -> Array:
-        """Copy in one array of this device for each name; the flat buffer."""
-        for name, view in self._views.items():
-            view[...] = arrays[name]
+        """Copy in one array of this device for each name; the flat buffer.
+
+        The arrays of names that are not given stay as they are.
+        """
+        for name, array in arrays.items():
+            self._views[name][...] = array
         return self.flat
 
     @property
     def count(self) -> int:
         """Number of parameters."""
-        return sum(prod(view.shape) for view in self._views.values())
+        return sum(map(prod, self.shapes.values()))
+
+
+_OF_A_COPY = ("_views", "_runs")
+"""What `FlatParams` makes anew for a copy."""
+
+
+def _aligned(size: int) -> int:
+    """Elements that an array takes up, with the gap behind it."""
+    return -(-size // ALIGN) * ALIGN
+
+
+def _size(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(_aligned(prod(shape)) for shape in shapes.values())

@@ -26,7 +26,7 @@ def measure(
     """
     network = fresh(model, device)
     x = network.place(scaled(images, np.float32).reshape(len(images), *network.input_shape))
-    leaves = network.leaves()
+    leaves = network.nodes()
     with blas_threads(threads):
         ready = {}
         for leaf in leaves:

@@ -252,7 +252,9 @@ class Network:
         for n_in, n_out in pairwise(sizes):
             layers += [Affine(n_in, n_out, std=0.0), Sigmoid()]
         layers[-1:] = [layer() for layer in self.cost.layers]
-        self.network = models.Network(layers, self.cost.loss(), device=device, dtype=dtype)
+        self.network = models.Network(
+            layers, self.cost.loss(), names="book", device=device, dtype=dtype
+        )
         # On the book's batches of 10, threads wait for each other longer than they compute.
         self._engine = get_engine(self.network, threads=1)
         self._rng = np.random.default_rng(rng)

@@ -114,7 +114,7 @@ class Pooling(_Remembering):
 
     def __init__(self, pool_h: int, pool_w: int, stride: int = 1, pad: int = 0) -> None:
         super().__init__()
-        self._layer = layers.MaxPool(pool_h, pool_w, stride, pad)
+        self._layer = layers.MaxPool((pool_h, pool_w), stride=stride, pad=pad)
 
 
 class Dropout(_Remembering):

@@ -170,7 +170,7 @@ def feature_map(x: Array, w: Array, b: float = 0.0) -> Array:
 
 def l2_pool(x: Array, size: int = 2) -> Array:
     """The root of the sum of squares in each window, of x (N, C, H, W) (section 5-3, memo)."""
-    means, _ = AveragePool(size, size, size).forward(x * x)
+    means, _ = AveragePool(size, stride=size).forward(x * x)
     return array_namespace(x).sqrt(size * size * means)
 
 
@@ -267,7 +267,12 @@ class _Reader(Network):
         dtype: str,
     ) -> None:
         super().__init__(
-            layers, SquaredError(), input_shape=input_shape, device=device, dtype=dtype
+            layers,
+            SquaredError(),
+            input_shape=input_shape,
+            names="book",
+            device=device,
+            dtype=dtype,
         )
         if set(start) != set(self.params):
             raise ArgumentError(
@@ -340,7 +345,7 @@ class M2(_Reader):
         layers: dict[str, Layer] = {
             "zF": Convolution(1, 3, 3, std=0.0),
             "aF": Sigmoid(),
-            "P": MaxPool(2, 2, 2, ties=ties),
+            "P": MaxPool(2, stride=2, ties=ties),
             "zO": Affine(12, 3, std=0.0),
             "aO": Sigmoid(),
         }

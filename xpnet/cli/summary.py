@@ -4,6 +4,7 @@ import click
 
 from xpnet.cli.options import model_arguments, model_options
 from xpnet.engine import get_engine
+from xpnet.layers.base import Shapes
 from xpnet.models import build_network
 
 
@@ -19,7 +20,7 @@ def summary(model: str, hidden_size: int | None, activation: str | None, engine:
     rows += [("input", "", _shown(network.input_shape), "", "")]
     rows += [
         (
-            row.name,
+            "  " * row.depth + row.name.rpartition(".")[2],
             row.kind,
             _shown(row.output_shape),
             f"{row.parameters:,}" if row.parameters else "",
@@ -28,9 +29,14 @@ def summary(model: str, hidden_size: int | None, activation: str | None, engine:
         for row in network.summary()
     ]
     rows += [("", "", "total", f"{network.params.count:,}", "")]
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
     for name, kind, shape, count, method in rows:
-        click.echo(f"{name:10}{kind:14}{shape:>14}{count:>13}  {method}".rstrip())
+        left, middle = f"{name:{widths[0]}}{kind:{widths[1]}}", f"{shape:>{widths[2]}}"
+        click.echo(f"{left}{middle}{count:>{widths[3]}}  {method}".rstrip())
 
 
-def _shown(shape: tuple[int, ...]) -> str:
+def _shown(shape: Shapes) -> str:
+    """28 x 28, or such a shape for each of several heads."""
+    if isinstance(shape, dict):
+        return ", ".join(f"{name} {_shown(each)}" for name, each in shape.items())
     return " x ".join(map(str, shape))

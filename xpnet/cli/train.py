@@ -157,7 +157,7 @@ def train(
             "started": started.isoformat(timespec="seconds"),
             "versions": versions(),
         }
-        run.directory.finish(network, model, arguments, trainer.history, summary)
+        run.directory.finish(network, trainer.history, summary)
         click.echo(f"train accuracy: {train_accuracy:.4f} on {len(dataset.x_train)} images")
         click.echo(f"test accuracy: {test_accuracy:.4f} on {len(dataset.x_test)} images")
         click.echo(f"trained in {last.seconds:.1f} s on {place.name}; everything is in {run.path}")

@@ -4,7 +4,7 @@ from math import prod
 
 from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
-from xpnet.layers import MaxPool, Stateful
+from xpnet.layers import MaxPool
 from xpnet.models.network import Network
 
 
@@ -12,17 +12,14 @@ def obstacle_of(network: Network) -> str | None:
     """Why a network cannot be compiled, or None if it can."""
     if network.dtype not in ("float32", "float64"):
         return f"its numbers are {network.dtype}"
-    for name in ("forward", "loss_and_gradient", "predict"):
-        if getattr(type(network), name) is not getattr(Network, name):
-            return f"{type(network).__name__} has a {name} of its own"
+    if (name := network.changed_method()) is not None:
+        return f"{type(network).__name__} has a {name} of its own"
     if not network.params:
         return "it has no parameters"
-    leaves = network.leaves()
+    leaves = network.nodes()
     layers = [leaf.layer for leaf in leaves]
-    # Activations may stand in several places: nothing of theirs could differ.
-    own = [id(layer) for layer in layers if layer.params or isinstance(layer, Stateful)]
-    if len(set(own)) < len(own):
-        return "a layer stands in two places"
+    if any(leaf.inputs != (number - 1,) for number, leaf in enumerate(leaves)):
+        return "it branches"
     if any(isinstance(layer, MaxPool) and layer.ties == "all" for layer in layers):
         return "rounding would part the ties that MaxPool counts"
     shapes = [network.input_shape, *(leaf.output_shape for leaf in leaves)]

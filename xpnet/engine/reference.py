@@ -44,7 +44,7 @@ class ReferenceEngine:
 
     def methods(self) -> dict[str, str]:
         """The same for each layer."""
-        return dict.fromkeys((leaf.name for leaf in self.network.leaves()), "reference")
+        return dict.fromkeys((leaf.name for leaf in self.network.nodes()), "reference")
 
     def describe(self) -> dict[str, str | int]:
         """Name, threads, and why it is this one."""

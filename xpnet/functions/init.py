@@ -5,12 +5,15 @@ with weights too large they grow; each rule here is the standard deviation that 
 are, for another activation. NumPy draws for every array library, so that one seed is one network.
 """
 
-from collections.abc import Callable
-from math import isfinite, sqrt
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from math import isfinite, prod, sqrt
 
 import numpy as np
 
-from xpnet.errors import ArgumentError, DeviceMemoryError, XPNetError
+from xpnet.errors import ArgumentError, DeviceMemoryError
 
 
 def xavier(n_in: int) -> float:
@@ -66,6 +69,43 @@ def initial_std(std: float | str | None, n_in: int, n_out: int) -> float:
     return std
 
 
+_budget: ContextVar["Budget | None"] = ContextVar("budget", default=None)
+
+
+@dataclass
+class Budget:
+    """How many numbers may be laid out in `zeros_within`.
+
+    Attributes
+    ----------
+    largest : in one array
+    left : in all that are still to come
+    """
+
+    largest: int
+    left: int
+
+    def spend(self, shape: tuple[int, ...]) -> None:
+        """Refuse an array that is too large."""
+        self.left -= prod(shape)
+        if prod(shape) > self.largest or self.left < 0:
+            raise ArgumentError(f"no array of shape {shape} is there to fill it")
+
+
+@contextmanager
+def zeros_within(budget: Budget) -> Iterator[None]:
+    """Layers made in it begin with zeros, for weights that are about to be copied in.
+
+    Nothing is drawn, and a layer that the budget does not allow is an ArgumentError before memory
+    is asked for: what describes the layers may be damaged.
+    """
+    token = _budget.set(budget)
+    try:
+        yield
+    finally:
+        _budget.reset(token)
+
+
 def normal(
     shape: tuple[int, ...], std: float, rng: np.random.Generator | int | None = None
 ) -> np.ndarray:
@@ -76,11 +116,33 @@ def normal(
     DeviceMemoryError
         There is no memory for so many.
     """
+    if _budget.get() is not None:
+        return filled(shape, 0.0)
     generator = np.random.default_rng(rng)
-    try:
+    with _told(shape):
         return np.asarray(std * generator.standard_normal(shape))
-    except XPNetError:  # the generator's own, in `xpnet.models.saved`
-        raise
+
+
+def filled(shape: int | tuple[int, ...], value: float) -> np.ndarray:
+    """The same number everywhere, float64.
+
+    Raises
+    ------
+    DeviceMemoryError
+        There is no memory for so many.
+    """
+    shape = (shape,) if isinstance(shape, int) else shape
+    if (budget := _budget.get()) is not None:
+        budget.spend(shape)
+    with _told(shape):
+        return np.full(shape, value)
+
+
+@contextmanager
+def _told(shape: tuple[int, ...]) -> Iterator[None]:
+    """Errors of an allocation become xpnet's own."""
+    try:
+        yield
     except (MemoryError, ValueError) as error:  # the latter where no array could be so large
         raise DeviceMemoryError(
             f"there is no memory for initial weights of shape {shape}; use smaller layers"

@@ -2,13 +2,30 @@
 
 from xpnet.layers.activation import ReLU, Sigmoid, Tanh
 from xpnet.layers.arithmetic import Add, Mul
-from xpnet.layers.base import Backward, Layer, Params, Shape, Stateful
+from xpnet.layers.base import (
+    Backward,
+    Container,
+    Layer,
+    Params,
+    Shape,
+    Stateful,
+    decaying,
+    leaves,
+    learns,
+)
 from xpnet.layers.conv import Convolution
 from xpnet.layers.dense import Affine
 from xpnet.layers.dropout import Dropout
-from xpnet.layers.loss import IdentityWithLoss, Loss, SigmoidWithLoss, SoftmaxWithLoss
+from xpnet.layers.join import Concatenate, Heads, Identity, PadShortcut, Residual, Sum
+from xpnet.layers.loss import (
+    HeadsWithLoss,
+    IdentityWithLoss,
+    Loss,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+)
 from xpnet.layers.norm import BatchNorm
-from xpnet.layers.pool import AveragePool, MaxPool
+from xpnet.layers.pool import AveragePool, GlobalAveragePool, MaxPool, Unpooled
 from xpnet.layers.sequential import Sequential
 
 __all__ = [
@@ -17,20 +34,33 @@ __all__ = [
     "AveragePool",
     "Backward",
     "BatchNorm",
+    "Concatenate",
+    "Container",
     "Convolution",
     "Dropout",
+    "GlobalAveragePool",
+    "Heads",
+    "HeadsWithLoss",
+    "Identity",
     "IdentityWithLoss",
     "Layer",
     "Loss",
     "MaxPool",
     "Mul",
+    "PadShortcut",
     "Params",
     "ReLU",
+    "Residual",
     "Sequential",
     "Shape",
     "Sigmoid",
     "SigmoidWithLoss",
     "SoftmaxWithLoss",
     "Stateful",
+    "Sum",
     "Tanh",
+    "Unpooled",
+    "decaying",
+    "learns",
+    "leaves",
 ]

@@ -1,11 +1,12 @@
 """Activation functions as layers."""
 
 from xpnet.arrays import Array, array_namespace
+from xpnet.described import Described
 from xpnet.functions import activations
 from xpnet.layers.base import Backward, Params, Shape
 
 
-class _Elementwise:
+class _Elementwise(Described):
     """A function of each number by itself: no parameters, and shapes stay."""
 
     def __init__(self) -> None:

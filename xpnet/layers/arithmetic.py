@@ -1,10 +1,11 @@
 """The two nodes of the first computational graphs: apples and oranges (section 5.4)."""
 
 from xpnet.arrays import Array
+from xpnet.described import Described
 from xpnet.layers.base import Backward, Params
 
 
-class Add:
+class Add(Described):
     """z = x + y; the gradient goes to both unchanged (eq. 5.5)."""
 
     def __init__(self) -> None:
@@ -19,7 +20,7 @@ class Add:
         return x + y, backward
 
 
-class Mul:
+class Mul(Described):
     """z = x y, so dx = dz y and dy = dz x (eq. 5.6)."""
 
     def __init__(self) -> None:

@@ -1,19 +1,24 @@
 """What a layer is."""
 
-from collections.abc import Callable
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from xpnet.arrays import Array
+from xpnet.described import Described
+from xpnet.errors import ArgumentError
 
 Params: TypeAlias = dict[str, Array]
 """Arrays by parameter name; gradients have the same names."""
 
-Backward: TypeAlias = Callable[..., tuple[Array, Params]]
-"""`backward(dy, need_dx=True)` gives `(dx, grads)`; dx is None where it was not needed."""
-
+Backward: TypeAlias = Callable[..., tuple[Any, Params]]
+"""`backward(dy, need_dx=True, need_grads=True)` gives `(dx, grads)`; dx may be None and grads may
+be empty where they were not needed."""
 
 Shape: TypeAlias = tuple[int, ...]
 """Shape of one sample, without the axis of the batch."""
+
+Shapes: TypeAlias = "Shape | dict[str, Shape]"
+"""Shape of an output, or of each output by its name: see `Heads`."""
 
 
 @runtime_checkable
@@ -22,26 +27,170 @@ class Layer(Protocol):
 
     `forward(x, train=...)` gives `(y, backward)`. `backward(dy)` is the derivative of that one
     call: it holds what it needs, and nothing is kept on the layer. So several batches may be on
-    their way at once, and no backward can meet the wrong forward. A layer never alters its inputs.
-    The first layer of a network is asked for `backward(dy, need_dx=False)`: nobody reads the
-    gradient of the images, and it would be the largest one.
+    their way at once, and no backward can meet the wrong forward. A layer never alters its inputs,
+    nor the gradient that it is given: other layers may read both.
 
+    The first layer of a network is asked for `backward(dy, need_dx=False)`: nobody reads the
+    gradient of the images, and it would be the largest one. A layer with parameters that are not
+    to learn is asked for `backward(dy, need_grads=False)`; one that is never frozen need not take
+    that argument.
+
+    Layers of the library also have `arguments()`, and `decays`, the names of those parameters that
+    weight decay concerns. For a layer without `decays` it concerns those with two axes or more.
     """
 
     params: Params
 
-    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Any, Backward]:
         """The output for `x`, and the function that takes its gradient back."""
 
-    def output_shape(self, shape: Shape) -> Shape:
-        """Shape of a sample's output, for a sample of this shape; ArgumentError if none fits."""
+    def output_shape(self, shape: Shape) -> Any:
+        """The shape of a sample's output, for a sample of this shape.
+
+        Raises
+        ------
+        ArgumentError
+            The layer takes no samples of this shape.
+        """
 
 
 @runtime_checkable
 class Stateful(Layer, Protocol):
     """A layer with arrays that training changes besides the parameters.
 
-    Such as a counter of random draws. A training pass updates them in place.
+    A counter of random draws is one. A training pass updates them in place.
     """
 
     state: Params
+
+
+class Tracer(Protocol):
+    """What a container tells of how its layers hang together: see `Container.trace`."""
+
+    def layer(self, path: str, layer: Layer, value: int) -> Any:
+        """Have `layer` read a value; the number of its output, or numbers by name of several."""
+
+    def node(
+        self, path: str, layer: Layer, values: Sequence[int], shape: Callable[[], Shape]
+    ) -> int:
+        """Have `layer` itself read values and put out this shape; the number of its output."""
+
+    def shape(self, value: int) -> Shape:
+        """The shape of a value."""
+
+
+class Container(Described):
+    """A layer made of layers. Its parameters are called by paths: "conv1.W", "downsample.0.W"."""
+
+    decays: tuple[str, ...] = ()
+
+    def __init__(self, children: Mapping[str, Layer]) -> None:
+        for name, layer in children.items():
+            if not isinstance(layer, Layer):
+                raise ArgumentError(
+                    f"layer {name!r} must have forward(x, train=...), output_shape(shape) and "
+                    f"params, got {type(layer).__name__}"
+                )
+            if not isinstance(name, str) or not name or "." in name:
+                raise ArgumentError(f"a layer's name must be text without a dot, got {name!r}")
+        self._children = dict(children)
+
+    def children(self) -> dict[str, Layer]:
+        """The layers in it by name, in the order of their parameters."""
+        return dict(self._children)
+
+    @property
+    def params(self) -> Params:
+        """All parameters, in the order of the layers. Assign to hand arrays to the layers."""
+        return {
+            f"{name}.{key}": array
+            for name, layer in self._children.items()
+            for key, array in layer.params.items()
+        }
+
+    @params.setter
+    def params(self, params: Params) -> None:
+        for name, layer in self._children.items():
+            layer.params = {key: params[f"{name}.{key}"] for key in layer.params}
+
+    def leaves(self) -> dict[str, Layer]:
+        """Every layer in it that is no container, by its path."""
+        return dict(leaves(self))
+
+    def trace(self, tracer: Tracer, path: str, value: int) -> Any:
+        """Tell the tracer of the layers; the number of the output, or numbers by name.
+
+        `path` is what the names of layers begin with: "" or "layer1.".
+        """
+        raise NotImplementedError
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Any, Backward]:
+        """The output for x."""
+        raise NotImplementedError
+
+    def output_shape(self, shape: Shape) -> Any:
+        """The shape of the output."""
+        raise NotImplementedError
+
+
+def leaves(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Every layer below that is no container, with its path."""
+    if not isinstance(layer, Container):
+        yield path, layer
+        return
+    for name, child in layer.children().items():
+        yield from leaves(child, f"{path}.{name}" if path else name)
+
+
+def learns(layer: Layer) -> bool:
+    """Whether a layer has parameters that are not frozen."""
+    if isinstance(layer, Container):
+        return any(learns(child) for child in layer.children().values())
+    return bool(layer.params) and not is_frozen(layer)
+
+
+def is_frozen(layer: Layer) -> bool:
+    """Whether nothing of a layer is to learn, as `Network.freeze` marks it."""
+    return getattr(layer, "frozen", False)
+
+
+def decaying(layer: Layer) -> tuple[str, ...]:
+    """The names of a layer's parameters that weight decay concerns."""
+    named: tuple[str, ...] | None = getattr(layer, "decays", None)
+    if named is None:
+        return tuple(name for name, array in layer.params.items() if array.ndim > 1)
+    return named
+
+
+def take_back(
+    backward: Backward, layer: Layer, dy: Any, *, need_dx: bool = True, need_grads: bool = True
+) -> tuple[Any, Params]:
+    """Ask a layer's backward for what is needed, and for no gradient of what is frozen."""
+    if layer.params and (not need_grads or is_frozen(layer)):
+        return backward(dy, need_dx=need_dx, need_grads=False)
+    return backward(dy, need_dx=need_dx)
+
+
+def located(path: str, error: ArgumentError) -> ArgumentError:
+    """An error of a layer, with the layer's path."""
+    return ArgumentError(f"layer {path}: {error}")
+
+
+def as_layers(given: Mapping[str, Layer] | Sequence[Layer], word: str = "") -> dict[str, Layer]:
+    """Layers by name; those of a list are named by `word`, or else by class, and number.
+
+    Affine1, ReLU1, Affine2 for instance, or branch1, branch2.
+    """
+    if isinstance(given, Mapping):
+        return dict(given)
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise ArgumentError(
+            f"layers by name, or a list of layers, are needed, got {type(given).__name__}"
+        )
+    named: dict[str, Layer] = {}
+    counts: dict[str, int] = {}
+    for layer in given:
+        kind = word or type(layer).__name__
+        counts[kind] = counts.get(kind, 0) + 1
+        named[f"{kind}{counts[kind]}"] = layer
+    return named

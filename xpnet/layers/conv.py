@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 
 from xpnet.arrays import Array, array_namespace
+from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import col2im, conv_output_size, im2col
-from xpnet.functions.init import initial_std, normal
+from xpnet.functions.init import filled, initial_std, normal
 from xpnet.layers.base import Backward, Params, Shape
 
 COLUMNS = 2**26
 """Bytes of columns at most, but those of one image: larger batches are gone through in parts."""
 
 
-class Convolution:
+class Convolution(Described):
     """Convolution as networks mean it, without turning the filter round (section 7.2).
 
         y[n, f, oy, ox] = b[f] + sum over c, fy, fx of W[f, c, fy, fx] x[n, c, oy s + fy, ox s + fx]
@@ -38,7 +39,10 @@ class Convolution:
         `xpnet.functions.init`; He's, sqrt(2 / (channels FH FW)), if None. Biases start at 0.
     rng : NumPy generator or seed
     uneven : as in `conv_output_size`
+    bias : whether there is a b
     """
+
+    decays = ("W",)
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Convolution:
         std: float | str | None = None,
         rng: np.random.Generator | int | None = None,
         uneven: str = "error",
+        bias: bool = True,
     ) -> None:
         FH, FW = (filter_size, filter_size) if isinstance(filter_size, int) else filter_size
         if min(channels, filters, FH, FW, stride) < 1 or pad < 0:
@@ -61,8 +66,21 @@ class Convolution:
             )
         std = initial_std(std, channels * FH * FW, filters * FH * FW)
         W = normal((filters, channels, FH, FW), std, rng)
-        self.params: Params = {"W": W, "b": np.zeros(filters)}
+        self.params: Params = {"W": W, "b": filled(filters, 0.0)} if bias else {"W": W}
         self.stride, self.pad, self.uneven = stride, pad, uneven
+
+    def arguments(self) -> dict[str, Any]:
+        """Sizes of the filters, steps, padding, and whether there is a bias."""
+        filters, channels, *window = self.params["W"].shape
+        return {
+            "channels": channels,
+            "filters": filters,
+            "filter_size": tuple(window),
+            "stride": self.stride,
+            "pad": self.pad,
+            "uneven": self.uneven,
+            "bias": "b" in self.params,
+        }
 
     def output_shape(self, shape: Shape) -> Shape:
         """(filters, OH, OW) for images of shape (channels, H, W)."""
@@ -78,7 +96,7 @@ class Convolution:
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The filtered images, (N, filters, OH, OW)."""
-        xp, W, b = array_namespace(x), self.params["W"], self.params["b"]
+        xp, W, b = array_namespace(x), self.params["W"], self.params.get("b")
         FN, _, FH, FW = W.shape
         _, OH, OW = self.output_shape(tuple(x.shape[1:]))
         w = xp.reshape(W, (FN, -1))
@@ -94,22 +112,26 @@ class Convolution:
         y = xp.empty((x.shape[0], OH, OW, FN), dtype=x.dtype, device=x.device)
         for part in parts:
             X = columns(part) if kept is None else kept
-            y[part, ...] = xp.reshape(X @ w.T + b, (-1, OH, OW, FN))
+            Y = X @ w.T if b is None else X @ w.T + b
+            y[part, ...] = xp.reshape(Y, (-1, OH, OW, FN))
 
-        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+        def backward(
+            dy: Array, need_dx: bool = True, need_grads: bool = True
+        ) -> tuple[Array, Params]:
             d = xp.permute_dims(dy, (0, 2, 3, 1))
-            dw, db = xp.zeros_like(w), xp.zeros_like(b)
+            dw, db = xp.zeros_like(w), xp.zeros_like(w[:, 0])
             dx = xp.empty(x.shape, dtype=x.dtype, device=x.device) if need_dx else None
             for part in parts:
-                X = columns(part) if kept is None else kept
                 dY = xp.reshape(d[part, ...], (-1, FN))
-                dw += dY.T @ X
-                # As a product with ones: libraries sum over leading axes slowly.
-                db += xp.ones((dY.shape[0],), dtype=dY.dtype, device=dY.device) @ dY
+                if need_grads:
+                    dw += dY.T @ (columns(part) if kept is None else kept)
+                    # As a product with ones: libraries sum over leading axes slowly.
+                    db += xp.ones((dY.shape[0],), dtype=dY.dtype, device=dY.device) @ dY
                 if dx is not None:
                     shape = x[part, ...].shape
                     dx[part, ...] = col2im(dY @ w, shape, *window, uneven=self.uneven)
-            return dx, {"W": xp.reshape(dw, W.shape), "b": db}
+            grads = {"W": xp.reshape(dw, W.shape), "b": db} if need_grads else {}
+            return dx, {name: grads[name] for name in self.params if name in grads}
 
         return xp.permute_dims(y, (0, 3, 1, 2)), backward
 

@@ -1,16 +1,18 @@
 """The fully connected layer."""
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from xpnet.arrays import Array, array_namespace
+from xpnet.described import Described
 from xpnet.errors import ArgumentError
-from xpnet.functions.init import initial_std, normal
+from xpnet.functions.init import filled, initial_std, normal
 from xpnet.layers.base import Backward, Params, Shape
 
 
-class Affine:
+class Affine(Described):
     """Fully connected layer, Y = X W + b (section 5.6).
 
         dX = dY W^T,   dW = X^T dY,   db = sum of the rows of dY        (eq. 5.13)
@@ -24,7 +26,10 @@ class Affine:
     std : standard deviation of the initial weights, or the name of a rule for it in
         `xpnet.functions.init`; He's, sqrt(2 / n_in), if None. Biases start at 0.
     rng : NumPy generator or seed. NumPy draws for every array library, so one seed is one network.
+    bias : whether there is a b
     """
+
+    decays = ("W",)
 
     def __init__(
         self,
@@ -33,13 +38,19 @@ class Affine:
         *,
         std: float | str | None = None,
         rng: np.random.Generator | int | None = None,
+        bias: bool = True,
     ) -> None:
         if n_in < 1 or n_out < 1:
             raise ArgumentError(
                 f"Affine needs at least one input and one output, got n_in={n_in}, n_out={n_out}"
             )
         W = normal((n_in, n_out), initial_std(std, n_in, n_out), rng)
-        self.params: Params = {"W": W, "b": np.zeros(n_out)}
+        self.params: Params = {"W": W, "b": filled(n_out, 0.0)} if bias else {"W": W}
+
+    def arguments(self) -> dict[str, Any]:
+        """Sizes, and whether there is a bias."""
+        n_in, n_out = self.params["W"].shape
+        return {"n_in": n_in, "n_out": n_out, "bias": "b" in self.params}
 
     def output_shape(self, shape: Shape) -> Shape:
         """(n_out,) for samples of n_in numbers in any shape."""
@@ -50,14 +61,19 @@ class Affine:
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """X W + b, of shape (N, n_out)."""
-        xp, W, b = array_namespace(x), self.params["W"], self.params["b"]
+        xp, W, b = array_namespace(x), self.params["W"], self.params.get("b")
         self.output_shape(tuple(x.shape[1:] if x.ndim > 1 else x.shape))
         rows = xp.reshape(x, (-1, W.shape[0]))
 
-        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
-            d_rows = xp.reshape(dy, (-1, W.shape[1]))
-            grads = {"W": rows.T @ d_rows, "b": xp.sum(d_rows, axis=0)}
+        def backward(
+            dy: Array, need_dx: bool = True, need_grads: bool = True
+        ) -> tuple[Array, Params]:
+            d_rows, grads = xp.reshape(dy, (-1, W.shape[1])), {}
+            if need_grads:
+                grads["W"] = rows.T @ d_rows
+                if b is not None:
+                    grads["b"] = xp.sum(d_rows, axis=0)
             return (xp.reshape(d_rows @ W.T, x.shape) if need_dx else None), grads
 
-        y = rows @ W + b
+        y = rows @ W if b is None else rows @ W + b
         return (xp.reshape(y, (-1,)) if x.ndim == 1 else y), backward

@@ -1,16 +1,19 @@
 """Dropout."""
 
+from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from xpnet.arrays import Array, array_namespace, device_of
 from xpnet.arrays.random import random_words
+from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Backward, Params, Shape
 
 
-class Dropout:
+class Dropout(Described):
     """Leave units out at random while training (section 6.4.3; Srivastava et al. 2014).
 
         training:   y = x mask,           mask = 1 with probability 1 - ratio, else 0
@@ -26,6 +29,7 @@ class Dropout:
     dropout_ratio : probability of leaving a unit out, from 0 to below 1
     inverted : use the inverted form
     rng : NumPy generator or seed, from which the key is drawn
+    key : two words of 32 bits; drawn if None
     """
 
     def __init__(
@@ -34,16 +38,25 @@ class Dropout:
         *,
         inverted: bool = False,
         rng: np.random.Generator | int | None = None,
+        key: Sequence[int] | None = None,
     ) -> None:
         if not 0 <= dropout_ratio < 1:
             raise ArgumentError(
                 f"dropout_ratio must be from 0 to below 1, got {dropout_ratio}; try 0.5"
             )
-        first, second = np.random.default_rng(rng).integers(2**32, size=2).tolist()
+        if key is None:
+            key = np.random.default_rng(rng).integers(2**32, size=2).tolist()
+        first, second = key
+        if not all(isinstance(word, int) and 0 <= word < 2**32 for word in key):
+            raise ArgumentError(f"a key of two numbers from 0 to 2^32 - 1 is needed, got {key}")
         self.key = (first, second)
         self.dropout_ratio, self.inverted = dropout_ratio, inverted
         self.params: Params = {}
         self.state: Params = {"calls": np.zeros(1, dtype=np.int64)}
+
+    def arguments(self) -> dict[str, Any]:
+        """The share left out, the form, and the key of the masks."""
+        return {"dropout_ratio": self.dropout_ratio, "inverted": self.inverted, "key": self.key}
 
     def output_shape(self, shape: Shape) -> Shape:
         """The same shape."""

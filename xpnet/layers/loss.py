@@ -1,9 +1,11 @@
 """Losses as the last layer: `forward(x, t)` gives `(loss, backward)`, `backward(dout)` gives dx."""
 
-from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any, Protocol, TypeAlias
 
 from xpnet.arrays import Array
+from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.functions import losses
 
@@ -18,7 +20,7 @@ class Loss(Protocol):
         """The loss of scores `x` against targets `t`, and the function that gives dx."""
 
 
-class SoftmaxWithLoss:
+class SoftmaxWithLoss(Described):
     """Softmax and the exact cross-entropy, averaged over the batch (section 5.6.3).
 
     L = -1/N sum t ln softmax(x),   dx = (softmax(x) - t) / N
@@ -33,6 +35,10 @@ class SoftmaxWithLoss:
             raise ArgumentError(f"smoothing must be from 0 to below 1, got {smoothing}; try 0.1")
         self.smoothing = smoothing
 
+    def arguments(self) -> dict[str, Any]:
+        """The smoothing."""
+        return {"smoothing": self.smoothing}
+
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """The loss of scores x, (N, K) or (K,), against labels or one-hot targets."""
         target = losses.smoothed(losses.as_one_hot(t, x), self.smoothing)
@@ -44,7 +50,7 @@ class SoftmaxWithLoss:
         return loss, backward
 
 
-class SigmoidWithLoss:
+class SigmoidWithLoss(Described):
     """Sigmoid and the exact cross-entropy of each output by itself, averaged over the batch.
 
     L = -1/N sum (t ln y + (1 - t) ln(1 - y)),   y = sigmoid(x),   dx = (y - t) / N
@@ -63,7 +69,7 @@ class SigmoidWithLoss:
         return loss, backward
 
 
-class IdentityWithLoss:
+class IdentityWithLoss(Described):
     """Identity output and half the squared error, averaged over the batch: for regression.
 
     L = 1/(2N) sum (x - t)^2,   dx = (x - t) / N
@@ -78,3 +84,61 @@ class IdentityWithLoss:
             return (x - target) * (dout / n_samples)
 
         return losses.mean_squared_error(x, target) / n_samples, backward
+
+
+class HeadsWithLoss(Described):
+    """The weighted sum of a loss for each output of a network that ends in `Heads`.
+
+        L = sum over the heads of weight L_head(x_head, t_head),   dx_head = weight dL_head/dx_head
+
+    Parameters
+    ----------
+    losses : name of the head -> its loss
+    weights : name of the head -> its weight; 1 where none is given
+    """
+
+    def __init__(
+        self, losses: Mapping[str, Loss], weights: Mapping[str, float] | None = None
+    ) -> None:
+        self.losses = dict(losses)
+        if not self.losses:
+            raise ArgumentError("HeadsWithLoss needs a loss for each head, got none")
+        weights = dict(weights or {})
+        if unknown := weights.keys() - self.losses.keys():
+            raise ArgumentError(
+                f"there is no head {min(unknown)!r} to weigh; the heads are {', '.join(losses)}"
+            )
+        for name, weight in weights.items():
+            if not (isfinite(weight) and weight >= 0):
+                raise ArgumentError(f"the weight of {name} must be a number from 0, got {weight}")
+        self.weights = {name: float(weights.get(name, 1.0)) for name in self.losses}
+
+    def arguments(self) -> dict[str, Any]:
+        """The losses and their weights."""
+        return {"losses": dict(self.losses), "weights": dict(self.weights)}
+
+    def forward(self, x: Mapping[str, Array], t: Any) -> tuple[Array, LossBackward]:
+        """The loss of outputs by name, against targets by name or the same ones for every head.
+
+        `backward` gives a gradient for each head by its name.
+        """
+        if not isinstance(x, Mapping) or x.keys() != self.losses.keys():
+            got = ", ".join(x) if isinstance(x, Mapping) else "one output"
+            raise ArgumentError(
+                f"HeadsWithLoss has losses for {', '.join(self.losses)}, got {got}; "
+                "a network with these heads is needed"
+            )
+        if isinstance(t, Mapping) and t.keys() != self.losses.keys():
+            raise ArgumentError(
+                f"targets for {', '.join(self.losses)} are needed, got {', '.join(t)}"
+            )
+        total, steps = None, {}
+        for name, loss in self.losses.items():
+            value, steps[name] = loss.forward(x[name], t[name] if isinstance(t, Mapping) else t)
+            term = self.weights[name] * value
+            total = term if total is None else total + term
+
+        def backward(dout: float = 1.0) -> dict[str, Array]:
+            return {name: step(dout * self.weights[name]) for name, step in steps.items()}
+
+        return total, backward

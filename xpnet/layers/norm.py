@@ -1,14 +1,16 @@
 """Batch normalization."""
 
-import numpy as np
+from typing import Any
 
 from xpnet.arrays import Array, array_namespace
+from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import inner, outer
+from xpnet.functions.init import filled
 from xpnet.layers.base import Backward, Params, Shape
 
 
-class BatchNorm:
+class BatchNorm(Described):
     """Every feature brought to mean 0 and variance 1, then scaled and moved (section 6.3).
 
         mu = mean of x,   var = sum (x - mu)^2 / (m - ddof)                  (eq. 6.7)
@@ -42,6 +44,8 @@ class BatchNorm:
     internal covariate shift", arXiv:1502.03167.
     """
 
+    decays = ()
+
     def __init__(
         self, features: int, *, momentum: float = 0.9, eps: float = 1e-6, ddof: int = 0
     ) -> None:
@@ -52,8 +56,20 @@ class BatchNorm:
                 f"ddof={ddof}"
             )
         self.momentum, self.eps, self.ddof = momentum, eps, ddof
-        self.params: Params = {"gamma": np.ones(features), "beta": np.zeros(features)}
-        self.state: Params = {"running_mean": np.zeros(features), "running_var": np.ones(features)}
+        self.params: Params = {"gamma": filled(features, 1.0), "beta": filled(features, 0.0)}
+        self.state: Params = {
+            "running_mean": filled(features, 0.0),
+            "running_var": filled(features, 1.0),
+        }
+
+    def arguments(self) -> dict[str, Any]:
+        """Features and constants."""
+        return {
+            "features": self.params["gamma"].shape[0],
+            "momentum": self.momentum,
+            "eps": self.eps,
+            "ddof": self.ddof,
+        }
 
     def output_shape(self, shape: Shape) -> Shape:
         """The same shape: (D,) or (C, H, W)."""
@@ -74,10 +90,12 @@ class BatchNorm:
         std = xp.sqrt(var + self.eps)
         xhat = (rows - mean) / std
 
-        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+        def backward(
+            dy: Array, need_dx: bool = True, need_grads: bool = True
+        ) -> tuple[Array, Params]:
             d = _rows(dy)
             dbeta, dgamma = _sum(d), _sum(d * xhat)
-            grads = {"gamma": dgamma, "beta": dbeta}
+            grads = {"gamma": dgamma, "beta": dbeta} if need_grads else {}
             if not need_dx:
                 return None, grads
             if train:  # mean and variance depend on x, too

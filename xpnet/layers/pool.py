@@ -1,8 +1,10 @@
 """Pooling."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from xpnet.arrays import Array, array_namespace
+from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import (
     contiguous,
@@ -13,22 +15,38 @@ from xpnet.functions.im2col import (
     padded,
     shifted,
 )
-from xpnet.layers.base import Backward, Params, Shape
+from xpnet.layers.base import Backward, Container, Layer, Params, Shape, Tracer, take_back
+from xpnet.layers.sequential import Sequential
 
 
-class _Pool:
+class _Pool(Described):
     """What both kinds share: a window moved over each channel by itself."""
 
     def __init__(
-        self, pool_h: int, pool_w: int, stride: int = 1, pad: int = 0, *, uneven: str = "error"
+        self,
+        window: int | tuple[int, int],
+        *,
+        stride: int = 1,
+        pad: int = 0,
+        uneven: str = "error",
     ) -> None:
-        if min(pool_h, pool_w, stride) < 1 or not 0 <= pad < min(pool_h, pool_w):
+        height, width = (window, window) if isinstance(window, int) else window
+        if min(height, width, stride) < 1 or not 0 <= pad < min(height, width):
             raise ArgumentError(
                 "pooling needs a window and a stride of at least 1 and padding narrower than the "
-                f"window, got window {pool_h, pool_w}, stride {stride}, pad {pad}"
+                f"window, got window {height, width}, stride {stride}, pad {pad}"
             )
         self.params: Params = {}
-        self.window, self.stride, self.pad, self.uneven = (pool_h, pool_w), stride, pad, uneven
+        self.window, self.stride, self.pad, self.uneven = (height, width), stride, pad, uneven
+
+    def arguments(self) -> dict[str, Any]:
+        """Window, steps and padding."""
+        return {
+            "window": self.window,
+            "stride": self.stride,
+            "pad": self.pad,
+            "uneven": self.uneven,
+        }
 
     def output_shape(self, shape: Shape) -> Shape:
         """(C, OH, OW) for images of shape (C, H, W)."""
@@ -48,7 +66,8 @@ class MaxPool(_Pool):
 
     Parameters
     ----------
-    pool_h, pool_w, stride, pad : of the window
+    window : height and width of the window, or one number for both
+    stride, pad : steps of the window; rows and columns around the image that never win
     ties : "first" sends the gradient to the first of them, row by row; "all" to every one of them,
         which is the rule of Wakui's book and is no derivative
     uneven : as in `conv_output_size`
@@ -56,49 +75,92 @@ class MaxPool(_Pool):
 
     def __init__(
         self,
-        pool_h: int,
-        pool_w: int,
+        window: int | tuple[int, int],
+        *,
         stride: int = 1,
         pad: int = 0,
-        *,
         ties: str = "first",
         uneven: str = "error",
     ) -> None:
-        super().__init__(pool_h, pool_w, stride, pad, uneven=uneven)
+        super().__init__(window, stride=stride, pad=pad, uneven=uneven)
         if ties not in ("first", "all"):
             raise ArgumentError(f"ties must be 'first' or 'all', got {ties!r}")
         self.ties = ties
 
-    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
-        """The maxima, (N, C, OH, OW)."""
+    def arguments(self) -> dict[str, Any]:
+        """Window, steps, padding, and the rule of ties."""
+        return super().arguments() | {"ties": self.ties}
+
+    def _windows(self, of: Array) -> Iterator[tuple[int, int, Array]]:
+        """What each place of the window sees of padded images (H, W, N, C)."""
+        return shifted(of, *self.window, self.stride)
+
+    def _maxima(self, x: Array) -> tuple[Array, Array]:
+        """The padded images, and the largest value of each window: (H, W, N, C) both."""
         self.output_shape(tuple(x.shape[1:]))
         xp = array_namespace(x)
         image = padded(outer(x), self.pad, -xp.inf)
-
-        def windows(of: Array) -> Iterator[tuple[int, int, Array]]:
-            return shifted(of, *self.window, self.stride)
-
-        first, *others = (view for _, _, view in windows(image))
+        first, *others = (view for _, _, view in self._windows(image))
         y = xp.asarray(first, copy=True)
         for view in others:
             y = xp.maximum(y, view)
+        return image, y
+
+    def _hits(self, image: Array, y: Array) -> Iterator[tuple[int, int, Array]]:
+        """For each place of the window, where it holds the maximum; of ties as `ties` says."""
+        found = None
+        for fy, fx, view in self._windows(image):
+            hit = view == y
+            if self.ties == "first":
+                hit, found = (hit, hit) if found is None else (hit & ~found, found | hit)
+            yield fy, fx, hit
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The maxima, (N, C, OH, OW)."""
+        image, y = self._maxima(x)
 
         def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
-            d = contiguous(outer(dy))  # it is read once for each place of the window
+            xp, d = array_namespace(dy), contiguous(outer(dy))  # read once for each place
             dx = xp.zeros(image.shape, dtype=dy.dtype, device=dy.device)
-            found = None
-            for (_, _, view), (_, _, target) in zip(windows(image), windows(dx), strict=True):
-                hit = view == y
-                if self.ties == "first":
-                    hit, found = (hit, hit) if found is None else (hit & ~found, found | hit)
+            for (_, _, hit), (_, _, target) in zip(
+                self._hits(image, y), self._windows(dx), strict=True
+            ):
                 target += d * xp.astype(hit, d.dtype)
             return inner(cropped(dx, self.pad)), {}
 
         return inner(y), backward
 
+    def places(self, x: Array) -> Array:
+        """Where the maximum of each window is: row W + column in the image without its padding.
+
+        It is the first one of equals, row by row, as PyTorch's and ONNX's `indices` have it.
+
+        Returns
+        -------
+        (N, C, OH, OW), int64
+        """
+        image, y = self._maxima(x)
+        xp, (OH, OW, *_), width = array_namespace(x), y.shape, x.shape[3]
+        rows, columns = (
+            xp.arange(count, dtype=xp.int64, device=x.device) * self.stride for count in (OH, OW)
+        )
+        corner = xp.reshape(rows, (OH, 1, 1, 1)) * width + xp.reshape(columns, (OW, 1, 1))
+        found, places = None, xp.zeros(y.shape, dtype=xp.int64, device=x.device)
+        for fy, fx, view in self._windows(image):
+            hit = view == y if found is None else (view == y) & ~found
+            found = hit if found is None else found | hit
+            place = corner + ((fy - self.pad) * width + fx - self.pad)
+            places = xp.where(hit, place, places)
+        return inner(places)
+
 
 class AveragePool(_Pool):
-    """The mean of each window; padding counts as zeros."""
+    """The mean of each window; padding counts as zeros.
+
+    Parameters
+    ----------
+    window, stride, pad, uneven : as for `MaxPool`
+    """
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The means, (N, C, OH, OW)."""
@@ -118,3 +180,120 @@ class AveragePool(_Pool):
             return inner(cropped(dx, self.pad)), {}
 
         return inner(y), backward
+
+
+class GlobalAveragePool(Described):
+    """y[n, c] = mean of x[n, c] over all its pixels; dx = dy / (H W) at each.
+
+    Lin, Chen, Yan 2013, "Network in network", arXiv:1312.4400, section 3.2.
+    """
+
+    def __init__(self) -> None:
+        self.params: Params = {}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(C,) for images (C, H, W) of any size."""
+        if len(shape) != 3:
+            raise ArgumentError(f"GlobalAveragePool takes images, (C, H, W), got {shape}")
+        return shape[:1]
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The means, (N, C)."""
+        self.output_shape(tuple(x.shape[1:]))
+        xp, (_, _, H, W) = array_namespace(x), x.shape
+
+        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            share = xp.expand_dims(xp.expand_dims(dy / (H * W), axis=-1), axis=-1)
+            return xp.asarray(xp.broadcast_to(share, x.shape), copy=True), {}
+
+        return xp.mean(x, axis=(2, 3)), backward
+
+
+class Unpooled(Container):
+    """Layers between a max pool and its undoing, which puts each value where the maximum was.
+
+        y = unpool(f(pool(x)), places of the maxima),   0 at all other places
+
+    f keeps channels and size. The gradient is gathered at the places, goes back through f, and from
+    the pool to the same places. Windows lie side by side; pixels that fill none are 0 in y. Zeiler,
+    Fergus 2013, arXiv:1311.2901, section 2.1; Badrinarayanan, Kendall, Cipolla 2015, "SegNet",
+    arXiv:1511.00561.
+
+    Parameters
+    ----------
+    layers : f, as for `Sequential`; their names stand for themselves
+    window : height and width of the window, or one number for both
+    """
+
+    def __init__(
+        self, layers: Mapping[str, Layer] | Sequence[Layer], window: int | tuple[int, int] = 2
+    ) -> None:
+        self._inner = Sequential(layers)
+        super().__init__(self._inner.layers)
+        if "pool" in self._children:
+            raise ArgumentError("a layer in Unpooled is called 'pool', as its pool is; rename it")
+        height, width = (window, window) if isinstance(window, int) else window
+        if height != width:
+            raise ArgumentError(
+                f"the windows of Unpooled lie side by side and must be square, got {window}"
+            )
+        self.pool = MaxPool(height, stride=height, uneven="drop")
+
+    def arguments(self) -> dict[str, Any]:
+        """The layers and the window."""
+        return {"layers": self.children(), "window": self.pool.window[0]}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The same shape."""
+        pooled = self.pool.output_shape(shape)
+        if (found := self._inner.output_shape(pooled)) != pooled:
+            raise ArgumentError(
+                f"the layers in Unpooled must keep the pooled shape, {pooled}, got {found}"
+            )
+        return shape
+
+    def trace(self, tracer: Tracer, path: str, value: int) -> Any:
+        """The pool, the layers, and the unpooling, which reads both."""
+        shape = tracer.shape(value)
+        pooled = tracer.layer(f"{path}pool", self.pool, value)
+        found = self._inner.trace(tracer, path, pooled)
+        return tracer.node(
+            path.removesuffix("."), self, [found, pooled], lambda: self.output_shape(shape)
+        )
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The values at the places of the maxima, in the shape of x."""
+        self.output_shape(tuple(x.shape[1:]))
+        image, maxima = self.pool._maxima(x)
+        hits = [hit for _, _, hit in self.pool._hits(image, maxima)]
+        v, step = self._inner.forward(inner(maxima), train=train)
+
+        def backward(
+            dy: Array, need_dx: bool = True, need_grads: bool = True
+        ) -> tuple[Array, Params]:
+            dv, grads = take_back(
+                step, self._inner, self._gathered(dy, hits), need_dx=need_dx, need_grads=need_grads
+            )
+            return (self._scattered(dv, hits, image) if need_dx else None), grads
+
+        return self._scattered(v, hits, image), backward
+
+    def _scattered(self, v: Array, hits: Sequence[Array], image: Array) -> Array:
+        """(N, C, OH, OW) at the places of the maxima, zeros elsewhere: (N, C, H, W)."""
+        xp, v = array_namespace(v), contiguous(outer(v))
+        y = xp.zeros(image.shape, dtype=v.dtype, device=v.device)
+        for hit, (_, _, target) in zip(hits, self.pool._windows(y), strict=True):
+            target += v * xp.astype(hit, v.dtype)
+        return inner(y)
+
+    def _gathered(self, y: Array, hits: Sequence[Array]) -> Array:
+        """What is at the places of the maxima: the transpose of `_scattered`."""
+        xp = array_namespace(y)
+        terms = [
+            view * xp.astype(hit, y.dtype)
+            for hit, (_, _, view) in zip(hits, self.pool._windows(outer(y)), strict=True)
+        ]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return inner(total)

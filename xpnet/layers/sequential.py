@@ -1,13 +1,25 @@
 """Layers one after the other, which again is a layer."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from xpnet.arrays import Array
 from xpnet.errors import ArgumentError
-from xpnet.layers.base import Backward, Layer, Params, Shape
+from xpnet.layers.base import (
+    Backward,
+    Container,
+    Layer,
+    Params,
+    Shape,
+    Tracer,
+    as_layers,
+    learns,
+    located,
+    take_back,
+)
 
 
-class Sequential:
+class Sequential(Container):
     """y = f_n(... f_2(f_1(x))). A parameter is called after its layer: "Affine1.W".
 
     Parameters
@@ -16,83 +28,62 @@ class Sequential:
     """
 
     def __init__(self, layers: Mapping[str, Layer] | Sequence[Layer]) -> None:
-        self.layers = dict(layers) if isinstance(layers, Mapping) else _numbered(layers)
-        if not self.layers:
+        super().__init__(as_layers(layers))
+        if not self._children:
             raise ArgumentError("Sequential needs at least one layer, got none")
-        for name, layer in self.layers.items():
-            if not isinstance(layer, Layer):
-                raise ArgumentError(
-                    f"layer {name!r} must have forward(x, train=...), output_shape(shape) and "
-                    f"params, got {type(layer).__name__}"
-                )
 
     @property
-    def params(self) -> Params:
-        """All parameters, in the order of the layers. Assign to hand arrays to the layers."""
-        return {
-            f"{name}.{key}": array
-            for name, layer in self.layers.items()
-            for key, array in layer.params.items()
-        }
+    def layers(self) -> dict[str, Layer]:
+        """The layers by name, in order."""
+        return self._children
 
-    @params.setter
-    def params(self, params: Params) -> None:
-        for name, layer in self.layers.items():
-            layer.params = {key: params[f"{name}.{key}"] for key in layer.params}
+    def arguments(self) -> dict[str, Any]:
+        """The layers."""
+        return {"layers": self.children()}
 
-    def leaves(self) -> dict[str, Layer]:
-        """Every layer that is not itself a Sequential, by its full name."""
-        found: dict[str, Layer] = {}
-        for name, layer in self.layers.items():
-            if isinstance(layer, Sequential):
-                found |= {f"{name}.{inner}": leaf for inner, leaf in layer.leaves().items()}
-            else:
-                found[name] = layer
-        return found
-
-    def shapes(self, shape: Shape) -> dict[str, Shape]:
+    def shapes(self, shape: Shape) -> dict[str, Any]:
         """Output shape of every layer; where a layer does not fit, ArgumentError names it."""
-        found: dict[str, Shape] = {}
-        for name, layer in self.layers.items():
+        found: dict[str, Any] = {}
+        for name, layer in self._children.items():
+            if isinstance(shape, dict):
+                raise ArgumentError(f"layer {name} follows several heads, which must come last")
             try:
                 shape = layer.output_shape(shape)
             except ArgumentError as error:
-                raise ArgumentError(f"layer {name}: {error}") from None
+                raise located(name, error) from None
             found[name] = shape
         return found
 
-    def output_shape(self, shape: Shape) -> Shape:
+    def output_shape(self, shape: Shape) -> Any:
         """The last layer's shape."""
         return list(self.shapes(shape).values())[-1]
 
-    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+    def trace(self, tracer: Tracer, path: str, value: int) -> Any:
+        """Each layer reads the one before."""
+        for name, layer in self._children.items():
+            value = tracer.layer(f"{path}{name}", layer, value)
+        return value
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Any, Backward]:
         """The last layer's output."""
         steps = []
-        for name, layer in self.layers.items():
+        for name, layer in self._children.items():
             x, step = layer.forward(x, train=train)
-            steps.append((name, step))
+            steps.append((name, layer, step))
         # Below the first layer that learns, nobody reads a gradient unless dx itself is wanted.
-        first = next(
-            (i for i, layer in enumerate(self.layers.values()) if layer.params), len(steps)
-        )
+        first = next((i for i, (_, layer, _) in enumerate(steps) if learns(layer)), len(steps))
 
-        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+        def backward(
+            dy: Array, need_dx: bool = True, need_grads: bool = True
+        ) -> tuple[Array, Params]:
             grads: Params = {}
-            last = 0 if need_dx else first
+            last = 0 if need_dx else first if need_grads else len(steps)
             for i in range(len(steps) - 1, last - 1, -1):
-                name, step = steps[i]
-                dy, own = step(dy, need_dx=need_dx or i > last)
+                name, layer, step = steps[i]
+                dy, own = take_back(
+                    step, layer, dy, need_dx=need_dx or i > last, need_grads=need_grads
+                )
                 grads = {f"{name}.{key}": grad for key, grad in own.items()} | grads
             return (dy if need_dx else None), grads
 
         return x, backward
-
-
-def _numbered(layers: Sequence[Layer]) -> dict[str, Layer]:
-    named: dict[str, Layer] = {}
-    counts: dict[str, int] = {}
-    for layer in layers:
-        kind = type(layer).__name__
-        counts[kind] = counts.get(kind, 0) + 1
-        named[f"{kind}{counts[kind]}"] = layer
-    return named

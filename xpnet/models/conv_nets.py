@@ -67,7 +67,7 @@ class SimpleConvNet(Network):
         layers: dict[str, Layer] = {
             "Conv1": _convolution(input_dim[0], default, conv_param, rng, weight_init_std),
             "Relu1": ReLU(),
-            "Pool1": MaxPool(2, 2, stride=2),
+            "Pool1": MaxPool(2, stride=2),
         }
         features = prod(Sequential(layers).output_shape(tuple(input_dim)))
         layers |= {
@@ -75,7 +75,9 @@ class SimpleConvNet(Network):
             "Relu2": ReLU(),
             "Affine2": Affine(hidden_size, output_size, std=weight_init_std, rng=rng),
         }
-        super().__init__(layers, input_shape=tuple(input_dim), device=device, dtype=dtype)
+        super().__init__(
+            layers, input_shape=tuple(input_dim), names="book", device=device, dtype=dtype
+        )
 
 
 class DeepConvNet(Network):
@@ -132,7 +134,7 @@ class DeepConvNet(Network):
             layers[f"Relu{k}"] = ReLU()
             channels = conv.params["W"].shape[0]
             if k % 2 == 0:
-                layers[f"Pool{k // 2}"] = MaxPool(2, 2, stride=2)
+                layers[f"Pool{k // 2}"] = MaxPool(2, stride=2)
         features = prod(Sequential(layers).output_shape(tuple(input_dim)))
         layers |= {
             "Affine1": Affine(features, hidden_size, rng=rng),
@@ -141,4 +143,6 @@ class DeepConvNet(Network):
             "Affine2": Affine(hidden_size, output_size, rng=rng),
             "Dropout2": Dropout(0.5, rng=rng),
         }
-        super().__init__(layers, input_shape=tuple(input_dim), device=device, dtype=dtype)
+        super().__init__(
+            layers, input_shape=tuple(input_dim), names="book", device=device, dtype=dtype
+        )

@@ -57,5 +57,5 @@ def _traits(network: Network) -> dict[str, str | int]:
         "device": network.device.name,
         "dtype": network.dtype,
         "values of a sample": prod(network.input_shape),
-        "number of classes": prod(list(network.output_shapes.values())[-1]),
+        "number of classes": prod(network.output_shape),
     }

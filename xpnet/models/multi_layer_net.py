@@ -68,7 +68,7 @@ class MultiLayerNetExtend(Network):
                 layers[f"Dropout{k}"] = Dropout(dropout_ratio, rng=rng)
         layers[f"Affine{len(sizes) - 1}"] = last
         penalty = L2(weight_decay_lambda) if weight_decay_lambda else None
-        super().__init__(layers, penalty=penalty, device=device, dtype=dtype)
+        super().__init__(layers, penalty=penalty, names="book", device=device, dtype=dtype)
 
 
 class MultiLayerNet(MultiLayerNetExtend):

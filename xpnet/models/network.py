@@ -1,14 +1,15 @@
 """A network: layers, a loss, and the methods that the books give them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from math import isfinite, prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
 from xpnet.arrays import Array, Device, get_device, to_numpy
 from xpnet.arrays.parameters import FlatParams
+from xpnet.described import Described
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.weights import Weights, load_weights, save_weights
 from xpnet.functions.activations import softmax
@@ -16,6 +17,8 @@ from xpnet.functions.gradients import numerical_gradient
 from xpnet.layers import (
     Affine,
     Backward,
+    Container,
+    Heads,
     Layer,
     Loss,
     Params,
@@ -23,7 +26,12 @@ from xpnet.layers import (
     Shape,
     SoftmaxWithLoss,
     Stateful,
+    decaying,
+    leaves,
 )
+from xpnet.layers.base import Shapes
+from xpnet.models.describing import class_name, description
+from xpnet.models.nodes import Node, Trace
 from xpnet.optim.penalties import Penalty
 
 EVALUATION_BATCH, GPU_EVALUATION_BATCH = 200, 1000
@@ -41,31 +49,25 @@ class LayerRow(NamedTuple):
 
     name: str
     kind: str
-    output_shape: Shape
+    output_shape: Shapes
     parameters: int
+    depth: int = 0
+    """How many containers the layer is in."""
 
 
-class Leaf(NamedTuple):
-    """A layer in its place within a network."""
+class Network(Described):
+    """Layers and a loss, on one device.
 
-    name: str
-    layer: Layer
-    input_shape: Shape
-    output_shape: Shape
-    names: dict[str, str]
-    """What the network calls each of the layer's parameters: {"W": "W1", "b": "b1"}."""
-
-
-class Network:
-    """Layers in a row and a loss, on one device.
-
-    Parameters are called W1, b1, W2, b2, ... in the order of the layers, as in the books, and live
-    in one flat buffer. The given layers become the network's own: their parameters become views of
-    that buffer.
+    Layers in a row, or whatever they are put together to by `Residual`, `Sum`, `Concatenate`,
+    `Unpooled` and, last in a network, `Heads`. Parameters are called by the paths of their layers,
+    "Affine1.W" or "layer1.0.conv1.W", and live in one flat buffer. The given layers become the
+    network's own: their parameters become views of that buffer.
 
     Inputs of all methods are arrays on the network's device, or NumPy arrays, which are copied
     there. They are (N, ...); where all layers are fully connected, a single sample (n_in,) will do.
     Targets are labels (N,) or one-hot rows (N, K).
+
+    Networks can be copied by `copy.deepcopy` and pickled, as far as the layers can.
 
     Parameters
     ----------
@@ -74,8 +76,21 @@ class Network:
     penalty : added to the loss, such as `L2(0.1)` for weight decay
     input_shape : shape of one sample. Where the first layer with parameters is fully connected, it
         is known without being given.
+    names : "paths", or "book" for W1, b1, W2, b2, ... in the order of the layers
     device : "cpu", "cuda", "cuda:N", "auto", or a Device
     dtype : "float32"; "float64" for gradient checks
+
+    Attributes
+    ----------
+    params : the parameters by name
+    state : what training changes besides, by the path of the layer
+    outputs : the number of the last node; several by name if the network ends in `Heads`
+
+    Raises
+    ------
+    ArgumentError
+        Layers do not fit together, or one stands in two places, where each would need parameters
+        and state of its own.
     """
 
     def __init__(
@@ -85,31 +100,95 @@ class Network:
         *,
         penalty: Penalty | None = None,
         input_shape: Shape | None = None,
+        names: Literal["paths", "book"] = "paths",
         device: str | Device = "cpu",
         dtype: str = "float32",
     ) -> None:
+        if names not in ("paths", "book"):
+            raise ArgumentError(f"names must be 'paths' or 'book', got {names!r}")
         self.device = get_device(device)
         self.dtype = dtype
         self.last_layer: Loss = SoftmaxWithLoss() if loss is None else loss
         self.penalty = penalty
         self._body = Sequential(layers)
+        _refuse_twice(self._body)
         self.input_shape = tuple(input_shape or self._natural_input_shape())
-        self.output_shapes = self._body.shapes(self.input_shape)
+        self._naming = names
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Lay the layers' parameters out in one buffer, and have the layers use it."""
         initial = self._body.params
-        self._names = _book_names(list(initial))
+        self._names = {key: key for key in initial}
+        if self._naming == "book":
+            self._names = book_names(list(initial))
+        trace = Trace(self._body, self.input_shape, self._names)
+        self._nodes, self.outputs = trace.nodes, trace.outputs
+        self.output_shapes = self._body.shapes(self.input_shape)
+        decaying_keys = {
+            f"{path}.{key}" for path, layer in leaves(self._body) for key in decaying(layer)
+        }
         self.params = FlatParams(
             {self._names[key]: tuple(array.shape) for key, array in initial.items()},
             self.device,
-            dtype,
+            self.dtype,
+            decaying={self._names[key] for key in decaying_keys},
         )
         for key, array in initial.items():
             self.params[self._names[key]] = array
         self._body.params = {key: self.params[name] for key, name in self._names.items()}
         self.state: Params = {}
-        for name, layer in self._body.leaves().items():
+        for name, layer in leaves(self._body):
             if isinstance(layer, Stateful):
                 layer.state = {k: self._placed(array) for k, array in layer.state.items()}
                 self.state |= {f"{name}.{key}": array for key, array in layer.state.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of: the layers hold the parameters, and how they learn is kept."""
+        kept = {name: value for name, value in self.__dict__.items() if name not in _OF_A_COPY}
+        return kept | {"_learning": {name: self.params.learning(name) for name in self.params}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        learning = state.pop("_learning")
+        self.__dict__ |= state
+        self._adopt()
+        for name, how in learning.items():
+            self.params.set_learning([name], rate=how.rate, frozen=how.frozen)
+
+    def __copy__(self) -> Self:
+        raise ArgumentError(
+            "two networks cannot have the same layers, whose parameters are in one's buffer; use "
+            "copy.deepcopy"
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """Layers, loss, penalty, shape of a sample, names and dtype."""
+        return {
+            "layers": self.layers,
+            "loss": self.last_layer,
+            "penalty": self.penalty,
+            "input_shape": self.input_shape,
+            "names": self._naming,
+            "dtype": self.dtype,
+        }
+
+    def description(self) -> str:
+        """What a weight file says of the network; one with methods of its own is not a Network."""
+        kind = "Network" if self.changed_method() is None else class_name(type(self))
+        return description(kind, Network.arguments(self))
+
+    def changed_method(self) -> str | None:
+        """A method of a subclass that computes otherwise than the layers in `nodes` do."""
+        for name in ("forward", "loss_and_gradient", "predict"):
+            if getattr(type(self), name) is not getattr(Network, name):
+                return name
+        return None
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.input_shape} -> {self.output_shape}, "
+            f"{self.params.count} parameters, {self.dtype} on {self.device.name})"
+        )
 
     def _placed(self, state: Array) -> Array:
         """A layer's state on the device; floats are of the network's dtype, counters stay."""
@@ -119,7 +198,7 @@ class Network:
 
     def _natural_input_shape(self) -> Shape:
         """(n_in,) of the first layer with parameters, which must be fully connected."""
-        first = next((layer for layer in self._body.leaves().values() if layer.params), None)
+        first = next((layer for _, layer in leaves(self._body) if layer.params), None)
         if not isinstance(first, Affine):
             raise ArgumentError(
                 "a network that does not begin with Affine must be told the shape of a sample; "
@@ -132,27 +211,95 @@ class Network:
         """The layers by name, in order."""
         return self._body.layers
 
-    def leaves(self) -> list[Leaf]:
-        """Every layer that is no Sequential, in order, as a compiler needs to know it."""
-        found, shape = [], self.input_shape
-        for name, layer in self._body.leaves().items():
-            names = {key: self._names[f"{name}.{key}"] for key in layer.params}
-            output_shape = layer.output_shape(shape)
-            found.append(Leaf(name, layer, shape, output_shape, names))
-            shape = output_shape
-        return found
+    @property
+    def output_shape(self) -> Shapes:
+        """The shape of a sample's scores; by name if the network ends in several heads."""
+        if isinstance(self.outputs, dict):
+            return {name: self._nodes[k].output_shape for name, k in self.outputs.items()}
+        return self._nodes[self.outputs].output_shape
+
+    def nodes(self) -> list[Node]:
+        """What reads what, in an order in which each node comes after those that it reads."""
+        return list(self._nodes)
+
+    def paths(self) -> dict[str, str]:
+        """What each parameter is called, by its path: "Affine1.W" -> "W1" with the books' names."""
+        return dict(self._names)
+
+    def freeze(self, *names: str) -> None:
+        """Keep parameters as they are: all below these paths, or of these names; all if none.
+
+        Nothing is computed for frozen layers that learning does not need, nor below the lowest that
+        learns. Running statistics of batch normalization go on.
+
+        Raises
+        ------
+        ArgumentError
+            There is no such layer or parameter.
+        """
+        self._set_learning(names, frozen=True)
+
+    def thaw(self, *names: str) -> None:
+        """Let parameters learn again, named as for `freeze`."""
+        self._set_learning(names, frozen=False)
+
+    def scale_rate(self, factor: float, *names: str) -> None:
+        """Have parameters learn at `factor` times the optimizer's rate, named as for `freeze`."""
+        if not (isfinite(factor) and factor > 0):
+            raise ArgumentError(
+                f"the factor of a learning rate must be a positive number, got {factor}; "
+                "use freeze for what is not to learn"
+            )
+        self._set_learning(names, rate=factor)
+
+    def _set_learning(
+        self, names: Sequence[str], *, rate: float | None = None, frozen: bool | None = None
+    ) -> None:
+        chosen: set[str] = set(() if names else self.params)
+        for name in names:
+            found = {
+                own
+                for key, own in self._names.items()
+                if own == name or f"{key}.".startswith(f"{name}.")
+            }
+            if not found:
+                raise ArgumentError(
+                    f"there is no layer or parameter {name!r} with anything to learn; there are "
+                    f"{', '.join(self.layers)} and {', '.join(self.params)}"
+                )
+            chosen |= found
+        self.params.set_learning(chosen, rate=rate, frozen=frozen)
+        for path, layer in leaves(self._body):
+            own = [self._names[f"{path}.{key}"] for key in layer.params]
+            mark = bool(own) and all(self.params.learning(name).frozen for name in own)
+            if mark or hasattr(layer, "frozen"):
+                layer.frozen = mark  # type: ignore[attr-defined]
 
     def summary(self) -> list[LayerRow]:
-        """Kind, output shape and number of parameters of every layer, in order."""
-        return [
-            LayerRow(
-                name,
-                type(layer).__name__,
-                self.output_shapes[name],
-                sum(prod(array.shape) for array in layer.params.values()),
-            )
-            for name, layer in self.layers.items()
-        ]
+        """Kind, output shape and number of parameters of every layer, in order.
+
+        A container has a row, and then those of its layers, one deeper.
+        """
+        return list(self._rows(self._body, "", 0))
+
+    def _rows(self, box: Container, path: str, depth: int) -> Iterator[LayerRow]:
+        for name, layer in box.children().items():
+            own = f"{path}{name}"
+            count = sum(prod(array.shape) for array in layer.params.values())
+            yield LayerRow(own, type(layer).__name__, self._shape_of(own, layer), count, depth)
+            if isinstance(layer, Container):
+                yield from self._rows(layer, f"{own}.", depth + 1)
+
+    def _shape_of(self, path: str, layer: Layer) -> Shapes:
+        """The output shape of a layer or container in its place."""
+        for node in self._nodes:
+            if node.name == path:
+                return node.output_shape
+        assert isinstance(layer, Container)
+        if isinstance(layer, Heads):
+            return self.output_shape
+        name, last = list(layer.children().items())[-1]
+        return self._shape_of(f"{path}.{name}", last)
 
     def place(self, x: Array) -> Array:
         """Inputs as this network takes them: on its device and of its dtype."""
@@ -164,20 +311,28 @@ class Network:
             )
         return self.device.asarray(x, dtype=self.dtype)
 
+    def place_targets(self, t: Any) -> Any:
+        """Targets on this network's device; by name where there are several heads."""
+        if isinstance(t, Mapping):
+            return {name: self.device.asarray(each) for name, each in t.items()}
+        return self.device.asarray(t)
+
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """Scores, and the function that takes their gradient back to the parameters."""
         y, backward = self._body.forward(x, train=train)
 
-        def named(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
-            dx, grads = backward(dy, need_dx)
-            return dx, {name: grads[key] for key, name in self._names.items()}
+        def named(
+            dy: Any, need_dx: bool = True, need_grads: bool = True
+        ) -> tuple[Array, Params]:
+            dx, grads = backward(dy, need_dx, need_grads)
+            return dx, {name: grads[key] for key, name in self._names.items() if key in grads}
 
         return y, named
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Params]:
         """One training pass over placed arrays: loss, scores and the gradient of every parameter.
 
-        Nothing is read back from the device.
+        But of those that are frozen. Nothing is read back from the device.
         """
         scores, backward = self.forward(x, train=True)
         loss, loss_backward = self.last_layer.forward(scores, t)
@@ -190,11 +345,12 @@ class Network:
         if self.penalty is not None:
             loss = loss + self.penalty.value(self.params)
             for name, more in self.penalty.gradient(self.params).items():
-                grads[name] = grads[name] + more
+                if name in grads:
+                    grads[name] = grads[name] + more
         return loss, grads
 
     def predict(self, x: Array) -> Array:
-        """Scores of every class, before softmax: (N, K)."""
+        """Scores of every class, before softmax: (N, K); by name if it ends in several heads."""
         return self.forward(self.place(x))[0]
 
     def probabilities(self, x: Array) -> Array:
@@ -204,7 +360,7 @@ class Network:
     def loss(self, x: Array, t: Array, *, train: bool = False) -> Array:
         """Loss of the batch and penalty, a 0-d array on the device; float() reads it."""
         scores, _ = self.forward(self.place(x), train=train)
-        loss = self.last_layer.forward(scores, self.device.asarray(t))[0]
+        loss = self.last_layer.forward(scores, self.place_targets(t))[0]
         return loss if self.penalty is None else loss + self.penalty.value(self.params)
 
     def accuracy(self, x: Array, t: Array, batch_size: int | None = None) -> float:
@@ -216,14 +372,14 @@ class Network:
 
     def gradient(self, x: Array, t: Array) -> Params:
         """Gradient of the loss by every parameter, by backpropagation."""
-        return self.loss_and_gradient(self.place(x), self.device.asarray(t))[2]
+        return self.loss_and_gradient(self.place(x), self.place_targets(t))[2]
 
     def numerical_gradient(self, x: Array, t: Array) -> Params:
         """The same by central differences: two losses a parameter, float64 networks only.
 
         Every loss is taken from the same state, so that dropout leaves out the same units.
         """
-        x, t = self.place(x), self.device.asarray(t)
+        x, t = self.place(x), self.place_targets(t)
         kept = self.copied_state()
 
         def training_loss(_: Array) -> Array:
@@ -254,11 +410,18 @@ class Network:
         return {**self.params, **floats}
 
     def save_params(self, path: str | Path) -> None:
-        """Write parameters and running statistics alone, as safetensors."""
-        save_weights(path, {name: to_numpy(a) for name, a in self.file_arrays().items()}, {})
+        """Write parameters and running statistics, and what the network is, as safetensors.
+
+        `load_network` builds a network of the library's layers from such a file. One with layers
+        of your own is written, too, and read by `load_params` into a network that you build.
+        """
+        arrays = {name: to_numpy(array) for name, array in self.file_arrays().items()}
+        save_weights(path, arrays, {"network": self.description()})
 
     def load_params(self, path: str | Path) -> None:
         """Take the arrays of a weight file, one of the books' pickles for instance.
+
+        Parameters may have this network's names, or the books': W1, b1, W2, ... in their order.
 
         Raises
         ------
@@ -269,13 +432,15 @@ class Network:
 
     def fill(self, weights: Weights) -> None:
         """Copy arrays in, all or none; see `load_params`."""
-        own = self.file_arrays()
+        own, given = self.file_arrays(), weights.params
+        if given.keys() != own.keys() and (names := self._other_names(given.keys())) is not None:
+            given = {names.get(name, name): array for name, array in given.items()}
         for name, array in own.items():
-            got = weights.params.get(name)
+            got = given.get(name)
             if got is None and name in self.state:
                 raise WeightsError(
                     f"{weights.path} lacks {name}, without which the network cannot classify; "
-                    "use a file that save_network or save_params wrote"
+                    "use a file that save_params wrote"
                 )
             if got is None or got.shape != tuple(array.shape):
                 raise WeightsError(
@@ -286,10 +451,18 @@ class Network:
                 raise WeightsError(
                     f"{weights.path}: {name} must hold finite floats, got {got.dtype}"
                 )
-        if extra := set(weights.params) - set(own):
+        if extra := given.keys() - own.keys():
             raise WeightsError(f"{weights.path} holds more than the network: {min(extra)!a}")
         for name, array in own.items():
-            array[...] = self.device.asarray(weights.params[name], dtype=self.dtype)
+            array[...] = self.device.asarray(given[name], dtype=self.dtype)
+
+    def _other_names(self, given: Collection[str]) -> dict[str, str] | None:
+        """From the names in a file to the network's, if the file has paths or the books' names."""
+        for others in (list(self._names), book_names(list(self._names), strict=False).values()):
+            names = dict(zip(others, self._names.values(), strict=True))
+            if len(names) == len(self._names) and names.keys() <= given:
+                return names
+        return None
 
 
 def share_correct(
@@ -309,19 +482,55 @@ def share_correct(
     correct = device.zeros((), dtype="int64")
     for start in range(0, n, batch_size):
         end = min(n, start + batch_size)
-        best = xp.argmax(predict(x[start:end, ...]), axis=-1)
+        scores = predict(x[start:end, ...])
+        if isinstance(scores, dict):
+            raise ArgumentError(
+                f"the network has several outputs, {', '.join(scores)}, and accuracy is of one; "
+                "take the argmax of predict(x)[name]"
+            )
+        best = xp.argmax(scores, axis=-1)
         correct = correct + xp.sum(xp.astype(best == labels[start:end], xp.int64))
     return int(correct) / n
 
 
-def _book_names(keys: list[str]) -> dict[str, str]:
-    """Affine1.W, Affine1.b, Affine2.W ... as W1, b1, W2 ...: numbered by weight layers."""
+def book_names(keys: Sequence[str], *, strict: bool = True) -> dict[str, str]:
+    """Affine1.W, Affine1.b, Affine2.W ... as W1, b1, W2 ...: numbered by weight layers.
+
+    Raises
+    ------
+    ArgumentError
+        Two would share a name; if not `strict`, they do.
+    """
     names: dict[str, str] = {}
     number = 0
     for key in keys:
         kind = key.rpartition(".")[2]
         number += kind == "W"
         names[key] = f"{kind}{number}"
-    if len(set(names.values())) != len(names):
-        raise ArgumentError(f"two parameters would share a name: {', '.join(names)}")
+    if strict and len(set(names.values())) != len(names):
+        raise ArgumentError(
+            f"two parameters would share a name: {', '.join(names.values())}; use names='paths'"
+        )
     return names
+
+
+def _refuse_twice(body: Container) -> None:
+    """Refuse a layer that stands in two places."""
+    found: dict[int, str] = {}
+    waiting: list[tuple[str, Layer]] = [("", body)]
+    while waiting:
+        path, layer = waiting.pop(0)
+        if id(layer) in found:
+            raise ArgumentError(
+                f"one {type(layer).__name__} is both {found[id(layer)]} and {path}; each place "
+                "needs a layer of its own, so make another"
+            )
+        found[id(layer)] = path
+        if isinstance(layer, Container):
+            waiting += [
+                (f"{path}.{name}".lstrip("."), child) for name, child in layer.children().items()
+            ]
+
+
+_OF_A_COPY = ("params", "state", "_names", "_nodes", "outputs", "output_shapes")
+"""What `Network._adopt` makes anew for a copy."""

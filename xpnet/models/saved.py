@@ -1,22 +1,22 @@
 """Networks by name, and networks in files."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from xpnet.arrays import Device, to_numpy
 from xpnet.errors import ArgumentError, WeightsError
-from xpnet.files.weights import Weights, load_weights, save_weights
+from xpnet.files.weights import Weights, load_weights
+from xpnet.functions.init import Budget, zeros_within
 from xpnet.layers import Affine, Layer
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
+from xpnet.models.describing import UNBUILDABLE, ForeignKindError, described
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
 from xpnet.models.network import Network
 from xpnet.models.two_layer_net import ACTIVATIONS, TwoLayerNet
+from xpnet.notice import notice
 
 
 class Model(NamedTuple):
@@ -37,31 +37,6 @@ MODELS = {
 }
 """By the names that weight files hold; the command line offers some of them."""
 
-_UNBUILDABLE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
-"""What a description that fits no network can raise; being out of memory is none of its faults."""
-
-
-class _NoDraws(np.random.Generator):
-    """Zeros for initial weights that a file is about to replace, and not many more than it holds.
-
-    A description is as little to be trusted as the rest of a file: it could ask for a layer, or for
-    many, that no memory holds. One array may be as large as the largest in the file, all together
-    twice as large as the file's, so that a network that does not fit is told by its shapes.
-    """
-
-    def __init__(self, weights: Weights) -> None:
-        super().__init__(np.random.PCG64(0))
-        sizes = [array.size for array in weights.params.values()]
-        self._largest, self._left = max(sizes, default=0), 2 * sum(sizes)
-        self._path = weights.path
-
-    def standard_normal(self, size: Any = None, *_: Any) -> Any:  # type: ignore[override]
-        self._left -= prod(size)
-        if prod(size) > self._largest or self._left < 0:
-            raise WeightsError(f"{self._path} describes a layer of {size}, and holds no such array")
-        return np.zeros(size)
-
-
 def build_network(model: str, arguments: Mapping[str, Any], **placement: Any) -> Network:
     """A fresh network, from arguments that its file keeps and from rng, device and dtype."""
     if model not in MODELS:
@@ -69,48 +44,41 @@ def build_network(model: str, arguments: Mapping[str, Any], **placement: Any) ->
     return MODELS[model].build(**arguments, **placement)
 
 
-def save_network(
-    path: str | Path, network: Network, model: str, arguments: Mapping[str, Any]
-) -> None:
-    """Write the network's arrays, with what `load_network` needs to build it again."""
-    arrays = {name: to_numpy(array) for name, array in network.file_arrays().items()}
-    description = {"model": model, "arguments": json.dumps(dict(arguments)), "dtype": network.dtype}
-    save_weights(path, arrays, description)
-
-
 def load_network(
     path: str | Path, *, activation: str | None = None, device: str | Device = "cpu"
 ) -> Network:
     """The network of a weight file.
 
-    A file that `save_network` wrote names its network. Any other file, such as the pickles that
-    the books publish, holds W1, b1, W2, b2, ...: filters first make it a SimpleConvNet or a
-    DeepConvNet for MNIST's images. Matrices alone make it fully connected layers; what the file
-    cannot tell is the activation between them, which is the sigmoid of the book's published network
-    if `activation` is None.
+    A file that `Network.save_params` wrote says what its network is. Any other file, such as the
+    pickles that the books publish, holds W1, b1, W2, b2, ...: filters first make it a SimpleConvNet
+    or a DeepConvNet for MNIST's images. Matrices alone make it fully connected layers; what the
+    file cannot tell is the activation between them, which is the sigmoid of the book's published
+    network if `activation` is None. What is assumed is told on standard error.
 
     Raises
     ------
     WeightsError
-        The file cannot be read, or its arrays do not make up a network.
+        The file cannot be read, or its arrays do not make up a network of the library's layers.
     """
     weights = load_weights(path)
-    if "model" not in weights.metadata:
+    if not {"network", "model"} & weights.metadata.keys():
         if getattr(weights.params.get("W1"), "ndim", 0) == 4:
             return _conv_network(weights, activation, device)
-        return _dense_network(weights, activation or "sigmoid", device)
+        if activation is None:
+            activation = "sigmoid"
+            notice(f"{path} does not tell the activation between its layers; sigmoid is assumed")
+        return _dense_network(weights, activation, device)
     if activation is not None:
         raise ArgumentError(f"{path} says itself what its activation is; leave out --activation")
-    metadata = weights.metadata
     try:
-        network = build_network(
-            metadata["model"],
-            json.loads(metadata["arguments"]),
-            rng=_NoDraws(weights),
-            device=device,
-            dtype=metadata["dtype"],
-        )
-    except _UNBUILDABLE as error:
+        with zeros_within(_budget(weights)):
+            network = _described_network(weights, device)
+    except ForeignKindError as error:
+        raise WeightsError(
+            f"{path} holds a network with {error}, which is not one of xpnet's; build it yourself "
+            "and give it the file with load_params"
+        ) from error
+    except UNBUILDABLE as error:
         raise WeightsError(
             f"{path} describes a network that this version cannot build ({error}); "
             "train it again, or use the version of xpnet that wrote it"
@@ -119,12 +87,52 @@ def load_network(
     return network
 
 
+def copied(network: Network, *, device: str | Device, dtype: str) -> Network:
+    """The same network on another device, or with other digits; it shares nothing with the first.
+
+    Raises
+    ------
+    ArgumentError
+        A layer or the loss is none of the library's.
+    """
+    kind, arguments = described(network.description())
+    if kind != "Network":
+        raise ForeignKindError(kind)
+    other = Network(**(arguments | {"device": device, "dtype": dtype}))
+    for own, others in ((network.params, other.params), (network.state, other.state)):
+        for name, array in own.items():
+            kind_of = str(others[name].dtype).rpartition(".")[2]
+            others[name][...] = other.device.asarray(to_numpy(array), dtype=kind_of)
+    return other
+
+
+def _budget(weights: Weights) -> Budget:
+    """Room for what the file holds: it is damaged if it describes more.
+
+    All together twice as much, so that a network that does not fit is told by its shapes.
+    """
+    sizes = [array.size for array in weights.params.values()]
+    return Budget(largest=max(sizes, default=0), left=2 * sum(sizes))
+
+
+def _described_network(weights: Weights, device: str | Device) -> Network:
+    metadata = weights.metadata
+    if "network" in metadata:
+        kind, arguments = described(metadata["network"])
+        if kind != "Network":
+            raise ForeignKindError(kind)
+        return Network(**arguments, device=device)
+    # Written by xpnet 0.1.0.
+    arguments = json.loads(metadata["arguments"])
+    return build_network(metadata["model"], arguments, device=device, dtype=metadata["dtype"])
+
+
 def _dense_network(weights: Weights, activation: str, device: str | Device) -> Network:
     sizes = _dense_sizes(weights)
     layers: list[Layer] = []
     for n_in, n_out in pairwise(sizes):
         layers += [Affine(n_in, n_out, std=0.0), ACTIVATIONS[activation]()]
-    network = Network(layers[:-1], device=device)
+    network = Network(layers[:-1], names="book", device=device)
     network.fill(weights)
     return network
 
@@ -135,21 +143,8 @@ def _conv_network(weights: Weights, activation: str | None, device: str | Device
     shapes = [array.shape for name, array in sorted(weights.params.items()) if name.startswith("W")]
     kinds = [len(shape) for shape in shapes]
     try:
-        if kinds == [4, 2, 2]:
-            (filters, channels, size, _), (_, hidden), (_, outputs) = shapes
-            param = {"filter_num": filters, "filter_size": size}
-            network: Network = SimpleConvNet(
-                (channels, 28, 28), param, hidden, outputs, rng=_NoDraws(weights), device=device
-            )
-        elif kinds == [4] * 6 + [2, 2]:
-            sizes: dict[str, Any] = {"hidden_size": shapes[6][1], "output_size": shapes[7][1]}
-            for k, (filters, _, size, _) in enumerate(shapes[:6], start=1):
-                sizes[f"conv_param_{k}"] = {"filter_num": filters, "filter_size": size}
-            network = DeepConvNet(
-                (shapes[0][1], 28, 28), **sizes, rng=_NoDraws(weights), device=device
-            )
-        else:
-            raise ArgumentError(f"its weights have {kinds} axes")
+        with zeros_within(_budget(weights)):
+            network = _book_network(shapes, kinds, device)
     except ArgumentError as error:
         raise WeightsError(
             f"{weights.path} begins with filters, but is neither a SimpleConvNet nor a DeepConvNet "
@@ -157,6 +152,22 @@ def _conv_network(weights: Weights, activation: str | None, device: str | Device
         ) from error
     network.fill(weights)
     return network
+
+
+def _book_network(
+    shapes: Sequence[tuple[int, ...]], kinds: Sequence[int], device: str | Device
+) -> Network:
+    """SimpleConvNet or DeepConvNet with weights of these shapes."""
+    if kinds == [4, 2, 2]:
+        (filters, channels, size, _), (_, hidden), (_, outputs) = shapes
+        param = {"filter_num": filters, "filter_size": size}
+        return SimpleConvNet((channels, 28, 28), param, hidden, outputs, device=device)
+    if kinds != [4] * 6 + [2, 2]:
+        raise ArgumentError(f"its weights have {kinds} axes")
+    sizes: dict[str, Any] = {"hidden_size": shapes[6][1], "output_size": shapes[7][1]}
+    for k, (filters, _, size, _) in enumerate(shapes[:6], start=1):
+        sizes[f"conv_param_{k}"] = {"filter_num": filters, "filter_size": size}
+    return DeepConvNet((shapes[0][1], 28, 28), **sizes, device=device)
 
 
 def _dense_sizes(weights: Weights) -> list[int]:

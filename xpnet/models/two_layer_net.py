@@ -47,4 +47,4 @@ class TwoLayerNet(Network):
             f"{activation.capitalize()}1": ACTIVATIONS[activation](),
             "Affine2": Affine(hidden_size, output_size, std=weight_init_std, rng=rng),
         }
-        super().__init__(layers, device=device, dtype=dtype)
+        super().__init__(layers, names="book", device=device, dtype=dtype)

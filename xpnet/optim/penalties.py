@@ -1,15 +1,17 @@
 """Against overfitting: what keeps weights small (section 6.4.2).
 
 A penalty is added to the loss, and its gradient to the weights'. A constraint is no part of the
-loss: it changes the weights themselves after an update. Both concern W1, W2, ... alone; biases, and
-gamma and beta of batch normalization, are left as they are.
+loss: it changes the weights themselves after an update. Both concern the weights alone, as their
+layers tell; biases, and gamma and beta of batch normalization, are left as they are.
 """
 
 from collections.abc import Iterator, Mapping
 from math import isfinite
-from typing import Protocol
+from typing import Any, Protocol
 
 from xpnet.arrays import Array, array_namespace
+from xpnet.arrays.parameters import FlatParams
+from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Params
 
@@ -31,11 +33,15 @@ class Constraint(Protocol):
         """Change the parameters in place."""
 
 
-class L2:
+class L2(Described):
     """Weight decay: 1/2 strength sum W^2 over all weights, with gradient strength W."""
 
     def __init__(self, strength: float) -> None:
         self.strength = _checked("strength", strength)
+
+    def arguments(self) -> dict[str, Any]:
+        """The strength."""
+        return {"strength": self.strength}
 
     def value(self, params: Mapping[str, Array]) -> Array:
         """1/2 strength sum W^2."""
@@ -46,11 +52,15 @@ class L2:
         return {name: self.strength * W for name, W in weights(params)}
 
 
-class L1:
+class L1(Described):
     """strength sum |W| over all weights, with gradient strength sign(W): drives weights to 0."""
 
     def __init__(self, strength: float) -> None:
         self.strength = _checked("strength", strength)
+
+    def arguments(self) -> dict[str, Any]:
+        """The strength."""
+        return {"strength": self.strength}
 
     def value(self, params: Mapping[str, Array]) -> Array:
         """strength sum |W|."""
@@ -61,7 +71,7 @@ class L1:
         return {name: self.strength * array_namespace(W).sign(W) for name, W in weights(params)}
 
 
-class MaxNorm:
+class MaxNorm(Described):
     """No unit's incoming weights w are longer than `limit`: w <- w limit / max(|w|, limit).
 
     They are a column of a matrix (n_in, n_out) and a filter of (FN, C, FH, FW).
@@ -75,6 +85,10 @@ class MaxNorm:
             raise ArgumentError("limit must be above 0, or every weight is 0; try 3")
         self.limit = _checked("limit", limit)
 
+    def arguments(self) -> dict[str, Any]:
+        """The limit."""
+        return {"limit": self.limit}
+
     def apply(self, params: Mapping[str, Array]) -> None:
         """Scale down, in place, what is longer than the limit."""
         for _, W in weights(params):
@@ -85,8 +99,19 @@ class MaxNorm:
 
 
 def weights(params: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-    """Names and arrays of the weights, W1, W2, ..., among all parameters."""
-    return ((name, array) for name, array in params.items() if name.startswith("W"))
+    """The names and arrays of the weights among all parameters.
+
+    Of a network's parameters they are those of which their layers say so, in `decays`. Any other
+    mapping has nothing but names to go by: the books' W, W1, W2, ..., and paths that end so.
+    """
+    return ((name, array) for name, array in params.items() if is_weight(params, name))
+
+
+def is_weight(params: Mapping[str, Array], name: str) -> bool:
+    """Whether weight decay concerns a parameter."""
+    if isinstance(params, FlatParams):
+        return params.learning(name).decays
+    return name.rpartition(".")[2].startswith("W")
 
 
 def _total(x: Array) -> Array:

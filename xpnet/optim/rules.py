@@ -5,30 +5,31 @@ All have the book's interface, `optimizer.update(params, grads)` on two mappings
 gradient, and products are element by element.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import copy
 from math import isfinite
-from types import EllipsisType
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from xpnet.arrays import Array, array_namespace
-from xpnet.arrays.parameters import FlatParams
+from xpnet.arrays.parameters import FlatParams, Learning
+from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Params
-from xpnet.optim.penalties import weights
+from xpnet.optim.penalties import is_weight
 
 EPS = 1e-7
 """What the book's code adds to a root before dividing by it."""
 
 
-class Optimizer:
+class Optimizer(Described):
     """An update rule, with the state it carries from step to step.
 
-    A rule is `step(p, g, *state, *extra)`, which changes p and its state in place. The state is an
-    array of p's shape, zero at first, for each name in `kept`; the extra is what `begin` gives.
+    A rule is `step(p, g, *state, *factors)`, which changes p and its state in place. The state is an
+    array of p's shape, zero at first, for each name in `kept`; the factors are what `factors` gives.
 
     The parameters of a network are updated as the one buffer they live in, any other mapping array
-    by array. Both do the same to every number.
+    by array. Both do the same to every number. How a network's parameter learns, such as with a
+    tenth of the rate or not at all, is in `FlatParams.learning`.
 
     Attributes
     ----------
@@ -44,12 +45,18 @@ class Optimizer:
     """
 
     kept: ClassVar[tuple[str, ...]] = ()
+    decays: ClassVar[bool] = False
+    """Whether weights are treated otherwise than what does not decay."""
     step: Callable[..., None]
 
     def __init__(self, lr: float = 0.01) -> None:
         self.lr = checked_learning_rate(lr)
         self.state: Params = {}
         self._gathered: FlatParams | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """The learning rate, and the rule's other numbers."""
+        return {"lr": self.lr}
 
     def fresh(self) -> "Optimizer":
         """The same rule with the same numbers, before its first step."""
@@ -58,21 +65,29 @@ class Optimizer:
         return other
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """Take one step: change every array of `params` in place."""
+        """Take one step: change every array of `params` that learns, in place."""
         check_gradients(params, grads)
-        arrays, gradients = params, grads
-        blocks: Sequence[slice | EllipsisType] = (...,)
-        if isinstance(params, FlatParams):
-            arrays, gradients = {"flat": params.flat}, {"flat": self._flat(params, grads)}
-            blocks = params.blocks
+        arrays = {"flat": params.flat} if isinstance(params, FlatParams) else params
         if not self.state:
             self.start(arrays)
-        extra = self.begin(params)
+        self.begin()
+        if isinstance(params, FlatParams):
+            gradient = self._flat(params, grads)
+            state = [self.state[f"{kind}.flat"] for kind in self.kept]
+            of_one_shape = (params.flat, gradient, *state)
+            ways: dict[Learning, tuple[Optimizer, tuple[Array, ...]]] = {}
+            for run in params.runs(by_decay=self.decays):
+                if run.learning not in ways:
+                    rule = self.learning(run.learning)
+                    ways[run.learning] = rule, rule.factors()
+                rule, factors = ways[run.learning]
+                for block in params.blocks(run):
+                    rule.step(*(array[block] for array in of_one_shape), *factors)
+            return
         for name, p in arrays.items():
-            state = (self.state[f"{kind}.{name}"] for kind in self.kept)
-            of_one_shape = (p, gradients[name], *state)
-            for block in blocks:
-                self.step(*(array[block] for array in of_one_shape), *extra)
+            rule = self.learning(Learning(decays=is_weight(params, name)))
+            state = [self.state[f"{kind}.{name}"] for kind in self.kept]
+            rule.step(p, grads[name], *state, *rule.factors())
 
     def start(self, arrays: Mapping[str, Array]) -> None:
         """Fill `state` before the first update: with zeros."""
@@ -80,9 +95,20 @@ class Optimizer:
             for kind in self.kept:
                 self.state[f"{kind}.{name}"] = array_namespace(p).zeros_like(p)
 
-    def begin(self, params: Mapping[str, Array]) -> tuple[Array, ...]:
-        """What has to be done once an update, for all arrays; gives what `step` needs of it."""
+    def begin(self) -> None:
+        """Do what has to be done once an update, for all arrays."""
+
+    def factors(self) -> tuple[Array, ...]:
+        """What `step` needs besides the arrays, for an update that has begun."""
         return ()
+
+    def learning(self, how: Learning) -> "Optimizer":
+        """The rule for parameters that learn in this way; it shares the state."""
+        if how.rate == 1.0:
+            return self
+        rule = copy(self)
+        rule.lr = self.lr * how.rate
+        return rule
 
     def _flat(self, params: FlatParams, grads: Mapping[str, Array]) -> Array:
         """The gradients in one buffer like the parameters'; it is kept from step to step."""
@@ -119,6 +145,10 @@ class Momentum(Optimizer):
     def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
         super().__init__(lr)
         self.momentum = checked_share("momentum", momentum)
+
+    def arguments(self) -> dict[str, Any]:
+        """Learning rate and momentum."""
+        return {"lr": self.lr, "momentum": self.momentum}
 
     def step(self, p: Array, g: Array, v: Array) -> None:
         """One array's update."""
@@ -177,6 +207,10 @@ class RMSprop(Optimizer):
         super().__init__(lr)
         self.decay_rate = checked_share("decay_rate", decay_rate)
 
+    def arguments(self) -> dict[str, Any]:
+        """Learning rate and decay."""
+        return {"lr": self.lr, "decay_rate": self.decay_rate}
+
     def step(self, p: Array, g: Array, h: Array) -> None:
         """One array's update."""
         h *= self.decay_rate
@@ -216,6 +250,11 @@ class Adam(Optimizer):
         self.beta1, self.beta2 = checked_share("beta1", beta1), checked_share("beta2", beta2)
         self.form, self.eps = form, checked_eps({"book": EPS, "paper": 1e-8}[form], eps)
 
+    def arguments(self) -> dict[str, Any]:
+        """Learning rate, decays, form and eps."""
+        numbers = {"lr": self.lr, "beta1": self.beta1, "beta2": self.beta2}
+        return {**numbers, "form": self.form, "eps": self.eps}
+
     def start(self, arrays: Mapping[str, Array]) -> None:
         """Zeros, and powers of t = 0."""
         super().start(arrays)
@@ -224,14 +263,19 @@ class Adam(Optimizer):
         for power in ("beta1^t", "beta2^t"):
             self.state[power] = xp.ones((1,), dtype=xp.float64, device=p.device)
 
-    def begin(self, params: Mapping[str, Array]) -> tuple[Array, ...]:
+    def begin(self) -> None:
+        """Multiply the powers of this t."""
+        for power, beta in (("beta1^t", self.beta1), ("beta2^t", self.beta2)):
+            array = self.state[power]
+            array *= beta
+
+    def factors(self) -> tuple[Array, ...]:
         """The factor of m and the epsilon of this t."""
-        beta1_t, beta2_t = self.state["beta1^t"], self.state["beta2^t"]
-        beta1_t *= self.beta1
-        beta2_t *= self.beta2
-        root = (1.0 - beta2_t) ** 0.5
-        one = root**0
-        return self.lr * root / (1.0 - beta1_t), self.eps * (one if self.form == "book" else root)
+        root = (1.0 - self.state["beta2^t"]) ** 0.5
+        epsilon = self.eps * root
+        if self.form == "book":
+            epsilon = array_namespace(root).full_like(root, self.eps)
+        return self.lr * root / (1.0 - self.state["beta1^t"]), epsilon
 
     def step(self, p: Array, g: Array, m: Array, v: Array, rate: Array, epsilon: Array) -> None:
         """One array's update."""
@@ -247,10 +291,13 @@ class AdamW(Adam):
 
         W <- W - lr weight_decay W,   then as Adam
 
-    Unlike a penalty on the loss it is not divided by sqrt(v). It concerns W1, W2, ... alone.
+    Unlike a penalty on the loss it is not divided by sqrt(v). It concerns the weights alone, as in
+    `optim.penalties`.
     Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2, whose lambda is lr weight_decay here,
     as in PyTorch.
     """
+
+    decays = True
 
     def __init__(
         self,
@@ -266,11 +313,27 @@ class AdamW(Adam):
             raise ArgumentError(f"weight_decay must be a number from 0, got {weight_decay}")
         self.weight_decay = weight_decay
 
-    def begin(self, params: Mapping[str, Array]) -> tuple[Array, ...]:
-        """The decay, and what Adam begins with."""
-        for _, W in weights(params):
-            W *= 1.0 - self.lr * self.weight_decay
-        return super().begin(params)
+    def arguments(self) -> dict[str, Any]:
+        """Learning rate, decays and eps; the form is the paper's."""
+        found = super().arguments() | {"weight_decay": self.weight_decay}
+        del found["form"]
+        return found
+
+    def learning(self, how: Learning) -> "Optimizer":
+        """The rule with this rate, and without decay for what does not decay."""
+        rule = super().learning(how)
+        if how.decays or not self.weight_decay:
+            return rule
+        rule = copy(rule)
+        assert isinstance(rule, AdamW)
+        rule.weight_decay = 0.0
+        return rule
+
+    def step(self, p: Array, g: Array, m: Array, v: Array, rate: Array, epsilon: Array) -> None:
+        """One array's update."""
+        if self.weight_decay:
+            p *= 1.0 - self.lr * self.weight_decay
+        super().step(p, g, m, v, rate, epsilon)
 
 
 def checked_learning_rate(lr: float) -> float:
@@ -296,20 +359,25 @@ def checked_eps(usual: float, eps: float | None) -> float:
 
 
 def check_gradients(params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-    """Refuse to update some parameters and forget others, and to stretch a gradient."""
-    match params, grads:
-        case FlatParams(shapes=a), FlatParams(shapes=b) if a == b:
+    """Refuse to update some parameters and forget others, and to stretch a gradient.
+
+    What is frozen needs no gradient.
+    """
+    learning = params.keys()
+    if isinstance(params, FlatParams):
+        if isinstance(grads, FlatParams) and params.shapes == grads.shapes:
             return
-    if not params or params.keys() != grads.keys():
+        learning = {name for name in params if not params.learning(name).frozen}
+    if not params or not learning <= grads.keys() <= params.keys():
         raise ArgumentError(
-            f"update needs parameters, and one gradient for each: parameters {sorted(params)}, "
+            f"update needs parameters, and one gradient for each: parameters {sorted(learning)}, "
             f"gradients {sorted(grads)}"
         )
-    for name, p in params.items():
-        if p.shape != grads[name].shape:
+    for name, gradient in grads.items():
+        if params[name].shape != gradient.shape:
             raise ArgumentError(
-                f"parameter {name} has shape {tuple(p.shape)}, its gradient "
-                f"{tuple(grads[name].shape)}"
+                f"parameter {name} has shape {tuple(params[name].shape)}, its gradient "
+                f"{tuple(gradient.shape)}"
             )
 
 

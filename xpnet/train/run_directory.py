@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from xpnet.errors import OutputError
 from xpnet.files.atomic import remove_unfinished, write_text
-from xpnet.models import Network, save_network
+from xpnet.models import Network
 from xpnet.report import plots
 from xpnet.report.metrics import EpochMetrics
 
@@ -108,8 +108,6 @@ class RunDirectory:
     def finish(
         self,
         network: Network,
-        model: str,
-        arguments: Mapping[str, Any],
         history: Sequence[EpochMetrics],
         summary: Mapping[str, Any],
     ) -> None:
@@ -123,7 +121,7 @@ class RunDirectory:
         try:
             self.claim()
             self.write_metrics(history)
-            save_network(self.path / MODEL, network, model, arguments)
+            network.save_params(self.path / MODEL)
             if plots.available():
                 plots.learning_curve(self.path / PICTURE, history)
             write_json(self.path / SUMMARY, summary)

@@ -20,7 +20,8 @@ from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Convolution, Dropout
-from xpnet.models.network import Leaf, Network
+from xpnet.models.network import Network
+from xpnet.models.nodes import Node
 
 IMAGES = 50
 """Samples at most in a part, where there are convolutions: matrices are then small enough for the
@@ -80,7 +81,7 @@ class CpuEngine:
             raise ArgumentError(f"the engine cannot run this network: {problem}")
         self.network = network
         self.threads = chosen_threads(threads)
-        self._leaves = network.leaves()
+        self._leaves = network.nodes()
         self._separable = {
             train: separable(self._leaves, network.last_layer, train=train)
             for train in (False, True)
@@ -187,7 +188,7 @@ class _Worker:
     grads : of the last share
     """
 
-    def __init__(self, leaves: Sequence[Leaf], network: Network) -> None:
+    def __init__(self, leaves: Sequence[Node], network: Network) -> None:
         self._leaves, self._loss = leaves, network.last_layer
         self._shards: OrderedDict[int, Shard] = OrderedDict()
         self._part, self._sum = network.params.like(), network.params.like()

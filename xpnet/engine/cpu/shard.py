@@ -38,7 +38,7 @@ from xpnet.layers import (
     SoftmaxWithLoss,
     Tanh,
 )
-from xpnet.models.network import Leaf
+from xpnet.models.nodes import Node
 
 SEPARABLE = {
     Affine, AveragePool, Convolution, Dropout, MaxPool, ReLU, Sigmoid, Tanh,
@@ -48,7 +48,7 @@ SEPARABLE = {
 meets any other must stay whole; BatchNorm mixes samples in training only."""
 
 
-def separable(leaves: Sequence[Leaf], loss: Loss, *, train: bool) -> bool:
+def separable(leaves: Sequence[Node], loss: Loss, *, train: bool) -> bool:
     """Whether the parts of a batch may be computed one by one."""
     kinds: set[type] = {type(leaf.layer) for leaf in leaves}
     return kinds | {type(loss)} <= SEPARABLE if train else kinds <= SEPARABLE | {BatchNorm}
@@ -105,7 +105,7 @@ class Shard:
     """
 
     def __init__(
-        self, leaves: Sequence[Leaf], loss: Loss, n: int, grads: Mapping[str, Array]
+        self, leaves: Sequence[Node], loss: Loss, n: int, grads: Mapping[str, Array]
     ) -> None:
         self.n, self._leaves, self._grads = n, leaves, grads
         self._dtype = next(iter(grads.values())).dtype
@@ -124,7 +124,7 @@ class Shard:
         # Where the pieces so far leave their output, and look for its gradient
         self._y: Array = None
         self._dy: Array = None
-        waiting: list[Leaf] = []
+        waiting: list[Node] = []
         for leaf in self._leaves:
             kernel = self._kernel(leaf)
             if kernel is None:
@@ -142,7 +142,7 @@ class Shard:
             self._loss = MeanLoss(loss, self._y, self._dy)
         self.scores: np.ndarray = self._y
 
-    def _kernel(self, leaf: Leaf) -> Kernel | None:
+    def _kernel(self, leaf: Node) -> Kernel | None:
         """The kernel for a layer, if there is one."""
         layer, shape = leaf.layer, leaf.input_shape
         # Whether it has a dX depends on what comes before it.
@@ -159,7 +159,7 @@ class Shard:
             return Winograd(*arguments, need_dx=need_dx)
         return ShiftGemm(*arguments, need_dx=need_dx)
 
-    def _connect(self, waiting: list[Leaf], kernel: Kernel | None) -> None:
+    def _connect(self, waiting: list[Node], kernel: Kernel | None) -> None:
         """Have the layers that have no kernel write into the next one that has, or for the loss."""
         groups = _fused(waiting)
         if self._y is None:
@@ -174,7 +174,7 @@ class Shard:
             self._append(group, self._between(group, Wires(self._y, y, dy, self._dy)))
             self._y, self._dy = y, dy
 
-    def _enter(self, groups: list[list[Leaf]], kernel: Kernel | None) -> None:
+    def _enter(self, groups: list[list[Node]], kernel: Kernel | None) -> None:
         """Where samples are copied to; rows that a product reads first stay where they are."""
         self._input: np.ndarray | Dense
         if groups:
@@ -183,7 +183,7 @@ class Shard:
             assert kernel is not None
             self._input = kernel if isinstance(kernel, Dense) else kernel.x
 
-    def _between(self, group: list[Leaf], wires: Wires) -> Piece:
+    def _between(self, group: list[Node], wires: Wires) -> Piece:
         """One piece for a layer, or for two that are fused."""
         layer = group[-1].layer
         if type(layer) is MaxPool and Pool2x2.fits(layer, group[-1].input_shape):
@@ -194,7 +194,7 @@ class Shard:
             return DropUnits(layer, wires, self._pass)
         return Reference(layer, wires, self._grads_of(group[-1]), self._pass)
 
-    def _append(self, group: list[Leaf], piece: Piece) -> None:
+    def _append(self, group: list[Node], piece: Piece) -> None:
         *fused, leaf = group
         if leaf.layer.params and self._first is None:
             self._first = len(self._pieces)
@@ -202,7 +202,7 @@ class Shard:
         self.methods |= {before.name: f"in {leaf.name}" for before in fused}
         self.methods[leaf.name] = piece.method
 
-    def _grads_of(self, leaf: Leaf) -> Params:
+    def _grads_of(self, leaf: Node) -> Params:
         return {key: self._grads[name] for key, name in leaf.names.items()}
 
     def _array(self, shape: Shape) -> np.ndarray:
@@ -233,9 +233,9 @@ class Shard:
         return loss
 
 
-def _fused(leaves: list[Leaf]) -> list[list[Leaf]]:
+def _fused(leaves: list[Node]) -> list[list[Node]]:
     """Layers in groups, each to become one piece: ReLU goes with the pool behind it."""
-    groups: list[list[Leaf]] = []
+    groups: list[list[Node]] = []
     for leaf in leaves:
         layer = leaf.layer
         pooled = type(layer) is MaxPool and Pool2x2.fits(layer, leaf.input_shape)

@@ -84,7 +84,7 @@ class Passes:
         self.network, self.graph = network, graph
         self.precision = _checked(precision, network.dtype, network.device)
         self.driver: Driver = CupyDriver() if driver is None else driver
-        leaves = network.leaves()
+        leaves = network.nodes()
         self.stages = stages_of(leaves, tile)
         self.dropouts = [leaf.layer for leaf in leaves if isinstance(leaf.layer, Dropout)]
         self._source, self._settings = self._written(), self._given()
@@ -138,7 +138,7 @@ class Passes:
     @staticmethod
     def obstacle(network: Network) -> str | None:
         """Why this engine cannot run the network, or None if it can."""
-        for leaf in network.leaves():
+        for leaf in network.nodes():
             if type(leaf.layer) not in STAGES:
                 return f"there is no kernel for {type(leaf.layer).__name__}"
         if type(network.last_layer) not in (SoftmaxWithLoss, *COSTS):

@@ -173,26 +173,8 @@ def compare(
 
 
 def host_twin(network: Network, dtype: str = "float64") -> Network:
-    """The same network on the host, sharing nothing with it.
-
-    It is made of shallow copies of the layers: those that the engine has kernels for keep nothing
-    but numbers, parameters and state.
-    """
-    layers = []
-    for leaf in network.leaves():
-        layer = copy(leaf.layer)
-        layer.params = {name: _host(array) for name, array in layer.params.items()}
-        if isinstance(layer, Stateful):
-            layer.state = {name: _host(array) for name, array in layer.state.items()}
-        layers.append(layer)
-    return Network(
-        layers,
-        copy(network.last_layer),
-        penalty=network.penalty,
-        input_shape=network.input_shape,
-        device="cpu",
-        dtype=dtype,
-    )
+    """The same network on the host, sharing nothing with it."""
+    return copied(network, device="cpu", dtype=dtype)
 
 
 def _settled(engine: Passes, samples: Samples) -> tuple[Samples, Step, Errors]:

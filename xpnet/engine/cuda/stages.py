@@ -23,7 +23,7 @@ from xpnet.layers import (
     Sigmoid,
     Tanh,
 )
-from xpnet.models.network import Leaf
+from xpnet.models.nodes import Node
 
 POINTWISE = 256
 """Threads of a block where each writes one number."""
@@ -223,14 +223,14 @@ class Stage(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, number: int, leaf: Leaf, below: Chain, *, need_dx: bool) -> None:
+    def __init__(self, number: int, leaf: Node, below: Chain, *, need_dx: bool) -> None:
         self.name, self.layer = f"stage{number}", leaf.layer
         self.leaves = [leaf]
         self.input_shape, self.output_shape = leaf.input_shape, leaf.output_shape
         self.below, self.need_dx = below, need_dx
         self.chain = Chain()
 
-    def absorb(self, leaf: Leaf) -> bool:
+    def absorb(self, leaf: Node) -> bool:
         """Take a layer into the chain, if it fits."""
         activation = ACTIVATIONS.get(type(leaf.layer))
         if activation and self.chain == Chain():
@@ -550,7 +550,7 @@ class PointwiseStage(_EachNumber):
 
     functions = "pointwise_forward", "pointwise_backward"
 
-    def __init__(self, number: int, leaf: Leaf, below: Chain, *, need_dx: bool) -> None:
+    def __init__(self, number: int, leaf: Node, below: Chain, *, need_dx: bool) -> None:
         super().__init__(number, leaf, below, need_dx=need_dx)
         self.leaves = []
         self.absorb(leaf)
@@ -561,7 +561,7 @@ class NormStage(Stage):
 
     kind = "one block a feature"
 
-    def __init__(self, number: int, leaf: Leaf, below: Chain, *, need_dx: bool) -> None:
+    def __init__(self, number: int, leaf: Node, below: Chain, *, need_dx: bool) -> None:
         super().__init__(number, leaf, below, need_dx=need_dx)
         gamma = leaf.layer.params["gamma"]
         # Statistics of the batch, from the forward pass to the backward pass.
@@ -672,7 +672,7 @@ STAGES: dict[type[Layer], type[Stage]] = {
 """By the layer that they begin with."""
 
 
-def stages_of(leaves: Sequence[Leaf], tile: Tile | None = None) -> list[Stage]:
+def stages_of(leaves: Sequence[Node], tile: Tile | None = None) -> list[Stage]:
     """Layers in groups, each a stage; with one tile for all products if it is given."""
     stages: list[Stage] = []
     learning = False  # whether there have been parameters

@@ -1,0 +1,106 @@
+"""Networks as text that JSON can hold, and networks from such text."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from xpnet import layers
+from xpnet.errors import ArgumentError
+from xpnet.optim import penalties
+
+KINDS: dict[str, Callable[..., Any]] = {
+    kind.__name__: kind
+    for kind in (
+        layers.Affine,
+        layers.AveragePool,
+        layers.BatchNorm,
+        layers.Concatenate,
+        layers.Convolution,
+        layers.Dropout,
+        layers.GlobalAveragePool,
+        layers.Heads,
+        layers.HeadsWithLoss,
+        layers.Identity,
+        layers.IdentityWithLoss,
+        layers.MaxPool,
+        layers.PadShortcut,
+        layers.ReLU,
+        layers.Residual,
+        layers.Sequential,
+        layers.Sigmoid,
+        layers.SigmoidWithLoss,
+        layers.SoftmaxWithLoss,
+        layers.Sum,
+        layers.Tanh,
+        layers.Unpooled,
+        penalties.L1,
+        penalties.L2,
+    )
+}
+"""The layers, losses and penalties that a description can name."""
+
+KIND = "$kind"
+"""The key of a class's name; no layer is likely to be called so."""
+
+UNBUILDABLE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+"""What a description that fits nothing can raise; being out of memory is none of its faults."""
+
+
+def description(kind: str, arguments: Mapping[str, Any]) -> str:
+    """A kind and its arguments as JSON: {"$kind": ..., "arguments": ...}, and so on inside.
+
+    Things that are not the library's are named by their class, and cannot be built again.
+    """
+    return json.dumps({KIND: kind, "arguments": _plain(arguments)})
+
+
+def class_name(kind: type) -> str:
+    """A class with its module, as a description names what is not the library's."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    kind = type(value)
+    if KINDS.get(kind.__name__) is not kind:
+        return {KIND: class_name(kind), "arguments": {}}
+    return {KIND: kind.__name__, "arguments": _plain(value.arguments())}
+
+
+def described(text: str) -> tuple[str, dict[str, Any]]:
+    """A kind and its arguments again, with the layers in them made anew.
+
+    Raises
+    ------
+    ForeignKindError
+        It names a class that is not the library's.
+    ArithmeticError, LookupError, RecursionError, TypeError, ValueError
+        It is no description, or describes what cannot be.
+    """
+    found = json.loads(text)
+    return found[KIND], {name: _made(each) for name, each in found["arguments"].items()}
+
+
+def _made(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_made(each) for each in value)
+    if not isinstance(value, dict):
+        return value
+    if KIND not in value:
+        return {name: _made(each) for name, each in value.items()}
+    if value[KIND] not in KINDS:
+        raise ForeignKindError(value[KIND])
+    return KINDS[value[KIND]](**_made(value["arguments"]))
+
+
+class ForeignKindError(ArgumentError):
+    """A description names a class that is not the library's."""
