@@ -35,7 +35,10 @@ TABLE = [
 ]
 KINDS = {
     "max": (lambda x: MaxPool(2, stride=2).forward(x)[0], [[0.27, 0.27], [0.50, 0.50]]),
-    "mean": (lambda x: AveragePool(2, stride=2).forward(x)[0], [[0.1225, 0.1400], [0.1625, 0.1975]]),
+    "mean": (
+        lambda x: AveragePool(2, stride=2).forward(x)[0],
+        [[0.1225, 0.1400], [0.1625, 0.1975]],
+    ),
     "L2": (l2_pool, [[0.303809, 0.322800], [0.507445, 0.530377]]),
 }
 

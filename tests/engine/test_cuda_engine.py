@@ -524,11 +524,6 @@ class Leaky(ReLU):
     """A kind of ReLU."""
 
 
-def in_two_places():
-    dropout = Dropout(0.5, rng=0)
-    return Network({"a": affine(20, 30), "b": dropout, "c": affine(30), "d": dropout})
-
-
 OBSTACLES = {
     "there is no kernel for Scale": lambda: Network([Scale(12), affine(12)], input_shape=(12,)),
     "there is no kernel for Leaky": lambda: Network([affine(12, 9), Leaky(), affine(9)]),
@@ -537,7 +532,6 @@ OBSTACLES = {
     "its numbers are float16": lambda: TwoLayerNet(12, 9, 10, rng=0, dtype="float16"),
     "Doubled has a forward of its own": lambda: Doubled(12, 9, 10, rng=0),
     "it has no parameters": lambda: Network([ReLU()], input_shape=(12,)),
-    "a layer stands in two places": in_two_places,
     "rounding would part the ties that MaxPool counts": lambda: images(
         [MaxPool(2, stride=2, ties="all"), affine(36)]
     ),

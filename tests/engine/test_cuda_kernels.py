@@ -37,7 +37,7 @@ from xpnet.layers import (
     Sigmoid,
     Tanh,
 )
-from xpnet.models.network import Leaf
+from xpnet.models.nodes import Node
 
 # Sums in another order; the worst here is 5e-15 and 9e-7.
 TOLERANCE = {"float64": 1e-13, "float32": 6e-6}
@@ -170,7 +170,7 @@ class Case:
         self.shape, self.dtype, self.ground = shape, dtype, Ground(device, dtype)
         self.layers = filled(layers, np.random.default_rng(number), dtype)
         leaves = []
-        for layer in deepcopy(self.layers):
+        for k, layer in enumerate(deepcopy(self.layers)):
             layer.params = {key: self.ground.array(p) for key, p in layer.params.items()}
             if hasattr(layer, "state"):
                 layer.state = {
@@ -178,7 +178,7 @@ class Case:
                     for key, a in layer.state.items()
                 }
             names = {key: key for key in layer.params}
-            leaves.append(Leaf("", layer, shape, layer.output_shape(shape), names))
+            leaves.append(Node("", layer, (k - 1,), (shape,), layer.output_shape(shape), names))
             shape = leaves[-1].output_shape
         self.stage = stages_of(leaves)[-1]
         self.stage.name, self.stage.need_dx = f"case{number}", True
@@ -401,7 +401,7 @@ def test_tiles_cover_a_product(rows, columns, depth, options):
 @given(LENGTHS, LENGTHS, LENGTHS)
 def test_what_divided_products_leave_in_memory_has_its_place(n_in, n_out, n):
     """In the scratch and the tickets of a plan."""
-    leaf = Leaf("", Affine(1, 1), (n_in,), (n_out,), {})
+    leaf = Node("", Affine(1, 1), (-1,), ((n_in,),), (n_out,), {})
     stage = DenseStage(1, leaf, None, need_dx=True)
     for which in (0, 2):
         tile, (across, down, splits) = stage.tiles[which], stage.grids(n)[which]

@@ -269,19 +269,6 @@ def test_fully_connected_layers_take_images(layers):
     assert_near(engine.predict(x), other.predict(x), EXACT)
 
 
-def test_a_dropout_that_stands_in_two_places_draws_twice():
-    def made():
-        dropout = Dropout(0.5, rng=0)
-        layers = {"a": affine(20, 30), "b": dropout, "c": affine(30), "d": dropout}
-        return Network(layers, dtype="float64")
-
-    net, other = made(), made()
-    engine = get_engine(net)
-    for k in range(2):
-        assert_same_step(engine, other, *batch(net, 33, k))
-    assert_same_state(net, other)
-
-
 def test_rows_by_the_thousand_are_added_up():
     net, other = net_of("two-layer-net"), net_of("two-layer-net")
     assert_same_step(get_engine(net), other, *batch(net, 2 * ROWS + 1))
@@ -331,7 +318,7 @@ def torch_gradient(net, x, t):
     F = torch.nn.functional
     p = {name: torch.tensor(array, requires_grad=True) for name, array in net.params.items()}
     y = torch.tensor(x)
-    for leaf in net.leaves():
+    for leaf in net.nodes():
         kind, own = type(leaf.layer), [p[name] for name in leaf.names.values()]
         if kind is Convolution:
             y = F.conv2d(y, *own, padding=leaf.layer.pad)
@@ -648,7 +635,9 @@ def test_a_step_allocates_next_to_nothing(name):
 
 PREDICTING = {
     "convolutions": lambda: images([conv(1, 8), ReLU(), MaxPool(2, stride=2), affine(200)]),
-    "batch norm": lambda: images([conv(1, 8), BatchNorm(8), ReLU(), MaxPool(2, stride=2), affine(200)]),
+    "batch norm": lambda: images(
+        [conv(1, 8), BatchNorm(8), ReLU(), MaxPool(2, stride=2), affine(200)]
+    ),
 }
 
 

@@ -29,10 +29,13 @@ def summary(model: str, hidden_size: int | None, activation: str | None, engine:
         for row in network.summary()
     ]
     rows += [("", "", "total", f"{network.params.count:,}", "")]
-    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    least = (10, 14, 14, 13, 0)
+    a, b, c, d, _ = (
+        max(width, 1 + max(map(len, column)))
+        for width, column in zip(least, zip(*rows, strict=True), strict=True)
+    )
     for name, kind, shape, count, method in rows:
-        left, middle = f"{name:{widths[0]}}{kind:{widths[1]}}", f"{shape:>{widths[2]}}"
-        click.echo(f"{left}{middle}{count:>{widths[3]}}  {method}".rstrip())
+        click.echo(f"{name:{a}}{kind:{b}}{shape:>{c}}{count:>{d}}  {method}".rstrip())
 
 
 def _shown(shape: Shapes) -> str:

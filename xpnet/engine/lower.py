@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from xpnet.layers import BatchNorm, Layer, Shape, learns
+from xpnet.layers import BatchNorm, Layer, Shape, Unpooled, learns
 from xpnet.models.nodes import INPUT, Node
 
 Fits: TypeAlias = Callable[[Sequence[Node]], bool]
@@ -164,14 +164,17 @@ def lower(
     for number, group in reversed(list(enumerate(groups))):
         first = nodes[group[0]]
         inputs, adds = tuple(op_of[value] for value in first.inputs), []
-        for value in inputs:
-            adds.append(below[value] and value in left)
-            left |= {value} if below[value] else set()
+        needed = tuple(
+            below[value] and differentiates(first, place) for place, value in enumerate(inputs)
+        )
+        for value, need in zip(inputs, needed, strict=True):
+            adds.append(need and value in left)
+            left |= {value} if need else set()
         ops.append(
             Op(
                 tuple(nodes[k] for k in group),
                 inputs,
-                tuple(below[value] for value in inputs),
+                needed,
                 tuple(adds),
                 learn[number],
                 reads.count(number),
@@ -188,6 +191,14 @@ def lower(
 def learns_itself(node: Node) -> bool:
     """Whether a node has parameters of its own that learn; those in a container are other nodes'."""
     return bool(node.names) and learns(node.layer)
+
+
+def differentiates(node: Node, place: int) -> bool:
+    """Whether a node passes a gradient to this one of its inputs.
+
+    From its pool an Unpooled takes the places of the maxima alone.
+    """
+    return not (isinstance(node.layer, Unpooled) and place == 1)
 
 
 def _fused(

@@ -10,8 +10,8 @@ from xpnet.layers.base import (
     Shape,
     Stateful,
     decaying,
-    leaves,
     learns,
+    leaves,
 )
 from xpnet.layers.conv import Convolution
 from xpnet.layers.dense import Affine

@@ -153,8 +153,7 @@ class _Branches(Container):
     def trace(self, tracer: Tracer, path: str, value: int) -> Any:
         """Each branch reads the input, and the join reads the branches."""
         outputs = [
-            tracer.layer(f"{path}{name}", branch, value)
-            for name, branch in self.branches().items()
+            tracer.layer(f"{path}{name}", branch, value) for name, branch in self.branches().items()
         ]
         return self.traced(tracer, path, outputs)
 
@@ -364,9 +363,11 @@ def _flat(by_head: Mapping[str, Any]) -> dict[str, Any]:
     """What each head has, or each of the heads within it, by path."""
     found: dict[str, Any] = {}
     for name, what in by_head.items():
-        more = {f"{name}.{key}": each for key, each in what.items()} if isinstance(what, dict) else {
-            name: what
-        }
+        more = (
+            {f"{name}.{key}": each for key, each in what.items()}
+            if isinstance(what, dict)
+            else {name: what}
+        )
         if twice := found.keys() & more.keys():
             raise ArgumentError(f"two heads are called {min(twice)!r}; give them other names")
         found |= more

@@ -122,8 +122,7 @@ class Network(Described):
         self._names = {key: key for key in initial}
         if self._naming == "book":
             self._names = book_names(list(initial))
-        trace = Trace(self._body, self.input_shape, self._names)
-        self._nodes, self.outputs = trace.nodes, trace.outputs
+        self.outputs = Trace(self._body, self.input_shape, self._names).outputs
         self.output_shapes = self._body.shapes(self.input_shape)
         decaying_keys = {
             f"{path}.{key}" for path, layer in leaves(self._body) for key in decaying(layer)
@@ -214,13 +213,12 @@ class Network(Described):
     @property
     def output_shape(self) -> Shapes:
         """The shape of a sample's scores; by name if the network ends in several heads."""
-        if isinstance(self.outputs, dict):
-            return {name: self._nodes[k].output_shape for name, k in self.outputs.items()}
-        return self._nodes[self.outputs].output_shape
+        shapes: Shapes = self._body.output_shape(self.input_shape)
+        return shapes
 
     def nodes(self) -> list[Node]:
         """What reads what, in an order in which each node comes after those that it reads."""
-        return list(self._nodes)
+        return Trace(self._body, self.input_shape, self._names).nodes
 
     def paths(self) -> dict[str, str]:
         """What each parameter is called, by its path: "Affine1.W" -> "W1" with the books' names."""
@@ -280,26 +278,29 @@ class Network(Described):
 
         A container has a row, and then those of its layers, one deeper.
         """
-        return list(self._rows(self._body, "", 0))
+        shapes = {node.name: node.output_shape for node in self.nodes()}
+        return list(self._rows(self._body, "", 0, shapes))
 
-    def _rows(self, box: Container, path: str, depth: int) -> Iterator[LayerRow]:
+    def _rows(
+        self, box: Container, path: str, depth: int, shapes: Mapping[str, Shape]
+    ) -> Iterator[LayerRow]:
         for name, layer in box.children().items():
             own = f"{path}{name}"
             count = sum(prod(array.shape) for array in layer.params.values())
-            yield LayerRow(own, type(layer).__name__, self._shape_of(own, layer), count, depth)
+            shape = self._shape_of(own, layer, shapes)
+            yield LayerRow(own, type(layer).__name__, shape, count, depth)
             if isinstance(layer, Container):
-                yield from self._rows(layer, f"{own}.", depth + 1)
+                yield from self._rows(layer, f"{own}.", depth + 1, shapes)
 
-    def _shape_of(self, path: str, layer: Layer) -> Shapes:
-        """The output shape of a layer or container in its place."""
-        for node in self._nodes:
-            if node.name == path:
-                return node.output_shape
+    def _shape_of(self, path: str, layer: Layer, shapes: Mapping[str, Shape]) -> Shapes:
+        """The output shape of a layer or container in its place, by those of the nodes."""
+        if path in shapes:
+            return shapes[path]
         assert isinstance(layer, Container)
         if isinstance(layer, Heads):
             return self.output_shape
         name, last = list(layer.children().items())[-1]
-        return self._shape_of(f"{path}.{name}", last)
+        return self._shape_of(f"{path}.{name}", last, shapes)
 
     def place(self, x: Array) -> Array:
         """Inputs as this network takes them: on its device and of its dtype."""
@@ -321,9 +322,7 @@ class Network(Described):
         """Scores, and the function that takes their gradient back to the parameters."""
         y, backward = self._body.forward(x, train=train)
 
-        def named(
-            dy: Any, need_dx: bool = True, need_grads: bool = True
-        ) -> tuple[Array, Params]:
+        def named(dy: Any, need_dx: bool = True, need_grads: bool = True) -> tuple[Array, Params]:
             dx, grads = backward(dy, need_dx, need_grads)
             return dx, {name: grads[key] for key, name in self._names.items() if key in grads}
 
@@ -532,5 +531,5 @@ def _refuse_twice(body: Container) -> None:
             ]
 
 
-_OF_A_COPY = ("params", "state", "_names", "_nodes", "outputs", "output_shapes")
+_OF_A_COPY = ("params", "state", "_names", "outputs", "output_shapes")
 """What `Network._adopt` makes anew for a copy."""

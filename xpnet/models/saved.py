@@ -37,6 +37,7 @@ MODELS = {
 }
 """By the names that weight files hold; the command line offers some of them."""
 
+
 def build_network(model: str, arguments: Mapping[str, Any], **placement: Any) -> Network:
     """A fresh network, from arguments that its file keeps and from rng, device and dtype."""
     if model not in MODELS:

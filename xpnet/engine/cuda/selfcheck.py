@@ -7,7 +7,6 @@ must be what the layers give on the host.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -21,8 +20,8 @@ from xpnet.engine.cuda.passes import Passes
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.threads import blas_threads
 from xpnet.functions.losses import as_one_hot
-from xpnet.layers import Stateful
 from xpnet.models.network import Network
+from xpnet.models.saved import copied
 from xpnet.optim import Optimizer
 from xpnet.optim.clipping import clip_by_norm
 
