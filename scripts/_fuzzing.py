@@ -391,7 +391,7 @@ def _branching() -> bytes:
         "norm": BatchNorm(2),
         "block": Residual([Convolution(2, 2, 1, rng=1)], Sum([Identity(), ReLU()])),
         "wide": Concatenate([Unpooled([Tanh()]), Dropout(0.2, rng=2)]),
-        "heads": Heads({"a": Affine(32, 2, rng=3), "b": Affine(32, 3, rng=4)}),
+        "heads": Heads({"a": Affine(64, 2, rng=3), "b": Affine(64, 3, rng=4)}),
     }
     loss = HeadsWithLoss({"a": SoftmaxWithLoss(), "b": SigmoidWithLoss()}, {"b": 0.3})
     with tempfile.TemporaryDirectory() as directory:
@@ -405,8 +405,8 @@ def _old_network(model: str) -> bytes:
     """The same as xpnet 0.1.0 wrote it, which tells the model and its arguments."""
     network = build_network(model, _NETWORKS[model], rng=0)
     arrays = {name: to_numpy(array) for name, array in network.file_arrays().items()}
-    texts = {"model": model, "arguments": json.dumps(_NETWORKS[model]), "dtype": network.dtype}
-    return save(arrays, texts)
+    arguments = json.dumps(_NETWORKS[model])
+    return _retold(save(arrays), model=model, arguments=arguments, dtype=network.dtype)
 
 
 def _retold(contents: bytes, **texts: str) -> bytes:

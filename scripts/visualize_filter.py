@@ -21,7 +21,7 @@ from xpnet.report import plots
 
 
 def untrained(options: argparse.Namespace, device: Device) -> tuple[Network, int]:
-    """The network as it was before training, and its seed: summary.json tells, beside the weights."""
+    """The network as it was before training, and its seed, by the run's summary.json."""
     path = options.weights.parent / "summary.json"
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))

@@ -209,7 +209,7 @@ def test_linear_neurons_pass_the_error_on(device):
     """delta^L = a - y, delta^l = w^T delta^(l+1)."""
     net = Layers(
         [Affine(3, 4, std=1.0, rng=0), Affine(4, 2, std=1.0, rng=1)],
-        IdentityWithLoss(), device=device, dtype="float64",
+        IdentityWithLoss(), names="book", device=device, dtype="float64",
     )  # fmt: skip
     rng = np.random.default_rng(0)
     x, y = rng.random((1, 3)), rng.random((1, 2))

@@ -178,7 +178,9 @@ def test_gradients_of_the_last_layer(cost):
 
 def test_linear_outputs_with_the_quadratic_cost_have_no_slow_start(device):
     """Equations 68 to 70: delta = a - y, however wrong."""
-    net = Layers([Affine(2, 1, std=0.0)], IdentityWithLoss(), device=device, dtype="float64")
+    net = Layers(
+        [Affine(2, 1, std=0.0)], IdentityWithLoss(), names="book", device=device, dtype="float64"
+    )
     net.params["b1"] = np.array([100.0])
     x = np.array([[0.5, 1.0], [2.0, 0.0]])
     grads = net.gradient(device.asarray(x), device.asarray(np.zeros((2, 1))))
@@ -338,7 +340,9 @@ def test_the_regularised_step_descends_on_the_cost_with_its_penalty():
     for _ in range(6):
         data.append((rng.random((4, 1)), rng.random((3, 1))))
     x, y = (np.concatenate(part, axis=1).T for part in zip(*data, strict=True))
-    layers = Layers([Affine(4, 3)], SigmoidWithLoss(), penalty=L2(2.0 / 6), dtype="float64")
+    layers = Layers(
+        [Affine(4, 3)], SigmoidWithLoss(), penalty=L2(2.0 / 6), names="book", dtype="float64"
+    )
     for name, array in net.network.params.items():
         layers.params[name] = array
     assert net.total_cost(data, 2.0) == pytest.approx(float(layers.loss(x, y)), rel=1e-12)

@@ -59,8 +59,8 @@ def conv(channels, filters, window=3, **options):
     return Convolution(channels, filters, window, uneven="drop", **options)
 
 
-def pool(kind, *sizes):
-    return kind(*sizes, uneven="drop")
+def pool(kind, height, width, stride, pad=0):
+    return kind((height, width), stride=stride, pad=pad, uneven="drop")
 
 
 # Shape of a sample and layers, of which the last stage is tested. Those before it are in its

@@ -120,7 +120,10 @@ NETS = {
         50, [12, 11], 10, use_dropout=True, use_batchnorm=True, rng=0, **k
     ),
     "pools without ReLU": lambda **k: images(
-        [conv(1, 3), AveragePool(2, stride=2), Tanh(), conv(3, 4, 2), MaxPool(2, stride=2), affine(16)], **k
+        [
+            conv(1, 3), AveragePool(2, stride=2), Tanh(), conv(3, 4, 2), MaxPool(2, stride=2),
+            affine(16),
+        ], **k
     ),
     "strides": lambda **k: images(
         [conv(1, 3, 4, stride=2), ReLU(), conv(3, 4, stride=2, pad=1, uneven="drop"), affine(36)],
@@ -158,7 +161,9 @@ NETS = {
         [conv(1, 4), ReLU(), affine(400)], SigmoidWithLoss(), **k
     ),
     "batch norm of images": lambda **k: images(
-        [BatchNorm(1), conv(1, 3), ReLU(), MaxPool(2, stride=2), Dropout(0.2, rng=1), affine(75)], **k
+        [
+            BatchNorm(1), conv(1, 3), ReLU(), MaxPool(2, stride=2), Dropout(0.2, rng=1), affine(75),
+        ], **k
     ),
 }  # fmt: skip
 EACH = pytest.mark.parametrize("name", NETS)

@@ -154,7 +154,7 @@ def test_a_network_with_it_passes_the_gradient_check(device):
         Convolution(1, 2, 2, rng=0), BatchNorm(2), Sigmoid(),
         Affine(8, 3, rng=1), BatchNorm(3, ddof=1), Sigmoid(), Affine(3, 2, rng=2),
     ]  # fmt: skip
-    net = Network(layers, input_shape=(1, 3, 3), device=device, dtype="float64")
+    net = Network(layers, input_shape=(1, 3, 3), names="book", device=device, dtype="float64")
     assert list(net.params) == [
         "W1", "b1", "gamma1", "beta1", "W2", "b2", "gamma2", "beta2", "W3", "b3",
     ]  # fmt: skip

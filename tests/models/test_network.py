@@ -101,7 +101,9 @@ def test_accuracy_needs_no_more_memory_for_more_images(monkeypatch):
 
 
 def test_hidden_units_with_equal_weights_stay_equal():
-    net = Network([Affine(6, 4, std=0.0), Sigmoid(), Affine(4, 3, std=0.0)], dtype="float64")
+    net = Network(
+        [Affine(6, 4, std=0.0), Sigmoid(), Affine(4, 3, std=0.0)], names="book", dtype="float64"
+    )
     for _ in range(5):
         SGD(0.5).update(net.params, net.gradient(X, T))
     W1 = net.params["W1"]

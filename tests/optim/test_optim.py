@@ -239,8 +239,9 @@ def test_one_buffer_and_array_by_array_are_the_same_bit_for_bit(kind, grads_are)
     """Of float32 arrays that make up more than two blocks, one of them across their border."""
     shapes = {"W1": (70, 500), "b1": (500,), "W2": (500, 70), "b2": (7,)}
     device = TwoLayerNet(2, 2, 2).device
-    flat, grads = (FlatParams(shapes, device, "float32") for _ in range(2))
-    assert len(flat.blocks) == 3 > len(flat.flat) / BLOCK
+    flat, grads = (FlatParams(shapes, device, "float32", decaying=("W1", "W2")) for _ in range(2))
+    (run,) = flat.runs()
+    assert len(flat.blocks(run)) == 3 > len(flat.flat) / BLOCK
     rng = np.random.default_rng(0)
     for name, shape in shapes.items():
         flat[name] = rng.standard_normal(shape)

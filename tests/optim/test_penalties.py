@@ -31,7 +31,9 @@ def small_net(device="cpu", *, rng=0, **options):
     """Both kinds of weights, and every kind of parameter that is none."""
     rng = np.random.default_rng(rng)
     layers = [Convolution(1, 2, 2, rng=rng), BatchNorm(2), Sigmoid(), Affine(8, 3, rng=rng)]
-    net = Network(layers, input_shape=(1, 3, 3), device=device, dtype="float64", **options)
+    net = Network(
+        layers, input_shape=(1, 3, 3), names="book", device=device, dtype="float64", **options
+    )
     for name in ("b1", "beta1", "b2"):
         net.params[name] = rng.standard_normal(net.params[name].shape)
     return net

@@ -70,12 +70,15 @@ def test_visualize_filter(run, weights, tmp_path):
     assert "4 filters of 5 x 5; before training: drawn from seed 1" in out
     assert is_png(tmp_path / "a.png")
 
+    assert "drawn from seed 7" in run("visualize_filter", "--seed", 7)[1]
+    assert "--seed must be 0 or more, got -1" in run("visualize_filter", "--seed", -1)[2]
     (tmp_path / "summary.json").unlink()
     code, _, err = run("visualize_filter")
     assert code == 2
-    assert "summary.json does not tell the seed of the run; give --seed" in err
-    assert "drawn from seed 7" in run("visualize_filter", "--seed", 7)[1]
-    assert "--seed must be 0 or more, got -1" in run("visualize_filter", "--seed", -1)[2]
+    assert (
+        "summary.json does not tell how the network began; give the model.safetensors of a run"
+        in err
+    )
 
 
 def test_neighbours_in_smooth_and_random_filters(run):

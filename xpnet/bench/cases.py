@@ -182,10 +182,10 @@ def _pieces(network: Network) -> tuple[Piece, ...]:
     told = ("stride", "pad", "window", "dropout_ratio")
     return tuple(
         Piece(
-            row.kind,
-            {name: getattr(layer, name) for name in told if hasattr(layer, name)},
-            tuple(layer.params["W"].shape) if layer.params else (),
-            row.output_shape,
+            type(node.layer).__name__,
+            {name: getattr(node.layer, name) for name in told if hasattr(node.layer, name)},
+            tuple(node.layer.params["W"].shape) if node.layer.params else (),
+            node.output_shape,
         )
-        for row, layer in zip(network.summary(), network.layers.values(), strict=True)
+        for node in network.nodes()
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 from xpnet.layers import BatchNorm, Layer, Shape, Unpooled, learns
@@ -125,7 +126,7 @@ class Lowered:
         """
         ends = [k + 1 for k, op in enumerate(self.ops) if op.meets]
         bounds = [0, *ends, len(self.ops)]
-        return [range(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if a < b]
+        return [range(a, b) for a, b in pairwise(bounds) if a < b]
 
 
 def lower(
@@ -155,9 +156,8 @@ def lower(
     below = {INPUT: need_dx}
     learn = []
     for number, group in enumerate(groups):
-        inputs = [op_of[value] for value in nodes[group[0]].inputs]
         learn.append(need_grads and any(learns_itself(nodes[k]) for k in group))
-        below[number] = learn[-1] or any(below[value] for value in inputs)
+        below[number] = learn[-1] or any(below[op_of[v]] for v in nodes[group[0]].inputs)
     left = {op_of[number] for number in numbers}  # gradients that there are already
     reads = [op_of[value] for group in groups for value in nodes[group[0]].inputs]
     ops: list[Op] = []
@@ -189,7 +189,7 @@ def lower(
 
 
 def learns_itself(node: Node) -> bool:
-    """Whether a node has parameters of its own that learn; those in a container are other nodes'."""
+    """Whether a node has parameters that learn; those of a container are other nodes'."""
     return bool(node.names) and learns(node.layer)
 
 

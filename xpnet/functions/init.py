@@ -89,7 +89,7 @@ class Budget:
         """Refuse an array that is too large."""
         self.left -= prod(shape)
         if prod(shape) > self.largest or self.left < 0:
-            raise ArgumentError(f"no array of shape {shape} is there to fill it")
+            raise ArgumentError(f"a layer has {shape} numbers, and the file holds no such array")
 
 
 @contextmanager

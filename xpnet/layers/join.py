@@ -182,7 +182,8 @@ class _Branches(Container):
         def backward(
             dy: Any, need_dx: bool = True, need_grads: bool = True
         ) -> tuple[Array, Params]:
-            dx, grads = None, {}
+            dx: Array = None
+            grads: Params = {}
             for (path, branch, step), d in zip(steps, split(dy), strict=True):
                 if not need_dx and not branch.params:
                     continue
@@ -363,11 +364,9 @@ def _flat(by_head: Mapping[str, Any]) -> dict[str, Any]:
     """What each head has, or each of the heads within it, by path."""
     found: dict[str, Any] = {}
     for name, what in by_head.items():
-        more = (
-            {f"{name}.{key}": each for key, each in what.items()}
-            if isinstance(what, dict)
-            else {name: what}
-        )
+        more = {name: what}
+        if isinstance(what, dict):
+            more = {f"{name}.{key}": each for key, each in what.items()}
         if twice := found.keys() & more.keys():
             raise ArgumentError(f"two heads are called {min(twice)!r}; give them other names")
         found |= more

@@ -57,8 +57,9 @@ def description(kind: str, arguments: Mapping[str, Any]) -> str:
 
 
 def class_name(kind: type) -> str:
-    """A class with its module, as a description names what is not the library's."""
-    return f"{kind.__module__}.{kind.__qualname__}"
+    """A class by its name, and with its module if it is not the library's."""
+    inside = kind.__module__.partition(".")[0] == "xpnet"
+    return kind.__qualname__ if inside else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _plain(value: Any) -> Any:
@@ -70,7 +71,7 @@ def _plain(value: Any) -> Any:
         return value.item()
     if isinstance(value, str | int | float | bool | None):
         return value
-    kind = type(value)
+    kind: type = type(value)
     if KINDS.get(kind.__name__) is not kind:
         return {KIND: class_name(kind), "arguments": {}}
     return {KIND: kind.__name__, "arguments": _plain(value.arguments())}

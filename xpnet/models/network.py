@@ -172,9 +172,8 @@ class Network(Described):
         }
 
     def description(self) -> str:
-        """What a weight file says of the network; one with methods of its own is not a Network."""
-        kind = "Network" if self.changed_method() is None else class_name(type(self))
-        return description(kind, Network.arguments(self))
+        """What a weight file says of the network: its class, and what `arguments` gives."""
+        return description(class_name(type(self)), Network.arguments(self))
 
     def changed_method(self) -> str | None:
         """A method of a subclass that computes otherwise than the layers in `nodes` do."""
@@ -459,7 +458,7 @@ class Network(Described):
         """From the names in a file to the network's, if the file has paths or the books' names."""
         for others in (list(self._names), book_names(list(self._names), strict=False).values()):
             names = dict(zip(others, self._names.values(), strict=True))
-            if len(names) == len(self._names) and names.keys() <= given:
+            if len(names) == len(self._names) and names.keys() <= set(given):
                 return names
         return None
 

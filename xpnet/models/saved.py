@@ -35,7 +35,10 @@ MODELS = {
     "simple-convnet": Model(SimpleConvNet, "adam", 0.001, 20),
     "deep-convnet": Model(DeepConvNet, "adam", 0.001, 20),
 }
-"""By the names that weight files hold; the command line offers some of them."""
+"""By the names that the command line takes, and that weight files of xpnet 0.1.0 hold."""
+
+BOOK_MODELS = (TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet)
+"""Networks that are nothing but their layers, whatever made them."""
 
 
 def build_network(model: str, arguments: Mapping[str, Any], **placement: Any) -> Network:
@@ -96,10 +99,7 @@ def copied(network: Network, *, device: str | Device, dtype: str) -> Network:
     ArgumentError
         A layer or the loss is none of the library's.
     """
-    kind, arguments = described(network.description())
-    if kind != "Network":
-        raise ForeignKindError(kind)
-    other = Network(**(arguments | {"device": device, "dtype": dtype}))
+    other = _built(network.description(), device=device, dtype=dtype)
     for own, others in ((network.params, other.params), (network.state, other.state)):
         for name, array in own.items():
             kind_of = str(others[name].dtype).rpartition(".")[2]
@@ -116,13 +116,21 @@ def _budget(weights: Weights) -> Budget:
     return Budget(largest=max(sizes, default=0), left=2 * sum(sizes))
 
 
+def _built(text: str, **placement: Any) -> Network:
+    """A network that was described; one of the books' is made of the layers that it had then."""
+    name, arguments = described(text)
+    kinds = {kind.__name__: kind for kind in (Network, *BOOK_MODELS)}
+    if name not in kinds:
+        raise ForeignKindError(name)
+    network = Network.__new__(kinds[name])
+    Network.__init__(network, **(arguments | placement))
+    return network
+
+
 def _described_network(weights: Weights, device: str | Device) -> Network:
     metadata = weights.metadata
     if "network" in metadata:
-        kind, arguments = described(metadata["network"])
-        if kind != "Network":
-            raise ForeignKindError(kind)
-        return Network(**arguments, device=device)
+        return _built(metadata["network"], device=device)
     # Written by xpnet 0.1.0.
     arguments = json.loads(metadata["arguments"])
     return build_network(metadata["model"], arguments, device=device, dtype=metadata["dtype"])

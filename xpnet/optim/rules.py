@@ -24,8 +24,9 @@ EPS = 1e-7
 class Optimizer(Described):
     """An update rule, with the state it carries from step to step.
 
-    A rule is `step(p, g, *state, *factors)`, which changes p and its state in place. The state is an
-    array of p's shape, zero at first, for each name in `kept`; the factors are what `factors` gives.
+    A rule is `step(p, g, *state, *factors)`, which changes p and its state in place. The state is
+    an array of p's shape, zero at first, for each name in `kept`; the factors are what `factors`
+    gives.
 
     The parameters of a network are updated as the one buffer they live in, any other mapping array
     by array. Both do the same to every number. How a network's parameter learns, such as with a
@@ -363,7 +364,7 @@ def check_gradients(params: Mapping[str, Array], grads: Mapping[str, Array]) -> 
 
     What is frozen needs no gradient.
     """
-    learning = params.keys()
+    learning = set(params)
     if isinstance(params, FlatParams):
         if isinstance(grads, FlatParams) and params.shapes == grads.shapes:
             return

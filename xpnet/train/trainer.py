@@ -446,7 +446,8 @@ def _largest(arrays: Mapping[str, Array]) -> str:
 
 
 def _classes(network: Network) -> int:
-    return network.output_shape[0]
+    (classes,) = network.output_shape
+    return int(classes)
 
 
 def _check_labels(t: np.ndarray, network: Network) -> None:
