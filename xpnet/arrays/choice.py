@@ -13,7 +13,7 @@ from xpnet.errors import ArgumentError
 
 
 def get_device(name: "str | Device" = "cpu") -> Device:
-    """The device called `name`: "cpu", "cuda" (the first GPU), "cuda:N" or "auto".
+    """Return the device called `name`: "cpu", "cuda" (the first GPU), "cuda:N" or "auto".
 
     "auto" is the GPU where there is a usable one and the CPU elsewhere; `Device.name` tells which.
     Choosing a GPU makes it the current one of the calling thread.
@@ -39,7 +39,7 @@ def get_device(name: "str | Device" = "cpu") -> Device:
 
 
 def device_of(x: Array) -> Device:
-    """The device that holds `x`."""
+    """Return the device that holds `x`."""
     xp = array_namespace(x)
     if xp is array_api_compat.numpy:
         return get_device("cpu")

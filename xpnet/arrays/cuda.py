@@ -18,7 +18,7 @@ INSTALL = "pip install 'cupy-cuda12x[ctk]' (CUDA 12 drivers) or 'cupy-cuda13x[ct
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found of a usable GPU; `problem` and `remedy` are empty when all is well."""
+    """The state of CUDA on this machine; `problem` and `remedy` are empty when all is well."""
 
     package: str = "not installed"
     driver: str = "not found"
@@ -114,12 +114,12 @@ def open_device(index: int) -> "CudaDevice":
 
 
 def device_holding(x: Array) -> "CudaDevice":
-    """The GPU of a CuPy array: since the array is there, nothing needs to be checked."""
+    """Return the GPU of a CuPy array: since the array is there, nothing needs to be checked."""
     return CudaDevice(f"cuda:{x.device.id}", array_namespace(x), x.device)
 
 
 def explained(error: Exception) -> DeviceError | None:
-    """What an error of CuPy or CUDA means for who caused it; None for any other error."""
+    """Tell what an error of CuPy or CUDA means for who caused it; None for any other error."""
     kind, text = type(error), _short(error)
     status = getattr(error, "status", None) if kind.__name__ in CUDA_ERRORS else None
     if status == OUT_OF_MEMORY or (isinstance(error, MemoryError) and "cupy" in kind.__module__):
@@ -166,7 +166,7 @@ class CudaDevice(Device):
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """CuPy's and CUDA's errors become `DeviceError` and `DeviceMemoryError`."""
+        """Turn CuPy's and CUDA's errors into `DeviceError` and `DeviceMemoryError`."""
         try:
             yield
         except Exception as error:
@@ -177,7 +177,7 @@ class CudaDevice(Device):
 
     @property
     def compute_capability(self) -> tuple[int, int]:
-        """Such as (9, 0) for Hopper."""
+        """The generation of the GPU, such as (9, 0) for Hopper."""
         digits = str(self.native.compute_capability)  # "90", "120"
         return int(digits[:-1]), int(digits[-1])
 
@@ -186,7 +186,7 @@ class CudaDevice(Device):
         self.native.synchronize()
 
     def free_bytes(self) -> int:
-        """Free memory of the GPU, with what CuPy's pool holds ready."""
+        """Count the free memory of the GPU, with what CuPy's pool holds ready."""
         import cupy
 
         return int(self.native.mem_info[0] + cupy.get_default_memory_pool().free_bytes())

@@ -1,4 +1,4 @@
-"""Where arrays live."""
+"""Devices: the places where arrays live."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ from xpnet.errors import ArgumentError
 
 @dataclass(frozen=True)
 class Device:
-    """Where arrays live, and the functions that work on them.
+    """A place where arrays live, and the functions that work on them.
 
     Attributes
     ----------
@@ -37,18 +37,18 @@ class Device:
 
     @property
     def compute_capability(self) -> tuple[int, int] | None:
-        """What instructions a GPU has, as NVIDIA numbers it; None for anything else."""
+        """The instructions that a GPU has, as NVIDIA numbers them; None for anything else."""
         return None
 
     def dtype(self, name: str) -> Any:
-        """The namespace's dtype of that name, such as "float32"."""
+        """Return the namespace's dtype of that name, such as "float32"."""
         dtype = getattr(self.xp, name, None)
         if dtype is None:
             raise ArgumentError(f"dtype {name!r} is not one of {self.xp.__name__}'s; try 'float32'")
         return dtype
 
     def asarray(self, x: Any, *, dtype: str | None = None) -> Array:
-        """`x` on this device, as it is if it is here already; host data are copied over.
+        """Put `x` on this device: as it is if it is here already; host data are copied over.
 
         Raises
         ------
@@ -74,14 +74,14 @@ class Device:
         return self.native is None or array_api_compat.device(x) == self.native
 
     def zeros(self, shape: int | tuple[int, ...], *, dtype: str) -> Array:
-        """An array of zeros on this device."""
+        """Make an array of zeros on this device."""
         return self.xp.zeros(shape, dtype=self.dtype(dtype), device=self.native)
 
     def synchronize(self) -> None:
         """Wait until everything queued on the device is done."""
 
     def guarded(self) -> AbstractContextManager[None]:
-        """A context in which errors of the device become xpnet's own, which say what to do."""
+        """Open a context in which errors of the device become xpnet's own, which say what to do."""
         return nullcontext()
 
     def free_bytes(self) -> int | None:
@@ -97,7 +97,7 @@ class Device:
             yield tuple(self.asarray(part) for part in batch)
 
     def describe(self) -> dict[str, str]:
-        """What a reader of a result needs to know of the hardware."""
+        """Tell what a reader of a result needs to know of the hardware."""
         return {"processor": f"{_processor()}, {os.cpu_count()} cores"}
 
 

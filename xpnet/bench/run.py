@@ -33,11 +33,11 @@ from xpnet.errors import ArgumentError, DataNotFoundError
 from xpnet.models import MODELS
 
 OWN = "xpnet"
-"""Whom the others are compared with, and who therefore always takes part."""
+"""The contestant that the others are compared with, and that therefore always takes part."""
 OWN_ON_CPU = "xpnet on the CPU"
 
 TASKS_ALONE = ("layers", "accuracy")
-"""In which nobody but xpnet takes part, and only if they are asked for."""
+"""The tasks of xpnet alone, done only if they are asked for."""
 
 BATCH_SIZES = (10, 100, 1000)
 PREDICTED = (1, 1000)
@@ -50,12 +50,12 @@ PAUSE = 0.05
 """Seconds before a turn, in which idle threads of the one before stop spinning."""
 
 RATES = ("sgemm_gflops", "copy_gigabytes")
-"""Of the machine, that a case's floors are told by."""
+"""The machine's rates by which a case's floors are told."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure.
+    """The choice of what to measure.
 
     Attributes
     ----------
@@ -143,14 +143,14 @@ class Options:
 
     @property
     def field(self) -> list[Contestant]:
-        """Who takes part."""
+        """The contestants that take part."""
         known = timed_on(self.kind)
         wanted = {OWN, *(self.contestants or known)}
         return [contestant for name, contestant in known.items() if name in wanted]
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Who of them does not, and why."""
+        """The contestants that do not take part, and why."""
         reasons = {entry.name: entry.obstacle(self.precision) for entry in self.field}
         return {name: reason for name, reason in reasons.items() if reason is not None}
 
@@ -319,7 +319,7 @@ def _taken(before: int | None, after: int | None) -> int | None:
 def interleaved(
     children: Mapping[str, Child], rounds: int, left_out: dict[str, str]
 ) -> dict[str, list[Turn]]:
-    """The turns of each, round by round; whoever fails in one is noted in `left_out`.
+    """Let each take its turns, round by round; whoever fails in one is noted in `left_out`.
 
     Every other round goes backwards, so that nobody always follows the same one. A turn in which
     other processes were busy is repeated; as many such repeats as there are turns are enough.

@@ -17,7 +17,7 @@ Function = Callable[..., Any]
 
 
 def network(pieces: Sequence[Piece], arrays: Arrays) -> nn.Sequential:
-    """The same layers with the same initial parameters."""
+    """Build the same layers with the same initial parameters."""
     layers: list[nn.Module] = []
     numbers = count(1)
     for piece, before in zip(pieces, [None, *pieces], strict=False):
@@ -47,7 +47,7 @@ def network(pieces: Sequence[Piece], arrays: Arrays) -> nn.Sequential:
 
 
 def build(case: Case, arrays: Arrays, *, channels_last: bool = False, way: str = "eager") -> Ready:
-    """A network of PyTorch.
+    """Build a network of PyTorch.
 
     Parameters
     ----------

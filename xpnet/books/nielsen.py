@@ -70,18 +70,18 @@ Monitored: TypeAlias = tuple[list[float], list[int], list[float], list[int]]
 
 
 def sigmoid_prime(z: Array) -> Array:
-    """The slope of the sigmoid, s(z) (1 - s(z))."""
+    """The slope of the sigmoid: s'(z) = s(z) (1 - s(z))."""
     s = sigmoid(z)
     return s * (1.0 - s)
 
 
 def vectorized_result(j: int) -> np.ndarray:
-    """The target of digit j: a column (10, 1) with 1.0 at j."""
+    """Return the target of digit j: a column (10, 1) with 1.0 at j."""
     return np.eye(10)[:, [j]]
 
 
 def load_data(data_dir: str | Path | None = None) -> tuple[Images, Images, Images]:
-    """MNIST as rows of 784 numbers from 0 to 1, and digits: for training, validation and testing.
+    """Load MNIST as rows of 784 numbers from 0 to 1, and digits: to train, validate and test with.
 
     50,000, 10,000 and 10,000 of them; found, or downloaded, as by `load_mnist`.
     """
@@ -90,7 +90,7 @@ def load_data(data_dir: str | Path | None = None) -> tuple[Images, Images, Image
 
 
 def pairs(images: np.ndarray, labels: np.ndarray, *, vectors: bool = False) -> Pairs:
-    """Rows (N, n) and digits (N,) as a list of (column, digit), or with `vectors` of two columns.
+    """Pair rows (N, n) and digits (N,) as (column, digit), or with `vectors` as two columns.
 
     The columns are views of the rows.
     """
@@ -99,7 +99,7 @@ def pairs(images: np.ndarray, labels: np.ndarray, *, vectors: bool = False) -> P
 
 
 def load_data_wrapper(data_dir: str | Path | None = None) -> tuple[Pairs, Pairs, Pairs]:
-    """The same as lists of pairs: (x, y) with vectors y to train on, and (x, digit) otherwise."""
+    """Load the same as lists of pairs: (x, y) with vectors y to train on, (x, digit) otherwise."""
     training, validation, test = load_data(data_dir)
     return pairs(*training, vectors=True), pairs(*validation), pairs(*test)
 
@@ -111,21 +111,21 @@ class Cost(Protocol):
     """
 
     layers: ClassVar[tuple[type[Layer], ...]]
-    """What the network has above its last weights, before the loss."""
+    """The layers of the network above its last weights, before the loss."""
     loss: ClassVar[type[Loss]]
     """C, of what the layers put out."""
 
     @staticmethod
     def outputs(scores: Array) -> Array:
-        """The activations a of the last layer, from what the layers put out."""
+        """Compute the activations a of the last layer, from what the layers put out."""
 
     @staticmethod
     def fn(a: Array, y: Array) -> float:
-        """C_x, for activations and targets as columns."""
+        """Compute C_x, for activations and targets as columns."""
 
     @staticmethod
     def delta(z: Array, a: Array, y: Array) -> Array:
-        """dC_x/dz, for the weighted inputs z of the last layer."""
+        """Compute dC_x/dz, for the weighted inputs z of the last layer."""
 
 
 class QuadraticCost(Cost):
@@ -136,17 +136,17 @@ class QuadraticCost(Cost):
 
     @staticmethod
     def outputs(scores: Array) -> Array:
-        """Those of the network, which ends in a Sigmoid."""
+        """Return those of the network, which ends in a Sigmoid."""
         return scores
 
     @staticmethod
     def fn(a: Array, y: Array) -> float:
-        """1/2 |y - a|^2."""
+        """C_x = 1/2 |y - a|^2."""
         return float(mean_squared_error(a, y))
 
     @staticmethod
     def delta(z: Array, a: Array, y: Array) -> Array:
-        """(a - y) s'(z) (eq. 30): small where the neuron is saturated, right or wrong."""
+        """dC_x/dz = (a - y) s'(z) (eq. 30): small where the neuron is saturated, right or wrong."""
         return (a - y) * sigmoid_prime(z)
 
 
@@ -158,17 +158,17 @@ class CrossEntropyCost(Cost):
 
     @staticmethod
     def outputs(scores: Array) -> Array:
-        """The sigmoid of each score."""
+        """Take the sigmoid of each score."""
         return sigmoid(scores)
 
     @staticmethod
     def fn(a: Array, y: Array) -> float:
-        """-sum (y ln a + (1 - y) ln(1 - a)), with 0 ln 0 = 0; infinite where a = 1 - y."""
+        """C_x = -sum (y ln a + (1 - y) ln(1 - a)), with 0 ln 0 = 0; infinite where a = 1 - y."""
         return LogLikelihoodCost.fn(a, y) + LogLikelihoodCost.fn(1.0 - a, 1.0 - y)
 
     @staticmethod
     def delta(z: Array, a: Array, y: Array) -> Array:
-        """a - y (eq. 66)."""
+        """dC_x/dz = a - y (eq. 66)."""
         return a - y
 
 
@@ -180,25 +180,25 @@ class LogLikelihoodCost(Cost):
 
     @staticmethod
     def outputs(scores: Array) -> Array:
-        """The softmax of each sample's scores."""
+        """Take the softmax of each sample's scores."""
         return softmax(scores)
 
     @staticmethod
     def fn(a: Array, y: Array) -> float:
-        """-sum y ln a, with 0 ln 0 = 0; infinite where a is 0 and y is not."""
+        """C_x = -sum y ln a, with 0 ln 0 = 0; infinite where a is 0 and y is not."""
         with np.errstate(divide="ignore"):
             return float(cross_entropy_error(a.ravel(), y.ravel(), eps=0.0))
 
     @staticmethod
     def delta(z: Array, a: Array, y: Array) -> Array:
-        """a - y (eq. 84)."""
+        """dC_x/dz = a - y (eq. 84)."""
         return a - y
 
 
 COSTS: dict[str, type[Cost]] = {
     cost.__name__: cost for cost in (QuadraticCost, CrossEntropyCost, LogLikelihoodCost)
 }
-"""By the names that saved networks tell."""
+"""The costs by the names that saved networks tell."""
 
 
 class _Views(list[Array]):
@@ -263,7 +263,7 @@ class Network:
 
     @property
     def biases(self) -> list[Array]:
-        """Of each layer but the first, (units, 1). Assign to copy values in."""
+        """The biases of each layer but the first, (units, 1). Assign to copy in."""
         return self._views("b", lambda b: b[:, None])
 
     @biases.setter
@@ -272,7 +272,7 @@ class Network:
 
     @property
     def weights(self) -> list[Array]:
-        """Of each layer but the first, (units, units below). Assign to copy values in."""
+        """The weights of each layer but the first, (units, units below). Assign to copy in."""
         return self._views("W", lambda W: W.T)
 
     @weights.setter
@@ -284,11 +284,11 @@ class Network:
         return _Views(view(params[f"{kind}{layer}"]) for layer in range(1, self.num_layers))
 
     def large_weight_initializer(self) -> None:
-        """Standard normal biases, then standard normal weights, as in chapter 1."""
+        """Draw standard normal biases, then standard normal weights, as in chapter 1."""
         self._initialize(lambda n_in: 1.0)
 
     def default_weight_initializer(self) -> None:
-        """Standard normal biases, then weights of standard deviation 1 / sqrt(n_in)."""
+        """Draw standard normal biases, then weights of standard deviation 1 / sqrt(n_in)."""
         self._initialize(xavier)
 
     def _initialize(self, std: Callable[[int], float]) -> None:
@@ -298,7 +298,7 @@ class Network:
         ]
 
     def feedforward(self, a: Array) -> Array:
-        """The outputs for an input (n, 1), or for m of them side by side (n, m)."""
+        """Compute the outputs for an input (n, 1), or for m of them side by side (n, m)."""
         return self.cost.outputs(self.network.predict(self._rows(a))).T
 
     def _rows(self, columns: Array) -> Array:
@@ -311,7 +311,7 @@ class Network:
         return x.T
 
     def backprop(self, x: Array, y: Array) -> tuple[list[Array], list[Array]]:
-        """The gradient of the cost by the biases and by the weights: (nabla_b, nabla_w).
+        """Compute the gradient of the cost by the biases and by the weights: (nabla_b, nabla_w).
 
         x and y are columns. Of m samples side by side, (n, m) and (k, m), it is the mean gradient.
         """
@@ -321,7 +321,7 @@ class Network:
         return [grads[f"b{k}"][:, None] for k in numbers], [grads[f"W{k}"].T for k in numbers]
 
     def cost_derivative(self, output_activations: Array, y: Array) -> Array:
-        """dC_x/da of the quadratic cost: a - y."""
+        """The derivative of the quadratic cost: dC_x/da = a - y."""
         return output_activations - y
 
     def update_mini_batch(
@@ -331,7 +331,7 @@ class Network:
         lmbda: float = 0.0,
         n: int | None = None,
     ) -> None:
-        """One step along the mean gradient of a mini-batch of m samples.
+        """Take one step along the mean gradient of a mini-batch of m samples.
 
             w <- (1 - eta lmbda / n) w - eta/m sum dC_x/dw              (eq. 93)
             b <- b - eta/m sum dC_x/db                                  (eq. 94)
@@ -426,11 +426,11 @@ class Network:
         return monitored
 
     def evaluate(self, test_data: Pairs) -> int:
-        """How many samples have their highest output at the target."""
+        """Count the samples that have their highest output at the target."""
         return self._correct(*self._stacked(test_data))
 
     def accuracy(self, data: Pairs, convert: bool = False) -> int:
-        """How many samples have their highest output at the target, as `evaluate`.
+        """Count the samples that have their highest output at the target, as `evaluate`.
 
         Parameters
         ----------
@@ -440,7 +440,7 @@ class Network:
         return self.evaluate(data)
 
     def total_cost(self, data: Pairs, lmbda: float, convert: bool = False) -> float:
-        """Mean cost of the samples and lmbda / (2 n) sum w^2, for these n samples.
+        """Sum the mean cost of the samples and lmbda / (2 n) sum w^2, for these n samples.
 
         Parameters
         ----------
@@ -490,7 +490,7 @@ class Network:
 
 
 def load(filename: str | Path) -> Network:
-    """A network from the file that `Network.save` wrote.
+    """Load a network from the file that `Network.save` wrote.
 
     Raises
     ------

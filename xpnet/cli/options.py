@@ -81,7 +81,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 def model_arguments(
     model: str, image: tuple[int, ...], hidden_size: int | None, activation: str | None
 ) -> dict[str, Any]:
-    """What the network is built from, as its weight file will keep it."""
+    """Tell what the network is built from, as its weight file will keep it."""
     if model == "two-layer-net":
         return {
             "input_size": math.prod(image),
@@ -110,7 +110,7 @@ def weights_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def engine_line(about: Mapping[str, str | int]) -> str:
-    """What computes, in one line."""
+    """Say in one line what computes."""
     threads = f", {n} thread{'s' * (n != 1)}" if (n := about.get("threads")) else ""
     products = f", products in {kind}" if (kind := about.get("precision")) else ""
     steps = f", steps {how}" if (how := about.get("steps")) else ""
@@ -120,7 +120,7 @@ def engine_line(about: Mapping[str, str | int]) -> str:
 
 
 def open_device(name: str) -> Device:
-    """The device of --device; which one `auto` found is told."""
+    """Open the device of --device; which one `auto` found is told."""
     device = get_device(name)
     if name == "auto":
         reason = f" ({cuda.diagnose().problem})" if device.name == "cpu" else ""
@@ -129,7 +129,7 @@ def open_device(name: str) -> Device:
 
 
 def open_data(data: str, data_dir: str | None) -> Dataset:
-    """The data set of --data and --data-dir; where it came from is told."""
+    """Load the data set of --data and --data-dir; where it came from is told."""
     dataset = load_dataset(data, data_dir=data_dir)
     click.echo(f"data: {dataset.source}")
     return dataset

@@ -61,7 +61,7 @@ PRUNERS = ("none", "median")
 
 STUDY_FILE, RESULTS_FILE, PICTURE_FILE = "study.db", "results.json", "best_trials.png"
 SHOWN = 20
-"""How many of the best trials the book prints and draws."""
+"""The number of best trials that the book prints and draws."""
 
 HEARTBEAT, GRACE = 5, 30
 """Seconds between signs of life, and without one until a trial counts as dead."""
@@ -76,10 +76,10 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One set of hyper-parameters and what came of it."""
+    """A set of hyper-parameters and what came of it."""
 
     trial: int
-    """From 0. A trial that was killed and made again is there twice."""
+    """The trial's number, from 0. A trial that was killed and made again is there twice."""
     state: str
     """complete, pruned (also where training came to numbers that are none), fail, running or
     waiting."""
@@ -92,14 +92,14 @@ class TrialResult:
     """Training accuracy after every epoch."""
 
     def __str__(self) -> str:
-        """The line that the book prints."""
+        """Show the line that the book prints."""
         accuracy = f"{self.validation[-1]:.4g}" if self.validation else "none"
         return f"(val acc: {accuracy}) | lr:{self.lr:.3g}, weight decay:{self.weight_decay:.3g}"
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched and how; the defaults are the book's.
+    """A plan of what is searched and how; the defaults are the book's.
 
     Networks n-100-100-100-100-100-100-10 with He's initial weights are trained by SGD on the first
     training images, less those set aside for validation. Learning rate and weight decay are drawn
@@ -151,7 +151,7 @@ class Search:
                 raise ArgumentError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
     def split(self, x: np.ndarray, t: np.ndarray) -> Split:
-        """The images to train on and their labels, then those to validate with (section 6.5.1).
+        """Split images and labels: some to train on, the others to validate with (section 6.5.1).
 
         Raises
         ------
@@ -168,7 +168,7 @@ class Search:
         return x[count:], t[count:], x[:count], t[:count]
 
     def trainer(self, split: Split, lr: float, weight_decay: float, device: str) -> Trainer:
-        """One trial's training; its test set is the validation images."""
+        """Make one trial's trainer; its test set is the validation images."""
         network = MultiLayerNet(
             prod(split[0].shape[1:]),
             self.hidden_size_list,
@@ -260,13 +260,13 @@ class Search:
 
 
 def best(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """The complete trials, the highest validation accuracy at the end first."""
+    """Rank the complete trials, the highest validation accuracy at the end first."""
     complete = [result for result in results if result.state == "complete"]
     return sorted(complete, key=lambda result: (-result.validation[-1], result.trial))
 
 
 def narrowed(results: Sequence[TrialResult], search: Search) -> dict[str, Range]:
-    """The ranges to search next: those of the best 5 %, of the best 5 at least.
+    """Choose the ranges to search next: those of the best 5 %, of the best 5 at least.
 
     Ends are moved outwards to powers of ten, but not beyond what was searched.
     """
@@ -285,7 +285,7 @@ def narrowed(results: Sequence[TrialResult], search: Search) -> dict[str, Range]
 
 
 def prepare_directory(path: str | Path) -> Path:
-    """A directory that is new, empty, or a search's own.
+    """Make sure of a directory that is new, empty, or a search's own.
 
     Raises
     ------
@@ -312,7 +312,7 @@ def prepare_directory(path: str | Path) -> Path:
 
 
 def storage_in(directory: Path) -> str:
-    """The URL of a search's own SQLite file."""
+    """Name the URL of a search's own SQLite file."""
     url = URL.create("sqlite", database=str(directory.absolute() / STUDY_FILE))
     return url.render_as_string()
 
