@@ -21,7 +21,7 @@ from xpnet.report import plots
 
 
 def first_convolution(network: Network) -> Convolution:
-    """The first layer, which must be a convolution of images with one channel."""
+    """Return the first layer, which must be a convolution of images with one channel."""
     layer = next(iter(network.layers.values()))
     if not isinstance(layer, Convolution) or layer.params["W"].shape[1] != 1:
         raise ArgumentError(

@@ -31,11 +31,11 @@ from xpnet.optim import OPTIMIZERS
 Step = Callable[[int], None]
 
 FUSED = ("sgd", "momentum", "nesterov", "adagrad", "adam", "adamw")
-"""Those that PyTorch can fuse on the CPU."""
+"""The rules that PyTorch can fuse on the CPU."""
 
 
 def gradients(network: Network) -> dict[str, np.ndarray]:
-    """Some of the size that training meets."""
+    """Draw gradients of the size that training meets."""
     rng = np.random.default_rng(0)
     return {
         name: (0.01 * rng.standard_normal(p.shape)).astype(np.float32)
@@ -44,7 +44,7 @@ def gradients(network: Network) -> dict[str, np.ndarray]:
 
 
 def xpnet_steps(model: str, name: str) -> dict[str, Step]:
-    """Updates of the flat buffer, and array by array."""
+    """Make xpnet's updates: of the flat buffer, and array by array."""
     network = fresh(model)
     arrays = {key: p.copy() for key, p in network.params.items()}
     grads = gradients(network)
@@ -56,7 +56,7 @@ def xpnet_steps(model: str, name: str) -> dict[str, Step]:
 
 
 def torch_steps(model: str, name: str) -> dict[str, Step]:
-    """The same update by PyTorch."""
+    """Make the same update by PyTorch."""
     import torch
 
     network = fresh(model)
@@ -84,7 +84,7 @@ def torch_steps(model: str, name: str) -> dict[str, Step]:
 
 
 def interleaved(steps: dict[str, Step], rounds: int, updates: int) -> dict[str, list[float]]:
-    """Milliseconds of processor time an update, one figure a round, the contestants by turns."""
+    """Time an update by turns, in milliseconds of processor time, one figure a round."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step(0)

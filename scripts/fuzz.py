@@ -41,10 +41,10 @@ LINE = 200
 
 @dataclass(frozen=True)
 class Limits:
-    """What one input may take."""
+    """Limits of what one input may take."""
 
     seconds: float = 5
-    """Of processor time."""
+    """Seconds of processor time."""
     patience: float = 30
     """Seconds until a process that says nothing is ended: other programs may keep it waiting."""
     starting: float = 120
@@ -53,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an input."""
+    """The outcome of an input."""
 
     number: int
     end: str
@@ -66,7 +66,7 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """What came of all inputs of a reader."""
+    """A tally of what came of all inputs of a reader."""
 
     reader: str
     inputs: int = 0
@@ -75,7 +75,7 @@ class Tally:
     failures: list[dict[str, Any]] = field(default_factory=list)
     slowest: dict[str, float] = field(default_factory=lambda: {"number": -1, "seconds": 0.0})
     start_mib: int = 0
-    """In memory when the first input came; `allowed_mib` more would have been a failure."""
+    """The memory when the first input came; `allowed_mib` more would have been a failure."""
     peak_mib: int = 0
     allowed_mib: int = 0
 
@@ -120,7 +120,7 @@ class Guard:
 
     @contextmanager
     def up(self) -> Iterator[None]:
-        """A context in which it looks."""
+        """Open a context in which it looks."""
         self._up = True
         try:
             yield
@@ -258,7 +258,7 @@ def _working_in(directory: str) -> Iterator[None]:
 
 
 def page(record: dict[str, Any]) -> str:
-    """The record for a reader."""
+    """Write the record for a reader."""
     limits, where = record["limits"], record["machine"]
     found = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
     failures = sum(len(tally["failures"]) for tally in record["readers"])

@@ -31,13 +31,13 @@ PASS, FAIL, UNJUDGED = "pass", "**FAIL**", "not judged"
 
 
 def scripts(names: Sequence[str]) -> list[Path]:
-    """The experiments of all books in order; those whose name holds one of `names`, if any."""
+    """List the experiments of all books in order; those whose name holds one of `names`, if any."""
     found = [path for book in BOOKS for path in sorted((HERE / book).glob("ch*.py"))]
     return [path for path in found if not names or any(name in path.stem for name in names)]
 
 
 def perform_script(path: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The record of one experiment; one that breaks off is a failed one."""
+    """Run one experiment and return its record; one that breaks off is a failed one."""
     sys.path.insert(0, str(path.parent))  # as when it is run by itself
     lab = lab_from(path.stem, options)
     try:
@@ -56,7 +56,7 @@ def perform_script(path: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def page(records: Sequence[tuple[Path, dict[str, Any]]], options: argparse.Namespace) -> str:
-    """The table and the gallery, as Markdown."""
+    """Write the table and the gallery, as Markdown."""
     checks = [check for _, record in records for check in record["checks"]]
     counts = {
         text: sum(check["passed"] is state for check in checks)

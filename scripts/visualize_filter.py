@@ -22,7 +22,7 @@ from xpnet.report import plots
 
 
 def untrained(options: argparse.Namespace, device: Device) -> tuple[Network, int]:
-    """The network as it was before training, and its seed."""
+    """Build the network as it was before training; tell its seed."""
     metadata = load_weights(options.weights).metadata
     if "model" not in metadata:
         raise ArgumentError(
@@ -40,7 +40,7 @@ def untrained(options: argparse.Namespace, device: Device) -> tuple[Network, int
 
 
 def run_seed(options: argparse.Namespace) -> int:
-    """The seed that the run's summary.json, beside the weights, holds."""
+    """Read the seed that the run's summary.json, beside the weights, holds."""
     path = options.weights.parent / "summary.json"
     try:
         return int(json.loads(path.read_text(encoding="utf-8"))["seed"])
@@ -49,7 +49,7 @@ def run_seed(options: argparse.Namespace) -> int:
 
 
 def first_filters(network: Network) -> np.ndarray:
-    """W1 as (FN, 1, FH, FW) on the host."""
+    """Return W1 as (FN, 1, FH, FW) on the host."""
     W = to_numpy(network.params["W1"])
     if W.ndim != 4 or W.shape[1] != 1:
         raise ArgumentError(

@@ -148,7 +148,7 @@ OUT_OF_MEMORY, BUSY = 2, 46
 
 
 def _memory() -> str:
-    """How full the GPU is, if it still tells."""
+    """Tell how full the GPU is, if it still says so."""
     import cupy
 
     try:
@@ -270,7 +270,7 @@ def _lend(slot: _Slot, batch: tuple[Array, ...], compute: Any) -> Iterator[tuple
 
 
 def _dotted(version: int) -> str:
-    """CUDA's 13020 as 13.2."""
+    """Write CUDA's 13020 as 13.2."""
     return f"{version // 1000}.{version % 1000 // 10}"
 
 

@@ -342,7 +342,7 @@ def interleaved(
 
 
 def _row(start: Start, turns: list[Turn], case: Case, floor: float) -> Record:
-    """What is kept of a contestant's turns."""
+    """Record what is kept of a contestant's turns."""
     times = [turn.milliseconds for turn in turns]
     median = spread(times)["median"]
     faults = [turn.page_faults for turn in turns if turn.page_faults is not None]

@@ -166,7 +166,7 @@ def train(
 
 
 def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the book's, or the optimizer's own, where none was given."""
+    """Complete the settings with the book's, or the optimizer's own, where none was given."""
     kind = MODELS[settings["model"]]
     optimizer = settings["optimizer"] or kind.optimizer
     lr = settings["lr"]

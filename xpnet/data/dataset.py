@@ -28,7 +28,7 @@ class Dataset:
     t_test: NDArray[np.uint8]
 
     def checksum(self) -> str:
-        """SHA-256 of all images and labels, in hexadecimal digits."""
+        """Compute the SHA-256 of all images and labels, in hexadecimal digits."""
         found = hashlib.sha256()
         for array in (self.x_train, self.t_train, self.x_test, self.t_test):
             found.update(np.ascontiguousarray(array).data)

@@ -20,7 +20,7 @@ Pair = tuple[NDArray[Any], NDArray[Any]]
 
 
 class File(NamedTuple):
-    """One of the four files, published as `name`.gz."""
+    """A file of the four, published as `name`.gz."""
 
     name: str
     shape: tuple[int, ...]

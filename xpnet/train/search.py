@@ -250,7 +250,7 @@ class Search:
             ) from error
 
     def _record(self, split: Split) -> dict[str, Any]:
-        """What must be the same for all who share a study, as JSON gives it back."""
+        """List what must be the same for all who share a study, as JSON gives it back."""
         record = asdict(self)
         checksum = 0
         for part in split:
@@ -338,7 +338,7 @@ def write_results(
 
 @dataclass(frozen=True)
 class _Job:
-    """What a worker process is told."""
+    """The orders of a worker process."""
 
     search: Search
     split: Split
@@ -350,7 +350,7 @@ class _Job:
     verbose: bool
 
     def over(self) -> bool:
-        """Whether to begin no more trials: time is up, or the process that started this is gone."""
+        """True if no more trials may begin: time is up, or the process that began this is gone."""
         parent = multiprocessing.parent_process()
         return time.time() >= self.deadline or (parent is not None and not parent.is_alive())
 
