@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from xpnet.bench import machine
 from xpnet.bench.statistics import ratios, spread
 from xpnet.books.nielsen import Network, Pairs
 from xpnet.files.atomic import write_text
+from xpnet.report.script import Script
 
 SIZES, BATCH, ETA = [784, 30, 10], 10, 3.0
 LOOP, FACE = "loop over samples", "xpnet"
@@ -148,14 +148,8 @@ def measure(rounds: int, number: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def answer(options: argparse.Namespace) -> None:
     """Measure, print, write the record if asked to; exit 1 where the ratio is above the limit."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=200, help="of each turn")
-    parser.add_argument("--limit", type=float, help="of each median ratio to the loop")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
     record = measure(options.rounds, options.steps)
     print(f"784-30-10, steps of {BATCH} samples, one thread, {record['machine']}")
     line = "  {name:40} {median:7.3f} {unit:9} (min {min:.3f}, max {max:.3f})"
@@ -169,6 +163,15 @@ def main() -> None:
         slow = [name for name, row in record["ratios"].items() if row["median"] > options.limit]
         if slow:
             sys.exit(f"slower than {options.limit:g} times the loop: {', '.join(slow)}")
+
+
+def main() -> None:
+    """Take the flags and answer."""
+    script = Script(__doc__)
+    script.add_argument("--rounds", type=int, default=15)
+    script.add_argument("--steps", type=int, default=200, help="of each turn")
+    script.add_argument("--limit", type=float, help="of each median ratio to the loop")
+    script.run(answer)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ from _fuzzing import READERS, Reader, Touched, make_input
 from xpnet.bench import machine, report
 from xpnet.errors import XPNetError
 from xpnet.files.atomic import write_text
+from xpnet.report.script import FAILED, Script
 
-FAILED, USAGE_ERROR = 1, 2
 MiB = 2**20
 DIED = "it died"
 SHOWN = 5
@@ -289,20 +289,9 @@ def page(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def answer(options: argparse.Namespace) -> None:
     """Attack the readers, and write the record."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--reader", action="append", choices=READERS, help="all if left out")
-    parser.add_argument("--count", type=int, default=10_000, help="inputs for each reader")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="number of the first input")
-    parser.add_argument("--out", type=Path, default=Path("runs/fuzz"), help="a directory")
-    options = parser.parse_args(arguments)
-    try:
-        report.prepare_directory(options.out)
-    except XPNetError as error:
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
+    report.prepare_directory(options.out)
     begin, tallies = time.monotonic(), []
     for name in options.reader or READERS:
         numbers = range(options.first, options.first + options.count)
@@ -331,6 +320,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"record: {options.out / 'README.md'}")
     if any(tally.failures for tally in tallies):
         sys.exit(FAILED)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Take the flags and answer."""
+    script = Script(__doc__, "seed", out="runs/fuzz")
+    script.add_argument("--reader", action="append", choices=READERS, help="all if left out")
+    script.add_argument("--count", type=int, default=10_000, help="inputs for each reader")
+    script.add_argument("--first", type=int, default=0, help="number of the first input")
+    script.run(answer, arguments)
 
 
 if __name__ == "__main__":

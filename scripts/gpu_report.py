@@ -42,7 +42,6 @@ none to run.
 and little of everything. It takes two to three minutes, and its times mean nothing.
 """
 
-import argparse
 import math
 import os
 import re
@@ -71,7 +70,6 @@ if lacking := [name for name in PACKAGES if find_spec(name.replace("-", "_")) is
 else:
     from filelock import FileLock, Timeout
 
-    from _common import Script
     from _gpu_parts import (
         COLUMNS,
         DONE,
@@ -95,6 +93,7 @@ else:
     from xpnet.errors import ArgumentError, DataNotFoundError, DeviceError, OutputError, XPNetError
     from xpnet.files.atomic import remove_unfinished, write_text
     from xpnet.report import plots
+    from xpnet.report.script import Script
 
 OUT, OUT_OF_STAND_IN = Path("scripts/results/gpu"), Path("runs/gpu-report-stand-in")
 PROGRAM = "import _gpu_parts; _gpu_parts.main()"
@@ -437,9 +436,7 @@ def perform_all(
 def main() -> None:
     """Run the report; a signal that ends it ends its parts, too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    script = Script(__doc__, out="", weights=False, data=False)
-    script.description, script.formatter_class = __doc__, argparse.RawDescriptionHelpFormatter
-    script.set_defaults(out=None)
+    script = Script(__doc__, "device")
     script.add_argument(
         "--part", action="append", default=[], help="its name, again for another; all if left out"
     )

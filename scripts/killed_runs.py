@@ -32,6 +32,7 @@ from xpnet.bench.cases import fresh
 from xpnet.bench.statistics import spread
 from xpnet.data import load_dataset
 from xpnet.files.atomic import write_text
+from xpnet.report.script import Script
 from xpnet.train.checkpoint import Checkpoints
 from xpnet.train.keeper import Keeper
 from xpnet.train.run_directory import RunDirectory
@@ -184,16 +185,8 @@ def page(record: Record) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def answer(options: argparse.Namespace) -> None:
     """Kill, compare, measure and write; exit 1 on any difference."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", default="auto", help="mnist, synthetic or auto")
-    parser.add_argument("--data-dir", help="directory of MNIST's four files")
-    parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--epochs", type=int, default=9, help="of SimpleConvNet")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--out", type=Path, default=Path("reliability"))
-    options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.out) as place:
         record: Record = {
@@ -206,6 +199,14 @@ def main() -> None:
     print(page(record))
     if not all(row["same"] for row in record["killed_runs"]["runs"]):
         sys.exit("killed runs and the unbroken one differ")
+
+
+def main() -> None:
+    """Take the flags and answer."""
+    script = Script(__doc__, "data", "seed", out="reliability")
+    script.add_argument("--runs", type=int, default=100)
+    script.add_argument("--epochs", type=int, default=9, help="of SimpleConvNet")
+    script.run(answer)
 
 
 if __name__ == "__main__":

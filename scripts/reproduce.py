@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.arrays import get_device, versions
-from xpnet.errors import XPNetError
 from xpnet.files.atomic import write_text
-from xpnet.report.experiment import FAILED, USAGE_ERROR, add_flags, lab_from, perform
+from xpnet.report.experiment import lab_from, lab_script, perform
+from xpnet.report.script import FAILED
 
 HERE = Path(__file__).parent
 BOOKS = {
@@ -95,28 +95,27 @@ def page(records: Sequence[tuple[Path, dict[str, Any]]], options: argparse.Names
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def answer(options: argparse.Namespace) -> None:
     """Run, and write the page."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add_flags(parser)
-    parser.add_argument("names", nargs="*", help="only experiments whose names hold one of these")
-    options = parser.parse_args()
     records = []
-    try:
-        for path in scripts(options.names):
-            record = perform_script(path, options)
-            records.append((path, record))
-            state = "pass" if record["passed"] else "FAIL"
-            print(f"{state}  {record['seconds']:7.1f} s  {path.stem}", flush=True)
-        write_text(options.out / "README.md", page(records, options))
-    except XPNetError as error:
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
+    for path in scripts(options.names):
+        record = perform_script(path, options)
+        records.append((path, record))
+        state = "pass" if record["passed"] else "FAIL"
+        print(f"{state}  {record['seconds']:7.1f} s  {path.stem}", flush=True)
+    write_text(options.out / "README.md", page(records, options))
     failed = [path.stem for path, record in records if not record["passed"]]
     print(f"{len(records) - len(failed)} of {len(records)} passed; see {options.out / 'README.md'}")
     if failed:
         print(f"failed: {', '.join(failed)}")
         sys.exit(FAILED)
+
+
+def main() -> None:
+    """Take the flags and answer."""
+    script = lab_script(__doc__)
+    script.add_argument("names", nargs="*", help="only experiments whose names hold one of these")
+    script.run(answer)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ import json
 
 import numpy as np
 
-from _common import Script, open_device
 from xpnet import load_network, to_numpy
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
 from xpnet.files.weights import load_weights
 from xpnet.models import Network, build_network
 from xpnet.report import plots
+from xpnet.report.script import Script, open_device
 
 
 def untrained(options: argparse.Namespace, device: Device) -> tuple[Network, int]:
@@ -86,7 +86,7 @@ def answer(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Take the flags and answer."""
-    script = Script(__doc__, out="filters.png", data=False)
+    script = Script(__doc__, "weights", "device", out="filters.png")
     script.add_argument("--seed", type=int, help="of the run; from its summary.json if left out")
     script.run(answer)
 

@@ -21,13 +21,11 @@ import numpy as np
 from xpnet.arrays import Device, get_device, versions
 from xpnet.data import Dataset, load_dataset, synthetic_digits
 from xpnet.data.tiny import TinyImages, draw_tiny_images, load_tiny_images
-from xpnet.errors import XPNetError
 from xpnet.files.atomic import atomic_write, write_text
+from xpnet.report.script import FAILED, Script, question
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FAILED, USAGE_ERROR = 1, 2
 
 
 @dataclass(frozen=True)
@@ -203,39 +201,28 @@ def perform(run: Run, doc: str | None, lab: Lab) -> dict[str, Any]:
     """Run one experiment; its record, with the picture and the record written."""
     begin = time.perf_counter()
     run(lab)
-    return lab.finish((doc or "").strip().partition("\n")[0], time.perf_counter() - begin)
+    return lab.finish(question(doc), time.perf_counter() - begin)
 
 
 def main(run: Run, doc: str | None) -> None:
     """Run a script from its command line: print its checks, and exit 1 if one failed."""
-    parser = argparse.ArgumentParser(description=(doc or "").strip().partition("\n")[0])
-    add_flags(parser)
-    options = parser.parse_args()
-    try:
+
+    def answer(options: argparse.Namespace) -> None:
         lab = lab_from(Path(sys.argv[0]).stem, options)
         record = perform(run, doc, lab)
-    except XPNetError as error:
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
-    print(record["question"])
-    for check in lab.checks:
-        state = {True: "pass", False: "FAIL", None: "not judged"}[check.passed]
-        print(f"  {state}: {check.what}: {check.measured} ({check.band})")
-    print(f"record: {lab.out / (lab.name + '.json')}")
-    sys.exit(0 if record["passed"] else FAILED)
+        print(record["question"])
+        for check in lab.checks:
+            state = {True: "pass", False: "FAIL", None: "not judged"}[check.passed]
+            print(f"  {state}: {check.what}: {check.measured} ({check.band})")
+        print(f"record: {lab.out / (lab.name + '.json')}")
+        sys.exit(0 if record["passed"] else FAILED)
+
+    lab_script(doc).run(answer)
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that all experiments share."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="a few steps on drawn digits")
-    parser.add_argument("--data", default="auto", help="mnist, synthetic or auto")
-    parser.add_argument(
-        "--data-dir",
-        help="directory of MNIST's four files; the books' other data may also lie beside it",
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="a directory")
+def lab_script(doc: str | None) -> Script:
+    """Make the command line that all experiments share."""
+    return Script(doc, "data", "device", "seed", "quick", out="runs/reproduce")
 
 
 def lab_from(name: str, options: argparse.Namespace) -> Lab:
