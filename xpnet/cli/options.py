@@ -15,6 +15,25 @@ MODELS_OFFERED = ("two-layer-net", "simple-convnet", "deep-convnet")
 """The others have more to choose than options can say; Python trains them."""
 
 
+DIRECTORY = click.Path(file_okay=False)
+"""A directory, which need not exist."""
+FILE = click.Path(dir_okay=False)
+"""A file; what is wrong with one that does not exist, its reader says."""
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers. Click's own lets NaN through, which is neither below nor above."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Refuse what is not finite, and what is out of range."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 def device_option(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take --device."""
     return click.option(
@@ -50,12 +69,17 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
 def data_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take --data and --data-dir."""
     for option in (
-        click.option("--data-dir", help="Directory of MNIST's four files [XPNET_DATA_DIR]."),
+        click.option(
+            "--data-dir",
+            type=DIRECTORY,
+            help="Directory of MNIST's four files [XPNET_DATA_DIR].",
+        ),
         click.option(
             "--data",
+            type=click.Choice(["auto", "mnist", "synthetic"]),
             default="auto",
             show_default=True,
-            help="mnist, synthetic, or auto: MNIST if it can be had.",
+            help="With auto MNIST, if it can be had.",
         ),
     ):
         command = option(command)
@@ -103,7 +127,9 @@ def weights_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(list(ACTIVATIONS)),
             help="Of a pickled network, which does not say; sigmoid if left out.",
         ),
-        click.option("--weights", required=True, help="A model.safetensors, or a book's pickle."),
+        click.option(
+            "--weights", type=FILE, required=True, help="A model.safetensors, or a book's pickle."
+        ),
     ):
         command = option(command)
     return command
