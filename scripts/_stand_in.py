@@ -33,6 +33,11 @@ FREE = 2**33
 class StandIn(Device):
     """The CPU by the name of a GPU."""
 
+    @property
+    def is_host(self) -> bool:
+        """False, as of the GPU that it stands for."""
+        return False
+
     def free_bytes(self) -> int:
         """Give the same number always."""
         return FREE

@@ -30,6 +30,10 @@ class FakeGpu(Device):
         super().__init__("cuda:0", get_device("cpu").xp)
         self.__dict__["free"] = count(1000, -7)
 
+    @property
+    def is_host(self):
+        return False
+
     def free_bytes(self):
         return next(self.free) * 2**20
 

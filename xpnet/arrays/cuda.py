@@ -164,6 +164,11 @@ def _memory() -> str:
 class CudaDevice(Device):
     """An NVIDIA GPU, with CuPy's arrays."""
 
+    @property
+    def is_host(self) -> bool:
+        """False: a GPU has memory of its own."""
+        return False
+
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """Turn CuPy's and CUDA's errors into `DeviceError` and `DeviceMemoryError`."""

@@ -12,7 +12,7 @@ import array_api_compat
 import numpy as np
 
 from xpnet.arrays.namespace import Array, array_namespace
-from xpnet.errors import ArgumentError
+from xpnet.errors import ArgumentError, DeviceError
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Device:
     def kind(self) -> str:
         """The name without a number: "cpu", "cuda", ..."""
         return self.name.partition(":")[0]
+
+    @property
+    def is_host(self) -> bool:
+        """True where arrays lie in the host's memory, False where the device has its own."""
+        return True
 
     @property
     def compute_capability(self) -> tuple[int, int] | None:
@@ -84,9 +89,9 @@ class Device:
         """Open a context in which errors of the device become xpnet's own, which say what to do."""
         return nullcontext()
 
-    def free_bytes(self) -> int | None:
-        """Memory that can still be allocated, or None where there is no separate memory."""
-        return None
+    def free_bytes(self) -> int:
+        """Count the bytes that can still be allocated; for devices with memory of their own."""
+        raise DeviceError(f"{self.name} uses the host's memory, of which only the system can tell")
 
     def stream(self, batches: Any) -> Any:
         """Turn an iterator of tuples of host arrays into one of tuples of arrays here.

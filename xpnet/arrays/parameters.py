@@ -38,7 +38,7 @@ class FlatParams(Mapping[str, Array]):
             end += -(-prod(shape) // ALIGN) * ALIGN
         self.device, self.dtype, self.shapes = device, dtype, dict(shapes)
         self.flat = device.zeros(end, dtype=dtype)
-        length = BLOCK if device.free_bytes() is None else max(end, 1)
+        length = BLOCK if device.is_host else max(end, 1)
         self.blocks = [slice(at, min(at + length, end)) for at in range(0, end, length)]
         self._views = {
             name: device.xp.reshape(self.flat[start : start + prod(shape)], shape, copy=False)

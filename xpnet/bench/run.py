@@ -273,10 +273,10 @@ def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float
             with leaving_out(name, left_out):
                 child.wait()
         for name in [name for name in children if name not in left_out]:
-            free = options.place.free_bytes()
+            free = _free(options.place)
             with leaving_out(name, left_out):
                 starts[name] = children[name].start()
-                occupied[name] = _taken(free, options.place.free_bytes())
+                occupied[name] = _taken(free, _free(options.place))
         turns = interleaved({name: children[name] for name in starts}, options.rounds, left_out)
     times = {name: [turn.milliseconds for turn in own] for name, own in turns.items()}
     best = case.device if case.on_gpu else str(case.threads)
@@ -309,6 +309,10 @@ def leaving_out(name: str, left_out: dict[str, str]) -> Iterator[None]:
         yield
     except (ContestantError, UnavailableError) as reason:
         left_out[name] = str(reason)
+
+
+def _free(device: Device) -> int | None:
+    return None if device.is_host else device.free_bytes()
 
 
 def _taken(before: int | None, after: int | None) -> int | None:

@@ -239,7 +239,7 @@ class Trainer:
 
     def _one_by_one(self, number: int) -> Iterator[int]:
         """Batch after batch."""
-        on_host = self.network.device.free_bytes() is None
+        on_host = self.network.device.is_host
         for x, t in self.train_batches.epoch(number, first=self._done):
             loss, _, grads = self.engine.loss_and_gradient(x, t)
             if on_host and not isfinite(loss):
