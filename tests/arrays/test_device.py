@@ -154,6 +154,11 @@ def test_public_names_exist():
         assert getattr(xpnet, name) is not None
 
 
+def test_a_device_is_shown_by_its_name():
+    assert repr(get_device("cpu")) == "<Device cpu>"
+    assert repr(cuda.CudaDevice("cuda:1", None)) == "<CudaDevice cuda:1>"
+
+
 def test_only_memory_of_its_own_is_counted():
     host = get_device("cpu")
     assert host.is_host

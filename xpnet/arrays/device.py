@@ -30,6 +30,9 @@ class Device:
     xp: Any
     native: Any = field(default=None, hash=False)  # CuPy's own has no hash
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
     @property
     def kind(self) -> str:
         """The name without a number: "cpu", "cuda", ..."""

@@ -226,6 +226,11 @@ class Augmentation:
         if self.seed > WORD:
             raise ArgumentError(f"seed must be below 2^32, got {self.seed}")
 
+    def __repr__(self) -> str:
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        changed = (f"{name}={now!r}" for name, (now, default) in values.items() if now != default)
+        return f"Augmentation({', '.join(changed)})"
+
     def __call__(self, x: Array, step: Array) -> Array:
         """Change the images (N, C, H, W) of a training step.
 

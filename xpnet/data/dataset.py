@@ -27,6 +27,10 @@ class Dataset:
     x_test: NDArray[np.uint8]
     t_test: NDArray[np.uint8]
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.x_train)} training and {len(self.x_test)} test images"
+        return f"<Dataset {self.name}: {counts}>"
+
     def checksum(self) -> str:
         """Compute the SHA-256 of all images and labels, in hexadecimal digits."""
         found = hashlib.sha256()

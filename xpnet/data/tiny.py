@@ -53,6 +53,11 @@ class TinyImages:
     t: Floats
     digits: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        N, _, H, W = self.x.shape
+        digits = ", ".join(map(str, self.digits))
+        return f"<TinyImages {self.name}: {N} images of {H} x {W}, digits {digits}>"
+
 
 def parse_images(*texts: str) -> Floats:
     """Read images written as rows of 0 and 1, such as "111/101/101/111": (N, 1, H, W) float64.

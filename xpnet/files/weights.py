@@ -24,6 +24,9 @@ class Weights:
     metadata: dict[str, str]
     path: Path
 
+    def __repr__(self) -> str:
+        return f"<Weights of {self.path}: {', '.join(self.params)}>"
+
 
 def save_weights(
     path: str | Path, params: Mapping[str, np.ndarray], metadata: Mapping[str, str]

@@ -72,6 +72,10 @@ class Lab:
         self._figure: Figure | None = None
         self._tiny: TinyImages | None = None
 
+    def __repr__(self) -> str:
+        mode = ", quick" if self.quick else ""
+        return f"<Lab {self.name} on {self.device.name}{mode}>"
+
     @property
     def rng(self) -> np.random.Generator:
         """A fresh generator of the seed."""
