@@ -1,4 +1,4 @@
-"""What `compare_commits.py` has each side compute: the table of cases, CASES.
+"""The cases that `compare_commits.py` has each side compute: the table CASES.
 
 Everything of xpnet is reached through `_compare_places`. The data are drawn here, so that what
 xpnet draws can change one case only.
@@ -22,14 +22,14 @@ import _compare_places as places
 from _compare_places import its
 
 Found = dict[str, list[Any]]
-"""What came of a case: arrays, or texts, by what they are; the names of arrays do not count."""
+"""The results of a case: arrays, or texts, by what they are; the names of arrays do not count."""
 Case = Callable[[], Found]
 Make = Callable[..., Any]
 
 IMAGE = (1, 12, 12)
 TEST = 50
 SAMPLES = {2: 109, 7: 69, 20: 197, 100: 1000, 103: 1000}
-"""By batch size: ten steps an epoch, the last of which is smaller but for 100.
+"""The samples by batch size: ten steps an epoch, the last of which is smaller but for 100.
 
 For 2 they are 55: on a GPU, steps are replayed up to 50 at a time.
 """
@@ -41,7 +41,7 @@ EPOCHS = 2
 
 @cache
 def images(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (n, 1, 12, 12) on blank ground, and labels that can be learned from them."""
+    """Draw pixels (n, 1, 12, 12) on blank ground, and labels that can be learned from them."""
     patterns = np.random.default_rng(4711).random((10, *IMAGE))
     rng = np.random.default_rng([n, seed])
     t = rng.integers(10, size=n)
@@ -50,32 +50,32 @@ def images(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def labels(t: np.ndarray) -> np.ndarray:
-    """Targets of a classification."""
+    """Draw targets of a classification."""
     return t
 
 
 def one_hot(t: np.ndarray) -> np.ndarray:
-    """The same as rows."""
+    """Draw the same as rows."""
     return np.eye(10)[t]
 
 
 def several(t: np.ndarray) -> np.ndarray:
-    """Rows with more than one 1."""
+    """Draw rows with more than one 1."""
     return np.maximum(np.eye(10)[t], np.eye(10)[t * 3 % 10])
 
 
 def real(t: np.ndarray) -> np.ndarray:
-    """Rows of a regression."""
+    """Draw rows of a regression."""
     return np.eye(10)[t] - 0.3 * np.eye(10)[t * 7 % 10]
 
 
 def pixels(n: int, dtype: str) -> np.ndarray:
-    """Inputs 0..1 that no training has seen."""
+    """Draw inputs 0..1 that no training has seen."""
     return (images(n, seed=1)[0] / 255).astype(dtype)
 
 
 def enlarged(x: np.ndarray) -> np.ndarray:
-    """Such images in the size of the books', (n, 1, 28, 28)."""
+    """Draw such images in the size of the books', (n, 1, 28, 28)."""
     return np.pad(np.kron(x, np.ones((2, 2), x.dtype)), ((0, 0), (0, 0), (2, 2), (2, 2)))
 
 
@@ -149,7 +149,7 @@ LARGE: dict[str, Make] = {
 }  # fmt: skip
 NETWORKS = SMALL | LARGE
 TARGETS: dict[str, Make] = {"regression": real, "sigmoid with loss": several}
-"""Of those networks that learn no labels."""
+"""The targets of those networks that learn no labels."""
 
 OPTIMIZERS: dict[str, Make] = {
     "SGD": lambda: its.SGD(0.1),
@@ -196,7 +196,7 @@ def _trainer(
 
 
 def _result(trainer: Any) -> Found:
-    """What a trainer has come to."""
+    """List what a trainer has come to."""
     x = pixels(TEST, trainer.network.dtype)
     if np.prod(trainer.network.input_shape) > x[0].size:
         x = enlarged(x)
@@ -216,14 +216,14 @@ def _copies(arrays: Sequence[Any]) -> list[np.ndarray]:
 
 
 def _ended(make: Callable[[], Any]) -> Found:
-    """What a fresh trainer comes to."""
+    """Train a fresh trainer to its end."""
     made = make()
     made.train()
     return _result(made)
 
 
 def _trained(*arguments: Any, **options: Any) -> Found:
-    """What twenty steps come to."""
+    """Train twenty steps."""
     return _ended(partial(_trainer, *arguments, **options))
 
 
@@ -257,7 +257,7 @@ def _resumed(*arguments: Any, at: int, **options: Any) -> Found:
 
 
 def _assert_same(found: Found, want: Found, what: str) -> None:
-    """Within a side, too, things must be the same to the bit."""
+    """Demand that things are the same to the bit within a side, too."""
     for group, arrays in want.items():
         got = [(a.dtype, a.shape, a.tobytes()) for a in map(np.asarray, found[group])]
         if got != [(a.dtype, a.shape, a.tobytes()) for a in map(np.asarray, arrays)]:
@@ -560,12 +560,12 @@ def _full_size(network: str, n: int, *, dtype: str = "float32", **options: Any) 
 
 
 def _kernels() -> Path:
-    """Where a side keeps its kernels, once they are compiled."""
+    """Find where a side keeps its kernels, once they are compiled."""
     return Path(os.environ["XPNET_COMPARE_KERNELS"])
 
 
 def _on_stand_in(network: str, **options: Any) -> Found:
-    """What ten steps come to by the kernels, compiled for this processor."""
+    """Take ten steps by the kernels, compiled for this processor."""
     directory = _kernels()
     found = _trained(network, 7, epochs=1, driver=places.stand_in(directory), **options)
     if options.get("dtype") == "float64":  # for the others it would only take long
@@ -610,7 +610,7 @@ STAND_IN: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def _xpnet(*arguments: Any) -> str:
-    """What a command says; it works in this directory."""
+    """Run a command; it works in this directory. Return what it says."""
     ran = subprocess.run(
         [sys.executable, "-m", "xpnet", *map(str, arguments)],
         capture_output=True,
@@ -624,7 +624,7 @@ def _xpnet(*arguments: Any) -> str:
 
 
 def _run(directory: str) -> Found:
-    """What a run leaves."""
+    """List what a run leaves."""
     place = Path(directory)
     lines = (place / "metrics.csv").read_text(encoding="utf-8").splitlines()[1:]
     summary = json.loads((place / "summary.json").read_text(encoding="utf-8"))

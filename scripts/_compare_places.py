@@ -1,4 +1,4 @@
-"""Where a checkout keeps what `compare_commits.py` runs: the adapter between versions of xpnet.
+"""Places where a checkout keeps what `compare_commits.py` runs: the adapter between versions.
 
 A refactoring that breaks a comparison is made known here and nowhere else. What moves from one
 module to another is found without that, as long as one module alone defines it. What gets another
@@ -62,12 +62,12 @@ its = Names()
 
 
 def root() -> Path:
-    """The checkout that is being run."""
+    """Find the checkout that is being run."""
     return Path(importlib.import_module("xpnet").__file__ or "").parents[1]
 
 
 def public_names() -> list[str]:
-    """What `from xpnet import *` imports."""
+    """List what `from xpnet import *` imports."""
     return list(importlib.import_module("xpnet").__all__)
 
 
@@ -117,7 +117,7 @@ def trainer(
     precision: str | None = None,
     **options: Any,
 ) -> Any:
-    """A silent Trainer; where a driver is given, by the GPU's engine with its kernels there."""
+    """Make a silent Trainer; with a driver, by the GPU's engine with its kernels there."""
     given = options if driver is None else {"engine": "reference"} | options
     made = its.Trainer(network, x, t, x_test, t_test, verbose=False, **given)
     if driver is not None:
@@ -126,7 +126,7 @@ def trainer(
 
 
 def learned(trainer: Any) -> tuple[list[Any], list[Any]]:
-    """The weights, and all else that training changes, each in the order of its names."""
+    """List the weights, and all else that training changes, each in the order of its names."""
     network, optimizer = trainer.network, trainer.optimizer
     counts = (np.asarray(optimizer.lr), np.asarray(trainer.steps))
     state = [*network.state.values(), *optimizer.state.values(), *counts]
@@ -134,7 +134,7 @@ def learned(trainer: Any) -> tuple[list[Any], list[Any]]:
 
 
 def saved(trainer: Any) -> tuple[list[Any], tuple[Any, ...]]:
-    """The arrays of a trainer's state, and what `restore` takes, as a checkpoint would hold it."""
+    """Split a trainer's state into arrays and what `restore` takes, as a checkpoint holds it."""
     arrays, record = trainer.state()
     return list(arrays.values()), (arrays, json.loads(json.dumps(record)))
 
@@ -148,7 +148,7 @@ def restore(trainer: Any, state: tuple[Any, ...]) -> None:
 
 
 def stand_in(directory: Path, *, backwards: bool = False) -> Any:
-    """What runs a GPU's kernels on this processor."""
+    """Find what runs a GPU's kernels on this processor."""
     if shutil.which("g++") is None:
         raise NotThereError("g++ is not installed")
     path = root() / _definition("HostDriver", "tests", STAND_INS)
@@ -220,7 +220,7 @@ class _Replayed:
 
 
 def weights_file(path: Path) -> tuple[list[np.ndarray], list[str]]:
-    """The arrays of a weight file or a checkpoint in their order, and its names and texts.
+    """List the arrays of a weight file or checkpoint in their order, and its names and texts.
 
     Read without xpnet: what it reads and writes alike may still be another format.
     """

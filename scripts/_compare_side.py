@@ -1,4 +1,4 @@
-"""One side of `compare_commits.py`: runs cases on the xpnet that PYTHONPATH names.
+"""A side of `compare_commits.py`: runs cases on the xpnet that PYTHONPATH names.
 
     python scripts/_compare_side.py CHECKOUT OUT    < {"first": 0, "names": [...]} as JSON
 
@@ -19,7 +19,7 @@ from _compare_cases import CASES, Case
 
 
 def perform(case: Case) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays of a case by group and number, and its texts, or why there are none."""
+    """Compute the arrays of a case by group and number, and its texts, or why there are none."""
     begin = time.perf_counter()
     try:
         found = case()

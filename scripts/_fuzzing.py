@@ -1,4 +1,4 @@
-"""What `fuzz.py` feeds to the readers of xpnet: small valid files, hostile ones, and mutations.
+"""Input that `fuzz.py` feeds to xpnet's readers: small valid files, hostile ones, and mutations.
 
 A reader of outside bytes is one entry in READERS. Its input of a given seed and number is always
 the same: first come its files as they are, then mutations of them.
@@ -65,11 +65,11 @@ from xpnet.train.checkpoint import load_checkpoint
 Join = Callable[[Sequence[bytes]], bytes]
 
 BEGINNINGS = ("open", "os.mkdir", "subprocess.Popen", "tempfile.")
-"""What a command does first once it has understood its line: it writes, or starts a process."""
+"""The first acts of a command that has understood its line: it writes, or starts a process."""
 ARGUMENT = 2**17 - 1
 """Bytes of the longest argument that Linux passes to a program."""
 MAX_BYTES = 2**20
-"""Of a mutation: what a small file makes a reader do is the question."""
+"""The bytes of a mutation at most: what a small file makes a reader do is the question."""
 BOMB = 2**24
 """Bytes that a small part unpacks to."""
 
@@ -112,7 +112,7 @@ INTEGERS = (
     0, 1, 2, 3, 127, 128, 255, 256, 1000, 8000, 2**15 - 1, 2**15, 2**16 - 1, 2**16, 2**24, 2**30,
     2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1,
 )  # fmt: skip
-"""Where formats and machines have their limits; written in decimal notation, or over bytes."""
+"""Numbers where formats and machines have their limits; in decimal notation, or over bytes."""
 ODD = (
     b"", b"-", b"--", b"0", b"-1", b"0.5", b"1e999", b"-1e-999", b"nan", b"NaN", b"Infinity",
     b"null", b"true", b"[]", b"{}", b'""', b"[1]", b'{"a":1}', b"9" * 400, b"9" * 5000, b"a" * 5000,
@@ -137,13 +137,13 @@ def _number(rng: Random, data: bytes) -> bytes:
 
 
 def _flip(rng: Random, data: bytes) -> bytes:
-    """One bit."""
+    """Flip one bit."""
     at = rng.randrange(len(data))
     return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
 
 
 def _overwrite(rng: Random, data: bytes) -> bytes:
-    """A few random bytes."""
+    """Overwrite a few bytes with random ones."""
     at = rng.randrange(len(data))
     some = rng.randbytes(rng.choice((1, 2, 4, 8)))
     return data[:at] + some + data[at + len(some) :]
@@ -154,18 +154,18 @@ def _truncate(rng: Random, data: bytes) -> bytes:
 
 
 def _extend(rng: Random, data: bytes) -> bytes:
-    """Trailing bytes."""
+    """Add trailing bytes."""
     return data + rng.choice((b"\0", rng.randbytes(16), bytes(4096), data))
 
 
 def _cut(rng: Random, data: bytes) -> bytes:
-    """Without some bytes in the middle."""
+    """Leave out some bytes in the middle."""
     start, end = sorted(rng.randrange(len(data) + 1) for _ in range(2))
     return data[:start] + data[end:]
 
 
 def _repeat(rng: Random, data: bytes) -> bytes:
-    """Some bytes again and again."""
+    """Repeat some bytes again and again."""
     start = rng.randrange(len(data))
     end = start + rng.choice((1, 2, 8, 64))
     return data[:end] + data[start:end] * rng.choice((1, 10, 1000)) + data[end:]
@@ -210,7 +210,7 @@ def _mutated(rng: Random, files: Sequence[Seed]) -> bytes:
 
 
 def make_input(reader: str, files: Sequence[Seed], seed: int, number: int) -> bytes:
-    """The bytes of an input, from the files of its reader."""
+    """Make the bytes of an input, from the files of its reader."""
     if number < len(files):
         return files[number].join(files[number].parts)
     return _mutated(Random(f"{reader} {seed} {number}"), files)
@@ -267,7 +267,7 @@ _MATRICES: dict[str, np.ndarray] = {
     "W2": np.ones((3, 2)),
     "b2": np.zeros(2),
 }
-"""Of a network of two layers."""
+"""The matrices of a network of two layers."""
 
 
 def _words(text: bytes) -> list[bytes]:
@@ -626,7 +626,7 @@ def _value(option: click.Parameter) -> list[str]:
     if isinstance(option.type, click.Choice):
         return [str(option.type.choices[0])]
     kinds = option.type.types if isinstance(option.type, click.Tuple) else [option.type]
-    return [{"integer": "1", "float": "0.5"}.get(kind.name, "auto") for kind in kinds]
+    return [{"integer": "1", "float": "0.5"}.get(kind.name.split()[0], "auto") for kind in kinds]
 
 
 def _line(command: str) -> list[str]:
@@ -734,4 +734,4 @@ READERS = {
         Reader("command-line", _run_line, _valid_lines, _hostile_lines),
     )
 }
-"""By name: another reader is another line here."""
+"""The readers by name: another reader is another line here."""

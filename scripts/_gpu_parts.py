@@ -72,7 +72,7 @@ COLUMNS = "columns.md"
 """The page that explains the tables of steps."""
 
 STAND_IN_IMAGES = 100
-"""That are trained on with the stand-in."""
+"""The images that are trained on with the stand-in."""
 STAND_IN = (
     "*Made with the stand-in for a GPU: the kernels ran on the CPU, on little of everything, "
     "smaller batches among others. The times mean nothing.*"
@@ -81,7 +81,7 @@ STAND_IN = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured; of everything less with the stand-in.
+    """Sizes of what is measured; of everything less with the stand-in.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ SMALL = Sizes(
     calls=2,
     data="synthetic digits",
 )
-"""With the stand-in."""
+"""The sizes with the stand-in."""
 
 
 class Clock(Protocol):
@@ -146,7 +146,7 @@ class Clock(Protocol):
     def __call__(
         self, work: Callable[[], object], before: Callable[[], object] = lambda: None
     ) -> float:
-        """Seconds of what `work` queues; it may be done several times, each time after `before`."""
+        """Time what `work` queues, in seconds, perhaps several times, each time after `before`."""
 
 
 class GpuClock:
@@ -160,7 +160,7 @@ class GpuClock:
 
     SHORTEST, LONGEST = 0.002, 0.5
     CYCLES = 2e9
-    """Of the GPU in a second, about; at a lower clock the wait is longer, which does no harm."""
+    """The GPU's cycles in a second, about; at a lower clock the wait is longer: no harm."""
     SOURCE = """
     extern "C" __global__ void pass_time(long long cycles) {
         long long begin = clock64();
@@ -177,7 +177,7 @@ class GpuClock:
     def __call__(
         self, work: Callable[[], object], before: Callable[[], object] = lambda: None
     ) -> float:
-        """Seconds between the marks."""
+        """Take the seconds between the marks."""
         import cupy
 
         first, last = cupy.cuda.Event(), cupy.cuda.Event()
@@ -197,7 +197,7 @@ class GpuClock:
 
 
 def mnist() -> Dataset:
-    """What is there already: a machine with a GPU may have no network."""
+    """Find what is there already: a machine with a GPU may have no network."""
     return load_dataset("mnist", download=False)
 
 
@@ -272,7 +272,7 @@ def agreement(job: Job) -> None:
 
 
 def tests_environment(device: Device) -> dict[str, str]:
-    """The tests' variables: they look for MNIST one directory further up, and at the first GPU."""
+    """Set the tests' variables: they look for MNIST a directory up, and at the first GPU."""
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     try:
@@ -290,7 +290,7 @@ def tests_environment(device: Device) -> dict[str, str]:
 
 
 def tests_found(path: Path) -> Record:
-    """What the plugin `_tests_told` has written; a last line that is cut off is left out."""
+    """Read what the plugin `_tests_told` has written; a last line that is cut off is left out."""
     passed, failed, skipped = 0, [], Counter[str]()
     seconds = Counter[str]()
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
@@ -400,7 +400,7 @@ def kernels(job: Job, models: Sequence[str], batch_size: int) -> None:
 
 
 def launches_of_a_step(job: Job, model: str, batch_size: int) -> Record:
-    """Microseconds of a step with the book's optimizer, and of each of its launches."""
+    """Measure the microseconds of a step with the book's optimizer, and of each of its launches."""
     engine, kind = CudaEngine(fresh(model, job.device)), MODELS[model]
     images, labels = job.digits()
     x = job.device.asarray(images.reshape(-1, *engine.network.input_shape))
@@ -431,12 +431,12 @@ def launches_of_a_step(job: Job, model: str, batch_size: int) -> Record:
 
 
 def layers_of(engine: CudaEngine) -> dict[str, list[str]]:
-    """The layers that each stage computes, by the stage's name, with which its kernels' begin."""
+    """Map the name of each stage, with which its kernels' begin, to the layers that it computes."""
     return {stage.name: [leaf.name for leaf in stage.leaves] for stage in engine.stages}
 
 
 def microseconds(job: Job, driver: Driver, launch: Launch, rewind: Callable[[], None]) -> float:
-    """Of one launch among many that follow each other.
+    """Time one launch among many that follow each other, in microseconds.
 
     `rewind` comes before each run of them: a kernel that counts must not count too far.
     """
@@ -474,7 +474,7 @@ def bandwidth(job: Job) -> None:
 
 
 def seconds_of_a_call(job: Job, call: Callable[[], object]) -> float:
-    """Of several calls that follow each other."""
+    """Time several calls that follow each other, in seconds."""
 
     def calls() -> None:
         for _ in range(job.sizes.calls):
@@ -531,13 +531,13 @@ def tiles(job: Job, model: str, batch_size: int, precision: str) -> None:
 
 
 def rows(header: Sequence[str], body: Sequence[Sequence[str]], words: int = 1) -> list[str]:
-    """A table; its first columns are of words, the others of numbers."""
+    """Make a table; its first columns are of words, the others of numbers."""
     lines = [header, ["---"] * words + ["---:"] * (len(header) - words), *body]
     return ["", *(f"| {' | '.join(line)} |" for line in lines), ""]
 
 
 def late(result: Record) -> list[str]:
-    """A warning where the host could not keep ahead of the GPU."""
+    """Warn where the host could not keep ahead of the GPU."""
     if not result.get("late"):
         return []
     return [
@@ -547,7 +547,7 @@ def late(result: Record) -> list[str]:
 
 
 def three(number: float) -> str:
-    """Three digits, and all that stand before the point."""
+    """Show three digits, and all that stand before the point."""
     if number == 0:
         return "0"
     rounded = float(f"{number:.2e}")
@@ -555,7 +555,7 @@ def three(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Three digits and the unit that suits them."""
+    """Show three digits and the unit that suits them."""
     rounded = float(f"{seconds:.2e}")
     for unit, scale in (("s", 1.0), ("ms", 1e3)):
         if rounded * scale >= 1:
@@ -564,12 +564,12 @@ def duration(seconds: float) -> str:
 
 
 def in_layers(kernel: str, result: Record) -> str:
-    """The layers that a kernel computes; none where it does other work."""
+    """Name the layers that a kernel computes; none where it does other work."""
     return ", ".join(result.get("layers", {}).get(kernel.partition("_")[0], ()))
 
 
 def agreement_page(result: Record, _: Record) -> list[str]:
-    """Counts first, then what failed."""
+    """Tell counts first, then what failed."""
     count = sum(result["skipped"].values())
     lines = [
         f"`pytest {shlex.join(result['arguments'])}`, processes: {result['processes']}; "
@@ -587,13 +587,13 @@ def agreement_page(result: Record, _: Record) -> list[str]:
 
 
 def agreement_line(result: Record) -> str:
-    """How many passed."""
+    """Tell how many passed."""
     count = sum(result["skipped"].values())
     return f"{result['passed']} passed, {len(result['failed'])} failed, {count} skipped"
 
 
 def steps_page(result: Record, about: Record) -> list[str]:
-    """As `xpnet bench` tells it."""
+    """Tell the steps as `xpnet bench` tells them."""
     lines = [f"- {line}" for line in report.head(about["machine"] | result)]
     if "picture" in result:
         lines += ["", f"![{drawing.MEANING[drawing.RATIOS]}]({result['picture']})"]
@@ -601,7 +601,7 @@ def steps_page(result: Record, about: Record) -> list[str]:
 
 
 def columns_page(stand_in: bool) -> str:
-    """What the columns of the steps' tables mean, for all of these pages."""
+    """Explain the columns of the steps' tables, for all of these pages."""
     if stand_in:
         text = report.STEPS + (
             f"- s an epoch: the time of the steps that {SMALL.epoch} images make.\n"
@@ -615,7 +615,7 @@ def columns_page(stand_in: bool) -> str:
 
 
 def cases_page(result: Record) -> list[str]:
-    """The tables of the benchmark's cases."""
+    """Show the tables of the benchmark's cases."""
     lines: list[str] = []
     for case in result["cases"]:
         header, *body = report.table(case)
@@ -626,7 +626,7 @@ def cases_page(result: Record) -> list[str]:
 
 
 def steps_line(result: Record) -> str:
-    """The step of each network, the ratios to the others, and who could not take part."""
+    """Tell the step of each network, the ratios to the others, and who could not take part."""
     parts = []
     for case in result["cases"]:
         own, ratios, absent = case["contestants"].get(run.OWN), case["ratios"], case["left_out"]
@@ -638,12 +638,12 @@ def steps_line(result: Record) -> str:
 
 
 def accuracy_page(result: Record, about: Record) -> list[str]:
-    """As `xpnet bench --task accuracy` tells it."""
+    """Tell the accuracies as `xpnet bench --task accuracy` tells them."""
     return [*too_little(about), *cases_page(result), "", report.ACCURACY.rstrip()]
 
 
 def too_little(about: Record) -> list[str]:
-    """Why trainings with the stand-in come to nothing."""
+    """Tell why trainings with the stand-in come to nothing."""
     if not about["stand_in"]:
         return []
     return [
@@ -654,7 +654,7 @@ def too_little(about: Record) -> list[str]:
 
 
 def accuracy_line(result: Record) -> str:
-    """Median seconds to each goal."""
+    """Tell the median seconds to each goal."""
     parts = []
     for case in result["cases"]:
         goals = [
@@ -667,13 +667,13 @@ def accuracy_line(result: Record) -> str:
 
 
 def reached(row: Record) -> str:
-    """The median time to a goal, and how many got there."""
+    """Tell the median time to a goal, and how many got there."""
     count = f"{row['reached']} of {len(row['seconds'])}"
     return f"{duration(row['median'])} ({count})" if row["reached"] else f"not reached ({count})"
 
 
 def kernels_page(result: Record, about: Record) -> list[str]:
-    """A table for each network, the costliest launch first."""
+    """Show a table for each network, the costliest launch first."""
     lines = late(result)
     for step in result["steps"]:
         whole, summed = duration(step["step"] / 1e6), duration(step["sum"] / 1e6)
@@ -701,12 +701,12 @@ def kernels_page(result: Record, about: Record) -> list[str]:
 
 
 def share(time: float, step: Record) -> str:
-    """Of one launch in the sum of all."""
+    """Tell the share of one launch in the sum of all."""
     return f"{100 * time / step['sum']:.0f} %"
 
 
 def kernels_line(result: Record) -> str:
-    """Step and sum of each network, and its costliest launch."""
+    """Tell step and sum of each network, and its costliest launch."""
     return "; ".join(
         f"{step['model']} {duration(step['step'] / 1e6)} a step, {duration(step['sum'] / 1e6)} by "
         f"launches, the costliest {costliest(step)}"
@@ -715,14 +715,14 @@ def kernels_line(result: Record) -> str:
 
 
 def costliest(step: Record) -> str:
-    """The launch that takes longest, with its layers and its share."""
+    """Find the launch that takes longest, with its layers and its share."""
     kernel, time = max(step["launches"].items(), key=lambda row: row[1])
     where = f" ({found})" if (found := in_layers(kernel, step)) else ""
     return f"{kernel}{where} {duration(time / 1e6)}, {share(time, step)}"
 
 
 def bandwidth_page(result: Record, _: Record) -> list[str]:
-    """Two rates."""
+    """Show two rates."""
     shape = " x ".join(map(str, result["images"]))
     what = f"copy of {three(result['copied'] / MiB)} MiB, the reference"
     table = [(what, f"{three(result['copy'])} GB/s", "100 %")]
@@ -739,7 +739,7 @@ def bandwidth_page(result: Record, _: Record) -> list[str]:
 
 
 def bandwidth_line(result: Record) -> str:
-    """Both rates."""
+    """Tell both rates."""
     line = f"copy {three(result['copy'])} GB/s"
     if "im2col" not in result:
         return line
@@ -748,7 +748,7 @@ def bandwidth_line(result: Record) -> str:
 
 
 def deep_page(result: Record, about: Record) -> list[str]:
-    """A row for each run."""
+    """Show a row for each run."""
     table = [
         (f"seed {row['seed']}", f"{row['test_accuracy']:.4f}", duration(row["seconds"]))
         for row in result["runs"]
@@ -766,14 +766,14 @@ def deep_page(result: Record, about: Record) -> list[str]:
 
 
 def deep_line(result: Record) -> str:
-    """All runs."""
+    """Tell all runs."""
     return ", ".join(
         f"{row['test_accuracy']:.4f} in {duration(row['seconds'])}" for row in result["runs"]
     )
 
 
 def tiles_page(result: Record, _: Record) -> list[str]:
-    """The tile that was chosen beside the best, the costliest product first."""
+    """Show the tile that was chosen beside the best, the costliest product first."""
     found = result.get("launches", {})
     table = []
     for kernel, times in sorted(found.items(), key=lambda row: -row[1][AS_CHOSEN]):
@@ -805,18 +805,18 @@ def tiles_page(result: Record, _: Record) -> list[str]:
 
 
 def totals(result: Record) -> tuple[float, float]:
-    """Microseconds of all products, with the tiles as chosen and with the best of each."""
+    """Sum the microseconds of all products, with the tiles as chosen and with the best of each."""
     found = result.get("launches", {}).values()
     return sum(t[AS_CHOSEN] for t in found), sum(min(t.values()) for t in found)
 
 
 def gain(chosen: float, best: float) -> str:
-    """By how much the best tiles shorten the time."""
+    """Tell by how much the best tiles shorten the time."""
     return f"{100 * (1 - best / chosen):.1f} %" if chosen else ""
 
 
 def tiles_line(result: Record) -> str:
-    """What better tiles would save of all products."""
+    """Tell what better tiles would save of all products."""
     chosen, best = totals(result)
     return (
         f"products {duration(chosen / 1e6)} as chosen, {duration(best / 1e6)} with the best of "
@@ -828,7 +828,7 @@ def tiles_line(result: Record) -> str:
 
 @dataclass(frozen=True)
 class Part:
-    """One question that is answered by itself.
+    """A question that is answered by itself.
 
     Attributes
     ----------
@@ -848,13 +848,13 @@ class Part:
     tests: bool = False
 
     def title(self, stand_in: bool) -> str:
-        """The question, of what is measured indeed."""
+        """The question, told of what is measured indeed."""
         sizes = SMALL if stand_in else Sizes()
         return self.template.format(batches=sizes.batches, data=sizes.data)
 
 
 BATCH = "{batches[100]}"
-"""In the titles of parts."""
+"""The batch size in the titles of parts."""
 
 
 def _steps(
@@ -920,23 +920,23 @@ PARTS = {
         for precision in ("float32", "tf32")
     },
 }  # fmt: skip
-"""By name, the most telling first."""
+"""The parts by name, the most telling first."""
 
 
 # Records and their pages
 
 DONE, FAILED, OUT_OF_TIME, UNFINISHED = "done", "failed", "out of time", "unfinished"
-"""How a part ended, or that it has not."""
+"""The ways in which a part ended, and that it has not."""
 STATES = DONE, FAILED, OUT_OF_TIME, UNFINISHED
 KINDS = {
     "part": str, "state": str, "started": str, "seconds": int | float, "problem": list,
     "stand_in": bool, "machine": dict, "result": dict,
 }  # fmt: skip
-"""Of what is in every record."""
+"""The types of what is in every record."""
 
 
 def load(out: Path, name: str) -> Record | None:
-    """The record of a part, if there is one.
+    """Load the record of a part, if there is one.
 
     Raises
     ------
@@ -974,7 +974,7 @@ def checked(record: Any, name: str) -> None:
 
 
 def told(record: Record) -> str:
-    """A part's page; what else is told of it is tried, so that it cannot fail later."""
+    """Write a part's page; what else is told of it is tried, so that it cannot fail later."""
     answer_of(record)
     answers({record["part"]: record}, record["stand_in"])
     if record["machine"]:
@@ -992,7 +992,7 @@ def save(out: Path, record: Record) -> None:
 
 
 def page(record: Record) -> str:
-    """A part for a reader."""
+    """Show a part to a reader."""
     part, result = PARTS[record["part"]], record["result"]
     lines = [STAND_IN, ""] if record["stand_in"] else []
     begun = f"Part `{record['part']}` of [the report](README.md), begun {when(record)}."
@@ -1007,7 +1007,7 @@ def page(record: Record) -> str:
 
 
 def answers(records: Mapping[str, Record], stand_in: bool) -> list[str]:
-    """What a reader wants to know first: whether it is right, how fast it is, and what costs most.
+    """Answer what a reader wants to know first: is it right, how fast is it, what costs most.
 
     Parameters
     ----------
@@ -1035,7 +1035,7 @@ def answers(records: Mapping[str, Record], stand_in: bool) -> list[str]:
 
 
 def is_right(record: Record | None) -> str:
-    """Yes or no, and how many tests say so."""
+    """Say yes or no, and how many tests say so."""
     if record is None or not record["result"]:
         return "That is not known: no tests have been run to their end."
     said = f"tests: {agreement_line(record['result'])}"
@@ -1045,7 +1045,7 @@ def is_right(record: Record | None) -> str:
 
 
 def row_of(model: str, records: Mapping[str, Record]) -> tuple[str, ...]:
-    """What was found of a network, in the columns of `answers`; nothing where it was not asked."""
+    """Show what was found of a network, in the columns of `answers`; nothing if not asked."""
     cells = dict.fromkeys(("step", "name", "its step", "ratio", "0.97", "0.99", "launch"), "")
     for case in cases_of(records, f"steps-{model}", "cases", model):
         median = {name: row["milliseconds"]["median"] for name, row in case["contestants"].items()}
@@ -1067,18 +1067,18 @@ def row_of(model: str, records: Mapping[str, Record]) -> tuple[str, ...]:
 
 
 def cases_of(records: Mapping[str, Record], part: str, key: str, model: str) -> list[Record]:
-    """What a part has found of a network."""
+    """Find what a part has found of a network."""
     result = records[part]["result"] if part in records else {}
     return [case for case in result.get(key, ()) if case["model"] == model]
 
 
 def when(record: Record) -> str:
-    """The moment at which a part was begun, by the machine's clock."""
+    """Tell the moment at which a part was begun, by the machine's clock."""
     return f"{datetime.fromisoformat(record['started']):%Y-%m-%d %H:%M}"
 
 
 def outcome(record: Record) -> str:
-    """How a part ended, as a sentence."""
+    """Tell in a sentence how a part ended."""
     if record["state"] == UNFINISHED:
         return "**It has not come to its end.**"
     seconds = f"{record['seconds']:.0f} s"
@@ -1090,7 +1090,7 @@ def outcome(record: Record) -> str:
 
 
 def hardware(machine: Record) -> str:
-    """The GPU and what computes on it, in a line that is the same from part to part."""
+    """Name the GPU and what computes on it, in a line that is the same from part to part."""
     gpu, versions = machine["gpu"], machine["versions"]
     capability = gpu.get("compute_capability")
     parts = [
@@ -1104,7 +1104,7 @@ def hardware(machine: Record) -> str:
 
 
 def answer_of(record: Record) -> str:
-    """What a part found, in a cell of a table, after what kept it from finding more."""
+    """Put what a part found in a cell of a table, after what kept it from finding more."""
     said = PARTS[record["part"]].line(record["result"]) if record["result"] else ""
     if record["state"] != DONE:
         why = {

@@ -33,14 +33,17 @@ FREE = 2**33
 class StandIn(Device):
     """The CPU by the name of a GPU."""
 
-    is_host = False
+    @property
+    def is_host(self) -> bool:
+        """False, as of the GPU that it stands for."""
+        return False
 
     def free_bytes(self) -> int:
-        """Always as much."""
+        """Give the same number always."""
         return FREE
 
     def describe(self) -> dict[str, str]:
-        """It says what it is."""
+        """Say what it is."""
         return super().describe() | {"gpu": "a stand-in, with kernels compiled by g++"}
 
 
@@ -52,7 +55,7 @@ class HostClock:
     def __call__(
         self, work: Callable[[], object], before: Callable[[], object] = lambda: None
     ) -> float:
-        """Seconds of `work`."""
+        """Time `work`, in seconds."""
         before()
         begin = time.perf_counter()
         work()
@@ -64,7 +67,7 @@ class Absent(Contestant):
     """A contestant that has no stand-in."""
 
     def obstacle(self, precision: str) -> str:
-        """Always."""
+        """Say that it needs a GPU."""
         return "it needs a GPU"
 
 
@@ -103,6 +106,6 @@ def pretend(kernels: Path) -> None:
 
 
 def build(case: Case, arrays: Arrays, *, kernels: str, **settings: Any) -> Ready:
-    """One of xpnet's contestants, in a process of its own."""
+    """Build one of xpnet's contestants, in a process of its own."""
     pretend(Path(kernels))
     return own_nets.build(case, arrays, **settings)

@@ -15,7 +15,7 @@ END = 30
 
 
 def pytest_configure(config: Any) -> None:
-    """Not in the processes of pytest-xdist: the one that they work for is told all that they do."""
+    """Begin, but not in processes of pytest-xdist: the one they work for is told all they do."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Teller(Path(os.environ[FILE])))
 
@@ -27,7 +27,7 @@ class Teller:
         self.path = path
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """A test's preparation, call or clean-up has ended."""
+        """Note that a test's preparation, call or clean-up has ended."""
         reason = ""
         if report.skipped:
             told = report.longrepr
@@ -35,7 +35,7 @@ class Teller:
         self._write(report, when=report.when, seconds=report.duration, reason=reason)
 
     def pytest_collectreport(self, report: Any) -> None:
-        """A file could not be read for tests; others are not worth a word."""
+        """Note that a file could not be read for tests; others are not worth a word."""
         if report.failed:
             self._write(report, when="collect", seconds=0.0, reason="")
 

@@ -12,16 +12,16 @@ import argparse
 
 import numpy as np
 
-from _common import Script, open_data, open_device
 from xpnet import Convolution, load_network, to_numpy
 from xpnet.data.batches import scaled
 from xpnet.errors import ArgumentError
 from xpnet.models import Network
 from xpnet.report import plots
+from xpnet.report.script import Script, open_data, open_device
 
 
 def first_convolution(network: Network) -> Convolution:
-    """The first layer, which must be a convolution of images with one channel."""
+    """Return the first layer, which must be a convolution of images with one channel."""
     layer = next(iter(network.layers.values()))
     if not isinstance(layer, Convolution) or layer.params["W"].shape[1] != 1:
         raise ArgumentError(
@@ -74,7 +74,7 @@ def answer(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Take the flags and answer."""
-    script = Script(__doc__, out="filtered.png")
+    script = Script(__doc__, "weights", "data", "device", out="filtered.png")
     script.add_argument("--image", type=int, default=0, help="number of the test image")
     script.run(answer)
 

@@ -9,12 +9,12 @@ import argparse
 
 import numpy as np
 
-from _common import Script, open_data, open_device
 from xpnet import to_numpy
 from xpnet.data.augment import rotate, shift
 from xpnet.data.batches import scaled
 from xpnet.errors import ArgumentError
 from xpnet.report import plots
+from xpnet.report.script import Script, open_data, open_device
 
 
 def answer(options: argparse.Namespace) -> None:
@@ -40,7 +40,7 @@ def answer(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Take the flags and answer."""
-    script = Script(__doc__, out="augmented.png", weights=False)
+    script = Script(__doc__, "data", "device", out="augmented.png")
     script.add_argument("--angle", type=float, default=15.0, help="degrees")
     script.add_argument("--shift", type=float, default=3.0, help="pixels")
     script.add_argument("--count", type=int, default=5, help="how many test images")

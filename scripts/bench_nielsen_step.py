@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from xpnet.bench import machine
 from xpnet.bench.statistics import ratios, spread
 from xpnet.books.nielsen import Network, Pairs
 from xpnet.files.atomic import write_text
+from xpnet.report.script import Script
 
 SIZES, BATCH, ETA = [784, 30, 10], 10, 3.0
 LOOP, FACE = "loop over samples", "xpnet"
@@ -34,12 +34,12 @@ Step = Callable[[], object]
 
 
 def sigma(z: np.ndarray) -> np.ndarray:
-    """The sigmoid as the book has it, which is cheaper than one that cannot overflow."""
+    """Compute the sigmoid as the book has it, which is cheaper than one that cannot overflow."""
     return 1.0 / (1.0 + np.exp(-z))
 
 
 def slope(z: np.ndarray) -> np.ndarray:
-    """Its derivative."""
+    """Compute its derivative."""
     return sigma(z) * (1.0 - sigma(z))
 
 
@@ -51,7 +51,7 @@ class Loop:
         self.biases = [b.copy() for b in network.biases]
 
     def update_mini_batch(self, mini_batch: Pairs, eta: float) -> None:
-        """w <- w - eta/m sum dC_x/dw, b <- b - eta/m sum dC_x/db (eqs. 20, 21)."""
+        """Update w <- w - eta/m sum dC_x/dw, b <- b - eta/m sum dC_x/db (eqs. 20, 21)."""
         sums_b = [np.zeros_like(b) for b in self.biases]
         sums_w = [np.zeros_like(w) for w in self.weights]
         for x, y in mini_batch:
@@ -63,7 +63,7 @@ class Loop:
         self.biases = [b - rate * g for b, g in zip(self.biases, sums_b, strict=True)]
 
     def gradients(self, x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """dC_x/db and dC_x/dw of each layer."""
+        """Compute dC_x/db and dC_x/dw of each layer."""
         zs, activations = [], [x]
         for w, b in zip(self.weights, self.biases, strict=True):
             zs.append(w @ activations[-1] + b)
@@ -77,14 +77,14 @@ class Loop:
 
 
 def samples(number: int) -> Pairs:
-    """Random columns, as large as digits."""
+    """Draw random columns, as large as digits."""
     rng = np.random.default_rng(0)
     targets = np.eye(SIZES[-1])[:, rng.integers(SIZES[-1], size=number)].T[..., np.newaxis]
     return list(zip(rng.random((number, SIZES[0], 1)), targets, strict=True))
 
 
 def farthest(network: Network, loop: Loop, data: Pairs) -> float:
-    """The largest difference of a weight or bias after ten steps of both."""
+    """Find the largest difference of a weight or bias after ten steps of both."""
     for _ in range(10):
         network.update_mini_batch(data[:BATCH], ETA)
         loop.update_mini_batch(data[:BATCH], ETA)
@@ -93,7 +93,7 @@ def farthest(network: Network, loop: Loop, data: Pairs) -> float:
 
 
 def steps(number: int) -> dict[str, Step]:
-    """What each contestant does in a turn, which is an epoch of so many steps."""
+    """Make each contestant's turn, which is an epoch of so many steps."""
     data = samples(number * BATCH)
     batches = [data[first : first + BATCH] for first in range(0, len(data), BATCH)]
 
@@ -117,7 +117,7 @@ def steps(number: int) -> dict[str, Step]:
 
 
 def measure(rounds: int, number: int) -> dict[str, Any]:
-    """The record: milliseconds of a step, and ratios to the loop."""
+    """Measure for the record: milliseconds of a step, and ratios to the loop."""
     network = Network(SIZES, rng=0)
     difference = farthest(network, Loop(network), samples(BATCH))
     with threadpool_limits(1):
@@ -148,14 +148,8 @@ def measure(rounds: int, number: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def answer(options: argparse.Namespace) -> None:
     """Measure, print, write the record if asked to; exit 1 where the ratio is above the limit."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=200, help="of each turn")
-    parser.add_argument("--limit", type=float, help="of each median ratio to the loop")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
     record = measure(options.rounds, options.steps)
     print(f"784-30-10, steps of {BATCH} samples, one thread, {record['machine']}")
     line = "  {name:40} {median:7.3f} {unit:9} (min {min:.3f}, max {max:.3f})"
@@ -169,6 +163,15 @@ def main() -> None:
         slow = [name for name, row in record["ratios"].items() if row["median"] > options.limit]
         if slow:
             sys.exit(f"slower than {options.limit:g} times the loop: {', '.join(slow)}")
+
+
+def main() -> None:
+    """Take the flags and answer."""
+    script = Script(__doc__)
+    script.add_argument("--rounds", type=int, default=15)
+    script.add_argument("--steps", type=int, default=200, help="of each turn")
+    script.add_argument("--limit", type=float, help="of each median ratio to the loop")
+    script.run(answer)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,15 +26,16 @@ from xpnet.bench.cases import NAMES, fresh
 from xpnet.bench.statistics import ratios, spread
 from xpnet.files.atomic import write_text
 from xpnet.optim import OPTIMIZERS
+from xpnet.report.script import Script
 
 Step = Callable[[int], None]
 
 FUSED = ("sgd", "momentum", "nesterov", "adagrad", "adam", "adamw")
-"""Those that PyTorch can fuse on the CPU."""
+"""The rules that PyTorch can fuse on the CPU."""
 
 
 def gradients(network: Network) -> dict[str, np.ndarray]:
-    """Some of the size that training meets."""
+    """Draw gradients of the size that training meets."""
     rng = np.random.default_rng(0)
     return {
         name: (0.01 * rng.standard_normal(p.shape)).astype(np.float32)
@@ -44,7 +44,7 @@ def gradients(network: Network) -> dict[str, np.ndarray]:
 
 
 def xpnet_steps(model: str, name: str) -> dict[str, Step]:
-    """Updates of the flat buffer, and array by array."""
+    """Make xpnet's updates: of the flat buffer, and array by array."""
     network = fresh(model)
     arrays = {key: p.copy() for key, p in network.params.items()}
     grads = gradients(network)
@@ -56,7 +56,7 @@ def xpnet_steps(model: str, name: str) -> dict[str, Step]:
 
 
 def torch_steps(model: str, name: str) -> dict[str, Step]:
-    """The same update by PyTorch."""
+    """Make the same update by PyTorch."""
     import torch
 
     network = fresh(model)
@@ -84,7 +84,7 @@ def torch_steps(model: str, name: str) -> dict[str, Step]:
 
 
 def interleaved(steps: dict[str, Step], rounds: int, updates: int) -> dict[str, list[float]]:
-    """Milliseconds of processor time an update, one figure a round, the contestants by turns."""
+    """Time an update by turns, in milliseconds of processor time, one figure a round."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step(0)
@@ -126,16 +126,8 @@ def measure(model: str, name: str, options: argparse.Namespace) -> dict[str, Any
     return record
 
 
-def main() -> None:
+def answer(options: argparse.Namespace) -> None:
     """Measure, print, write the records if asked to; exit 1 where a ratio is above the limit."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", choices=NAMES, default="deep-convnet")
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, action="append", help="all if left out")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--updates", type=int, default=100, help="of each turn")
-    parser.add_argument("--limit", type=float, help="of the median ratio to PyTorch's foreach")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
     records = [measure(options.model, name, options) for name in options.optimizer or OPTIMIZERS]
     if options.out:
         write_text(options.out, json.dumps(records, indent=2) + "\n")
@@ -146,6 +138,17 @@ def main() -> None:
         slow = [name for name, ratio in by_name.items() if ratio["median"] > options.limit]
         if slow:
             sys.exit(f"slower than {options.limit:g} times PyTorch's foreach: {', '.join(slow)}")
+
+
+def main() -> None:
+    """Take the flags and answer."""
+    script = Script(__doc__)
+    script.add_argument("--model", choices=NAMES, default="deep-convnet")
+    script.add_argument("--optimizer", choices=OPTIMIZERS, action="append", help="all if left out")
+    script.add_argument("--rounds", type=int, default=15)
+    script.add_argument("--updates", type=int, default=100, help="of each turn")
+    script.add_argument("--limit", type=float, help="of the median ratio to PyTorch's foreach")
+    script.run(answer)
 
 
 if __name__ == "__main__":

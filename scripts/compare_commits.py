@@ -61,7 +61,7 @@ SETTINGS = {
     "PYTHONHASHSEED": "0",
     "MPLBACKEND": "agg",
 }
-"""Of both sides. Without the first, threads of products would depend on the machine."""
+"""The settings of both sides. Without the first, a product's threads depend on the machine."""
 SHOWN = 90
 """Characters of a line that differs, of which a third are before the difference."""
 EQUAL, DIFFERS, FAILED = "equal", "differs", "failed"
@@ -91,14 +91,14 @@ class Group:
     norm: float = 0.0
     largest: float = 0.0
     note: str = ""
-    """What differs, where no number can say it."""
+    """The difference, where no number can say it."""
     texts: dict[str, list[str]] = field(default_factory=dict)
     """SHA-256 of each text, by side."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case."""
+    """The outcome of a case."""
 
     name: str
     kind: str
@@ -113,7 +113,7 @@ class Outcome:
         return max(differences, default=0.0) if self.kind in (EQUAL, DIFFERS) else math.inf
 
     def passes(self, tolerance: float) -> bool:
-        """Whether a refactoring may leave it at that."""
+        """Tell if a refactoring may leave it at that."""
         # At 0 bits count, and 0 and -0 are not the same.
         within = self.kind == DIFFERS and tolerance > 0 and self.largest <= tolerance
         return within or self.kind in (EQUAL, NOT_BEFORE)
@@ -123,7 +123,7 @@ class Outcome:
 
 
 def checked_out(name: str, place: Path) -> Side:
-    """A commit, or a checkout as it is now, copied to where nobody changes it."""
+    """Copy a commit, or a checkout as it is now, to where nobody changes it."""
     if (Path(name) / "xpnet").is_dir():
         changed = _git("status", "--porcelain", at=name)
         commit = _git("rev-parse", "HEAD", at=name) or "no commit"
@@ -147,7 +147,7 @@ def checked_out(name: str, place: Path) -> Side:
 
 
 def _git(*arguments: str | Path, at: str | Path = ".") -> str | None:
-    """What git says, or None if it cannot."""
+    """Ask git; None if it cannot answer."""
     try:
         ran = subprocess.run(["git", "-C", at, *arguments], capture_output=True, text=True)
     except OSError as error:
@@ -203,7 +203,7 @@ def _ended(command: Sequence[str], given: str, environment: Mapping[str, str]) -
 
 
 def compare(name: str, number: int, old: Path, new: Path) -> Outcome:
-    """What came of a case on both sides, from what they have left."""
+    """Compare what both sides have left of a case."""
     records = [
         json.loads((side / f"{number}.json").read_text(encoding="utf-8")) for side in (old, new)
     ]
@@ -272,7 +272,7 @@ def _sha256(item: Any) -> str:
 
 
 def relative_difference(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
-    """Of norms and of largest numbers, from 0 to 2; infinite where what differs is not finite."""
+    """Compare norms and largest numbers, from 0 to 2; infinite where what differs is not finite."""
     a, b = (array.astype(np.float64).ravel() for array in (old, new))
     alike = (a == b) | (np.isnan(a) & np.isnan(b))
     if alike.all():
@@ -308,7 +308,7 @@ def _text_difference(old: list[str], new: list[str]) -> str:
 
 
 def summary(outcomes: Sequence[Outcome], tolerance: float) -> str:
-    """All in one line."""
+    """Say all in one line."""
     count = Counter(outcome.kind for outcome in outcomes)
     numeric = [o for o in outcomes if o.kind == DIFFERS and math.isfinite(o.largest)]
     differ = f"{count[DIFFERS]} differ"
@@ -326,7 +326,7 @@ def summary(outcomes: Sequence[Outcome], tolerance: float) -> str:
 
 
 def page(record: dict[str, Any], outcomes: Sequence[Outcome]) -> str:
-    """The tables, by section, and the summary."""
+    """Write the tables, by section, and the summary."""
     sides = [f"{record[side]['name']} ({record[side]['commit']})" for side in ("old", "new")]
     lines = [
         f"# {sides[0]} and {sides[1]}",
@@ -381,12 +381,12 @@ def compare_sides(
 
 
 def _plain(value: Any) -> Any:
-    """For JSON, which has no infinity."""
+    """Make it fit for JSON, which has no infinity."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write(out: Path, text: str, record: dict[str, Any]) -> list[Path]:
-    """The page and the record, side by side."""
+    """Write the page and the record, side by side."""
     paths = [out.with_suffix(".md"), out.with_suffix(".json")]
     out.parent.mkdir(parents=True, exist_ok=True)
     for path, contents in zip(paths, (text, json.dumps(record, indent=1) + "\n"), strict=True):
@@ -395,7 +395,7 @@ def write(out: Path, text: str, record: dict[str, Any]) -> list[Path]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Make the command line."""
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -29,8 +29,8 @@ from _fuzzing import READERS, Reader, Touched, make_input
 from xpnet.bench import machine, report
 from xpnet.errors import XPNetError
 from xpnet.files.atomic import write_text
+from xpnet.report.script import FAILED, Script
 
-FAILED, USAGE_ERROR = 1, 2
 MiB = 2**20
 DIED = "it died"
 SHOWN = 5
@@ -41,10 +41,10 @@ LINE = 200
 
 @dataclass(frozen=True)
 class Limits:
-    """What one input may take."""
+    """Limits of what one input may take."""
 
     seconds: float = 5
-    """Of processor time."""
+    """Seconds of processor time."""
     patience: float = 30
     """Seconds until a process that says nothing is ended: other programs may keep it waiting."""
     starting: float = 120
@@ -53,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an input."""
+    """The outcome of an input."""
 
     number: int
     end: str
@@ -66,7 +66,7 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """What came of all inputs of a reader."""
+    """A tally of what came of all inputs of a reader."""
 
     reader: str
     inputs: int = 0
@@ -75,7 +75,7 @@ class Tally:
     failures: list[dict[str, Any]] = field(default_factory=list)
     slowest: dict[str, float] = field(default_factory=lambda: {"number": -1, "seconds": 0.0})
     start_mib: int = 0
-    """In memory when the first input came; `allowed_mib` more would have been a failure."""
+    """The memory when the first input came; `allowed_mib` more would have been a failure."""
     peak_mib: int = 0
     allowed_mib: int = 0
 
@@ -120,7 +120,7 @@ class Guard:
 
     @contextmanager
     def up(self) -> Iterator[None]:
-        """A context in which it looks."""
+        """Open a context in which it looks."""
         self._up = True
         try:
             yield
@@ -258,7 +258,7 @@ def _working_in(directory: str) -> Iterator[None]:
 
 
 def page(record: dict[str, Any]) -> str:
-    """The record for a reader."""
+    """Write the record for a reader."""
     limits, where = record["limits"], record["machine"]
     found = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
     failures = sum(len(tally["failures"]) for tally in record["readers"])
@@ -289,20 +289,9 @@ def page(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def answer(options: argparse.Namespace) -> None:
     """Attack the readers, and write the record."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--reader", action="append", choices=READERS, help="all if left out")
-    parser.add_argument("--count", type=int, default=10_000, help="inputs for each reader")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="number of the first input")
-    parser.add_argument("--out", type=Path, default=Path("runs/fuzz"), help="a directory")
-    options = parser.parse_args(arguments)
-    try:
-        report.prepare_directory(options.out)
-    except XPNetError as error:
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
+    report.prepare_directory(options.out)
     begin, tallies = time.monotonic(), []
     for name in options.reader or READERS:
         numbers = range(options.first, options.first + options.count)
@@ -331,6 +320,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"record: {options.out / 'README.md'}")
     if any(tally.failures for tally in tallies):
         sys.exit(FAILED)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Take the flags and answer."""
+    script = Script(__doc__, "seed", out="runs/fuzz")
+    script.add_argument("--reader", action="append", choices=READERS, help="all if left out")
+    script.add_argument("--count", type=int, default=10_000, help="inputs for each reader")
+    script.add_argument("--first", type=int, default=0, help="number of the first input")
+    script.run(answer, arguments)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,6 @@ none to run.
 and little of everything. It takes two to three minutes, and its times mean nothing.
 """
 
-import argparse
 import math
 import os
 import re
@@ -62,7 +61,7 @@ SCRIPTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(SCRIPTS.parent))  # xpnet is beside the scripts, and need not be installed
 
 PACKAGES = ("numpy", "array-api-compat", "click", "filelock", "threadpoolctl", "tqdm")
-"""Without which there is no report."""
+"""The packages without which there is no report."""
 
 if lacking := [name for name in PACKAGES if find_spec(name.replace("-", "_")) is None]:
     names = " ".join(lacking)
@@ -71,7 +70,6 @@ if lacking := [name for name in PACKAGES if find_spec(name.replace("-", "_")) is
 else:
     from filelock import FileLock, Timeout
 
-    from _common import Script
     from _gpu_parts import (
         COLUMNS,
         DONE,
@@ -95,10 +93,11 @@ else:
     from xpnet.errors import ArgumentError, DataNotFoundError, DeviceError, OutputError, XPNetError
     from xpnet.files.atomic import remove_unfinished, write_text
     from xpnet.report import plots
+    from xpnet.report.script import Script
 
 OUT, OUT_OF_STAND_IN = Path("scripts/results/gpu"), Path("runs/gpu-report-stand-in")
 PROGRAM = "import _gpu_parts; _gpu_parts.main()"
-"""What runs a part: not a file, which the processes that it starts would read again."""
+"""The program that runs a part: no file, which the processes that it starts would read again."""
 LIMIT = 180
 """Seconds after which a part is killed."""
 TOLD = 8
@@ -110,7 +109,7 @@ MARK = "`python scripts/gpu_report.py` writes this page."
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-    """The parts of these names, in their order; all if none is named."""
+    """Choose the parts of these names, in their order; all if none is named."""
     wanted = set()
     for name in names:
         found = {part for part in PARTS if part == name or part.startswith(f"{name}-")}
@@ -124,13 +123,13 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 
 def beginnings() -> list[str]:
-    """What stands before the first hyphen of several names."""
+    """List what stands before the first hyphen of several names."""
     first = [name.partition("-")[0] for name in PARTS]
     return [name for name in dict.fromkeys(first) if first.count(name) > 1]
 
 
 def device_of(name: str, stand_in: bool) -> str:
-    """The GPU that is meant by the flag `--device`.
+    """Find the GPU that is meant by the flag `--device`.
 
     Raises
     ------
@@ -149,7 +148,7 @@ def device_of(name: str, stand_in: bool) -> str:
 
 
 def absences(stand_in: bool, device: str = "cuda") -> tuple[list[str], dict[str, str]]:
-    """What is missing, a line each, and why which parts are left out.
+    """List what is missing, a line each, and why which parts are left out.
 
     Raises
     ------
@@ -192,7 +191,7 @@ def absences(stand_in: bool, device: str = "cuda") -> tuple[list[str], dict[str,
 
 
 def mnist_problem() -> str | None:
-    """Why MNIST cannot be had, or None if it can."""
+    """Tell why MNIST cannot be had, or None if it can."""
     try:
         find_mnist(download=False)
     except DataNotFoundError as error:
@@ -201,7 +200,7 @@ def mnist_problem() -> str | None:
 
 
 def records_of(out: Path, stand_in: bool) -> dict[str, Record]:
-    """The records of an earlier report, none where the directory is empty or does not exist.
+    """Load the records of an earlier report, none if the directory is empty or does not exist.
 
     Raises
     ------
@@ -231,7 +230,7 @@ def records_of(out: Path, stand_in: bool) -> dict[str, Record]:
 
 
 def holds(out: Path, name: str) -> bool:
-    """Whether there is a record of this part."""
+    """Tell if there is a record of this part."""
     try:
         return load(out, name) is not None
     except XPNetError:
@@ -239,7 +238,7 @@ def holds(out: Path, name: str) -> bool:
 
 
 def marked(page: Path) -> bool:
-    """Whether a file is the first page of a report."""
+    """Tell if a file is the first page of a report."""
     try:
         return MARK in page.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -270,7 +269,7 @@ def claimed(out: Path) -> Iterator[None]:
 
 
 def begun(name: str, options: Any) -> Record:
-    """The record of a part that begins, in place of one that there may be."""
+    """Write the record of a part that begins, in place of one that there may be."""
     record: Record = {
         "part": name,
         "state": UNFINISHED,
@@ -328,7 +327,7 @@ def perform(name: str, options: Any, limit: float, scratch: Path) -> Record:
 
 
 def index(out: Path, absent: Sequence[str], others: Mapping[str, str], stand_in: bool) -> str:
-    """The first page: the answers, then all parts, those of earlier runs among them.
+    """Write the first page: the answers, then all parts, those of earlier runs among them.
 
     Parameters
     ----------
@@ -359,7 +358,7 @@ def index(out: Path, absent: Sequence[str], others: Mapping[str, str], stand_in:
 
 
 def answer(options: Any) -> None:
-    """All parts that were asked for and for which there is time."""
+    """Answer all parts that were asked for and for which there is time."""
     if not (math.isfinite(options.minutes) and options.minutes > 0):
         raise ArgumentError(
             f"--minutes must be a number above 0, got {options.minutes:g}; use for instance 9"
@@ -437,9 +436,7 @@ def perform_all(
 def main() -> None:
     """Run the report; a signal that ends it ends its parts, too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    script = Script(__doc__, out="", weights=False, data=False)
-    script.description, script.formatter_class = __doc__, argparse.RawDescriptionHelpFormatter
-    script.set_defaults(out=None)
+    script = Script(__doc__, "device")
     script.add_argument(
         "--part", action="append", default=[], help="its name, again for another; all if left out"
     )

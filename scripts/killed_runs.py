@@ -32,6 +32,7 @@ from xpnet.bench.cases import fresh
 from xpnet.bench.statistics import spread
 from xpnet.data import load_dataset
 from xpnet.files.atomic import write_text
+from xpnet.report.script import Script
 from xpnet.train.checkpoint import Checkpoints
 from xpnet.train.keeper import Keeper
 from xpnet.train.run_directory import RunDirectory
@@ -41,20 +42,20 @@ OPTIONS = (
     "--lr", "0.001", "--epochs", "3", "--checkpoint-steps", "50", "--evaluate-samples", "1000",
 )  # fmt: skip
 ATTEMPTS = 100
-"""At most; a run that needs more does not get on."""
+"""Attempts at most; a run that needs more does not get on."""
 
 Record = dict[str, Any]
 
 
 def command(directory: Path, options: argparse.Namespace) -> list[str]:
-    """The same at the start and after every kill."""
+    """Make the command, the same at the start and after every kill."""
     data = ["--data", options.data, *(["--data-dir", options.data_dir] if options.data_dir else [])]
     run = ["-m", "xpnet", "train", "--resume", str(directory)]
     return [sys.executable, *run, *OPTIONS, *data]
 
 
 def result(directory: Path) -> tuple[bytes, list[str]]:
-    """Weights, and the record of the epochs without its last column, the time."""
+    """Read weights, and the record of the epochs without its last column, the time."""
     lines = (directory / "metrics.csv").read_text(encoding="utf-8").splitlines()
     weights = (directory / "model.safetensors").read_bytes()
     return weights, [line.rpartition(",")[0] for line in lines]
@@ -74,7 +75,7 @@ def attempt(arguments: list[str], seconds: float | None) -> str | None:
 
 
 def killed_run(directory: Path, seconds: float, seed: int, options: argparse.Namespace) -> Record:
-    """One run; how often it was killed, when, and what it said if it failed.
+    """Do one run; tell how often it was killed, when, and what it said if it failed.
 
     One that was faster than its first kill is begun anew: it would show nothing.
     """
@@ -93,7 +94,7 @@ def killed_run(directory: Path, seconds: float, seed: int, options: argparse.Nam
 
 
 def killed_runs(options: argparse.Namespace, place: Path) -> Record:
-    """All of them beside one that is left alone."""
+    """Do all of them beside one that is left alone."""
     begin = time.perf_counter()
     if error := attempt(command(place / "whole", options), None):
         sys.exit(f"the unbroken run failed: {error}")
@@ -115,7 +116,7 @@ def killed_runs(options: argparse.Namespace, place: Path) -> Record:
 
 
 def cost(options: argparse.Namespace, place: Path) -> Record:
-    """Seconds of SimpleConvNet's epochs and of a checkpoint after each."""
+    """Measure the seconds of SimpleConvNet's epochs and of a checkpoint after each."""
     data = load_dataset(options.data, data_dir=options.data_dir)
     trainer = Trainer(
         fresh("simple-convnet"), data.x_train, data.t_train, data.x_test, data.t_test,
@@ -146,7 +147,7 @@ def cost(options: argparse.Namespace, place: Path) -> Record:
 
 
 def page(record: Record) -> str:
-    """What is in the record, for people."""
+    """Show what is in the record to people."""
     killed, cost = record["killed_runs"], record["cost"]
     rows = killed["runs"]
     kills = [row["kills"] for row in rows]
@@ -184,16 +185,8 @@ def page(record: Record) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def answer(options: argparse.Namespace) -> None:
     """Kill, compare, measure and write; exit 1 on any difference."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", default="auto", help="mnist, synthetic or auto")
-    parser.add_argument("--data-dir", help="directory of MNIST's four files")
-    parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--epochs", type=int, default=9, help="of SimpleConvNet")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--out", type=Path, default=Path("reliability"))
-    options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.out) as place:
         record: Record = {
@@ -206,6 +199,14 @@ def main() -> None:
     print(page(record))
     if not all(row["same"] for row in record["killed_runs"]["runs"]):
         sys.exit("killed runs and the unbroken one differ")
+
+
+def main() -> None:
+    """Take the flags and answer."""
+    script = Script(__doc__, "data", "seed", out="reliability")
+    script.add_argument("--runs", type=int, default=100)
+    script.add_argument("--epochs", type=int, default=9, help="of SimpleConvNet")
+    script.run(answer)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ import argparse
 
 import numpy as np
 
-from _common import Script, open_data, open_device
 from xpnet import load_network
 from xpnet.report import plots
 from xpnet.report.evaluate import confusion, predictions
+from xpnet.report.script import Script, open_data, open_device
 
 PAIRS = 5
 
@@ -43,7 +43,7 @@ def answer(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Take the flags and answer."""
-    Script(__doc__, out="misclassified.png").run(answer)
+    Script(__doc__, "weights", "data", "device", out="misclassified.png").run(answer)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.arrays import get_device, versions
-from xpnet.errors import XPNetError
 from xpnet.files.atomic import write_text
-from xpnet.report.experiment import FAILED, USAGE_ERROR, add_flags, lab_from, perform
+from xpnet.report.experiment import lab_from, lab_script, perform
+from xpnet.report.script import FAILED
 
 HERE = Path(__file__).parent
 BOOKS = {
@@ -31,13 +31,13 @@ PASS, FAIL, UNJUDGED = "pass", "**FAIL**", "not judged"
 
 
 def scripts(names: Sequence[str]) -> list[Path]:
-    """The experiments of all books in order; those whose name holds one of `names`, if any."""
+    """List the experiments of all books in order; those whose name holds one of `names`, if any."""
     found = [path for book in BOOKS for path in sorted((HERE / book).glob("ch*.py"))]
     return [path for path in found if not names or any(name in path.stem for name in names)]
 
 
 def perform_script(path: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The record of one experiment; one that breaks off is a failed one."""
+    """Run one experiment and return its record; one that breaks off is a failed one."""
     sys.path.insert(0, str(path.parent))  # as when it is run by itself
     lab = lab_from(path.stem, options)
     try:
@@ -56,7 +56,7 @@ def perform_script(path: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def page(records: Sequence[tuple[Path, dict[str, Any]]], options: argparse.Namespace) -> str:
-    """The table and the gallery, as Markdown."""
+    """Write the table and the gallery, as Markdown."""
     checks = [check for _, record in records for check in record["checks"]]
     counts = {
         text: sum(check["passed"] is state for check in checks)
@@ -95,28 +95,27 @@ def page(records: Sequence[tuple[Path, dict[str, Any]]], options: argparse.Names
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def answer(options: argparse.Namespace) -> None:
     """Run, and write the page."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add_flags(parser)
-    parser.add_argument("names", nargs="*", help="only experiments whose names hold one of these")
-    options = parser.parse_args()
     records = []
-    try:
-        for path in scripts(options.names):
-            record = perform_script(path, options)
-            records.append((path, record))
-            state = "pass" if record["passed"] else "FAIL"
-            print(f"{state}  {record['seconds']:7.1f} s  {path.stem}", flush=True)
-        write_text(options.out / "README.md", page(records, options))
-    except XPNetError as error:
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
+    for path in scripts(options.names):
+        record = perform_script(path, options)
+        records.append((path, record))
+        state = "pass" if record["passed"] else "FAIL"
+        print(f"{state}  {record['seconds']:7.1f} s  {path.stem}", flush=True)
+    write_text(options.out / "README.md", page(records, options))
     failed = [path.stem for path, record in records if not record["passed"]]
     print(f"{len(records) - len(failed)} of {len(records)} passed; see {options.out / 'README.md'}")
     if failed:
         print(f"failed: {', '.join(failed)}")
         sys.exit(FAILED)
+
+
+def main() -> None:
+    """Take the flags and answer."""
+    script = lab_script(__doc__)
+    script.add_argument("names", nargs="*", help="only experiments whose names hold one of these")
+    script.run(answer)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,16 @@ import json
 
 import numpy as np
 
-from _common import Script, open_device
 from xpnet import load_network, to_numpy
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
 from xpnet.models import Network, build_network
 from xpnet.report import plots
+from xpnet.report.script import Script, open_device
 
 
 def untrained(options: argparse.Namespace, device: Device) -> tuple[Network, int]:
-    """The network as it was before training, and its seed, by the run's summary.json."""
+    """Build the network as it was before training, by summary.json; tell its seed."""
     path = options.weights.parent / "summary.json"
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def untrained(options: argparse.Namespace, device: Device) -> tuple[Network, int
 
 
 def first_filters(network: Network) -> np.ndarray:
-    """W1 as (FN, 1, FH, FW) on the host."""
+    """Return W1 as (FN, 1, FH, FW) on the host."""
     W = to_numpy(network.params["W1"])
     if W.ndim != 4 or W.shape[1] != 1:
         raise ArgumentError(
@@ -82,7 +82,7 @@ def answer(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Take the flags and answer."""
-    script = Script(__doc__, out="filters.png", data=False)
+    script = Script(__doc__, "weights", "device", out="filters.png")
     script.add_argument("--seed", type=int, help="of the run; from its summary.json if left out")
     script.run(answer)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_example_prints_what_the_readme_says(capsys):
@@ -18,8 +19,17 @@ def test_the_example_prints_what_the_readme_says(capsys):
 
 def test_every_place_it_names_exists():
     places = re.findall(r"`([\w/]+(?:\.py|/))`", README.partition("## What is where")[2])
-    folders = [Path(__file__).parent.parent / part for part in ("", "xpnet", "scripts")]
+    folders = [ROOT / part for part in ("", "xpnet", "scripts")]
     assert len(places) > 10
     for place in places:
         found = any((at / place).exists() for at in folders)
         assert found or place in ("mnist/", "runs/"), place
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/measurements.md"])
+def test_every_file_it_links_to_exists(page):
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
+    files = [link for link in links if "://" not in link]
+    assert len(files) >= 3
+    for file in files:
+        assert ((ROOT / page).parent / file).is_file(), file

@@ -1,4 +1,4 @@
-"""What xpnet raises for anything a user can cause.
+"""The errors that xpnet raises for anything a user can cause.
 
 Every message says what was needed, what came and what to do. Each class is also the built-in
 error that fits it, so that `except ValueError` works where a reader expects it to.

@@ -80,7 +80,7 @@ def check_backward(
 
 
 def gradient_check(network: Network, x: Array, t: Array) -> dict[str, float]:
-    """Mean |numerical - backpropagated| for each parameter of a float64 network (section 5.7.3).
+    """Average |numerical - backpropagated| for each parameter of a float64 network (section 5.7.3).
 
     With the exact cross-entropy a right backward pass gives about 1e-10 or less.
     """

@@ -1,4 +1,4 @@
-"""What several experiments share."""
+"""Parts that several experiments share."""
 
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
@@ -24,7 +24,7 @@ def make_trainer(
     batch_size: int = 100,
     optimizer: str | Optimizer = "SGD",
 ) -> Trainer:
-    """A silent trainer on the first `images` training images, all if None, drawn as in the book.
+    """Make a silent trainer on the first `images` images, all if None, drawn as in the book.
 
     Its default is SGD with lr 0.01.
     """
@@ -45,12 +45,12 @@ def make_trainer(
 
 
 def endless(batches: Batches) -> Iterator[Batch]:
-    """The batches of one epoch after the other."""
+    """Yield the batches of one epoch after the other."""
     return (batch for number in count() for batch in batches.epoch(number))
 
 
 def training_losses(lab: Lab, network: Network, optimizer: Optimizer, steps: int) -> np.ndarray:
-    """Loss before each of `steps` updates on batches of 128."""
+    """List the loss before each of `steps` updates on batches of 128."""
     trainer = make_trainer(lab, network, batch_size=128, optimizer=optimizer)
     batches = islice(endless(trainer.train_batches), steps)
     losses = [trainer.train_step(x, t) for x, t in batches]
@@ -61,7 +61,7 @@ SEEDS = 4
 
 
 def seeds(lab: Lab) -> range:
-    """The seeds of runs whose mean is judged; one in quick mode."""
+    """Return the seeds of runs whose mean is judged; one in quick mode."""
     return range(lab.seed, lab.seed + lab.few(SEEDS, 1))
 
 
@@ -86,7 +86,7 @@ def check_mean(
 
 
 def smooth_curve(x: np.ndarray) -> np.ndarray:
-    """Moving average, weighted by a Kaiser window (length 11, beta 2); the ends are mirrored."""
+    """Average, weighted by a moving Kaiser window (length 11, beta 2); the ends are mirrored."""
     window = np.kaiser(11, 2)
     return np.convolve(np.pad(x, 5, mode="reflect"), window / window.sum(), mode="valid")
 
@@ -94,7 +94,7 @@ def smooth_curve(x: np.ndarray) -> np.ndarray:
 def draw_accuracies(
     axes: "Axes", train: Sequence[float], test: Sequence[float], title: str
 ) -> None:
-    """Training and test accuracy against epochs from 1, the last ones named."""
+    """Draw training and test accuracy against epochs from 1, the last ones named."""
     epochs = range(1, len(train) + 1)
     axes.plot(epochs, train, label=f"train, {train[-1]:.3f} at the end")
     axes.plot(epochs, test, "--", label=f"test, {test[-1]:.3f}")

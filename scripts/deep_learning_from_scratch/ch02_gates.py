@@ -17,7 +17,7 @@ TABLES = {AND: [0, 0, 0, 1], NAND: [1, 1, 1, 0], OR: [0, 1, 1, 1], XOR: [0, 1, 1
 
 
 def bent(x: np.ndarray) -> np.ndarray:
-    """x1, x2 and (x1 - x2)^2."""
+    """Compute x1, x2 and (x1 - x2)^2."""
     return np.concatenate([x, (x[..., :1] - x[..., 1:]) ** 2], axis=-1)
 
 

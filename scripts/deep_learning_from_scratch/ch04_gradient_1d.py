@@ -12,7 +12,7 @@ from xpnet.report.experiment import Lab, main
 
 
 def function_1(x: float) -> float:
-    """Eq. 4.5; the derivative is 0.02 x + 0.1."""
+    """Compute eq. 4.5; the derivative is 0.02 x + 0.1."""
     return 0.01 * x**2 + 0.1 * x
 
 

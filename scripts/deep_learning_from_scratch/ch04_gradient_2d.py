@@ -13,7 +13,7 @@ from xpnet.report.experiment import Lab, main
 
 
 def function_2(x: np.ndarray) -> np.ndarray:
-    """Eq. 4.6; the sum over more points than one has the gradient of each at its place."""
+    """Compute eq. 4.6; the sum over more points than one has the gradient of each at its place."""
     return np.sum(x**2)
 
 

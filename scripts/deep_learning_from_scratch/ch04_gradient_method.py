@@ -15,7 +15,7 @@ STEPS = 20  # of the path drawn; the book does not tell its number
 
 
 def function_2(x: np.ndarray) -> np.ndarray:
-    """Eq. 4.6."""
+    """Compute eq. 4.6."""
     return np.sum(x**2)
 
 

@@ -16,7 +16,7 @@ X, T = np.array([0.6, 0.9]), np.array([0.0, 0.0, 1.0])
 
 
 def loss(W: np.ndarray) -> np.ndarray:
-    """The printed numbers are those of the logarithm without 1e-7."""
+    """Compute the loss; the printed numbers are those of the logarithm without 1e-7."""
     return cross_entropy_error(softmax(X @ W), T, eps=0.0)
 
 

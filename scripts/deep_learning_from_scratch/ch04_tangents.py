@@ -18,7 +18,7 @@ AT, WIDE, TINY = 1.0, 1.5, 1e-49
 
 
 def function_1(x: float) -> float:
-    """Eq. 4.5."""
+    """Compute eq. 4.5."""
     return 0.01 * x**2 + 0.1 * x
 
 

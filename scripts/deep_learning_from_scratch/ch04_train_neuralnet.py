@@ -22,7 +22,7 @@ Band = tuple[float, float]
 
 
 def train(lab: Lab, activation: str) -> tuple[np.ndarray, np.ndarray]:
-    """Losses (iteration, before and after), and accuracies (epoch, training and test)."""
+    """Return losses (iteration, before and after), and accuracies (epoch, training and test)."""
     net = TwoLayerNet(784, 50, 10, activation=activation, rng=lab.seed, device=lab.device)
     trainer = make_trainer(lab, net, batch_size=100, optimizer=SGD(0.1))
     train_set, test_set = trainer.train_batches, trainer.test_batches
@@ -40,7 +40,7 @@ def state(
     lab: Lab, losses: np.ndarray, accuracies: np.ndarray, *,
     near_1000: Band, at_end: Band, second: Band, train_last: Band, test_last: Band, gap: Band,
 ) -> None:  # fmt: skip
-    """The checks, which have their bands for each activation."""
+    """State the checks, which have their bands for each activation."""
     before = losses[:, 0]
     near = before[lab.few(900, 0) : lab.few(1100, 50)]
     lab.check("iterations", len(before), 10000, 10000, book="10,000", full=True)
@@ -58,7 +58,7 @@ def state(
 
 
 def draw(lab: Lab, losses: np.ndarray, accuracies: np.ndarray) -> None:
-    """The losses after the update, the first thousand of them, and the accuracies."""
+    """Draw the losses after the update, the first thousand of them, and the accuracies."""
     whole, first, right = lab.figure(11, 3.4).subplots(1, 3)
     for axes, part in ((whole, losses[:, 1]), (first, losses[:1000, 1])):
         axes.plot(part, linewidth=0.4)

@@ -14,7 +14,7 @@ ATOL = 1e-12
 
 
 def buy_apple(lab: Lab) -> None:
-    """Two apples."""
+    """Buy two apples."""
     apples, taxed = MulLayer(), MulLayer()
     lab.equal("2 apples", apples.forward(100.0, 2), 200, atol=ATOL)
     lab.equal("with tax", taxed.forward(200.0, 1.1), 220, atol=ATOL)
@@ -24,7 +24,7 @@ def buy_apple(lab: Lab) -> None:
 
 
 def nodes(lab: Lab) -> None:
-    """The node for sums and the one for products, 1.3 coming from above."""
+    """Check the node for sums and the one for products, 1.3 coming from above."""
     add, mul = AddLayer(), MulLayer()
     lab.equal("10 + 5", add.forward(10.0, 5.0), 15)
     lab.equal("its gradients", add.backward(1.3), [1.3, 1.3], atol=ATOL)

@@ -19,7 +19,7 @@ BAD = [0, 1, *range(6, 16)]  # 1, 0.54 and from 0.025 down
 
 
 def accuracies(lab: Lab, std: float, use_batchnorm: bool) -> list[float]:
-    """Training accuracy after every epoch."""
+    """Measure training accuracy after every epoch."""
     network = MultiLayerNetExtend(
         784,
         [100] * 5,

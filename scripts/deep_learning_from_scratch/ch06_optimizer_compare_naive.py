@@ -24,12 +24,12 @@ WORKED = {
 
 
 def f(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Eq. 6.2; the gradient is (x / 10, 2 y)."""
+    """Compute eq. 6.2; the gradient is (x / 10, 2 y)."""
     return np.asarray(x**2 / 20 + y**2)
 
 
 def descend(lab: Lab, optimizer: Optimizer, steps: int = 30) -> np.ndarray:
-    """The positions from START on, (steps + 1, 2)."""
+    """List the positions from START on, (steps + 1, 2)."""
     p, slopes = lab.device.asarray(START), lab.device.asarray((0.1, 2.0))
     path = [START]
     for _ in range(steps):

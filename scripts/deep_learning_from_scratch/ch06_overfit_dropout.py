@@ -18,7 +18,7 @@ GUIDES = {  # training and test accuracy: guide, and standard deviation over eig
 
 
 def trained(lab: Lab, ratio: float, seed: int) -> Trainer:
-    """The trainer at the end of a run."""
+    """Return the trainer at the end of a run."""
     network = MultiLayerNetExtend(
         784,
         [100] * 6,

@@ -15,7 +15,7 @@ from xpnet.report.experiment import Lab, main
 
 
 def overfit(lab: Lab, decay: float, epochs: int, seed: int) -> tuple[list[float], list[float], int]:
-    """Accuracies on training and test images after updates 1, 4, 7, ..., and updates in all.
+    """List accuracies on training and test images after updates 1, 4, 7, ..., and count updates.
 
     That is the book's loop: an epoch is 3 updates, and it ends with the last epoch's first one.
     """

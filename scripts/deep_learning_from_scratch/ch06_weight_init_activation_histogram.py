@@ -58,7 +58,7 @@ SHRINKING = [
 
 
 def activations(lab: Lab, function: Callable[[Array], Array], std: float | str) -> list[np.ndarray]:
-    """The outputs of the five layers, (1000, 100) each."""
+    """Compute the outputs of the five layers, (1000, 100) each."""
     rng = lab.rng
     a, layers = lab.device.asarray(normal((1000, 100), 1.0, rng)), []
     for _ in range(5):

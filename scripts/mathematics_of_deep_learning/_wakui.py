@@ -1,4 +1,4 @@
-"""What several experiments share."""
+"""Parts that several experiments share."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -70,20 +70,20 @@ def check_layers(
 
 
 def draw_image(axes: "Axes", image: np.ndarray, title: str) -> None:
-    """A black and white image (1, 1, H, W), ink dark."""
+    """Draw a black and white image (1, 1, H, W), ink dark."""
     axes.imshow(image[0, 0], cmap="Greys", vmin=0, vmax=1.4)
     axes.set(xticks=(), yticks=(), title=title)
 
 
 def draw_weights(panels: Iterable["Axes"], weights: np.ndarray, name: str) -> None:
-    """The weights (K, H, W) of a first layer, as each of its units or filters sees the image."""
+    """Draw the weights (K, H, W) of a first layer as each unit or filter sees an image."""
     for k, (axes, w) in enumerate(zip(panels, weights, strict=True), 1):
         axes.imshow(w, cmap="RdBu_r", vmin=-abs(w).max(), vmax=abs(w).max())
         axes.set(xticks=(), yticks=(), title=f"{name} {k}")
 
 
 def draw_costs(axes: "Axes", curves: Mapping[str, Sequence[float]]) -> None:
-    """C_T against iterations from 1."""
+    """Draw C_T against iterations from 1."""
     for name, costs in curves.items():
         axes.plot(
             range(1, len(costs) + 1), costs, ".-", label=f"{name}, {costs[-1]:.3g} at the end"

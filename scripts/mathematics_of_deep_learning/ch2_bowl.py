@@ -31,17 +31,17 @@ ETAS = (0.01, 0.1, 0.3, 0.5, 0.9, 1.02)
 
 
 def slope(x: np.ndarray) -> np.ndarray:
-    """Gradient of x^2 + y^2."""
+    """Compute the gradient of x^2 + y^2."""
     return 2 * x
 
 
 def height(path: np.ndarray) -> np.ndarray:
-    """z at each point of a path."""
+    """Compute z at each point of a path."""
     return np.sum(path**2, axis=1)
 
 
 def quartic_slope(x: np.ndarray) -> np.ndarray:
-    """Derivative of 3 x^4 - 4 x^3 - 12 x^2 + 32."""
+    """Compute the derivative of 3 x^4 - 4 x^3 - 12 x^2 + 32."""
     return 12 * x * (x + 1) * (x - 2)
 
 

@@ -1,4 +1,4 @@
-"""What several experiments share: the book's three parts of MNIST, and a network trained on one."""
+"""Parts that several experiments share: the book's three sets of MNIST, and a trained network."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -42,12 +42,12 @@ def _rows(digits: Dataset) -> Rows:
 
 
 def rows(lab: Lab) -> Rows:
-    """The digits in three parts."""
+    """Return the digits in three parts."""
     return _rows(lab.digits)
 
 
 def parts(lab: Lab) -> Parts:
-    """The digits in three parts, as the book's networks take them."""
+    """Return the digits in three parts, as the book's networks take them."""
     training, validation, test = rows(lab)
     return Parts(pairs(*training, vectors=True), pairs(*validation), pairs(*test))
 
@@ -106,12 +106,12 @@ def trained(
 
 
 def length(network: Network) -> float:
-    """|w|, of all weights together."""
+    """Compute |w|, of all weights together."""
     return float(np.sqrt(sum(np.sum(to_numpy(w) ** 2) for w in network.weights)))
 
 
 def draw(axes: "Axes", curves: dict[str, np.ndarray], ylabel: str, title: str = "") -> None:
-    """Curves against epochs from 0, as the book counts them."""
+    """Draw curves against epochs from 0, as the book counts them."""
     for label, values in curves.items():
         axes.plot(values, label=label)
     axes.set(xlabel="epoch", ylabel=ylabel, title=title)

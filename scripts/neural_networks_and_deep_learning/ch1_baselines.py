@@ -16,7 +16,7 @@ from xpnet.report.experiment import Lab, main
 
 
 def by_darkness(x: np.ndarray, t: np.ndarray, x_test: np.ndarray) -> np.ndarray:
-    """The digit whose mean sum of pixels is nearest, for each row of `x_test`.
+    """Choose the digit whose mean sum of pixels is nearest, for each row of `x_test`.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def by_darkness(x: np.ndarray, t: np.ndarray, x_test: np.ndarray) -> np.ndarray:
 
 
 def by_svm(x: np.ndarray, t: np.ndarray, x_test: np.ndarray) -> np.ndarray:
-    """The digit that a support vector machine trained on x and t gives each row of `x_test`.
+    """Let a support vector machine trained on x and t read each row of `x_test`.
 
     Raises
     ------

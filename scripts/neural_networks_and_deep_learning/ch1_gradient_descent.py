@@ -16,7 +16,7 @@ ETAS = (0.1, 0.9, 1.05)
 
 
 def cost(v: np.ndarray) -> float:
-    """v^2, for one variable or summed over several."""
+    """Compute v^2, for one variable or summed over several."""
     return float(np.sum(v**2))
 
 

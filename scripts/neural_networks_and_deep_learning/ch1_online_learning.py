@@ -18,11 +18,11 @@ from xpnet.books.nielsen import Network
 from xpnet.report.experiment import Lab, main
 
 ETA = 0.3
-"""Of an image."""
+"""The learning rate of an image."""
 
 
 def cosine(network: Network, x: np.ndarray, y: np.ndarray, part: np.ndarray) -> float:
-    """Of the angle between the gradients by some samples and by all of them."""
+    """Compute the cosine of the angle between the gradients by some samples and by all of them."""
     device = network.network.device
 
     def gradient(of: np.ndarray | slice) -> np.ndarray:

@@ -23,7 +23,7 @@ CS = (1, 10, 100, 1000)
 
 
 def sigmoid_neuron(x: np.ndarray, w: np.ndarray, b: float) -> np.ndarray:
-    """The sigmoid of w.x + b, for x of shape (..., n)."""
+    """Compute the sigmoid of w.x + b, for x of shape (..., n)."""
     return np.asarray(sigmoid(x @ w + b))
 
 

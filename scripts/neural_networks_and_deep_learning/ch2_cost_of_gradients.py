@@ -17,7 +17,7 @@ E = 1e-6
 
 
 def by_differences(network: Network, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
-    """The gradient by one-sided differences, laid out as the parameters are; forward passes."""
+    """Take one-sided differences, laid out as the parameters are; count the forward passes."""
     passes = 0
 
     def cost() -> float:

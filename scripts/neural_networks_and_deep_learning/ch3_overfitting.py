@@ -20,7 +20,7 @@ LMBDAS = {"O1": 0.0, "R1": 0.1}
 
 
 def train(lab: Lab, name: str, *, seed: int = 0, monitor: bool = True) -> Curves:
-    """One run of O1 or R1."""
+    """Train one run of O1 or R1."""
     training, _, test = parts(lab)
     return trained(
         lab,

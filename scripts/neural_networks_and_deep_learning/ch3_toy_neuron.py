@@ -59,7 +59,7 @@ X, Y, UPDATES = np.ones((1, 1)), np.zeros((1, 1)), 300
 
 
 def outputs(lab: Lab, setup: Setup) -> tuple[np.ndarray, float]:
-    """The output before each update and after the last; dC/dw at the start."""
+    """Compute the output before each update and after the last; dC/dw at the start."""
     network = Network([1, 1], setup.cost, device=lab.device)
     network.weights, network.biases = ([[[number]]] for number in setup.start)
     x = lab.device.asarray(X)

@@ -1,5 +1,7 @@
 """Devices: what is asked for happens or is refused."""
 
+import os
+import platform
 import subprocess
 import sys
 
@@ -150,6 +152,39 @@ def test_importing_xpnet_is_light():
 def test_public_names_exist():
     for name in xpnet.__all__:
         assert getattr(xpnet, name) is not None
+
+
+def test_a_device_is_shown_by_its_name():
+    assert repr(get_device("cpu")) == "<Device cpu>"
+    assert repr(cuda.CudaDevice("cuda:1", None)) == "<CudaDevice cuda:1>"
+
+
+def test_only_memory_of_its_own_is_counted():
+    host = get_device("cpu")
+    assert host.is_host
+    assert not cuda.CudaDevice("cuda:0", None).is_host
+    with pytest.raises(DeviceError) as told:
+        host.free_bytes()
+    assert str(told.value) == "cpu uses the host's memory, of which only the system can tell"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+@pytest.mark.parametrize("settings", [{}, {"MALLOC_MMAP_THRESHOLD_": "65536"}])
+def test_freed_memory_is_used_again_unless_the_user_has_chosen(settings):
+    """By the page faults of a second large array; glibc itself learns from the first."""
+    code = (
+        "import resource; import numpy as np; from xpnet import get_device; get_device('cpu')\n"
+        "np.ones(20 * 2**20, np.uint8)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "np.ones(20 * 2**20, np.uint8)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean | settings, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (int(done.stdout) < 20) == (not settings)
 
 
 class TestCuda:

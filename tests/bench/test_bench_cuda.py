@@ -26,11 +26,13 @@ REPLAYED = 1e-4  # of the largest parameter: five steps with other orders of sum
 class FakeGpu(Device):
     """Computes with NumPy, and has less free memory each time it is asked."""
 
-    is_host = False
-
     def __init__(self):
         super().__init__("cuda:0", get_device("cpu").xp)
         self.__dict__["free"] = count(1000, -7)
+
+    @property
+    def is_host(self):
+        return False
 
     def free_bytes(self):
         return next(self.free) * 2**20

@@ -148,7 +148,7 @@ def assert_refused(result, *texts):
         (["--batch-size", "0"], ["batch size must be from 1"]),
         (["--epochs", "0"], ["at least one epoch, got 0"]),
         (["--hidden-size", "0"], ["Affine needs at least one input and one output"]),
-        (["--seed", "-1"], ["--seed must be 0 or more, got -1"]),
+        (["--seed", "-1"], ["'--seed': -1 is not in the range x>=0"]),
         (["--optimizer", "adamant"], ["sgd"]),
         (["--learning-rate", "1"], ["No such option", "see `xpnet train --help`"]),
     ],

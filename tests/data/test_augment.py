@@ -365,3 +365,10 @@ def test_training_repeats_bit_for_bit_and_streams_alike(device):
     np.testing.assert_array_equal(trained(device, augment), weights)
     np.testing.assert_array_equal(trained(device, augment, resident=False), weights)
     assert np.any(trained(device) != weights)
+
+
+def test_it_is_shown_by_what_it_changes():
+    assert repr(Augmentation()) == "Augmentation()"
+    shown = repr(Augmentation(rotate=15.0, flip=True))
+    assert shown == "Augmentation(rotate=15.0, flip=True)"
+    assert eval(shown) == Augmentation(rotate=15.0, flip=True)

@@ -91,3 +91,8 @@ def test_unknown_name():
 def test_bad_sizes(bad):
     with pytest.raises(ArgumentError, match="to be an integer from 0, got -1"):
         load_dataset("synthetic", **{"train_size": 1, "test_size": 1, **bad})
+
+
+def test_no_arrays_are_shown():
+    data = load_dataset("synthetic", train_size=40, test_size=20)
+    assert repr(data) == "<Dataset synthetic: 40 training and 20 test images>"

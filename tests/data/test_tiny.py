@@ -153,3 +153,8 @@ def test_a_damaged_file_is_not_passed_over(path):
     path.write_text("{")
     with pytest.raises(DataError, match="get it afresh"):
         load_tiny_images("M1", data_dir=path.parent.parent)
+
+
+def test_no_arrays_are_shown():
+    shown = repr(draw_tiny_images("M1"))
+    assert shown == "<TinyImages drawn: 64 images of 4 x 3, digits 0, 1>"

@@ -195,3 +195,8 @@ def test_mutated_files_give_weights_or_the_librarys_error(tmp_path):
             messages.append(str(error))
     assert min(read, len(messages)) > 50
     assert not any("\n" in message for message in messages)
+
+
+def test_no_arrays_are_shown(tmp_path):
+    save_weights(tmp_path / "w", PARAMS, {})
+    assert repr(load_weights(tmp_path / "w")) == f"<Weights of {tmp_path / 'w'}: W1, b1>"

@@ -60,6 +60,11 @@ def test_what_needs_a_full_run_is_not_judged_in_a_quick_one(tmp_path):
     assert at.digits.name == "synthetic"
 
 
+def test_a_lab_is_shown_by_its_experiment(tmp_path):
+    assert repr(lab(tmp_path)) == "<Lab trial on cpu>"
+    assert repr(lab(tmp_path, quick=True)) == "<Lab trial on cpu, quick>"
+
+
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """All experiments in quick mode, once."""

@@ -38,7 +38,7 @@ def run(capsys, monkeypatch, tmp_path):
     """Run a script in this process, in an empty directory, with few digits and no GPU."""
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    common = importlib.import_module("_common")
+    common = importlib.import_module("xpnet.report.script")
     x, t = synthetic_digits(60, seed=0)
     dataset = Dataset("synthetic", "synthetic digits", x, t, x[:40], t[:40])
     monkeypatch.setattr(common, "load_dataset", lambda name, data_dir=None: dataset)

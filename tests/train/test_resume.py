@@ -329,9 +329,10 @@ def change(path, **changes):
             "another run",
         ),
         (["--out", "b"], "--out begins a run and --resume goes on with one; give one of them"),
-        (["--keep", "0"], "--keep must be 1 or more, got 0"),
-        (["--checkpoint-steps", "0"], "--checkpoint-steps must be 1 or more, got 0"),
-        (["--checkpoint-minutes", "0"], "--checkpoint-minutes must be above 0, got 0.0"),
+        (["--keep", "0"], "'--keep': 0 is not in the range x>=1"),
+        (["--checkpoint-steps", "0"], "'--checkpoint-steps': 0 is not in the range x>=1"),
+        (["--checkpoint-minutes", "0"], "'--checkpoint-minutes': 0.0 is not in the range x>0"),
+        (["--checkpoint-minutes", "nan"], "'--checkpoint-minutes': nan is not a finite number"),
     ],
 )
 def test_another_run_is_refused(run, options, message):

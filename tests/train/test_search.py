@@ -27,7 +27,7 @@ TINY = Search(samples=60, hidden_size_list=(8,), epochs=2, batch_size=16, lr=(1e
 @pytest.fixture
 def go(tmp_path, monkeypatch):
     """Runs a tiny search, by default on one file."""
-    monkeypatch.setattr("xpnet.train.search.GRACE", 1)
+    monkeypatch.setattr("xpnet.train.search.storage.GRACE", 1)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
 

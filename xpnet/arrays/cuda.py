@@ -18,7 +18,7 @@ INSTALL = "pip install 'cupy-cuda12x[ctk]' (CUDA 12 drivers) or 'cupy-cuda13x[ct
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found of a usable GPU; `problem` and `remedy` are empty when all is well."""
+    """The state of CUDA on this machine; `problem` and `remedy` are empty when all is well."""
 
     package: str = "not installed"
     driver: str = "not found"
@@ -114,12 +114,12 @@ def open_device(index: int) -> "CudaDevice":
 
 
 def device_holding(x: Array) -> "CudaDevice":
-    """The GPU of a CuPy array: since the array is there, nothing needs to be checked."""
+    """Return the GPU of a CuPy array: since the array is there, nothing needs to be checked."""
     return CudaDevice(f"cuda:{x.device.id}", array_namespace(x), x.device)
 
 
 def explained(error: Exception) -> DeviceError | None:
-    """What an error of CuPy or CUDA means for who caused it; None for any other error."""
+    """Tell what an error of CuPy or CUDA means for who caused it; None for any other error."""
     kind, text = type(error), _short(error)
     status = getattr(error, "status", None) if kind.__name__ in CUDA_ERRORS else None
     if status == OUT_OF_MEMORY or (isinstance(error, MemoryError) and "cupy" in kind.__module__):
@@ -148,7 +148,7 @@ OUT_OF_MEMORY, BUSY = 2, 46
 
 
 def _memory() -> str:
-    """How full the GPU is, if it still tells."""
+    """Tell how full the GPU is, if it still says so."""
     import cupy
 
     try:
@@ -166,7 +166,7 @@ class CudaDevice(Device):
 
     @property
     def is_host(self) -> bool:
-        """Reading an array waits for the GPU."""
+        """False: a GPU has memory of its own."""
         return False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -174,7 +174,7 @@ class CudaDevice(Device):
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """CuPy's and CUDA's errors become `DeviceError` and `DeviceMemoryError`."""
+        """Turn CuPy's and CUDA's errors into `DeviceError` and `DeviceMemoryError`."""
         try:
             yield
         except Exception as error:
@@ -185,7 +185,7 @@ class CudaDevice(Device):
 
     @property
     def compute_capability(self) -> tuple[int, int]:
-        """Such as (9, 0) for Hopper."""
+        """The generation of the GPU, such as (9, 0) for Hopper."""
         digits = str(self.native.compute_capability)  # "90", "120"
         return int(digits[:-1]), int(digits[-1])
 
@@ -194,7 +194,7 @@ class CudaDevice(Device):
         self.native.synchronize()
 
     def free_bytes(self) -> int:
-        """Free memory of the GPU, with what CuPy's pool holds ready."""
+        """Count the free memory of the GPU, with what CuPy's pool holds ready."""
         import cupy
 
         return int(self.native.mem_info[0] + cupy.get_default_memory_pool().free_bytes())
@@ -278,7 +278,7 @@ def _lend(slot: _Slot, batch: tuple[Array, ...], compute: Any) -> Iterator[tuple
 
 
 def _dotted(version: int) -> str:
-    """CUDA's 13020 as 13.2."""
+    """Write CUDA's 13020 as 13.2."""
     return f"{version // 1000}.{version % 1000 // 10}"
 
 

@@ -1,4 +1,4 @@
-"""Where arrays live."""
+"""Devices: the places where arrays live."""
 
 import os
 import platform
@@ -13,12 +13,12 @@ import array_api_compat
 import numpy as np
 
 from xpnet.arrays.namespace import Array, array_namespace
-from xpnet.errors import ArgumentError
+from xpnet.errors import ArgumentError, DeviceError
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where arrays live, and the functions that work on them.
+    """A place where arrays live, and the functions that work on them.
 
     Attributes
     ----------
@@ -31,6 +31,9 @@ class Device:
     xp: Any
     native: Any = field(default=None, hash=False)  # CuPy's own has no hash
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
     @property
     def kind(self) -> str:
         """The name without a number: "cpu", "cuda", ..."""
@@ -38,12 +41,12 @@ class Device:
 
     @property
     def is_host(self) -> bool:
-        """Whether arrays are in the host's own memory, and reading one waits for nothing."""
+        """True where arrays lie in the host's memory, False where the device has its own."""
         return True
 
     @property
     def compute_capability(self) -> tuple[int, int] | None:
-        """What instructions a GPU has, as NVIDIA numbers it; None for anything else."""
+        """The instructions that a GPU has, as NVIDIA numbers them; None for anything else."""
         return None
 
     def __deepcopy__(self, memo: object) -> "Device":
@@ -53,14 +56,14 @@ class Device:
         return _opened, (self.name, self.xp.__name__, self.native)
 
     def dtype(self, name: str) -> Any:
-        """The namespace's dtype of that name, such as "float32"."""
+        """Return the namespace's dtype of that name, such as "float32"."""
         dtype = getattr(self.xp, name, None)
         if dtype is None:
             raise ArgumentError(f"dtype {name!r} is not one of {self.xp.__name__}'s; try 'float32'")
         return dtype
 
     def asarray(self, x: Any, *, dtype: str | None = None) -> Array:
-        """`x` on this device, as it is if it is here already; host data are copied over.
+        """Put `x` on this device: as it is if it is here already; host data are copied over.
 
         Raises
         ------
@@ -86,19 +89,19 @@ class Device:
         return self.native is None or array_api_compat.device(x) == self.native
 
     def zeros(self, shape: int | tuple[int, ...], *, dtype: str) -> Array:
-        """An array of zeros on this device."""
+        """Make an array of zeros on this device."""
         return self.xp.zeros(shape, dtype=self.dtype(dtype), device=self.native)
 
     def synchronize(self) -> None:
         """Wait until everything queued on the device is done."""
 
     def guarded(self) -> AbstractContextManager[None]:
-        """A context in which errors of the device become xpnet's own, which say what to do."""
+        """Open a context in which errors of the device become xpnet's own, which say what to do."""
         return nullcontext()
 
-    def free_bytes(self) -> int | None:
-        """Memory that can still be allocated, or None where there is no separate memory."""
-        return None
+    def free_bytes(self) -> int:
+        """Count the bytes that can still be allocated; for devices with memory of their own."""
+        raise DeviceError(f"{self.name} uses the host's memory, of which only the system can tell")
 
     def stream(self, batches: Any) -> Any:
         """Turn an iterator of tuples of host arrays into one of tuples of arrays here.
@@ -109,7 +112,7 @@ class Device:
             yield tuple(self.asarray(part) for part in batch)
 
     def describe(self) -> dict[str, str]:
-        """What a reader of a result needs to know of the hardware."""
+        """Tell what a reader of a result needs to know of the hardware."""
         return {"processor": f"{_processor()}, {os.cpu_count()} cores"}
 
 

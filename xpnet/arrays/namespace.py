@@ -1,4 +1,4 @@
-"""Which functions work on an array.
+"""The functions that work on an array, found from the array itself.
 
 Together with the rest of this room this is the only place that names an array library. Everything
 else takes its functions from the arrays it is given, through `array_namespace`, and so runs on all
@@ -22,7 +22,7 @@ _namespaces: dict[type, Any] = dict.fromkeys(
 
 
 def array_namespace(x: Array) -> Any:
-    """The array API functions for `x`; NumPy's for Python and NumPy scalars.
+    """Return the array API functions for `x`; NumPy's for Python and NumPy scalars.
 
     A type always has the same namespace, so the answer is kept: looking it up afresh costs a
     microsecond, which every function of every layer would pay.
@@ -41,7 +41,7 @@ def array_namespace(x: Array) -> Any:
 
 
 def to_numpy(x: Array) -> np.ndarray:
-    """The values of `x` as a NumPy array on the host; a view of `x` where that is possible."""
+    """Return the values of `x` as a NumPy array on the host; a view of `x` where possible."""
     if isinstance(x, np.ndarray | np.generic | bool | int | float):
         return np.asarray(x)
     if array_api_compat.is_cupy_array(x):

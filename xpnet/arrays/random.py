@@ -16,7 +16,7 @@ Words = tuple[Array, Array, Array, Array]
 
 
 def philox(counter: Words, key: tuple[int, int]) -> Words:
-    """Philox4x32-10: four 32-bit words from a counter of four words and a key of two.
+    """Compute Philox4x32-10: four 32-bit words from a counter of four words and a key of two.
 
     Words are kept in int64, which every array library can shift and add; products wrap around, and
     their low 64 bits are right all the same.
@@ -40,7 +40,7 @@ def philox(counter: Words, key: tuple[int, int]) -> Words:
 
 
 def random_words(n: int, *, key: tuple[int, int], step: Array, device: Device) -> Array:
-    """n random 32-bit words, int64: those of step number `step` of the sequence of `key`.
+    """Draw n random 32-bit words, int64: those of step number `step` of the sequence of `key`.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def random_words(n: int, *, key: tuple[int, int], step: Array, device: Device) -
 
 
 def uniform(n: int, *, key: tuple[int, int], step: Array, device: Device) -> Array:
-    """n random float32 numbers of [0, 1), made from the words of `random_words`.
+    """Draw n random float32 numbers of [0, 1), made from the words of `random_words`.
 
         u = floor(word / 2^8) / 2^24
 

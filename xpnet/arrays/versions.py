@@ -1,4 +1,4 @@
-"""What was installed, for the record of a result."""
+"""The versions that were installed, for the record of a result."""
 
 import platform
 from functools import cache
@@ -6,7 +6,7 @@ from importlib import metadata
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, xpnet and the array libraries it needs."""
+    """Look up the versions of Python, xpnet and the array libraries it needs."""
     return {"python": platform.python_version(), **_package_versions()}
 
 

@@ -17,7 +17,7 @@ Params = dict[str, np.ndarray]
 
 
 def im2col(x: np.ndarray, FH: int, FW: int, stride: int, pad: int) -> np.ndarray:
-    """(N, C, H, W) to (N*OH*OW, C*FH*FW)."""
+    """Lay windows of (N, C, H, W) out as (N*OH*OW, C*FH*FW)."""
     N, C, H, W = x.shape
     OH, OW = (H + 2 * pad - FH) // stride + 1, (W + 2 * pad - FW) // stride + 1
     x = np.pad(x, [(0, 0), (0, 0), (pad, pad), (pad, pad)])
@@ -32,7 +32,7 @@ def im2col(x: np.ndarray, FH: int, FW: int, stride: int, pad: int) -> np.ndarray
 def col2im(
     col: np.ndarray, shape: tuple[int, ...], FH: int, FW: int, stride: int, pad: int
 ) -> np.ndarray:
-    """The transpose of `im2col`."""
+    """Add windows back into images: the transpose of `im2col`."""
     N, C, H, W = shape
     OH, OW = (H + 2 * pad - FH) // stride + 1, (W + 2 * pad - FW) // stride + 1
     col = col.reshape(N, OH, OW, C, FH, FW).transpose(0, 3, 4, 5, 1, 2)
@@ -51,14 +51,14 @@ class Affine:
         self.W, self.b = W, b
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Flattens images first."""
+        """Flatten images first."""
         self.shape = x.shape
         self.x = x.reshape(len(x), -1)
         out: np.ndarray = np.dot(self.x, self.W) + self.b
         return out
 
     def backward(self, dout: np.ndarray) -> np.ndarray:
-        """Keeps dW and db."""
+        """Keep dW and db."""
         self.dW, self.db = np.dot(self.x.T, dout), np.sum(dout, axis=0)
         dx: np.ndarray = np.dot(dout, self.W.T)
         return dx.reshape(self.shape)
@@ -68,14 +68,14 @@ class Relu:
     """max(x, 0) by a mask."""
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """A copy with the mask set to 0."""
+        """Copy x and set it to 0 by the mask."""
         self.mask = x <= 0
         out = x.copy()
         out[self.mask] = 0
         return out
 
     def backward(self, dout: np.ndarray) -> np.ndarray:
-        """In place, as in the book."""
+        """Set dout to 0 in place, as in the book."""
         dout[self.mask] = 0
         return dout
 
@@ -87,7 +87,7 @@ class Convolution:
         self.W, self.b, self.stride, self.pad = W, b, stride, pad
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """(N, FN, OH, OW)."""
+        """Return (N, FN, OH, OW)."""
         FN, _, FH, FW = self.W.shape
         N, _, H, W = x.shape
         OH = (H + 2 * self.pad - FH) // self.stride + 1
@@ -99,7 +99,7 @@ class Convolution:
         return out.reshape(N, OH, OW, FN).transpose(0, 3, 1, 2)
 
     def backward(self, dout: np.ndarray) -> np.ndarray:
-        """Always with the gradient of the images."""
+        """Return the gradient of the images, always."""
         FN, C, FH, FW = self.W.shape
         d = dout.transpose(0, 2, 3, 1).reshape(-1, FN)
         self.db = np.sum(d, axis=0)
@@ -115,7 +115,7 @@ class Pooling:
         self.window = (pool_h, pool_w, stride, pad)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Keeps the argmax."""
+        """Keep the argmax."""
         N, C, H, W = x.shape
         ph, pw, stride, _ = self.window
         OH, OW = (H - ph) // stride + 1, (W - pw) // stride + 1
@@ -126,7 +126,7 @@ class Pooling:
         return out.reshape(N, OH, OW, C).transpose(0, 3, 1, 2)
 
     def backward(self, dout: np.ndarray) -> np.ndarray:
-        """Scatters by the argmax, then col2im."""
+        """Scatter by the argmax, then col2im."""
         d = dout.transpose(0, 2, 3, 1)
         size = self.window[0] * self.window[1]
         dmax: np.ndarray = np.zeros((d.size, size))
@@ -140,12 +140,12 @@ class Dropout:
     """Multiply by a random mask."""
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Training only."""
+        """Leave units out in training only."""
         self.mask = np.random.rand(*x.shape) > 0.5
         return x * self.mask
 
     def backward(self, dout: np.ndarray) -> np.ndarray:
-        """The same mask."""
+        """Apply the same mask."""
         return dout * self.mask
 
 
@@ -159,7 +159,7 @@ class Network:
         self.t = 0
 
     def step(self, x: np.ndarray, t: np.ndarray) -> float:
-        """Loss, backward, update."""
+        """Take a step: loss, backward, update."""
         for layer in self.layers:
             x = layer.forward(x)
         x = x - np.max(x, axis=1, keepdims=True)
@@ -179,7 +179,7 @@ class Network:
         return float(loss)
 
     def update(self, params: Params, grads: Params) -> None:
-        """SGD or Adam, array by array."""
+        """Update by SGD or Adam, array by array."""
         if not self.adam:
             for key, p in params.items():
                 p -= self.lr * grads[key]
@@ -196,7 +196,7 @@ class Network:
 
 
 def network(model: str, params: Params) -> Network:
-    """The network of that name with these initial values."""
+    """Build the network of that name with these initial values."""
     layers: list[Any] = []
     count = sum(name.startswith("W") for name in params)
     W = [params[f"W{k}"].astype(np.float64) for k in range(1, count + 1)]
@@ -216,7 +216,7 @@ def network(model: str, params: Params) -> Network:
 
 
 def build(case: Case, arrays: Arrays) -> Ready:
-    """One of them as a contestant."""
+    """Build one of them as a contestant."""
     threadpool_limits(case.threads, user_api="blas")
     net = network(case.model, arrays)
     batches = case.batches(arrays["x"].astype(np.float64), arrays["t"])

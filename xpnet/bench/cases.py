@@ -1,4 +1,4 @@
-"""What is timed: a network, a task and a batch size, with the data that all contestants share."""
+"""Cases to time: a network, a task and a batch size, with data that all contestants share."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ from xpnet.models import MODELS, Network, build_network
 
 NAMES = ("two-layer-net", "simple-convnet", "deep-convnet")
 TASKS = ("train", "predict")
-"""Those that contestants meet in."""
+"""The tasks that contestants meet in."""
 PRECISIONS = ("float32", "tf32", "bfloat16")
-"""Of the products: as they are, with factors of 10 bits of fraction, and of 7."""
+"""The precisions of products: as they are, with factors of 10 bits of fraction, and of 7."""
 
 IMAGES, BATCHES = 1000, 5
-"""At least so many images and batches, used in turn: steps that see one batch only would learn it
+"""The fewest images and batches, used in turn: steps that see one batch only would learn it
 by heart and go on with numbers that no training meets."""
 EPOCH = 60_000
 """Images of an epoch: as many as MNIST has, and as lie on a GPU."""
@@ -62,7 +62,7 @@ class Case:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it is about a GPU."""
+        """True if it is about a GPU."""
         return self.device != "cpu"
 
     @property
@@ -106,14 +106,14 @@ class Case:
         return 4 * (4 * outputs + (4 + 2 * optimized) * weights)
 
     def load(self) -> Arrays:
-        """The arrays x, t, W1, b1, W2, ...
+        """Load the arrays x, t, W1, b1, W2, ...
 
         Images x are float32 in 0..1 for the CPU and uint8 pixels for a GPU.
         """
         return {path.stem: np.load(path) for path in self.directory.glob("*.npy")}
 
     def batches(self, x: Any, t: Any) -> Iterator[tuple[Any, Any]]:
-        """Inputs and labels of each step, for ever."""
+        """Yield inputs and labels of each step, for ever."""
         starts = range(0, len(x), self.batch_size)
         return cycle([(x[i : i + self.batch_size], t[i : i + self.batch_size]) for i in starts])
 
@@ -137,14 +137,14 @@ class Ready:
 
 
 def fresh(model: str, device: str | Device = "cpu", seed: int = 0) -> Network:
-    """The network that all contestants start from, or another one of its kind."""
+    """Build the network that all contestants start from, or another one of its kind."""
     sizes = {"input_size": 784, "hidden_size": 50, "output_size": 10}
     arguments = sizes if model == "two-layer-net" else {}
     return build_network(model, arguments, rng=seed, device=device)
 
 
 def images_needed(batch_size: int, device: str = "cpu") -> int:
-    """How many images make up the batches of a case; all batches are whole."""
+    """Count the images that make up the batches of a case; all batches are whole."""
     if device != "cpu":
         return EPOCH // batch_size * batch_size
     return max(BATCHES, -(-IMAGES // batch_size)) * batch_size

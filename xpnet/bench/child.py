@@ -29,29 +29,29 @@ class ContestantError(XPNetError, RuntimeError):
 
 
 class Turn(NamedTuple):
-    """What a turn took."""
+    """The measurements of a turn."""
 
     milliseconds: float
-    """For each step."""
+    """Time of a step."""
     page_faults: float | None
-    """For each step."""
+    """Page faults of a step."""
     disturbed: bool | None
-    """Whether other processes were busy; None where the system does not tell."""
+    """True if other processes were busy; None where the system does not tell."""
     peak_memory: int | None
     """MiB, the most since the process began."""
 
 
 class Start(NamedTuple):
-    """What a contestant says when it is built and has warmed up."""
+    """A contestant's report once it is built and has warmed up."""
 
     steps: int
-    """Of a turn."""
+    """Steps of a turn."""
     memory_before: int | None
     description: Mapping[str, Any]
 
 
 class Failure(NamedTuple):
-    """What it says instead of anything else when it cannot go on."""
+    """A contestant's answer, instead of any other, when it cannot go on."""
 
     reason: str
 
@@ -135,7 +135,7 @@ class Child:
 
 
 def told(error: BaseException) -> str:
-    """An error in a line: its kind, what it says, and where it was raised."""
+    """Tell an error in a line: its kind, what it says, and where it was raised."""
     text = textwrap.shorten(f"{type(error).__name__}: {error}", LONGEST, placeholder=" ...")
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{text} ({Path(place.filename).name}, line {place.lineno})"

@@ -1,4 +1,4 @@
-"""Who can be timed."""
+"""Contestants: the libraries and designs that can be timed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ NOT_AHEAD = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to take a step.
+    """A way to take a step.
 
     A further one is a further line in `ENTRIES` and, if need be, a module.
 
@@ -47,7 +47,7 @@ class Contestant:
     images_only: bool = False
 
     def obstacle(self, precision: str) -> str | None:
-        """Why it is left out, if it is; nothing is imported to find out."""
+        """Tell why it is left out, if it is; nothing is imported to find out."""
         if self.needs is not None and find_spec(self.needs) is None:
             return f"{self.needs} is not installed"
         if precision not in self.precisions:
@@ -55,7 +55,7 @@ class Contestant:
         return None
 
     def enters(self, case: Case) -> bool:
-        """Whether it takes part in a case of a device that it is timed on."""
+        """Tell if it takes part in a case of a device that it is timed on."""
         flat = not any(piece.kind == "Convolution" for piece in case.pieces)
         able = self.obstacle(case.precision) is None
         return able and case.task in self.tasks and not (self.images_only and flat)
@@ -103,5 +103,5 @@ ENTRIES = (
 
 
 def timed_on(kind: str) -> dict[str, Contestant]:
-    """By name, those that are timed on a kind of device."""
+    """Select those that are timed on a kind of device, by name."""
     return {entry.name: entry for entry in ENTRIES if kind in entry.devices}

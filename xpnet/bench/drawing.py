@@ -1,4 +1,4 @@
-"""What a record says, as pictures. Needs matplotlib, the `plot` extra."""
+"""Records as pictures. Needs matplotlib, the `plot` extra."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,7 +49,7 @@ def _hardware(record: Record) -> str:
 
 
 def draw_ratios(path: Path, cases: Sequence[Record], where: str) -> None:
-    """Bars of xpnet's time by the others': a row for each task, a panel for each network."""
+    """Draw bars of xpnet's time by the others': a row for each task, a panel for each network."""
     from matplotlib.figure import Figure
 
     models = list(dict.fromkeys(case["model"] for case in cases))
@@ -108,7 +108,7 @@ def _bars(axes: Any, cases: Sequence[Record], colours: Mapping[str, str]) -> Non
 
 
 def draw_shares(path: Path, cases: Sequence[Record], where: str) -> None:
-    """A bar for each network, of its layers' shares in the order of the layers."""
+    """Draw a bar for each network, of its layers' shares in the order of the layers."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 1.4 + 0.7 * len(cases)), layout="constrained")

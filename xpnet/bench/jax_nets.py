@@ -12,7 +12,7 @@ from jax import lax
 from xpnet.bench.cases import Arrays, Case, Piece, Ready, UnavailableError
 
 PRECISION = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highest"}
-"""What JAX calls that of float32 products."""
+"""JAX's names for the precisions of float32 products."""
 
 Tree = dict[str, Any]
 
@@ -20,7 +20,7 @@ Tree = dict[str, Any]
 def scores(
     pieces: Sequence[Piece], params: Tree, x: jax.Array, key: Any = None, low: bool = False
 ) -> jax.Array:
-    """Scores of every class, (N, K).
+    """Compute the scores of every class, (N, K).
 
     Parameters
     ----------
@@ -68,18 +68,18 @@ def loss(
     t: jax.Array,
     key: Any = None,
 ) -> jax.Array:
-    """Mean cross-entropy of softmax."""
+    """Compute the mean cross-entropy of softmax."""
     logs = jax.nn.log_softmax(scores(pieces, params, x, key, low))
     return -jnp.mean(jnp.take_along_axis(logs, t[:, None], axis=1))
 
 
 def sgd(state: Tree, grads: Tree, lr: float) -> Tree:
-    """The parameters of a state, updated as in equation 6.1 of the book."""
+    """Update the parameters of a state as in equation 6.1 of the book."""
     return state | {"params": jax.tree.map(lambda p, g: p - lr * g, state["params"], grads)}
 
 
 def adam(state: Tree, grads: Tree, lr: float) -> Tree:
-    """As in the book's code: eps = 1e-7 beside the root, and the rate corrected for the start."""
+    """Update as the book's code does: eps = 1e-7 beside the root, the rate corrected at first."""
     m = jax.tree.map(lambda m, g: m + (1 - 0.9) * (g - m), state["m"], grads)
     v = jax.tree.map(lambda v, g: v + (1 - 0.999) * (g * g - v), state["v"], grads)
     t = state["t"].astype(jnp.float32)
@@ -94,7 +94,7 @@ OPTIMIZERS = {"sgd": sgd, "adam": adam}
 
 
 def build(case: Case, arrays: Arrays) -> Ready:
-    """A network of JAX.
+    """Build a network of JAX.
 
     Raises
     ------

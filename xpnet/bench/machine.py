@@ -39,7 +39,7 @@ GPU_COPY, GPU_SIDE = 512 * MiB, 4096
 
 
 def description(device: Device | None = None) -> dict[str, object]:
-    """Hardware, system and versions; variables of the environment that change speed.
+    """Describe hardware, system and versions, and variables of the environment that change speed.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def description(device: Device | None = None) -> dict[str, object]:
 
 
 def rates(device: Device, threads: int) -> dict[str, dict[str, float]]:
-    """What no step can exceed: of the CPU with one thread and with `threads`, or of a GPU.
+    """Measure what no step can exceed: of the CPU with one thread and with `threads`, or of a GPU.
 
     Products of float32 matrices, in GFLOP/s, and copies, in GB read and written a second, by the
     number of threads or by the name of the GPU.
@@ -79,7 +79,7 @@ def rates(device: Device, threads: int) -> dict[str, dict[str, float]]:
 
 
 def gpu_sgemm_rate(device: Device) -> float:
-    """GFLOP/s of a product of two square matrices of float32."""
+    """Measure the GFLOP/s of a product of two square matrices of float32."""
     # Of random numbers: a GPU multiplies zeros and ones at a higher clock.
     a = device.asarray(np.random.default_rng(0).random((GPU_SIDE, GPU_SIDE), np.float32))
     product = partial(operator.matmul, a, a)
@@ -87,14 +87,14 @@ def gpu_sgemm_rate(device: Device) -> float:
 
 
 def gpu_copy_rate(device: Device) -> float:
-    """GB/s of a copy beyond the caches, reading and writing counted both."""
+    """Measure the GB/s of a copy beyond the caches, reading and writing counted both."""
     a, out = (device.zeros(GPU_COPY, dtype="uint8") for _ in range(2))
     copy = partial(operator.setitem, out, ..., a)
     return 2 * GPU_COPY / _best(copy, device.synchronize) / 1e9
 
 
 def sgemm_rate(threads: int, size: int = 1024) -> float:
-    """GFLOP/s of a product of two square matrices of float32."""
+    """Measure the GFLOP/s of a product of two square matrices of float32."""
     a = np.ones((size, size), np.float32)
     out = np.empty_like(a)
     with threadpool_limits(threads, user_api="blas"):
@@ -102,7 +102,7 @@ def sgemm_rate(threads: int, size: int = 1024) -> float:
 
 
 def copy_rate(threads: int) -> float:
-    """GB/s of a copy of 64 MiB, beyond the caches, reading and writing counted both."""
+    """Measure the GB/s of a copy of 64 MiB, beyond the caches, reading and writing counted both."""
     a, out = np.ones(64 * MiB, np.uint8), np.zeros(64 * MiB, np.uint8)
     parts = np.array_split(out, threads), np.array_split(a, threads)
     with ThreadPoolExecutor(threads) as pool:
@@ -140,7 +140,7 @@ class Watch:
         return busy_seconds(), time.process_time(), time.perf_counter()
 
     def disturbed(self) -> bool | None:
-        """Whether they had more than their share of a core."""
+        """Tell if they had more than their share of a core."""
         busy, own, end = self._clocks()
         if busy is None or self._busy is None:
             return None
@@ -149,7 +149,7 @@ class Watch:
 
 
 def busy_seconds() -> float | None:
-    """Processor time that all processes, and other guests of the host, have had so far.
+    """Read the processor time that all processes, and other guests of the host, have had so far.
 
     None where the system does not tell.
     """
@@ -162,7 +162,7 @@ def busy_seconds() -> float | None:
 
 
 def memory() -> dict[str, int | None]:
-    """MiB that this process has in memory, and the most it ever had; None where nobody tells."""
+    """Read the MiB that this process has in memory, and the most it ever had; None if not told."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -175,7 +175,7 @@ def memory() -> dict[str, int | None]:
 
 
 def page_faults() -> int | None:
-    """Pages of memory that this process had to be given; None where nobody counts them."""
+    """Count the pages of memory that this process had to be given; None where nobody counts."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows

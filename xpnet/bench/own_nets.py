@@ -13,7 +13,7 @@ from xpnet.optim import OPTIMIZERS
 
 
 def build(case: Case, arrays: Arrays, *, engine: str, device: str | None = None) -> Ready:
-    """A network with one of xpnet's engines, on the case's device or another one."""
+    """Build a network with one of xpnet's engines, on the case's device or another one."""
     threadpool_limits(case.threads, user_api="blas")
     network = fresh(case.model, device or case.device)
     place, optimizer = network.device, OPTIMIZERS[case.optimizer](case.lr)

@@ -1,4 +1,4 @@
-"""What a record says, as tables."""
+"""Records as tables."""
 
 import json
 import math
@@ -56,7 +56,7 @@ ACCURACY = """\
 
 
 def head(record: Record) -> list[str]:
-    """The machine, in lines."""
+    """Describe the machine, in lines."""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     lines = [
         f"{record['machine']}, of which {record['cores']} may be used; {record['system']}",
@@ -84,7 +84,7 @@ def _left_out(record: Record) -> list[str]:
 
 
 def title(case: Record) -> str:
-    """A case in a line."""
+    """Name a case in a line."""
     what = {
         "train": f"training with {case.get('optimizer')}",
         "predict": "prediction",
@@ -106,7 +106,7 @@ def title(case: Record) -> str:
 
 
 def table(case: Record) -> list[Row]:
-    """A case's result, the header first."""
+    """Make the table of a case's result, the header first."""
     if case["task"] == "layers":
         return [("layer", "kind", "ms", "(min to max)", "of the forward pass"), *_layers(case)]
     if case["task"] == "accuracy":
@@ -172,7 +172,7 @@ def _goals(case: Record) -> Iterator[Row]:
 
 
 def notes(case: Record) -> list[str]:
-    """What a reader of a case's rows must know besides."""
+    """List what a reader of a case's rows must know besides."""
     own = case["contestants"].get(OWN, {}) if case["task"] in TASKS else case
     lines = []
     if "description" in own:
@@ -199,7 +199,7 @@ def notes(case: Record) -> list[str]:
 
 
 def text_table(case: Record) -> str:
-    """A case for a terminal."""
+    """Show a case on a terminal."""
     rows = table(case)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
@@ -213,7 +213,7 @@ def text_table(case: Record) -> str:
 
 
 def legend(record: Record) -> str:
-    """What the columns mean, of the tables that there are."""
+    """Explain the columns of the tables that there are."""
     tasks = {case["task"] for case in record["cases"]}
     parts = []
     if tasks & set(TASKS):
@@ -223,7 +223,7 @@ def legend(record: Record) -> str:
 
 
 def markdown(record: Record, pictures: Sequence[str]) -> str:
-    """Everything as a page.
+    """Write everything as a page.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ RECORD, PAGE = "bench.json", "README.md"
 
 
 def prepare_directory(path: str | Path) -> Path:
-    """A directory to write into, before anything is measured in vain."""
+    """Make a directory to write into, before anything is measured in vain."""
     directory = Path(path)
     try:
         directory.mkdir(parents=True, exist_ok=True)

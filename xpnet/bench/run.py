@@ -33,11 +33,11 @@ from xpnet.errors import ArgumentError, DataNotFoundError
 from xpnet.models import MODELS
 
 OWN = "xpnet"
-"""Whom the others are compared with, and who therefore always takes part."""
+"""The contestant that the others are compared with, and that therefore always takes part."""
 OWN_ON_CPU = "xpnet on the CPU"
 
 TASKS_ALONE = ("layers", "accuracy")
-"""In which nobody but xpnet takes part, and only if they are asked for."""
+"""The tasks of xpnet alone, done only if they are asked for."""
 
 BATCH_SIZES = (10, 100, 1000)
 PREDICTED = (1, 1000)
@@ -50,12 +50,12 @@ PAUSE = 0.05
 """Seconds before a turn, in which idle threads of the one before stop spinning."""
 
 RATES = ("sgemm_gflops", "copy_gigabytes")
-"""Of the machine, that a case's floors are told by."""
+"""The machine's rates by which a case's floors are told."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure.
+    """The choice of what to measure.
 
     Attributes
     ----------
@@ -143,14 +143,14 @@ class Options:
 
     @property
     def field(self) -> list[Contestant]:
-        """Who takes part."""
+        """The contestants that take part."""
         known = timed_on(self.kind)
         wanted = {OWN, *(self.contestants or known)}
         return [contestant for name, contestant in known.items() if name in wanted]
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Who of them does not, and why."""
+        """The contestants that do not take part, and why."""
         reasons = {entry.name: entry.obstacle(self.precision) for entry in self.field}
         return {name: reason for name, reason in reasons.items() if reason is not None}
 
@@ -273,10 +273,10 @@ def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float
             with leaving_out(name, left_out):
                 child.wait()
         for name in [name for name in children if name not in left_out]:
-            free = options.place.free_bytes()
+            free = _free(options.place)
             with leaving_out(name, left_out):
                 starts[name] = children[name].start()
-                occupied[name] = _taken(free, options.place.free_bytes())
+                occupied[name] = _taken(free, _free(options.place))
         turns = interleaved({name: children[name] for name in starts}, options.rounds, left_out)
     times = {name: [turn.milliseconds for turn in own] for name, own in turns.items()}
     best = case.device if case.on_gpu else str(case.threads)
@@ -311,6 +311,10 @@ def leaving_out(name: str, left_out: dict[str, str]) -> Iterator[None]:
         left_out[name] = str(reason)
 
 
+def _free(device: Device) -> int | None:
+    return None if device.is_host else device.free_bytes()
+
+
 def _taken(before: int | None, after: int | None) -> int | None:
     """MiB of a GPU that are free no more; None where there is no such memory."""
     return None if before is None or after is None else (before - after) // machine.MiB
@@ -319,7 +323,7 @@ def _taken(before: int | None, after: int | None) -> int | None:
 def interleaved(
     children: Mapping[str, Child], rounds: int, left_out: dict[str, str]
 ) -> dict[str, list[Turn]]:
-    """The turns of each, round by round; whoever fails in one is noted in `left_out`.
+    """Let each take its turns, round by round; whoever fails in one is noted in `left_out`.
 
     Every other round goes backwards, so that nobody always follows the same one. A turn in which
     other processes were busy is repeated; as many such repeats as there are turns are enough.
@@ -342,7 +346,7 @@ def interleaved(
 
 
 def _row(start: Start, turns: list[Turn], case: Case, floor: float) -> Record:
-    """What is kept of a contestant's turns."""
+    """Record what is kept of a contestant's turns."""
     times = [turn.milliseconds for turn in turns]
     median = spread(times)["median"]
     faults = [turn.page_faults for turn in turns if turn.page_faults is not None]

@@ -1,20 +1,20 @@
-"""What is said of several timings of one thing."""
+"""Statistics of several timings of one thing."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 Record = dict[str, Any]
-"""What is kept, as JSON has it."""
+"""A record, as JSON has it."""
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, smallest and largest."""
+    """Find the median, the smallest and the largest."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def ratios(times: Mapping[str, Sequence[float]], one: str = "xpnet") -> dict[str, dict[str, float]]:
-    """The spread of `one`'s time by each other's, round by round.
+    """Find the spread of `one`'s time by each other's, round by round.
 
     Times of a round are neighbours: they share the machine's mood, which their ratio loses. Where
     `one` has no times there are no ratios.

@@ -6,7 +6,7 @@ from xpnet.bench.cases import Ready
 
 
 def warm_up(ready: Ready, seconds: float) -> int:
-    """How many calls of `step` take about so many seconds, at least one.
+    """Find how many calls of `step` take about so many seconds, at least one.
 
     Twice as many are tried each time, until it can be told.
     """
@@ -19,7 +19,7 @@ def warm_up(ready: Ready, seconds: float) -> int:
 
 
 def seconds_of(ready: Ready, calls: int) -> float:
-    """Seconds of so many calls of `step`."""
+    """Time so many calls of `step`, in seconds."""
     begin = time.perf_counter()
     for _ in range(calls):
         ready.step()

@@ -17,7 +17,7 @@ Function = Callable[..., Any]
 
 
 def network(pieces: Sequence[Piece], arrays: Arrays) -> nn.Sequential:
-    """The same layers with the same initial parameters."""
+    """Build the same layers with the same initial parameters."""
     layers: list[nn.Module] = []
     numbers = count(1)
     for piece, before in zip(pieces, [None, *pieces], strict=False):
@@ -47,7 +47,7 @@ def network(pieces: Sequence[Piece], arrays: Arrays) -> nn.Sequential:
 
 
 def build(case: Case, arrays: Arrays, *, channels_last: bool = False, way: str = "eager") -> Ready:
-    """A network of PyTorch.
+    """Build a network of PyTorch.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _training(net: nn.Sequential, case: Case, way: str) -> Function:
 
 
 def _as_asked(function: Function, case: Case, way: str) -> Function:
-    """Compiled, and with products of lower precision, if wanted."""
+    """Compile it, and lower the precision of products, if wanted."""
     if way == "reduce-overhead":
         function = torch.compile(function, mode="reduce-overhead")
     if case.precision == "bfloat16":
@@ -147,6 +147,6 @@ def _captured(step: Function, x: torch.Tensor, t: torch.Tensor) -> Function:
 
 
 def _set_precision(precision: str) -> None:
-    """Of float32 products and convolutions."""
+    """Set the precision of float32 products and convolutions."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"

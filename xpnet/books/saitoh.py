@@ -18,7 +18,7 @@ from xpnet.errors import XPNetError
 
 
 class _Remembering:
-    """Turns `forward(...) -> (value, backward)` into the book's pair of methods."""
+    """A layer that turns `forward(...) -> (value, backward)` into the book's pair of methods."""
 
     _layer: Any
 
@@ -26,12 +26,12 @@ class _Remembering:
         self._backward: Any = None
 
     def forward(self, *inputs: Array) -> Array:
-        """The output alone; its backward is kept for the next call of `backward`."""
+        """Return the output alone; its backward is kept for the next call of `backward`."""
         value, self._backward = self._layer.forward(*inputs)
         return value
 
     def backward(self, dout: Array = 1.0) -> Array:
-        """The gradient of the last `forward` by its input, or a tuple of them by its inputs."""
+        """Return the gradient of the last `forward` by its input, or a tuple by its inputs."""
         if self._backward is None:
             raise XPNetError(f"{type(self).__name__}.backward needs a forward first; call forward")
         return self._keep(self._backward(dout))
@@ -82,7 +82,7 @@ class _WithWeights(_Remembering):
         self.db: Array = None
 
     def forward(self, *inputs: Array) -> Array:
-        """The output alone; its backward is kept for the next call of `backward`."""
+        """Return the output alone; its backward is kept for the next call of `backward`."""
         self._layer.params = {"W": self.W, "b": self.b}
         return super().forward(*inputs)
 
@@ -127,7 +127,7 @@ class Dropout(_Remembering):
         self._layer = layers.Dropout(dropout_ratio, rng=rng)
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        """x with units left out while training, scaled by 1 - ratio otherwise."""
+        """Return x with units left out while training, scaled by 1 - ratio otherwise."""
         device, state = device_of(x), self._layer.state
         self._layer.state = {"calls": device.asarray(to_numpy(state["calls"]))}
         value, self._backward = self._layer.forward(x, train=train_flg)
@@ -170,7 +170,7 @@ class BatchNormalization(_Remembering):
         return self._layer.state["running_var"]
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        """The normalized x, by the statistics of the batch while training."""
+        """Return the normalized x, by the statistics of the batch while training."""
         reshape = array_namespace(x).reshape
         self._layer.params = {"gamma": self.gamma, "beta": self.beta}
         rows, backward = self._layer.forward(reshape(x, (x.shape[0], -1)), train=train_flg)

@@ -41,7 +41,7 @@ State = TypeVar("State")
 
 
 def step(z: Array) -> Array:
-    """u(z) = 1 for z >= 0, else 0, in the dtype of z (section 1-2).
+    """Unit step: u(z) = 1 for z >= 0, else 0, in the dtype of z (section 1-2).
 
     u(0) = 1, where the library's `step_function` is 0.
     """
@@ -51,7 +51,7 @@ def step(z: Array) -> Array:
 
 
 def unit(x: Array, w: Array, b: Array | float, activation: Callable[[Array], Array]) -> Array:
-    """y = a(w.x + b) (section 1-3, eqs. 4, 5).
+    """Compute a unit's output y = a(w.x + b) (section 1-3, eqs. 4, 5).
 
     x is (..., n) and w is (n,), or (m, n) for m units side by side on one x; b is a number or (m,).
     The activation also decides what happens at z = 0: `step` fires there, `step_function` does not.
@@ -60,7 +60,7 @@ def unit(x: Array, w: Array, b: Array | float, activation: Callable[[Array], Arr
 
 
 def neuron(x: Array, w: Array, theta: float) -> Array:
-    """1 if w.x >= theta, else 0: fires at the threshold itself (section 1-2, eqs. 1 to 4).
+    """Fire, 1, if w.x >= theta, else 0: at the threshold itself, too (section 1-2, eqs. 1 to 4).
 
     `xpnet.functions.perceptron` with b = -theta differs there alone.
     """
@@ -72,7 +72,7 @@ LIKED = ((4, 7), (5, 8), (6, 9))
 
 
 def demons(x: Array) -> tuple[Array, Array]:
-    """Which demons an image excites: A, B, C, and those of the digits 0 and 1 (section 1-5).
+    """Find the demons that an image excites: A, B, C, and those of 0 and 1 (section 1-5).
 
     x holds 12 pixels. The book tells who is whose friend and no numbers: here friends are linked by
     1 and others by 0, a hidden demon wants both its pixels (b = -1.5), and that of a digit is
@@ -89,7 +89,7 @@ def demons(x: Array) -> tuple[Array, Array]:
 
 
 def iterate(f: Callable[[State], State], start: State, n: int) -> list[State]:
-    """The first n terms of a_1 = start, a_(k+1) = f(a_k) (section 2-2).
+    """List the first n terms of a_1 = start, a_(k+1) = f(a_k) (section 2-2).
 
     Several sequences at once are one of tuples, whose next terms all come from the old ones.
     """
@@ -104,7 +104,7 @@ def gradient_descent(
     *,
     normalised: bool = False,
 ) -> Array:
-    """The path of n steps x <- x - eta grad f(x), from x0: (n + 1, ...) (section 2-10).
+    """Walk n steps x <- x - eta grad f(x) from x0; the path is (n + 1, ...) (section 2-10).
 
     With `normalised` the gradient is divided by its length, which makes eta that of the step
     (section 2-11).
@@ -122,7 +122,7 @@ class Line(NamedTuple):
 
 
 def fit_line(x: ArrayLike, y: ArrayLike) -> Line:
-    """The line of least squares, C_T = sum of (y - (p x + q))^2 / 2 (section 2-12).
+    """Fit the line of least squares, C_T = sum of (y - (p x + q))^2 / 2 (section 2-12).
 
         p sum x + n q = sum y,   p sum x^2 + q sum x = sum xy
 
@@ -147,7 +147,7 @@ def fit_line(x: ArrayLike, y: ArrayLike) -> Line:
 
 
 def similarity(a: Array, f: Array) -> Array:
-    """Sum of a_ij f_ij over two arrays of one shape: their inner product as vectors (appendix C).
+    """Sum a_ij f_ij over two arrays of one shape: their inner product as vectors (appendix C).
 
     Of black and white patterns it is the number of pixels that are ink in both.
     """
@@ -155,7 +155,7 @@ def similarity(a: Array, f: Array) -> Array:
 
 
 def feature_map(x: Array, w: Array, b: float = 0.0) -> Array:
-    """The similarity of a filter w (FH, FW) to every window of images x (N, 1, H, W), plus b.
+    """Compute the similarity of a filter w (FH, FW) to each window of x (N, 1, H, W), plus b.
 
     Section 5-3, eq. 1; (N, 1, OH, OW).
     """
@@ -169,7 +169,7 @@ def feature_map(x: Array, w: Array, b: float = 0.0) -> Array:
 
 
 def l2_pool(x: Array, size: int = 2) -> Array:
-    """The root of the sum of squares in each window, of x (N, C, H, W) (section 5-3, memo)."""
+    """Take the root of the sum of squares in each window of x (N, C, H, W) (section 5-3, memo)."""
     means, _ = AveragePool(size, stride=size).forward(x * x)
     return array_namespace(x).sqrt(size * size * means)
 
@@ -178,7 +178,7 @@ class SquaredError:
     """C_T = 1/2 sum of (a - t)^2 over outputs and examples: `IdentityWithLoss` without its mean."""
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
-        """C_T of outputs x, (N, K) or (K,), against labels or targets of the same shape."""
+        """Compute C_T of outputs x, (N, K) or (K,), against labels or targets of the same shape."""
         target = as_one_hot(t, x)
 
         def backward(dout: float = 1.0) -> Array:
@@ -188,12 +188,12 @@ class SquaredError:
 
 
 def m1_parameters(hidden: str, output: str) -> dict[str, np.ndarray]:
-    """W1, b1, W2, b2 of M1 from its tables: a unit a line, its weights and then its bias."""
+    """Read W1, b1, W2, b2 of M1 from its tables: a unit a line, its weights and then its bias."""
     return _dense(hidden, 1) | _dense(output, 2)
 
 
 def m2_parameters(filters: str, output: str) -> dict[str, np.ndarray]:
-    """W1, b1, W2, b2 of M2 from its tables: a filter or an output a line, and then its bias.
+    """Read W1, b1, W2, b2 of M2 from its tables: a filter or output a line, and then its bias.
 
     The weights of an output run over the pooled maps, and row by row over the cells of each.
     """
@@ -217,7 +217,7 @@ M1_SOLVER = m1_parameters(
     -0.9406  2.93089 -3.4101 -2.2691
     """,
 )
-"""Where the minimiser starts (section 3-5)."""
+"""The values at which the minimiser starts (section 3-5)."""
 
 M1_BACKPROP = m1_parameters(
     """
@@ -230,7 +230,7 @@ M1_BACKPROP = m1_parameters(
     0.025 -0.790 1.553 -1.379
     """,
 )
-"""Where backpropagation starts (section 4-4)."""
+"""The values at which backpropagation starts (section 4-4)."""
 
 M2_START = m2_parameters(
     """
@@ -244,7 +244,7 @@ M2_START = m2_parameters(
     -1.322 -0.218  3.527 0.061  0.613  0.218 -2.130 -1.678  1.236 -0.486 -0.144 -1.235 -1.818
     """,
 )
-"""Where both methods start (sections 5-4, 5-6)."""
+"""The values at which both methods start (sections 5-4, 5-6)."""
 
 
 class _Reader(Network):
@@ -283,7 +283,7 @@ class _Reader(Network):
             self.params[name] = array
 
     def decide(self, x: Array) -> Array:
-        """The digit of each image: that of the largest output, (N,)."""
+        """Read the digit of each image: that of the largest output, (N,)."""
         xp = self.device.xp
         return xp.take(self.device.asarray(self.digits), xp.argmax(self.predict(x), axis=-1))
 
@@ -353,7 +353,7 @@ class M2(_Reader):
 
 
 class Worksheet(NamedTuple):
-    """What the book's worksheets show of a pass, by the names of the layers."""
+    """A pass as the book's worksheets show it, by the names of the layers."""
 
     cost: Array
     """C_T."""
@@ -387,7 +387,7 @@ def worksheet(net: Network, x: Array, t: Array) -> Worksheet:
 
 
 def train(net: Network, x: Array, t: Array, *, eta: float = 0.2, n_iter: int = 50) -> list[float]:
-    """Gradient descent on C_T by all examples at once (section 4-4).
+    """Descend the gradient of C_T by all examples at once (section 4-4).
 
     Iteration n takes the cost and the gradient of the parameters that n - 1 updates have made.
 

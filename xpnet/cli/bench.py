@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from xpnet.cli.options import MODELS_OFFERED, open_device
+from xpnet.cli.options import DIRECTORY, MODELS_OFFERED, open_device
 from xpnet.report import plots
 
 
@@ -45,7 +45,9 @@ from xpnet.report import plots
 @click.option("--rounds", default=10, show_default=True, help="Turns of each contestant.")
 @click.option("--seconds", default=0.3, show_default=True, help="Length of a turn.")
 @click.option("--seeds", type=int, help="Runs to an accuracy; 10 on a GPU, 3 on the CPU.")
-@click.option("--out", help="Directory for the record, a page of tables and pictures.")
+@click.option(
+    "--out", type=DIRECTORY, help="Directory for the record, a page of tables and pictures."
+)
 def bench(device: str, out: str | None, **options: Any) -> None:
     """Time steps beside PyTorch's, JAX's and the book's design.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from xpnet.cli.options import data_options, open_data
+from xpnet.cli.options import DIRECTORY, data_options, open_data
 from xpnet.data import Dataset
 from xpnet.errors import ArgumentError
 from xpnet.files.pictures import save_picture
@@ -13,8 +13,14 @@ from xpnet.files.pictures import save_picture
 
 @click.command(name="data")
 @data_options
-@click.option("--export", help="Directory to write test images into, as PNG files.")
-@click.option("--count", default=10, show_default=True, help="How many images to export.")
+@click.option("--export", type=DIRECTORY, help="Directory to write test images into, as PNG files.")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="How many images to export.",
+)
 def show_data(data: str, data_dir: str | None, export: str | None, count: int) -> None:
     """Find, download and check a data set; say what is in it."""
     dataset = open_data(data, data_dir)
@@ -30,8 +36,8 @@ def show_data(data: str, data_dir: str | None, export: str | None, count: int) -
 
 
 def _export(directory: Path, dataset: Dataset, count: int) -> None:
-    if not 1 <= count <= len(dataset.x_test):
-        raise ArgumentError(f"--count must be from 1 to {len(dataset.x_test)}, got {count}")
+    if count > len(dataset.x_test):
+        raise ArgumentError(f"--count must be at most {len(dataset.x_test)}, got {count}")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -7,6 +7,7 @@ import numpy as np
 
 from xpnet.arrays import versions
 from xpnet.cli.options import (
+    FILE,
     data_options,
     device_option,
     engine_options,
@@ -24,7 +25,9 @@ from xpnet.train.run_directory import write_json
 @weights_options
 @device_option
 @engine_options
-@click.option("--out", help="JSON file for the result; evaluation.json beside the weights.")
+@click.option(
+    "--out", type=FILE, help="JSON file for the result; evaluation.json beside the weights."
+)
 def evaluate(
     data: str,
     data_dir: str | None,

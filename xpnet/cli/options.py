@@ -15,6 +15,25 @@ MODELS_OFFERED = ("two-layer-net", "simple-convnet", "deep-convnet")
 """The others have more to choose than options can say; Python trains them."""
 
 
+DIRECTORY = click.Path(file_okay=False)
+"""A directory, which need not exist."""
+FILE = click.Path(dir_okay=False)
+"""A file; what is wrong with one that does not exist, its reader says."""
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers. Click's own lets NaN through, which is neither below nor above."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Refuse what is not finite, and what is out of range."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 def device_option(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take --device."""
     return click.option(
@@ -50,12 +69,17 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
 def data_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take --data and --data-dir."""
     for option in (
-        click.option("--data-dir", help="Directory of MNIST's four files [XPNET_DATA_DIR]."),
+        click.option(
+            "--data-dir",
+            type=DIRECTORY,
+            help="Directory of MNIST's four files [XPNET_DATA_DIR].",
+        ),
         click.option(
             "--data",
+            type=click.Choice(["auto", "mnist", "synthetic"]),
             default="auto",
             show_default=True,
-            help="mnist, synthetic, or auto: MNIST if it can be had.",
+            help="With auto MNIST, if it can be had.",
         ),
     ):
         command = option(command)
@@ -81,7 +105,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 def model_arguments(
     model: str, image: tuple[int, ...], hidden_size: int | None, activation: str | None
 ) -> dict[str, Any]:
-    """What the network is built from, as its weight file will keep it."""
+    """Tell what the network is built from, as its weight file will keep it."""
     if model == "two-layer-net":
         return {
             "input_size": math.prod(image),
@@ -103,14 +127,16 @@ def weights_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(list(ACTIVATIONS)),
             help="Of a pickled network, which does not say; sigmoid if left out.",
         ),
-        click.option("--weights", required=True, help="A model.safetensors, or a book's pickle."),
+        click.option(
+            "--weights", type=FILE, required=True, help="A model.safetensors, or a book's pickle."
+        ),
     ):
         command = option(command)
     return command
 
 
 def engine_line(about: Mapping[str, str | int]) -> str:
-    """What computes, in one line."""
+    """Say in one line what computes."""
     threads = f", {n} thread{'s' * (n != 1)}" if (n := about.get("threads")) else ""
     products = f", products in {kind}" if (kind := about.get("precision")) else ""
     steps = f", steps {how}" if (how := about.get("steps")) else ""
@@ -120,7 +146,7 @@ def engine_line(about: Mapping[str, str | int]) -> str:
 
 
 def open_device(name: str) -> Device:
-    """The device of --device; which one `auto` found is told."""
+    """Open the device of --device; which one `auto` found is told."""
     device = get_device(name)
     if name == "auto":
         reason = f" ({cuda.diagnose().problem})" if device.name == "cpu" else ""
@@ -129,7 +155,7 @@ def open_device(name: str) -> Device:
 
 
 def open_data(data: str, data_dir: str | None) -> Dataset:
-    """The data set of --data and --data-dir; where it came from is told."""
+    """Load the data set of --data and --data-dir; where it came from is told."""
     dataset = load_dataset(data, data_dir=data_dir)
     click.echo(f"data: {dataset.source}")
     return dataset

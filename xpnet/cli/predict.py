@@ -4,7 +4,7 @@ import click
 import numpy as np
 
 from xpnet.arrays import to_numpy
-from xpnet.cli.options import device_option, engine_options, open_device, weights_options
+from xpnet.cli.options import FILE, device_option, engine_options, open_device, weights_options
 from xpnet.engine import get_engine
 from xpnet.files.pictures import read_picture
 from xpnet.functions.activations import softmax
@@ -15,7 +15,7 @@ from xpnet.models import load_network
 @weights_options
 @device_option
 @engine_options
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("images", type=FILE, nargs=-1, required=True, metavar="IMAGE...")
 def predict(
     weights: str,
     activation: str | None,

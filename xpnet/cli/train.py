@@ -12,6 +12,8 @@ from click.core import ParameterSource
 
 from xpnet.arrays import versions
 from xpnet.cli.options import (
+    DIRECTORY,
+    FiniteRange,
     data_options,
     device_option,
     engine_line,
@@ -54,12 +56,36 @@ from xpnet.train.run import Run
     show_default=True,
     help="Images of each set to measure accuracy on after an epoch; all of them at the end.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of initial weights and shuffles.")
-@click.option("--out", help="Run directory; runs/DATE-TIME-MODEL if left out.")
-@click.option("--resume", help="Run directory to go on with, or begin in; or a checkpoint in one.")
-@click.option("--checkpoint-steps", type=int, help="Checkpoints within an epoch, by steps.")
-@click.option("--checkpoint-minutes", type=float, help="Checkpoints within an epoch, by time.")
-@click.option("--keep", default=3, show_default=True, help="Checkpoints kept, besides the best.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of initial weights and shuffles.",
+)
+@click.option("--out", type=DIRECTORY, help="Run directory; runs/DATE-TIME-MODEL if left out.")
+@click.option(
+    "--resume",
+    type=click.Path(),
+    help="Run directory to go on with, or begin in; or a checkpoint in one.",
+)
+@click.option(
+    "--checkpoint-steps",
+    type=click.IntRange(min=1),
+    help="Checkpoints within an epoch, by steps.",
+)
+@click.option(
+    "--checkpoint-minutes",
+    type=FiniteRange(min=0, min_open=True),
+    help="Checkpoints within an epoch, by time.",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Checkpoints kept, besides the best.",
+)
 @click.pass_context
 def train(
     context: click.Context,
@@ -81,15 +107,8 @@ def train(
     After every epoch a checkpoint is written. Stopped or killed, a run goes on with --resume.
     """
     started = datetime.now().astimezone()
-    for name, value in (("--keep", keep), ("--checkpoint-steps", checkpoint_steps)):
-        if value is not None and value < 1:
-            raise ArgumentError(f"{name} must be 1 or more, got {value}")
-    if checkpoint_minutes is not None and not checkpoint_minutes > 0:
-        raise ArgumentError(f"--checkpoint-minutes must be above 0, got {checkpoint_minutes}")
     if out is not None and resume is not None:
         raise ArgumentError("--out begins a run and --resume goes on with one; give one of them")
-    if settings["seed"] < 0:
-        raise ArgumentError(f"--seed must be 0 or more, got {settings['seed']}")
     place = open_device(device)
     path = resume or out or Path("runs") / f"{started:%Y%m%d-%H%M%S}-{settings['model']}"
     with closing(Run(path, resume=resume is not None, keep=keep)) as run:
@@ -166,7 +185,7 @@ def train(
 
 
 def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the book's, or the optimizer's own, where none was given."""
+    """Complete the settings with the book's, or the optimizer's own, where none was given."""
     kind = MODELS[settings["model"]]
     optimizer = settings["optimizer"] or kind.optimizer
     lr = settings["lr"]

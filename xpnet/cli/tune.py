@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from xpnet.cli.options import data_options, device_option, open_data, open_device
+from xpnet.cli.options import DIRECTORY, data_options, device_option, open_data, open_device
 
 
 @click.command()
@@ -29,7 +29,7 @@ from xpnet.cli.options import data_options, device_option, open_data, open_devic
 @click.option("--timeout", type=float, help="Seconds after which no trial is begun.")
 @click.option("--storage", help="URL of a database to share; a file in the run directory.")
 @click.option("--study", default="xpnet", show_default=True, help="The search's name there.")
-@click.option("--out", help="Run directory; runs/DATE-TIME-tune if left out.")
+@click.option("--out", type=DIRECTORY, help="Run directory; runs/DATE-TIME-tune if left out.")
 def tune(
     data: str,
     data_dir: str | None,

@@ -19,7 +19,7 @@ SPACING = 4
 """Pixels between the points of a coarse grid, and the reach of each; Simard et al. smooth by 4."""
 
 PerImage: TypeAlias = Any
-"""One number for all images, or (N,) numbers: an array of x's library, or of NumPy."""
+"""A number for all images, or (N,) numbers: an array of x's library, or of NumPy."""
 
 
 def sample(x: Array, rows: Array, columns: Array) -> Array:
@@ -49,7 +49,7 @@ def sample(x: Array, rows: Array, columns: Array) -> Array:
     images = xp.reshape(xp.arange(N * C, dtype=xp.int64, device=x.device), (N, C, 1, 1))
 
     def split(points: Array, size: int) -> tuple[Array, Array]:
-        """The pixel of the frame before each point, and how far behind it the point lies."""
+        """Find the pixel of the frame before each point, and how far behind it the point lies."""
         points = xp.clip(xp.expand_dims(points, axis=1) + 1.0, 0.0, size + 1.0)
         before = xp.clip(xp.floor(points), 0.0, float(size))
         return xp.astype(before, xp.int64), points - before
@@ -109,17 +109,17 @@ def warp(
 
 
 def rotate(x: Array, angle: PerImage) -> Array:
-    """Images (N, C, H, W) turned counter-clockwise about their centre, by degrees; see `warp`."""
+    """Turn images (N, C, H, W) counter-clockwise about their centre, by degrees; see `warp`."""
     return warp(x, angle=angle)
 
 
 def shift(x: Array, down: PerImage = 0.0, right: PerImage = 0.0) -> Array:
-    """Images (N, C, H, W) moved by pixels, negative ones up and to the left; see `warp`."""
+    """Move images (N, C, H, W) by pixels, negative ones up and to the left; see `warp`."""
     return warp(x, shift=(down, right))
 
 
 def brighten(x: Array, gain: PerImage = 1.0, offset: PerImage = 0.0) -> Array:
-    """Images (N, C, H, W) of 0..1 made brighter or darker: gain x + offset, clipped to 0..1."""
+    """Make images (N, C, H, W) of 0..1 brighter or darker: gain x + offset, clipped to 0..1."""
     _check(x)
     xp = array_namespace(x)
     factor, term = (
@@ -130,12 +130,12 @@ def brighten(x: Array, gain: PerImage = 1.0, offset: PerImage = 0.0) -> Array:
 
 
 def grid_shape(H: int, W: int) -> tuple[int, int]:
-    """Rows and columns of the coarse grid of `smooth_field` that covers H by W pixels."""
+    """Count rows and columns of the coarse grid of `smooth_field` that covers H by W pixels."""
     return (H - 2) // SPACING + 2, (W - 2) // SPACING + 2
 
 
 def smooth_field(noise: Array, H: int, W: int) -> Array:
-    """Random numbers on a coarse grid, as a smooth field over H by W pixels.
+    """Spread random numbers on a coarse grid into a smooth field over H by W pixels.
 
         d[..., i, j] = sum over a, b of  w[i, a] w[j, b] noise[..., a, b]
         w[i, a] = exp(-(i - s a)^2 / 2 s^2) / norm[i],    s = SPACING
@@ -226,8 +226,13 @@ class Augmentation:
         if self.seed > WORD:
             raise ArgumentError(f"seed must be below 2^32, got {self.seed}")
 
+    def __repr__(self) -> str:
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        changed = (f"{name}={now!r}" for name, (now, default) in values.items() if now != default)
+        return f"Augmentation({', '.join(changed)})"
+
     def __call__(self, x: Array, step: Array) -> Array:
-        """The images (N, C, H, W) of a training step, changed.
+        """Change the images (N, C, H, W) of a training step.
 
         Parameters
         ----------
@@ -238,7 +243,7 @@ class Augmentation:
         xp, (N, _, H, W) = array_namespace(x), x.shape
 
         def draw(kind: int, shape: tuple[int, ...]) -> Array:
-            """Numbers of [0, 1), in x's dtype."""
+            """Draw numbers of [0, 1), in x's dtype."""
             u = uniform(prod(shape), key=(self.seed, kind), step=step, device=device_of(x))
             return xp.astype(xp.reshape(u, shape), x.dtype)
 

@@ -77,10 +77,10 @@ class Batches:
             raise ArgumentError(f"sampling must be 'shuffle' or 'choice', got {sampling!r}")
         if t.dtype.kind == "i" and t.min() < 0:
             raise ArgumentError(f"labels must be 0 or more, got {t.min()}")
-        free = self.device.free_bytes()
         # Half the free memory leaves room for a large batch's activations.
         size = prod(x.shape) * x.dtype.itemsize
-        self.resident = (free is None or size <= free // 2) if resident is None else resident
+        fits = self.device.is_host or size <= self.device.free_bytes() // 2
+        self.resident = fits if resident is None else resident
         self.x, self.t = x, t
         if self.resident:
             with self.device.guarded():

@@ -27,8 +27,12 @@ class Dataset:
     x_test: NDArray[np.uint8]
     t_test: NDArray[np.uint8]
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.x_train)} training and {len(self.x_test)} test images"
+        return f"<Dataset {self.name}: {counts}>"
+
     def checksum(self) -> str:
-        """SHA-256 of all images and labels, in hexadecimal digits."""
+        """Compute the SHA-256 of all images and labels, in hexadecimal digits."""
         found = hashlib.sha256()
         for array in (self.x_train, self.t_train, self.x_test, self.t_test):
             found.update(np.ascontiguousarray(array).data)

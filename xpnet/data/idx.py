@@ -23,7 +23,7 @@ CHUNK = 2**20
 
 
 def header(shape: tuple[int, ...]) -> bytes:
-    """The header of an IDX file of unsigned bytes."""
+    """Make the header of an IDX file of unsigned bytes."""
     return struct.pack(f">{1 + len(shape)}I", 0x00000800 + len(shape), *shape)
 
 

@@ -20,7 +20,7 @@ Pair = tuple[NDArray[Any], NDArray[Any]]
 
 
 class File(NamedTuple):
-    """One of the four files, published as `name`.gz."""
+    """A file of the four, published as `name`.gz."""
 
     name: str
     shape: tuple[int, ...]
@@ -62,7 +62,7 @@ REMEDY = "put its four files into a directory and name it with --data-dir or XPN
 
 
 def named_directory(data_dir: str | Path | None = None) -> Path | None:
-    """The directory the user has named, as an argument or as XPNET_DATA_DIR, or None."""
+    """Name the directory that the user gave, as an argument or as XPNET_DATA_DIR, or None."""
     if data_dir is not None:
         return Path(data_dir)
     variable = os.environ.get("XPNET_DATA_DIR")
@@ -70,7 +70,7 @@ def named_directory(data_dir: str | Path | None = None) -> Path | None:
 
 
 def find_mnist(data_dir: str | Path | None = None, *, download: bool = True) -> Path:
-    """The directory with MNIST's four files, each packed (.gz) or not.
+    """Find the directory with MNIST's four files, each packed (.gz) or not.
 
     A directory named by `data_dir`, or else by the environment variable XPNET_DATA_DIR, must hold
     them all: what a user has named is neither written to nor passed over. With none named, it is
@@ -201,7 +201,7 @@ def load_mnist(
     data_dir: str | Path | None = None,
     download: bool = True,
 ) -> tuple[Pair, Pair]:
-    """MNIST as ((x_train, t_train), (x_test, t_test)), as in Deep Learning from Scratch.
+    """Load MNIST as ((x_train, t_train), (x_test, t_test)), as in Deep Learning from Scratch.
 
     Parameters
     ----------

@@ -25,10 +25,10 @@ INK = 0.4  # a pixel is black from this share of the darkest one's ink on
 
 
 class Kind(NamedTuple):
-    """Which images a network reads."""
+    """The kind of images that a network reads."""
 
     key: str
-    """What they are called in the file."""
+    """The name of these images in the file."""
     digits: tuple[int, ...]
     shape: tuple[int, int]
 
@@ -53,9 +53,14 @@ class TinyImages:
     t: Floats
     digits: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        N, _, H, W = self.x.shape
+        digits = ", ".join(map(str, self.digits))
+        return f"<TinyImages {self.name}: {N} images of {H} x {W}, digits {digits}>"
+
 
 def parse_images(*texts: str) -> Floats:
-    """Images written as rows of 0 and 1, such as "111/101/101/111": (N, 1, H, W) float64.
+    """Read images written as rows of 0 and 1, such as "111/101/101/111": (N, 1, H, W) float64.
 
     Raises
     ------
@@ -120,7 +125,7 @@ def read_tiny_images(path: str | Path, model: str) -> TinyImages:
 
 
 def draw_tiny_images(model: str, *, seed: int = 0) -> TinyImages:
-    """A set in the sizes of the book's for "M1" or "M2": 32 images of a digit, digit by digit.
+    """Draw a set in the sizes of the book's for "M1" or "M2": 32 images a digit, digit by digit.
 
     A synthetic digit is laid over H by W square cells. Ink is where a cell's mean is at least 0.4
     of the largest one's, so that thin pens leave no blank sheets.
@@ -146,7 +151,7 @@ def draw_tiny_images(model: str, *, seed: int = 0) -> TinyImages:
 def load_tiny_images(
     model: str, *, data_dir: str | Path | None = None, seed: int = 0
 ) -> TinyImages:
-    """The book's images if their file is at hand, else drawn ones.
+    """Load the book's images if their file is at hand, else draw some.
 
     It is looked for as `mathematics-of-deep-learning/images.json` in the directory that the user
     has named, as `data_dir` or XPNET_DATA_DIR, and beside that directory.

@@ -192,7 +192,7 @@ class _Reader:
         return _Name(_WORDS[name])
 
     def call(self, function: object, args: object) -> object:
-        """What NumPy would make of function(*args), as a record."""
+        """Record what NumPy would make of function(*args)."""
         match function, args:
             case _Name("encode"), (str(text), "latin1"):
                 return text  # how protocols 0 to 2 write bytes; `make` encodes it

@@ -133,7 +133,7 @@ def _grey(path: Path) -> np.ndarray:
 
 
 def _scans(path: Path) -> int:
-    """How often a JPEG file goes over its picture; each time takes as long as all pixels take."""
+    """Count how often a JPEG file goes over its picture; each time costs as much as all pixels."""
     with path.open("rb") as file:
         return sum(block.count(b"\xff\xda") for block in iter(partial(file.read, 2**20), b""))
 

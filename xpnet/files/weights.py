@@ -18,11 +18,14 @@ _KINDS = {"BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "
 
 @dataclass(frozen=True)
 class Weights:
-    """What a weight file holds: arrays by parameter name, and texts that describe them."""
+    """The contents of a weight file: arrays by parameter name, and texts that describe them."""
 
     params: dict[str, np.ndarray]
     metadata: dict[str, str]
     path: Path
+
+    def __repr__(self) -> str:
+        return f"<Weights of {self.path}: {', '.join(self.params)}>"
 
 
 def save_weights(

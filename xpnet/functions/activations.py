@@ -7,13 +7,13 @@ from xpnet.arrays import Array, array_namespace
 
 
 def step_function(x: Array) -> Array:
-    """h(x) = 1 if x > 0, else 0, as integers (eq. 3.3)."""
+    """Step: h(x) = 1 if x > 0, else 0, as integers (eq. 3.3)."""
     xp = array_namespace(x)
     return xp.astype(xp.asarray(x > 0), xp.int64)
 
 
 def sigmoid(x: Array) -> Array:
-    """h(x) = 1 / (1 + exp(-x)) (eq. 3.6), exact and without overflow for every x.
+    """Sigmoid: h(x) = 1 / (1 + exp(-x)) (eq. 3.6), exact and without overflow for every x.
 
     For x < 0 the equal form exp(x) / (1 + exp(x)) is used: exp is then never above 1.
     """
@@ -23,17 +23,17 @@ def sigmoid(x: Array) -> Array:
 
 
 def tanh(x: Array) -> Array:
-    """h(x) = (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
+    """Hyperbolic tangent: h(x) = (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
     return array_namespace(x).tanh(x)
 
 
 def relu(x: Array) -> Array:
-    """h(x) = max(0, x) (eq. 3.7)."""
+    """Rectifier: h(x) = max(0, x) (eq. 3.7)."""
     return array_namespace(x).maximum(x, 0.0)
 
 
 def identity_function(x: Array) -> Array:
-    """h(x) = x, the output of a regression."""
+    """Identity: h(x) = x, the output of a regression."""
     return x
 
 

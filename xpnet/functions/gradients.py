@@ -22,7 +22,7 @@ def numerical_diff(f: Callable[[float], float], x: float) -> float:
 
 
 def numerical_gradient(f: Callable[[Array], Any], x: Array) -> Array:
-    """Central difference of the scalar f by every element of x.
+    """Take the central difference of the scalar f by every element of x.
 
     f is called twice for each element, with x itself changed in place; x is as before afterwards,
     also when f raises.
@@ -70,7 +70,7 @@ def descend(
     *,
     normalised: bool = False,
 ) -> Iterator[Array]:
-    """The points of x <- x - lr g(x): first init_x, which is not altered, then step_num more.
+    """List the points of x <- x - lr g(x): first init_x, which is not altered, then step_num more.
 
     With `normalised` it is x <- x - lr g / |g|, so that lr is the length of every step; where the
     gradient is zero x stays.

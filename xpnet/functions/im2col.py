@@ -19,7 +19,7 @@ from xpnet.errors import ArgumentError
 def conv_output_size(
     input_size: int, filter_size: int, stride: int = 1, pad: int = 0, *, uneven: str = "error"
 ) -> int:
-    """Positions of a window along one axis: (input + 2 pad - filter) / stride + 1 (eq. 7.1).
+    """Count a window's positions along one axis: (input + 2 pad - filter) / stride + 1 (eq. 7.1).
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def conv_output_size(
 
 
 def outer(x: Array) -> Array:
-    """(N, C, H, W) seen as (H, W, N, C)."""
+    """View (N, C, H, W) as (H, W, N, C)."""
     return array_namespace(x).permute_dims(x, (2, 3, 0, 1))
 
 
@@ -61,14 +61,14 @@ inner = outer
 
 
 def contiguous(x: Array) -> Array:
-    """A copy whose memory has the order of its axes; a plain copy keeps that of x."""
+    """Copy x so that memory has the order of its axes; a plain copy keeps that of x."""
     y = array_namespace(x).empty(x.shape, dtype=x.dtype, device=x.device)
     y[...] = x
     return y
 
 
 def padded(x: Array, pad: int, value: float = 0.0) -> Array:
-    """(H, W, N, C) with `pad` rows and columns of `value` all around."""
+    """Surround x (H, W, N, C) by `pad` rows and columns of `value`."""
     if pad == 0:
         return x
     xp, (H, W, *rest) = array_namespace(x), x.shape
@@ -78,14 +78,14 @@ def padded(x: Array, pad: int, value: float = 0.0) -> Array:
 
 
 def cropped(x: Array, pad: int) -> Array:
-    """The inside of a padded array, as a view."""
+    """View the inside of a padded array."""
     return x[pad : x.shape[0] - pad, pad : x.shape[1] - pad, ...] if pad else x
 
 
 def shifted(
     x: Array, filter_h: int, filter_w: int, stride: int = 1
 ) -> Iterator[tuple[int, int, Array]]:
-    """For each place (fy, fx) of the window: what it sees of x, a view (OH, OW, N, C).
+    """Yield for each place (fy, fx) of the window what it sees of x: a view (OH, OW, N, C).
 
     Writing into the views writes into x.
     """
@@ -99,7 +99,7 @@ def shifted(
 
 
 def gather(x: Array, filter_h: int, filter_w: int, stride: int = 1) -> Array:
-    """Every window of x (H, W, N, C) laid out in full: (OH, OW, N, FH, FW, C)."""
+    """Lay every window of x (H, W, N, C) out in full: (OH, OW, N, FH, FW, C)."""
     xp, (H, W, N, C) = array_namespace(x), x.shape
     OH, OW = (H - filter_h) // stride + 1, (W - filter_w) // stride + 1
     windows = xp.empty((OH, OW, N, filter_h, filter_w, C), dtype=x.dtype, device=x.device)
@@ -109,7 +109,7 @@ def gather(x: Array, filter_h: int, filter_w: int, stride: int = 1) -> Array:
 
 
 def scatter(windows: Array, shape: tuple[int, ...], stride: int = 1) -> Array:
-    """The transpose of `gather`: windows added up where they overlap, of shape (H, W, N, C)."""
+    """Add windows up where they overlap, of shape (H, W, N, C): the transpose of `gather`."""
     xp, (filter_h, filter_w) = array_namespace(windows), windows.shape[3:5]
     x = xp.zeros(shape, dtype=windows.dtype, device=windows.device)
     for fy, fx, view in shifted(x, filter_h, filter_w, stride):

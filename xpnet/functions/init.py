@@ -17,12 +17,12 @@ from xpnet.errors import ArgumentError, DeviceMemoryError
 
 
 def xavier(n_in: int) -> float:
-    """sqrt(1 / n_in), for sigmoid and tanh: Xavier Glorot's rule as the book and Caffe have it."""
+    """Give sqrt(1 / n_in), for sigmoid and tanh: Glorot's rule as the book and Caffe have it."""
     return sqrt(1 / n_in)
 
 
 def glorot(n_in: int, n_out: int) -> float:
-    """sqrt(2 / (n_in + n_out)), which keeps gradients as well.
+    """Give sqrt(2 / (n_in + n_out)), which keeps gradients as well.
 
     Glorot, Bengio, AISTATS 2010, "Understanding the difficulty of training deep feedforward neural
     networks", eq. 12.
@@ -31,7 +31,7 @@ def glorot(n_in: int, n_out: int) -> float:
 
 
 def he(n_in: int) -> float:
-    """sqrt(2 / n_in), for ReLU, which lets half through (He et al. 2015, arXiv:1502.01852)."""
+    """Give sqrt(2 / n_in), for ReLU, which lets half through (He et al. 2015, arXiv:1502.01852)."""
     return sqrt(2 / n_in)
 
 
@@ -44,11 +44,11 @@ RULES: dict[str, Callable[[int, int], float]] = {
     "glorot": glorot,
     "standard": lambda n_in, n_out: 1.0,
 }
-"""By the names that `std` and `weight_init_std` take: an activation stands for its rule."""
+"""The rules by the names that `std` and `weight_init_std` take: an activation names its own."""
 
 
 def initial_std(std: float | str | None, n_in: int, n_out: int) -> float:
-    """The standard deviation of the initial weights of a layer with n_in inputs, n_out outputs.
+    """Choose the standard deviation of a layer's initial weights, n_in inputs and n_out outputs.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def zeros_within(budget: Budget) -> Iterator[None]:
 def normal(
     shape: tuple[int, ...], std: float, rng: np.random.Generator | int | None = None
 ) -> np.ndarray:
-    """Independent normal numbers of mean 0, float64; `std=1.0` is the standard normal.
+    """Draw independent normal numbers of mean 0, float64; `std=1.0` is the standard normal.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from xpnet.functions.activations import sigmoid
 
 
 def mean_squared_error(y: Array, t: Array) -> Array:
-    """E = 1/2 sum (y - t)^2 over all elements; 0-d array.
+    """Half the squared error: E = 1/2 sum (y - t)^2 over all elements; 0-d array.
 
     The book's form (eq. 4.1): half the sum, not divided by the number of samples.
     """
@@ -17,7 +17,7 @@ def mean_squared_error(y: Array, t: Array) -> Array:
 
 
 def one_hot(t: Array, n_classes: int, *, dtype: Any) -> Array:
-    """Labels of shape (...) as rows of shape (..., n_classes): 1 at the label, 0 elsewhere."""
+    """Write labels of shape (...) as rows (..., n_classes): 1 at the label, 0 elsewhere."""
     xp = array_namespace(t)
     t = xp.astype(t, xp.int64)  # in a smaller type, numbers of classes would wrap around
     classes = xp.arange(n_classes, dtype=xp.int64, device=t.device)
@@ -25,7 +25,7 @@ def one_hot(t: Array, n_classes: int, *, dtype: Any) -> Array:
 
 
 def as_one_hot(t: Array, y: Array) -> Array:
-    """Targets in the shape and dtype of the outputs `y`, whichever form they came in.
+    """Bring targets into the shape and dtype of the outputs `y`, whichever form they came in.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def as_one_hot(t: Array, y: Array) -> Array:
 
 
 def smoothed(t: Array, smoothing: float) -> Array:
-    """One-hot targets as (1 - s) t + s / K: the right class keeps most of it, all share the rest.
+    """Smooth one-hot targets, (1 - s) t + s / K: the right class keeps most, all share the rest.
 
     Szegedy et al. 2015, "Rethinking the Inception architecture for computer vision",
     arXiv:1512.00567, section 7.
@@ -68,7 +68,7 @@ def cross_entropy_error(y: Array, t: Array, eps: float = 1e-7) -> Array:
 
 
 def softmax_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
-    """Cross-entropy of softmax(z) and its gradient, computed from the scores z themselves.
+    """Compute cross-entropy of softmax(z) and its gradient from the scores z themselves.
 
         log y = z - log sum exp(z)
         E     = -1/N sum t log y
@@ -91,7 +91,7 @@ def softmax_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
 
 
 def sigmoid_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
-    """Cross-entropy of y = sigmoid(z), each output by itself, and its gradient, from the scores z.
+    """Compute cross-entropy of y = sigmoid(z), each output by itself, and its gradient, from z.
 
         E     = -1/N sum (t log y + (1 - t) log(1 - y))
               = 1/N sum (max(z, 0) - t z + log(1 + exp(-|z|)))

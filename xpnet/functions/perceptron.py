@@ -9,7 +9,7 @@ from xpnet.errors import ArgumentError
 
 
 def perceptron(x: Array, w: Array, b: float) -> Array:
-    """y = 1 if b + w.x > 0, else 0 (eq. 2.2); the boundary itself gives 0.
+    """Decide y = 1 if b + w.x > 0, else 0 (eq. 2.2); the boundary itself gives 0.
 
     x is (..., n) and w is (n,); the result has the leading shape of x.
     """
@@ -22,32 +22,32 @@ def _gate(x1: float, x2: float, w: tuple[float, float], b: float) -> int:
 
 
 def AND(x1: float, x2: float) -> int:
-    """1 only if both are 1: w = (0.5, 0.5), b = -0.7."""
+    """Return 1 only if both are 1: w = (0.5, 0.5), b = -0.7."""
     return _gate(x1, x2, (0.5, 0.5), -0.7)
 
 
 def NAND(x1: float, x2: float) -> int:
-    """0 only if both are 1: AND with every sign turned round."""
+    """Return 0 only if both are 1: AND with every sign turned round."""
     return _gate(x1, x2, (-0.5, -0.5), 0.7)
 
 
 def OR(x1: float, x2: float) -> int:
-    """1 if at least one is 1: w = (0.5, 0.5), b = -0.2."""
+    """Return 1 if at least one is 1: w = (0.5, 0.5), b = -0.2."""
     return _gate(x1, x2, (0.5, 0.5), -0.2)
 
 
 def XOR(x1: float, x2: float) -> int:
-    """1 if exactly one is 1, which no single perceptron can do: AND(NAND, OR), two layers."""
+    """Return 1 if exactly one is 1, which needs two layers of perceptrons: AND(NAND, OR)."""
     return AND(NAND(x1, x2), OR(x1, x2))
 
 
 def half_adder(a: int, b: int) -> tuple[int, int]:
-    """Sum and carry of two bits."""
+    """Add two bits: their sum and carry."""
     return XOR(a, b), AND(a, b)
 
 
 def full_adder(a: int, b: int, carry: int) -> tuple[int, int]:
-    """Sum and carry of two bits and a carried one."""
+    """Add two bits and a carried one: their sum and carry."""
     partial, first = half_adder(a, b)
     total, second = half_adder(partial, carry)
     return total, OR(first, second)

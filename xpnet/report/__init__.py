@@ -1,1 +1,1 @@
-"""What people read of a training: numbers, pictures, experiments."""
+"""Results for people to read: numbers, pictures, experiments."""

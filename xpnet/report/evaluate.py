@@ -1,4 +1,4 @@
-"""What a network makes of a data set, image by image."""
+"""Answers of a network to a data set, image by image."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def predictions(
     precision: str | None = None,
     skip_engine_check: bool = False,
 ) -> np.ndarray:
-    """The class with the highest score for each image, in bounded memory.
+    """Find the class with the highest score for each image, in bounded memory.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def predictions(
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, n_classes: int = 10) -> np.ndarray:
-    """How often class i was read as class j.
+    """Count how often class i was read as class j.
 
         matrix[i, j] = number of n with labels[n] = i and predictions[n] = j
 

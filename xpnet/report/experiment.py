@@ -21,31 +21,29 @@ import numpy as np
 from xpnet.arrays import Device, get_device, versions
 from xpnet.data import Dataset, load_dataset, synthetic_digits
 from xpnet.data.tiny import TinyImages, draw_tiny_images, load_tiny_images
-from xpnet.errors import XPNetError
 from xpnet.files.atomic import atomic_write, write_text
+from xpnet.report.script import FAILED, Script, question
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FAILED, USAGE_ERROR = 1, 2
-
 
 @dataclass(frozen=True)
 class Check:
-    """One statement about a result."""
+    """A statement about a result."""
 
     what: str
     book: str
-    """What the book prints or says, or "" where it gives no value."""
+    """The value that the book prints or says, or "" where it gives none."""
     band: str
-    """What is accepted."""
+    """The values that are accepted, in words."""
     measured: str
     passed: bool | None
     """None where the run could not tell, being too short or on other data than the book's."""
 
 
 class Lab:
-    """What an experiment works with.
+    """The workplace of an experiment: device, data, figure, and the checks it states.
 
     Parameters
     ----------
@@ -74,6 +72,10 @@ class Lab:
         self._figure: Figure | None = None
         self._tiny: TinyImages | None = None
 
+    def __repr__(self) -> str:
+        mode = ", quick" if self.quick else ""
+        return f"<Lab {self.name} on {self.device.name}{mode}>"
+
     @property
     def rng(self) -> np.random.Generator:
         """A fresh generator of the seed."""
@@ -88,7 +90,7 @@ class Lab:
         return load_dataset(self._data, data_dir=self._data_dir)
 
     def tiny_images(self, model: str) -> TinyImages:
-        """Those of Wakui's "M1" or "M2": the book's where they can be found, else drawn ones.
+        """Find the images of Wakui's "M1" or "M2": the book's if they are at hand, else drawn ones.
 
         In quick mode, and where synthetic data are asked for, they are drawn.
         """
@@ -100,17 +102,17 @@ class Lab:
 
     @property
     def complete(self) -> bool:
-        """Whether this is a full run on the data of the book's own numbers."""
+        """True in a full run on the data of the book's own numbers."""
         if self._tiny is not None:
             return self._tiny.name == "book"
         return not self.quick and self.digits.name == "mnist"
 
     def few(self, full: int, quick: int) -> int:
-        """How many steps, epochs or samples: `full`, or `quick` in quick mode."""
+        """Choose a number of steps, epochs or samples: `full`, or `quick` in quick mode."""
         return quick if self.quick else full
 
     def figure(self, width: float = 6.0, height: float = 4.0) -> "Figure":
-        """The experiment's picture, of that size in inches; written when the run ends."""
+        """Begin the experiment's picture, of that size in inches; the run's end writes it."""
         from matplotlib.figure import Figure
 
         self._figure = Figure(figsize=(width, height), layout="constrained")
@@ -203,43 +205,32 @@ def perform(run: Run, doc: str | None, lab: Lab) -> dict[str, Any]:
     """Run one experiment; its record, with the picture and the record written."""
     begin = time.perf_counter()
     run(lab)
-    return lab.finish((doc or "").strip().partition("\n")[0], time.perf_counter() - begin)
+    return lab.finish(question(doc), time.perf_counter() - begin)
 
 
 def main(run: Run, doc: str | None) -> None:
-    """The command line of a script: run it, print its checks, exit 1 if one failed."""
-    parser = argparse.ArgumentParser(description=(doc or "").strip().partition("\n")[0])
-    add_flags(parser)
-    options = parser.parse_args()
-    try:
+    """Run a script from its command line: print its checks, and exit 1 if one failed."""
+
+    def answer(options: argparse.Namespace) -> None:
         lab = lab_from(Path(sys.argv[0]).stem, options)
         record = perform(run, doc, lab)
-    except XPNetError as error:
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
-    print(record["question"])
-    for check in lab.checks:
-        state = {True: "pass", False: "FAIL", None: "not judged"}[check.passed]
-        print(f"  {state}: {check.what}: {check.measured} ({check.band})")
-    print(f"record: {lab.out / (lab.name + '.json')}")
-    sys.exit(0 if record["passed"] else FAILED)
+        print(record["question"])
+        for check in lab.checks:
+            state = {True: "pass", False: "FAIL", None: "not judged"}[check.passed]
+            print(f"  {state}: {check.what}: {check.measured} ({check.band})")
+        print(f"record: {lab.out / (lab.name + '.json')}")
+        sys.exit(0 if record["passed"] else FAILED)
+
+    lab_script(doc).run(answer)
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that all experiments share."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="a few steps on drawn digits")
-    parser.add_argument("--data", default="auto", help="mnist, synthetic or auto")
-    parser.add_argument(
-        "--data-dir",
-        help="directory of MNIST's four files; the books' other data may also lie beside it",
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="a directory")
+def lab_script(doc: str | None) -> Script:
+    """Make the command line that all experiments share."""
+    return Script(doc, "data", "device", "seed", "quick", out="runs/reproduce")
 
 
 def lab_from(name: str, options: argparse.Namespace) -> Lab:
-    """The lab that the flags ask for; its directory is made."""
+    """Make the lab that the flags ask for, and its directory."""
     options.out.mkdir(parents=True, exist_ok=True)
     return Lab(
         name,

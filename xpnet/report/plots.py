@@ -27,7 +27,7 @@ TRUE, READ = "#4dd27a", "#ff6b5e"  # of a label and of a wrong prediction
 
 
 def available() -> bool:
-    """True if matplotlib is installed."""
+    """Tell whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 

@@ -1,204 +1,29 @@
-"""The programs of Neural Networks and Deep Learning (Nielsen), chapters 1 to 3, by their names.
-
-    training_data, validation_data, test_data = load_data_wrapper()
-    net = Network([784, 30, 10])
-    net.SGD(training_data, 30, 10, 3.0, test_data=test_data)
-
-    net = Network([784, 30, 10], cost=CrossEntropyCost)
-    net.SGD(training_data, 30, 10, 0.5, 5.0, evaluation_data=test_data,
-            monitor_evaluation_accuracy=True)
-
-A thin face over `xpnet.Network`. The book's vectors are columns, (n, 1) for one sample and (n, m)
-for m of them side by side; its weights are (units, units below). Those of the library lie the other
-way, samples as rows and weights as (n_in, n_out), and are what is kept: `weights` and `biases` are
-views of them.
-"""
+"""The book's network, trained by stochastic gradient descent, and its file."""
 
 import json
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from xpnet import models
 from xpnet.arrays import Array, Device, array_namespace, device_of, to_numpy
-from xpnet.data import Batches, hold_out, load_mnist
+from xpnet.books.nielsen.costs import COSTS, Cost, QuadraticCost
+from xpnet.books.nielsen.data import Pairs
+from xpnet.data import Batches
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.atomic import write_text
-from xpnet.functions.activations import sigmoid, softmax
 from xpnet.functions.init import normal, xavier
-from xpnet.functions.losses import cross_entropy_error, mean_squared_error
-from xpnet.layers import (
-    Affine,
-    IdentityWithLoss,
-    Layer,
-    Loss,
-    Sigmoid,
-    SigmoidWithLoss,
-    SoftmaxWithLoss,
-)
+from xpnet.layers import Affine, Layer, Sigmoid
 from xpnet.models.network import EVALUATION_BATCH, share_correct
 from xpnet.optim import SGD
 from xpnet.optim.penalties import L2, weights
 
-__all__ = [
-    "CrossEntropyCost",
-    "LogLikelihoodCost",
-    "Network",
-    "QuadraticCost",
-    "load",
-    "load_data",
-    "load_data_wrapper",
-    "pairs",
-    "sigmoid",
-    "sigmoid_prime",
-    "softmax",
-    "vectorized_result",
-]
-
-Pairs: TypeAlias = list[tuple[np.ndarray, Any]]
-"""Samples: an input column (n, 1), and a target column (k, 1) or the number of a class."""
-
-Images: TypeAlias = tuple[np.ndarray, np.ndarray]
-"""Images as rows (N, 784), and their digits (N,)."""
-
 Monitored: TypeAlias = tuple[list[float], list[int], list[float], list[int]]
 """Evaluation cost and accuracy, training cost and accuracy: an entry an epoch, where monitored."""
-
-
-def sigmoid_prime(z: Array) -> Array:
-    """The slope of the sigmoid, s(z) (1 - s(z))."""
-    s = sigmoid(z)
-    return s * (1.0 - s)
-
-
-def vectorized_result(j: int) -> np.ndarray:
-    """The target of digit j: a column (10, 1) with 1.0 at j."""
-    return np.eye(10)[:, [j]]
-
-
-def load_data(data_dir: str | Path | None = None) -> tuple[Images, Images, Images]:
-    """MNIST as rows of 784 numbers from 0 to 1, and digits: for training, validation and testing.
-
-    50,000, 10,000 and 10,000 of them; found, or downloaded, as by `load_mnist`.
-    """
-    training, test = load_mnist(data_dir=data_dir)
-    return *hold_out(*training, 10000), test
-
-
-def pairs(images: np.ndarray, labels: np.ndarray, *, vectors: bool = False) -> Pairs:
-    """Rows (N, n) and digits (N,) as a list of (column, digit), or with `vectors` of two columns.
-
-    The columns are views of the rows.
-    """
-    targets = np.eye(10)[labels][..., np.newaxis] if vectors else labels.tolist()
-    return list(zip(images[..., np.newaxis], targets, strict=True))
-
-
-def load_data_wrapper(data_dir: str | Path | None = None) -> tuple[Pairs, Pairs, Pairs]:
-    """The same as lists of pairs: (x, y) with vectors y to train on, and (x, digit) otherwise."""
-    training, validation, test = load_data(data_dir)
-    return pairs(*training, vectors=True), pairs(*validation), pairs(*test)
-
-
-class Cost(Protocol):
-    """A cost C, a mean of C_x over samples, and how a network ends with it.
-
-    A class of your own will do, if it has all five.
-    """
-
-    layers: ClassVar[tuple[type[Layer], ...]]
-    """What the network has above its last weights, before the loss."""
-    loss: ClassVar[type[Loss]]
-    """C, of what the layers put out."""
-
-    @staticmethod
-    def outputs(scores: Array) -> Array:
-        """The activations a of the last layer, from what the layers put out."""
-
-    @staticmethod
-    def fn(a: Array, y: Array) -> float:
-        """C_x, for activations and targets as columns."""
-
-    @staticmethod
-    def delta(z: Array, a: Array, y: Array) -> Array:
-        """dC_x/dz, for the weighted inputs z of the last layer."""
-
-
-class QuadraticCost(Cost):
-    """C_x = 1/2 |y - a|^2, with a = sigmoid(z) (eq. 6)."""
-
-    layers = (Sigmoid,)
-    loss = IdentityWithLoss
-
-    @staticmethod
-    def outputs(scores: Array) -> Array:
-        """Those of the network, which ends in a Sigmoid."""
-        return scores
-
-    @staticmethod
-    def fn(a: Array, y: Array) -> float:
-        """1/2 |y - a|^2."""
-        return float(mean_squared_error(a, y))
-
-    @staticmethod
-    def delta(z: Array, a: Array, y: Array) -> Array:
-        """(a - y) s'(z) (eq. 30): small where the neuron is saturated, right or wrong."""
-        return (a - y) * sigmoid_prime(z)
-
-
-class CrossEntropyCost(Cost):
-    """C_x = -sum (y ln a + (1 - y) ln(1 - a)), with a = sigmoid(z) (eq. 63)."""
-
-    layers = ()
-    loss = SigmoidWithLoss
-
-    @staticmethod
-    def outputs(scores: Array) -> Array:
-        """The sigmoid of each score."""
-        return sigmoid(scores)
-
-    @staticmethod
-    def fn(a: Array, y: Array) -> float:
-        """-sum (y ln a + (1 - y) ln(1 - a)), with 0 ln 0 = 0; infinite where a = 1 - y."""
-        return LogLikelihoodCost.fn(a, y) + LogLikelihoodCost.fn(1.0 - a, 1.0 - y)
-
-    @staticmethod
-    def delta(z: Array, a: Array, y: Array) -> Array:
-        """a - y (eq. 66)."""
-        return a - y
-
-
-class LogLikelihoodCost(Cost):
-    """C_x = -ln a_y, with a = softmax(z) (eq. 80)."""
-
-    layers = ()
-    loss = SoftmaxWithLoss
-
-    @staticmethod
-    def outputs(scores: Array) -> Array:
-        """The softmax of each sample's scores."""
-        return softmax(scores)
-
-    @staticmethod
-    def fn(a: Array, y: Array) -> float:
-        """-sum y ln a, with 0 ln 0 = 0; infinite where a is 0 and y is not."""
-        with np.errstate(divide="ignore"):
-            return float(cross_entropy_error(a.ravel(), y.ravel(), eps=0.0))
-
-    @staticmethod
-    def delta(z: Array, a: Array, y: Array) -> Array:
-        """a - y (eq. 84)."""
-        return a - y
-
-
-COSTS: dict[str, type[Cost]] = {
-    cost.__name__: cost for cost in (QuadraticCost, CrossEntropyCost, LogLikelihoodCost)
-}
-"""By the names that saved networks tell."""
 
 
 class _Views(list[Array]):
@@ -265,7 +90,7 @@ class Network:
 
     @property
     def biases(self) -> list[Array]:
-        """Of each layer but the first, (units, 1). Assign to copy values in."""
+        """The biases of each layer but the first, (units, 1). Assign to copy in."""
         return self._views("b", lambda b: b[:, None])
 
     @biases.setter
@@ -274,7 +99,7 @@ class Network:
 
     @property
     def weights(self) -> list[Array]:
-        """Of each layer but the first, (units, units below). Assign to copy values in."""
+        """The weights of each layer but the first, (units, units below). Assign to copy in."""
         return self._views("W", lambda W: W.T)
 
     @weights.setter
@@ -286,11 +111,11 @@ class Network:
         return _Views(view(params[f"{kind}{layer}"]) for layer in range(1, self.num_layers))
 
     def large_weight_initializer(self) -> None:
-        """Standard normal biases, then standard normal weights, as in chapter 1."""
+        """Draw standard normal biases, then standard normal weights, as in chapter 1."""
         self._initialize(lambda n_in: 1.0)
 
     def default_weight_initializer(self) -> None:
-        """Standard normal biases, then weights of standard deviation 1 / sqrt(n_in)."""
+        """Draw standard normal biases, then weights of standard deviation 1 / sqrt(n_in)."""
         self._initialize(xavier)
 
     def _initialize(self, std: Callable[[int], float]) -> None:
@@ -300,7 +125,7 @@ class Network:
         ]
 
     def feedforward(self, a: Array) -> Array:
-        """The outputs for an input (n, 1), or for m of them side by side (n, m)."""
+        """Compute the outputs for an input (n, 1), or for m of them side by side (n, m)."""
         return self.cost.outputs(self.network.predict(self._rows(a))).T
 
     def _rows(self, columns: Array) -> Array:
@@ -313,7 +138,7 @@ class Network:
         return x.T
 
     def backprop(self, x: Array, y: Array) -> tuple[list[Array], list[Array]]:
-        """The gradient of the cost by the biases and by the weights: (nabla_b, nabla_w).
+        """Compute the gradient of the cost by the biases and by the weights: (nabla_b, nabla_w).
 
         x and y are columns. Of m samples side by side, (n, m) and (k, m), it is the mean gradient.
         """
@@ -323,7 +148,7 @@ class Network:
         return [grads[f"b{k}"][:, None] for k in numbers], [grads[f"W{k}"].T for k in numbers]
 
     def cost_derivative(self, output_activations: Array, y: Array) -> Array:
-        """dC_x/da of the quadratic cost: a - y."""
+        """The derivative of the quadratic cost: dC_x/da = a - y."""
         return output_activations - y
 
     def update_mini_batch(
@@ -333,7 +158,7 @@ class Network:
         lmbda: float = 0.0,
         n: int | None = None,
     ) -> None:
-        """One step along the mean gradient of a mini-batch of m samples.
+        """Take one step along the mean gradient of a mini-batch of m samples.
 
             w <- (1 - eta lmbda / n) w - eta/m sum dC_x/dw              (eq. 93)
             b <- b - eta/m sum dC_x/db                                  (eq. 94)
@@ -428,11 +253,11 @@ class Network:
         return monitored
 
     def evaluate(self, test_data: Pairs) -> int:
-        """How many samples have their highest output at the target."""
+        """Count the samples that have their highest output at the target."""
         return self._correct(*self._stacked(test_data))
 
     def accuracy(self, data: Pairs, convert: bool = False) -> int:
-        """How many samples have their highest output at the target, as `evaluate`.
+        """Count the samples that have their highest output at the target, as `evaluate`.
 
         Parameters
         ----------
@@ -442,7 +267,7 @@ class Network:
         return self.evaluate(data)
 
     def total_cost(self, data: Pairs, lmbda: float, convert: bool = False) -> float:
-        """Mean cost of the samples and lmbda / (2 n) sum w^2, for these n samples.
+        """Sum the mean cost of the samples and lmbda / (2 n) sum w^2, for these n samples.
 
         Parameters
         ----------
@@ -492,12 +317,12 @@ class Network:
 
 
 def load(filename: str | Path) -> Network:
-    """A network from the file that `Network.save` wrote.
+    """Load a network from the file that `Network.save` wrote.
 
     Raises
     ------
     WeightsError
-        The file cannot be read or is none of these, or its cost is not one of this module's.
+        The file cannot be read or is none of these, or its cost is none of `COSTS`.
     """
     try:
         record = json.loads(Path(filename).read_text(encoding="utf-8"))

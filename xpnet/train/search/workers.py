@@ -1,0 +1,188 @@
+"""The workers of a search, processes that make its trials alone or side by side."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from xpnet.errors import DivergedError, XPNetError
+from xpnet.train import EpochMetrics
+from xpnet.train.search.plan import Plan, Split
+from xpnet.train.search.results import TrialResult, numbers, read_result
+from xpnet.train.search.storage import STORAGE_ERRORS, again, opened, queue_the_dead, reason
+
+
+@dataclass(frozen=True)
+class Job:
+    """The orders of a worker process."""
+
+    search: Plan
+    split: Split
+    storage: str
+    study: str
+    trials: int
+    device: str
+    deadline: float
+    verbose: bool
+
+    def over(self) -> bool:
+        """True if no more trials may begin: time is up, or the process that began this is gone."""
+        parent = multiprocessing.parent_process()
+        return time.time() >= self.deadline or (parent is not None and not parent.is_alive())
+
+
+def work_together(workers: int, job: Job) -> None:
+    """Run workers in processes of their own until all are done."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // workers)))
+    # A fork would share the connection to the database, and breaks CUDA.
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=_work_apart, args=(job,)) for _ in range(workers)]
+    try:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+    finally:
+        started = [process for process in processes if process.pid is not None]
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.join()
+    if all(process.exitcode for process in processes):
+        raise XPNetError(
+            "all workers ended early, killed perhaps for want of memory; what was finished is "
+            "kept, and the same command goes on from there"
+        )
+
+
+def _work_apart(job: Job) -> None:
+    # Ctrl-C reaches all processes of a terminal; the first one passes it on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with opened(job.search, job.storage, job.study) as (study, database):
+            Worker(job, study, database).work(signal.SIGTERM)
+    except KeyboardInterrupt:
+        pass
+    except (XPNetError, *STORAGE_ERRORS) as error:
+        sys.exit(f"xpnet: a worker ended: {reason(error)}")
+
+
+class Worker:
+    """Makes the trials of a search, alone or beside others."""
+
+    def __init__(self, job: Job, study: optuna.Study, database: optuna.storages.RDBStorage):
+        self.job, self.study, self.database = job, study, database
+        self.stopped = False
+
+    def work(self, stop: signal.Signals) -> None:
+        """Make trials until all are finished, by this process or others, or a signal stops it."""
+        if threading.current_thread() is not threading.main_thread():
+            self._work()
+            return
+        handler = signal.signal(stop, self._stop)
+        try:
+            self._work()
+        finally:
+            signal.signal(stop, handler)
+
+    def _stop(self, *_: object) -> None:
+        """Stop after this epoch: an interrupt at any moment could break into the database."""
+        if self.stopped:
+            raise KeyboardInterrupt  # asked twice
+        self.stopped = True
+
+    def _work(self) -> None:
+        wanted = self.job.trials
+        while not self.job.over():
+            if self.stopped:
+                raise KeyboardInterrupt
+            queue_the_dead(self.study)
+            states = Counter(trial.state for trial in self._trials())
+            finished = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
+            if finished >= wanted:
+                return
+            if states[TrialState.WAITING] or finished + states[TrialState.RUNNING] < wanted:
+                self._make_trial()
+            else:  # others are at the last trials; should they be killed, this process takes over
+                time.sleep(0.5)
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def _make_trial(self) -> None:
+        number: int | None = None
+        error: BaseException | None = None
+
+        def objective(trial: optuna.Trial) -> float:
+            nonlocal number, error
+            number = trial.number
+            try:
+                self.database.record_heartbeat(trial._trial_id)  # before it says so
+                trial.set_user_attr("alive", True)
+                earlier = self._trials()[:number]
+                if sum(other.state != TrialState.FAIL for other in earlier) >= self.job.trials:
+                    trial.set_user_attr("surplus", True)  # two workers began the last one at once
+                    return nan
+                return self._train(trial)
+            except optuna.TrialPruned:
+                raise
+            except BaseException as caught:
+                error = caught
+                return nan  # Optuna's sign of failure
+
+        try:
+            self.study.optimize(objective, n_trials=1)
+        except ValueError:
+            if number is None:
+                raise
+            return  # this process was asleep for so long that others took its trial for dead
+        trials = self._trials()
+        assert number is not None
+        if error is not None:
+            again(self.study, trials[number])
+            raise error
+        if self.job.verbose:
+            _print_trial(read_result(trials[number], numbers(trials)[number]), self.job.trials)
+
+    def _train(self, trial: optuna.Trial) -> float:
+        """Train with the hyper-parameters of one trial; the validation accuracy at the end."""
+        search = self.job.search
+        lr = trial.suggest_float("lr", *search.lr, log=True)
+        weight_decay = trial.suggest_float("weight_decay", *search.weight_decay, log=True)
+        trainer = search.trainer(self.job.split, lr, weight_decay, self.job.device)
+
+        def after_epoch(metrics: EpochMetrics) -> None:
+            if self.stopped:
+                raise KeyboardInterrupt
+            if search.pruner != "none":
+                trial.report(metrics.test_accuracy, metrics.epoch)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+        trainer.on_epoch = after_epoch
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # too high a rate is a result too
+                trainer.train()
+        except DivergedError as error:
+            raise optuna.TrialPruned from error
+        finally:
+            trial.set_user_attr("validation", trainer.test_acc_list)
+            trial.set_user_attr("train", trainer.train_acc_list)
+        return trainer.test_acc_list[-1]
+
+
+def _print_trial(result: TrialResult, total: int) -> None:
+    ended = {"complete": "", "pruned": f", ended after epoch {len(result.validation)}"}
+    if result.state in ended:
+        print(f"trial {result.trial + 1} of {total} {result}{ended[result.state]}", flush=True)
