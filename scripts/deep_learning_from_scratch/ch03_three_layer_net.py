@@ -23,7 +23,7 @@ PARAMS = {
 def run(lab: Lab) -> None:
     """Compare every layer with the printed numbers."""
     layers = [Affine(2, 3), Sigmoid(), Affine(3, 2), Sigmoid(), Affine(2, 2)]
-    net = Network(layers, device=lab.device, dtype="float64")
+    net = Network(layers, names="book", device=lab.device, dtype="float64")
     for name, values in PARAMS.items():
         net.params[name] = lab.device.asarray(values, dtype="float64")
 
