@@ -114,7 +114,7 @@ SMALL: dict[str, Make] = {
         [_affine(144, 12), its.Sigmoid(), _affine(12)], its.SigmoidWithLoss(), **k
     ),
     "average pool": lambda **k: _network(
-        [its.AveragePool(2, 2, 2), its.ReLU(), _affine(36, 12), its.ReLU(), _affine(12)], **k
+        [places.pool("AveragePool", 2, 2), its.ReLU(), _affine(36, 12), its.ReLU(), _affine(12)], **k
     ),
 }  # fmt: skip
 LARGE: dict[str, Make] = {
@@ -126,7 +126,7 @@ LARGE: dict[str, Make] = {
         rng=0, **k,
     ),
     "pools without ReLU": lambda **k: _network(
-        [_conv(1, 3), its.AveragePool(2, 2, 2), its.Tanh(), _conv(3, 4, 2), its.MaxPool(2, 2, 2),
+        [_conv(1, 3), places.pool("AveragePool", 2, 2), its.Tanh(), _conv(3, 4, 2), places.pool("MaxPool", 2, 2),
          _affine(16)], **k,
     ),
     "strides and padding": lambda **k: _network(
@@ -134,13 +134,13 @@ LARGE: dict[str, Make] = {
          _affine(36)], **k,
     ),
     "batch norm of images": lambda **k: _network(
-        [its.BatchNorm(1), _conv(1, 8), its.BatchNorm(8), its.ReLU(), its.MaxPool(2, 2, 2),
+        [its.BatchNorm(1), _conv(1, 8), its.BatchNorm(8), its.ReLU(), places.pool("MaxPool", 2, 2),
          its.Dropout(0.2, rng=1), _affine(200)], **k,
     ),
     "a network in a network": lambda **k: _network(
         {
             "front": its.Sequential([_conv(1, 8), its.Sequential([its.ReLU(), _conv(8, 8)])]),
-            "pool": its.MaxPool(2, 2, 2),
+            "pool": places.pool("MaxPool", 2, 2),
             "back": its.Sequential([_affine(128, 12), its.Dropout(0.4, inverted=True, rng=1),
                                     _affine(12)]),
         },
@@ -466,18 +466,18 @@ OPTIONS: dict[str, Callable[..., Any]] = {
     **{
         f"max pool, ties {ties}": partial(
             _trainer,
-            _layers(lambda ties=ties: [_conv(1, 3, 1), its.MaxPool(2, 2, 2, ties=ties)]),
+            _layers(lambda ties=ties: [_conv(1, 3, 1), places.pool("MaxPool", 2, 2, ties=ties)]),
         )
         for ties in ("first", "all")
     },
     "max pool, uneven, padded": partial(
         _trainer,
-        _layers(lambda: [_conv(1, 3, 2), its.MaxPool(3, 2, 2, pad=1, uneven="drop"), its.Tanh()]),
+        _layers(lambda: [_conv(1, 3, 2), places.pool("MaxPool", 3, 2, pad=1, uneven="drop"), its.Tanh()]),
     ),
     "average pool, uneven, padded": partial(
         _trainer,
         _layers(
-            lambda: [_conv(1, 3, 2), its.AveragePool(3, 2, 2, pad=1, uneven="drop"), its.Tanh()]
+            lambda: [_conv(1, 3, 2), places.pool("AveragePool", 3, 2, pad=1, uneven="drop"), its.Tanh()]
         ),
     ),
     **{

@@ -7,6 +7,7 @@ that calls it, so that it can do either.
 """
 
 import importlib
+import inspect
 import json
 import re
 import shutil
@@ -100,6 +101,17 @@ def _definition(name: str, directory: str, known: Sequence[str] = ()) -> Path:
             "scripts/_compare_places.py"
         )
     return found[0]
+
+
+# Layers
+
+
+def pool(kind: str, window: int, stride: int, **options: Any) -> Any:
+    """Make a MaxPool or an AveragePool of a square window."""
+    made = getattr(its, kind)
+    if "window" in inspect.signature(made).parameters:
+        return made(window, stride=stride, **options)
+    return made(window, window, stride, **options)
 
 
 # Training

@@ -28,7 +28,7 @@ from xpnet.models.saved import MODELS, copied
 from xpnet.optim.penalties import L2
 
 DATA = Path(__file__).parent / "data"
-AFTER_100_STEPS = 1e-7  # float64, of the norm: a hundred times what was measured
+AFTER_100_STEPS = 1e-12  # float64, of the norm: some hundred times what was measured
 
 
 def small(**options):
