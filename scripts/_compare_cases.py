@@ -114,7 +114,8 @@ SMALL: dict[str, Make] = {
         [_affine(144, 12), its.Sigmoid(), _affine(12)], its.SigmoidWithLoss(), **k
     ),
     "average pool": lambda **k: _network(
-        [places.pool("AveragePool", 2, 2), its.ReLU(), _affine(36, 12), its.ReLU(), _affine(12)], **k
+        [places.pool("AveragePool", 2, 2), its.ReLU(), _affine(36, 12), its.ReLU(), _affine(12)],
+        **k,
     ),
 }  # fmt: skip
 LARGE: dict[str, Make] = {
@@ -126,8 +127,8 @@ LARGE: dict[str, Make] = {
         rng=0, **k,
     ),
     "pools without ReLU": lambda **k: _network(
-        [_conv(1, 3), places.pool("AveragePool", 2, 2), its.Tanh(), _conv(3, 4, 2), places.pool("MaxPool", 2, 2),
-         _affine(16)], **k,
+        [_conv(1, 3), places.pool("AveragePool", 2, 2), its.Tanh(), _conv(3, 4, 2),
+         places.pool("MaxPool", 2, 2), _affine(16)], **k,
     ),
     "strides and padding": lambda **k: _network(
         [_conv(1, 3, (4, 2), stride=2), its.Sigmoid(), _conv(3, 4, stride=2, pad=1, uneven="drop"),
@@ -472,12 +473,18 @@ OPTIONS: dict[str, Callable[..., Any]] = {
     },
     "max pool, uneven, padded": partial(
         _trainer,
-        _layers(lambda: [_conv(1, 3, 2), places.pool("MaxPool", 3, 2, pad=1, uneven="drop"), its.Tanh()]),
+        _layers(
+            lambda: [
+                _conv(1, 3, 2), places.pool("MaxPool", 3, 2, pad=1, uneven="drop"), its.Tanh(),
+            ]
+        ),
     ),
     "average pool, uneven, padded": partial(
         _trainer,
         _layers(
-            lambda: [_conv(1, 3, 2), places.pool("AveragePool", 3, 2, pad=1, uneven="drop"), its.Tanh()]
+            lambda: [
+                _conv(1, 3, 2), places.pool("AveragePool", 3, 2, pad=1, uneven="drop"), its.Tanh(),
+            ]
         ),
     ),
     **{
