@@ -1,4 +1,4 @@
-"""What engines compile: what is fused, whose gradients are needed and added, when memory is free."""
+"""The operations of engines: what is fused, what is needed and added, when memory is free."""
 
 import pytest
 

@@ -20,7 +20,7 @@ update by Adam does now."""
 
 @dataclass(frozen=True)
 class Learning:
-    """How a parameter learns.
+    """The way in which a parameter learns.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class FlatParams(Mapping[str, Array]):
         return f"FlatParams({arrays}; {self.dtype} on {self.device.name})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy is made of; its arrays are views of its own buffer."""
+        """Return what a copy is made of; its arrays are views of its own buffer."""
         return {name: value for name, value in self.__dict__.items() if name not in _OF_A_COPY}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -127,7 +127,7 @@ class FlatParams(Mapping[str, Array]):
         )
 
     def learning(self, name: str) -> Learning:
-        """How a parameter learns."""
+        """Return the way in which a parameter learns."""
         return self._learning[name]
 
     def set_learning(
@@ -144,7 +144,7 @@ class FlatParams(Mapping[str, Array]):
         self._runs = {}
 
     def runs(self, *, by_decay: bool = False) -> list[Run]:
-        """What learns, in as few slices as there are; frozen parameters are in none.
+        """List what learns, in as few slices as there are; frozen parameters are in none.
 
         Parameters
         ----------
@@ -194,7 +194,7 @@ class FlatParams(Mapping[str, Array]):
 
 
 _OF_A_COPY = ("_views", "_runs")
-"""What `FlatParams` makes anew for a copy."""
+"""Attributes that `FlatParams` makes anew for a copy."""
 
 
 def _aligned(size: int) -> int:

@@ -74,7 +74,7 @@ _budget: ContextVar["Budget | None"] = ContextVar("budget", default=None)
 
 @dataclass
 class Budget:
-    """How many numbers may be laid out in `zeros_within`.
+    """A limit to the numbers that may be laid out in `zeros_within`.
 
     Attributes
     ----------

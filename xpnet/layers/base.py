@@ -1,4 +1,4 @@
-"""What a layer is."""
+"""The contract of layers, and of layers made of layers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -65,7 +65,7 @@ class Stateful(Layer, Protocol):
 
 
 class Tracer(Protocol):
-    """What a container tells of how its layers hang together: see `Container.trace`."""
+    """A listener whom a container tells how its layers hang together: see `Container.trace`."""
 
     def layer(self, path: str, layer: Layer, value: int) -> Any:
         """Have `layer` read a value; the number of its output, or numbers by name of several."""
@@ -143,14 +143,14 @@ def leaves(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
 
 
 def learns(layer: Layer) -> bool:
-    """Whether a layer has parameters that are not frozen."""
+    """Return whether a layer has parameters that are not frozen."""
     if isinstance(layer, Container):
         return any(learns(child) for child in layer.children().values())
     return bool(layer.params) and not is_frozen(layer)
 
 
 def is_frozen(layer: Layer) -> bool:
-    """Whether nothing of a layer is to learn, as `Network.freeze` marks it."""
+    """Return whether nothing of a layer is to learn, as `Network.freeze` marks it."""
     return getattr(layer, "frozen", False)
 
 

@@ -20,7 +20,7 @@ from xpnet.layers.base import (
 from xpnet.layers.sequential import Sequential
 
 Split: TypeAlias = Callable[[Array], Sequence[Array]]
-"""From the gradient of a joined output to those of the branches."""
+"""A function that turns the gradient of a joined output into those of the branches."""
 
 
 class Identity(Described):
@@ -147,7 +147,7 @@ class _Branches(Container):
         raise NotImplementedError
 
     def named(self, name: str) -> str:
-        """What the names of a branch's parameters begin with."""
+        """Return what the names of a branch's parameters begin with."""
         return f"{name}."
 
     def trace(self, tracer: Tracer, path: str, value: int) -> Any:
@@ -361,7 +361,7 @@ class Heads(_Branches):
 
 
 def _flat(by_head: Mapping[str, Any]) -> dict[str, Any]:
-    """What each head has, or each of the heads within it, by path."""
+    """List what each head has, or each of the heads within it, by path."""
     found: dict[str, Any] = {}
     for name, what in by_head.items():
         more = {name: what}

@@ -14,7 +14,7 @@ LossBackward: TypeAlias = Callable[..., Array]
 
 
 class Loss(Protocol):
-    """What a network ends in: scores and targets in, one number out."""
+    """The end of a network: scores and targets in, one number out."""
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """The loss of scores `x` against targets `t`, and the function that gives dx."""

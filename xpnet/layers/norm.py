@@ -129,7 +129,7 @@ def _rows(x: Array) -> Array:
 
 
 def _unrows(rows: Array, x: Array) -> Array:
-    """Such rows in the shape of x again."""
+    """Bring such rows into the shape of x again."""
     xp = array_namespace(rows)
     if x.ndim != 4:
         return xp.reshape(rows, x.shape)

@@ -20,7 +20,7 @@ from xpnet.layers.sequential import Sequential
 
 
 class _Pool(Described):
-    """What both kinds share: a window moved over each channel by itself."""
+    """The common part of both kinds: a window moved over each channel by itself."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class MaxPool(_Pool):
         return super().arguments() | {"ties": self.ties}
 
     def _windows(self, of: Array) -> Iterator[tuple[int, int, Array]]:
-        """What each place of the window sees of padded images (H, W, N, C)."""
+        """List what each place of the window sees of padded images (H, W, N, C)."""
         return shifted(of, *self.window, self.stride)
 
     def _maxima(self, x: Array) -> tuple[Array, Array]:
@@ -107,7 +107,7 @@ class MaxPool(_Pool):
         return image, y
 
     def _hits(self, image: Array, y: Array) -> Iterator[tuple[int, int, Array]]:
-        """For each place of the window, where it holds the maximum; of ties as `ties` says."""
+        """List for each place of the window where it holds the maximum; of ties as `ties` says."""
         found = None
         for fy, fx, view in self._windows(image):
             hit = view == y
@@ -131,7 +131,7 @@ class MaxPool(_Pool):
         return inner(y), backward
 
     def places(self, x: Array) -> Array:
-        """Where the maximum of each window is: row W + column in the image without its padding.
+        """Find the maximum of each window: row W + column in the image without its padding.
 
         It is the first one of equals, row by row, as PyTorch's and ONNX's `indices` have it.
 
@@ -287,7 +287,7 @@ class Unpooled(Container):
         return inner(y)
 
     def _gathered(self, y: Array, hits: Sequence[Array]) -> Array:
-        """What is at the places of the maxima: the transpose of `_scattered`."""
+        """Gather what is at the places of the maxima: the transpose of `_scattered`."""
         xp = array_namespace(y)
         terms = [
             view * xp.astype(hit, y.dtype)

@@ -45,7 +45,7 @@ KIND = "$kind"
 """The key of a class's name; no layer is likely to be called so."""
 
 UNBUILDABLE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
-"""What a description that fits nothing can raise; being out of memory is none of its faults."""
+"""Errors that a description that fits nothing can raise; being out of memory is not its fault."""
 
 
 def description(kind: str, arguments: Mapping[str, Any]) -> str:

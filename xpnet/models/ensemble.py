@@ -36,6 +36,9 @@ class Ensemble:
                     )
         self.device, self.dtype = networks[0].device, networks[0].dtype
 
+    def __repr__(self) -> str:
+        return f"Ensemble({self.networks})"
+
     def probabilities(self, x: Array) -> Array:
         """The mean of the networks' probabilities: (N, K), every row sums to 1."""
         x = self.networks[0].place(x)
@@ -52,7 +55,7 @@ class Ensemble:
 
 
 def _traits(network: Network) -> dict[str, str | int]:
-    """What the networks of an ensemble have in common."""
+    """List what the networks of an ensemble have in common."""
     return {
         "device": network.device.name,
         "dtype": network.dtype,

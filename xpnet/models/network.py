@@ -1,9 +1,9 @@
 """A network: layers, a loss, and the methods that the books give them."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from math import isfinite, prod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -17,8 +17,6 @@ from xpnet.functions.gradients import numerical_gradient
 from xpnet.layers import (
     Affine,
     Backward,
-    Container,
-    Heads,
     Layer,
     Loss,
     Params,
@@ -31,7 +29,9 @@ from xpnet.layers import (
 )
 from xpnet.layers.base import Shapes
 from xpnet.models.describing import class_name, description
+from xpnet.models.names import book_names, refuse_twice
 from xpnet.models.nodes import Node, Trace
+from xpnet.models.summary import LayerRow, rows
 from xpnet.optim.penalties import Penalty
 
 EVALUATION_BATCH, GPU_EVALUATION_BATCH = 200, 1000
@@ -42,17 +42,6 @@ filled by as few as are enough for a CPU."""
 def evaluation_batch(device: Device) -> int:
     """Images at a time on a device where only scores are wanted."""
     return GPU_EVALUATION_BATCH if device.kind == "cuda" else EVALUATION_BATCH
-
-
-class LayerRow(NamedTuple):
-    """A line of a network's summary."""
-
-    name: str
-    kind: str
-    output_shape: Shapes
-    parameters: int
-    depth: int = 0
-    """How many containers the layer is in."""
 
 
 class Network(Described):
@@ -111,7 +100,7 @@ class Network(Described):
         self.last_layer: Loss = SoftmaxWithLoss() if loss is None else loss
         self.penalty = penalty
         self._body = Sequential(layers)
-        _refuse_twice(self._body)
+        refuse_twice(self._body)
         self.input_shape = tuple(input_shape or self._natural_input_shape())
         self._naming = names
         self._adopt()
@@ -143,7 +132,7 @@ class Network(Described):
                 self.state |= {f"{name}.{key}": array for key, array in layer.state.items()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy is made of: the layers hold the parameters, and how they learn is kept."""
+        """Return what a copy is made of: the layers with the parameters, and how these learn."""
         kept = {name: value for name, value in self.__dict__.items() if name not in _OF_A_COPY}
         return kept | {"_learning": {name: self.params.learning(name) for name in self.params}}
 
@@ -172,7 +161,7 @@ class Network(Described):
         }
 
     def description(self) -> str:
-        """What a weight file says of the network: its class, and what `arguments` gives."""
+        """Write what a weight file says of the network: its class, and what `arguments` gives."""
         return description(class_name(type(self)), Network.arguments(self))
 
     def changed_method(self) -> str | None:
@@ -216,11 +205,11 @@ class Network(Described):
         return shapes
 
     def nodes(self) -> list[Node]:
-        """What reads what, in an order in which each node comes after those that it reads."""
+        """List what reads what; each node comes after those that it reads."""
         return Trace(self._body, self.input_shape, self._names).nodes
 
     def paths(self) -> dict[str, str]:
-        """What each parameter is called, by its path: "Affine1.W" -> "W1" with the books' names."""
+        """Return the name of each parameter by its path: "W1" for "Affine1.W" with books' names."""
         return dict(self._names)
 
     def freeze(self, *names: str) -> None:
@@ -278,28 +267,7 @@ class Network(Described):
         A container has a row, and then those of its layers, one deeper.
         """
         shapes = {node.name: node.output_shape for node in self.nodes()}
-        return list(self._rows(self._body, "", 0, shapes))
-
-    def _rows(
-        self, box: Container, path: str, depth: int, shapes: Mapping[str, Shape]
-    ) -> Iterator[LayerRow]:
-        for name, layer in box.children().items():
-            own = f"{path}{name}"
-            count = sum(prod(array.shape) for array in layer.params.values())
-            shape = self._shape_of(own, layer, shapes)
-            yield LayerRow(own, type(layer).__name__, shape, count, depth)
-            if isinstance(layer, Container):
-                yield from self._rows(layer, f"{own}.", depth + 1, shapes)
-
-    def _shape_of(self, path: str, layer: Layer, shapes: Mapping[str, Shape]) -> Shapes:
-        """The output shape of a layer or container in its place, by those of the nodes."""
-        if path in shapes:
-            return shapes[path]
-        assert isinstance(layer, Container)
-        if isinstance(layer, Heads):
-            return self.output_shape
-        name, last = list(layer.children().items())[-1]
-        return self._shape_of(f"{path}.{name}", last, shapes)
+        return list(rows(self._body, shapes, self.output_shape))
 
     def place(self, x: Array) -> Array:
         """Inputs as this network takes them: on its device and of its dtype."""
@@ -398,7 +366,7 @@ class Network(Described):
             array[...] = state[name]
 
     def file_arrays(self) -> Params:
-        """What a weight file holds: the parameters, and the state that is floating-point.
+        """List what a weight file holds: the parameters, and the state that is floating-point.
 
         That is running statistics, which inference needs. Counters of random draws are no part of
         what was learned.
@@ -455,7 +423,7 @@ class Network(Described):
             array[...] = self.device.asarray(given[name], dtype=self.dtype)
 
     def _other_names(self, given: Collection[str]) -> dict[str, str] | None:
-        """From the names in a file to the network's, if the file has paths or the books' names."""
+        """Map the names in a file, paths or the books', to the network's; None for others."""
         for others in (list(self._names), book_names(list(self._names), strict=False).values()):
             names = dict(zip(others, self._names.values(), strict=True))
             if len(names) == len(self._names) and names.keys() <= set(given):
@@ -491,44 +459,5 @@ def share_correct(
     return int(correct) / n
 
 
-def book_names(keys: Sequence[str], *, strict: bool = True) -> dict[str, str]:
-    """Affine1.W, Affine1.b, Affine2.W ... as W1, b1, W2 ...: numbered by weight layers.
-
-    Raises
-    ------
-    ArgumentError
-        Two would share a name; if not `strict`, they do.
-    """
-    names: dict[str, str] = {}
-    number = 0
-    for key in keys:
-        kind = key.rpartition(".")[2]
-        number += kind == "W"
-        names[key] = f"{kind}{number}"
-    if strict and len(set(names.values())) != len(names):
-        raise ArgumentError(
-            f"two parameters would share a name: {', '.join(names.values())}; use names='paths'"
-        )
-    return names
-
-
-def _refuse_twice(body: Container) -> None:
-    """Refuse a layer that stands in two places."""
-    found: dict[int, str] = {}
-    waiting: list[tuple[str, Layer]] = [("", body)]
-    while waiting:
-        path, layer = waiting.pop(0)
-        if id(layer) in found:
-            raise ArgumentError(
-                f"one {type(layer).__name__} is both {found[id(layer)]} and {path}; each place "
-                "needs a layer of its own, so make another"
-            )
-        found[id(layer)] = path
-        if isinstance(layer, Container):
-            waiting += [
-                (f"{path}.{name}".lstrip("."), child) for name, child in layer.children().items()
-            ]
-
-
 _OF_A_COPY = ("params", "state", "_names", "outputs", "output_shapes")
-"""What `Network._adopt` makes anew for a copy."""
+"""Attributes that `Network._adopt` makes anew for a copy."""

@@ -27,7 +27,7 @@ class Node(NamedTuple):
     input_shapes: tuple[Shape, ...]
     output_shape: Shape
     names: dict[str, str]
-    """What the network calls each of its parameters: {"W": "conv1.W"}, or {"W": "W1"}."""
+    """The network's names of its parameters: {"W": "conv1.W"}, or {"W": "W1"}."""
 
     @property
     def input_shape(self) -> Shape:

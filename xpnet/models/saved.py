@@ -35,7 +35,7 @@ MODELS = {
     "simple-convnet": Model(SimpleConvNet, "adam", 0.001, 20),
     "deep-convnet": Model(DeepConvNet, "adam", 0.001, 20),
 }
-"""By the names that the command line takes, and that weight files of xpnet 0.1.0 hold."""
+"""The books' networks, by the names of the command line and of weight files of xpnet 0.1.0."""
 
 BOOK_MODELS = (TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet)
 """Networks that are nothing but their layers, whatever made them."""

@@ -1,4 +1,4 @@
-"""How parameters follow their gradients."""
+"""Rules by which parameters follow their gradients."""
 
 from xpnet.optim.rules import (
     EPS,

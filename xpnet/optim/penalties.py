@@ -108,7 +108,7 @@ def weights(params: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
 
 
 def is_weight(params: Mapping[str, Array], name: str) -> bool:
-    """Whether weight decay concerns a parameter."""
+    """Return whether weight decay concerns a parameter."""
     if isinstance(params, FlatParams):
         return params.learning(name).decays
     return name.rpartition(".")[2].startswith("W")

@@ -18,7 +18,7 @@ from xpnet.layers.base import Params
 from xpnet.optim.penalties import is_weight
 
 EPS = 1e-7
-"""What the book's code adds to a root before dividing by it."""
+"""The book's code adds it to a root before dividing by it."""
 
 
 class Optimizer(Described):
@@ -47,7 +47,7 @@ class Optimizer(Described):
 
     kept: ClassVar[tuple[str, ...]] = ()
     decays: ClassVar[bool] = False
-    """Whether weights are treated otherwise than what does not decay."""
+    """True where weights are treated otherwise than what does not decay."""
     step: Callable[..., None]
 
     def __init__(self, lr: float = 0.01) -> None:
@@ -100,7 +100,7 @@ class Optimizer(Described):
         """Do what has to be done once an update, for all arrays."""
 
     def factors(self) -> tuple[Array, ...]:
-        """What `step` needs besides the arrays, for an update that has begun."""
+        """Return what `step` needs besides the arrays, for an update that has begun."""
         return ()
 
     def learning(self, how: Learning) -> "Optimizer":
@@ -345,7 +345,7 @@ def checked_learning_rate(lr: float) -> float:
 
 
 def checked_share(name: str, share: float) -> float:
-    """What stays of a moving average or of a speed, or an error if it would never fade."""
+    """Return the share that stays of an average or a speed, or refuse one that never fades."""
     if not 0 <= share < 1:
         raise ArgumentError(f"{name} must be from 0 to below 1, got {share}")
     return share
@@ -391,4 +391,4 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam,
     "adamw": AdamW,
 }
-"""By the names that `Trainer` and the command line take."""
+"""The rules, by the names that `Trainer` and the command line take."""

@@ -134,7 +134,7 @@ class OneCycle:
 
 
 def _half_wave(first: float, last: float, way: float) -> float:
-    """From `first` to `last` as the cosine falls from 0 to pi; way is 0 ... 1, and 1 beyond."""
+    """Go from `first` to `last` as the cosine falls from 0 to pi; way is 0 ... 1, and 1 beyond."""
     return last + (first - last) * (1 + cos(pi * min(way, 1.0))) / 2
 
 
