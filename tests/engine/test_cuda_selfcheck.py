@@ -223,7 +223,7 @@ def test_fewer_digits_have_limits_of_their_own(stand_in, monkeypatch, precision)
 
 def test_samples_that_depend_on_rounding_are_left_out(stand_in):
     """A unit that is 0 but for rounding on one sample: its gradient is there, or it is not."""
-    network = Network([Affine(6, 5, rng=0), ReLU(), Affine(5, 3, rng=1)])
+    network = Network([Affine(6, 5, rng=0), ReLU(), Affine(5, 3, rng=1)], names="book")
     x = np.random.default_rng(2).standard_normal((16, 6)).astype(np.float32)
     W, row = network.params["W1"][:, 0], x[3]
     row -= (row @ W) / (W @ W) * W

@@ -175,8 +175,10 @@ class FlatParams(Mapping[str, Array]):
         return [slice(at, min(at + length, end)) for at in range(start, end, length)]
 
     def like(self) -> "FlatParams":
-        """Zeros in the same layout, such as for gradients."""
-        return FlatParams(self.shapes, self.device, self.dtype)
+        """Zeros in the same layout, such as for gradients; they learn in the same way."""
+        other = FlatParams(self.shapes, self.device, self.dtype)
+        other._learning = dict(self._learning)
+        return other
 
     def gather(self, arrays: Mapping[str, Array]) -> Array:
         """Copy in one array of this device for each name; the flat buffer.

@@ -334,7 +334,8 @@ def _updated(
     clip_norm: float | None,
 ) -> np.ndarray:
     """All parameters after the optimizer's next update on the host, in the network's dtype."""
-    params = FlatParams(network.params.shapes, get_device("cpu"), network.dtype)
+    decaying = [name for name in network.params if network.params.learning(name).decays]
+    params = FlatParams(network.params.shapes, get_device("cpu"), network.dtype, decaying=decaying)
     params.flat[...] = before
     grads = params.like()
     grads.flat[...] = gradient
