@@ -377,9 +377,13 @@ _NETWORKS: dict[str, dict[str, object]] = {
 @cache
 def _network(model: str) -> bytes:
     """The file that a small network of the model is kept in."""
+    return _file_of(build_network(model, _NETWORKS[model], rng=0))
+
+
+def _file_of(network: Network) -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "model.safetensors")
-        build_network(model, _NETWORKS[model], rng=0).save_params(path)
+        network.save_params(path)
         return path.read_bytes()
 
 
@@ -394,10 +398,7 @@ def _branching() -> bytes:
         "heads": Heads({"a": Affine(64, 2, rng=3), "b": Affine(64, 3, rng=4)}),
     }
     loss = HeadsWithLoss({"a": SoftmaxWithLoss(), "b": SigmoidWithLoss()}, {"b": 0.3})
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "model.safetensors")
-        Network(layers, loss, input_shape=(1, 4, 4)).save_params(path)
-        return path.read_bytes()
+    return _file_of(Network(layers, loss, input_shape=(1, 4, 4)))
 
 
 @cache

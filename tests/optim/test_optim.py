@@ -241,7 +241,7 @@ def test_one_buffer_and_array_by_array_are_the_same_bit_for_bit(kind, grads_are)
     device = TwoLayerNet(2, 2, 2).device
     flat, grads = (FlatParams(shapes, device, "float32", decaying=("W1", "W2")) for _ in range(2))
     (run,) = flat.runs()
-    assert len(flat.blocks(run)) == 3 > len(flat.flat) / BLOCK
+    assert len(run.blocks) == 3 > len(flat.flat) / BLOCK
     rng = np.random.default_rng(0)
     for name, shape in shapes.items():
         flat[name] = rng.standard_normal(shape)

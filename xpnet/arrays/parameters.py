@@ -1,7 +1,7 @@
 """All parameters of a network in one buffer."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -40,12 +40,13 @@ class Run:
 
     Attributes
     ----------
-    where : their slice of the buffer
     learning : how they learn
+    blocks : slices of the buffer, to be worked on one after the other by what needs temporary
+        arrays; one where memory is not the host's, since every call to a GPU has a price
     """
 
-    where: slice
     learning: Learning
+    blocks: tuple[slice, ...]
 
 
 class FlatParams(Mapping[str, Array]):
@@ -136,10 +137,10 @@ class FlatParams(Mapping[str, Array]):
         """Change how parameters learn; what is None stays as it is."""
         for name in names:
             old = self._learning[name]
-            self._learning[name] = Learning(
-                old.decays,
-                old.rate if rate is None else rate,
-                old.frozen if frozen is None else frozen,
+            self._learning[name] = replace(
+                old,
+                rate=old.rate if rate is None else rate,
+                frozen=old.frozen if frozen is None else frozen,
             )
         self._runs = {}
 
@@ -151,28 +152,26 @@ class FlatParams(Mapping[str, Array]):
         by_decay : part what decays from what does not; otherwise each run says that it decays
         """
         if by_decay not in self._runs:
-            runs: list[Run] = []
-            start = 0
+            ends: list[tuple[Learning, int]] = []
+            end = 0
             for name, shape in self.shapes.items():
-                how, end = self._learning[name], start + _aligned(prod(shape))
+                how, end = self._learning[name], end + _aligned(prod(shape))
                 if not by_decay:
-                    how = Learning(True, how.rate, how.frozen)
-                if runs and runs[-1].learning == how:
-                    runs[-1] = Run(slice(runs[-1].where.start, end), how)
-                else:
-                    runs.append(Run(slice(start, end), how))
-                start = end
-            self._runs[by_decay] = [run for run in runs if not run.learning.frozen]
+                    how = replace(how, decays=True)
+                if ends and ends[-1][0] == how:
+                    ends.pop()
+                ends.append((how, end))
+            starts = [0, *(end for _, end in ends)]
+            self._runs[by_decay] = [
+                Run(how, self._blocks(start, end))
+                for start, (how, end) in zip(starts, ends, strict=False)
+                if not how.frozen
+            ]
         return self._runs[by_decay]
 
-    def blocks(self, run: Run) -> list[slice]:
-        """A run in slices, to be worked on one after the other by what needs temporary arrays.
-
-        Where memory is not the host's it is one: every call to a GPU has a price.
-        """
-        start, end = run.where.start, run.where.stop
+    def _blocks(self, start: int, end: int) -> tuple[slice, ...]:
         length = BLOCK if self.device.is_host else max(end - start, 1)
-        return [slice(at, min(at + length, end)) for at in range(start, end, length)]
+        return tuple(slice(at, min(at + length, end)) for at in range(start, end, length))
 
     def like(self) -> "FlatParams":
         """Zeros in the same layout, such as for gradients; they learn in the same way."""

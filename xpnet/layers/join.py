@@ -251,6 +251,7 @@ class Residual(Sum):
                 "give another shortcut_name"
             )
         self.shortcut, self.shortcut_name = shortcut, shortcut_name
+        self._other = Identity() if shortcut is None else shortcut
         Container.__init__(
             self, self._body.layers | ({} if shortcut is None else {shortcut_name: shortcut})
         )
@@ -265,7 +266,7 @@ class Residual(Sum):
 
     def branches(self) -> dict[str, Layer]:
         """The body, and the shortcut."""
-        return {"body": self._body, self.shortcut_name: self.shortcut or Identity()}
+        return {"body": self._body, self.shortcut_name: self._other}
 
     def named(self, name: str) -> str:
         """The body adds nothing to the names of its layers."""

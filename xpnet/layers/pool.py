@@ -106,12 +106,12 @@ class MaxPool(_Pool):
             y = xp.maximum(y, view)
         return image, y
 
-    def _hits(self, image: Array, y: Array) -> Iterator[tuple[int, int, Array]]:
+    def _hits(self, image: Array, y: Array, ties: str) -> Iterator[tuple[int, int, Array]]:
         """List for each place of the window where it holds the maximum; of ties as `ties` says."""
         found = None
         for fy, fx, view in self._windows(image):
             hit = view == y
-            if self.ties == "first":
+            if ties == "first":
                 hit, found = (hit, hit) if found is None else (hit & ~found, found | hit)
             yield fy, fx, hit
 
@@ -122,9 +122,8 @@ class MaxPool(_Pool):
         def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
             xp, d = array_namespace(dy), contiguous(outer(dy))  # read once for each place
             dx = xp.zeros(image.shape, dtype=dy.dtype, device=dy.device)
-            for (_, _, hit), (_, _, target) in zip(
-                self._hits(image, y), self._windows(dx), strict=True
-            ):
+            hits = self._hits(image, y, self.ties)
+            for (_, _, hit), (_, _, target) in zip(hits, self._windows(dx), strict=True):
                 target += d * xp.astype(hit, d.dtype)
             return inner(cropped(dx, self.pad)), {}
 
@@ -145,10 +144,8 @@ class MaxPool(_Pool):
             xp.arange(count, dtype=xp.int64, device=x.device) * self.stride for count in (OH, OW)
         )
         corner = xp.reshape(rows, (OH, 1, 1, 1)) * width + xp.reshape(columns, (OW, 1, 1))
-        found, places = None, xp.zeros(y.shape, dtype=xp.int64, device=x.device)
-        for fy, fx, view in self._windows(image):
-            hit = view == y if found is None else (view == y) & ~found
-            found = hit if found is None else found | hit
+        places = xp.zeros(y.shape, dtype=xp.int64, device=x.device)
+        for fy, fx, hit in self._hits(image, y, "first"):
             place = corner + ((fy - self.pad) * width + fx - self.pad)
             places = xp.where(hit, place, places)
         return inner(places)
@@ -265,7 +262,7 @@ class Unpooled(Container):
         """The values at the places of the maxima, in the shape of x."""
         self.output_shape(tuple(x.shape[1:]))
         image, maxima = self.pool._maxima(x)
-        hits = [hit for _, _, hit in self.pool._hits(image, maxima)]
+        hits = [hit for _, _, hit in self.pool._hits(image, maxima, "first")]
         v, step = self._inner.forward(inner(maxima), train=train)
 
         def backward(

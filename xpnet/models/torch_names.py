@@ -1,6 +1,6 @@
 """Weights under the names that PyTorch gives them, in safetensors files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,12 +109,6 @@ def load_torch(network: Network, path: str | Path, *, strict: bool = True) -> li
             f"{path} holds nothing for this network, which has {', '.join(list(places)[:4])}, ...; "
             f"got {', '.join(map(ascii, list(given)[:4])) or 'nothing'}"
         )
-    _copy_in(network, places, fitting)
-    return [*problems, *extra]
-
-
-def _copy_in(
-    network: Network, places: Mapping[str, _Place], arrays: Mapping[str, np.ndarray]
-) -> None:
-    for name, array in arrays.items():
+    for name, array in fitting.items():
         places[name].array[...] = network.device.asarray(array, dtype=network.dtype)
+    return [*problems, *extra]

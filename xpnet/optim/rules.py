@@ -82,7 +82,7 @@ class Optimizer(Described):
                     rule = self.learning(run.learning)
                     ways[run.learning] = rule, rule.factors()
                 rule, factors = ways[run.learning]
-                for block in params.blocks(run):
+                for block in run.blocks:
                     rule.step(*(array[block] for array in of_one_shape), *factors)
             return
         for name, p in arrays.items():
