@@ -49,8 +49,9 @@ from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
 from xpnet.engine import ReferenceEngine, get_engine
 from xpnet.engine.cpu import CpuEngine
-from xpnet.engine.cpu.engine import BUFFER, FEWEST, IMAGES, ROWS, SIZES
-from xpnet.engine.cpu.shard import Shard
+from xpnet.engine.cpu.division import FEWEST, IMAGES, ROWS
+from xpnet.engine.cpu.worker import BUFFER, SIZES
+from xpnet.engine.cpu.program import Program
 from xpnet.engine.threads import _libraries, chosen_threads
 from xpnet.errors import ArgumentError
 from xpnet.files.pictures import save_picture
@@ -515,14 +516,14 @@ def settings_here():
 @pytest.fixture
 def spied(monkeypatch):
     """For each part that was computed, whether in the main thread, and the settings there."""
-    seen, backward = [], Shard.backward
+    seen, backward = [], Program.loss
 
     def spying(self, t, share):
         main = threading.current_thread() is threading.main_thread()
         seen.append((main, settings_here()))
         return backward(self, t, share)
 
-    monkeypatch.setattr(Shard, "backward", spying)
+    monkeypatch.setattr(Program, "loss", spying)
     return seen
 
 
@@ -558,7 +559,7 @@ def test_settings_of_the_caller(spied, name):
 def test_an_error_in_a_thread_reaches_the_caller(where, monkeypatch):
     """When all threads are done; afterwards the engine works, and dropout goes on where it was."""
     net, other = net_of("deep-convnet"), net_of("deep-convnet")
-    engine, backward = get_engine(net, threads=3), Shard.backward
+    engine, backward = get_engine(net, threads=3), Program.loss
     assert_same_step(engine, other, *batch(net, 40))
     before, finished = settings_here(), []
 
@@ -571,7 +572,7 @@ def test_an_error_in_a_thread_reaches_the_caller(where, monkeypatch):
         finished.append(share)
         return loss
 
-    monkeypatch.setattr(Shard, "backward", failing)
+    monkeypatch.setattr(Program, "loss", failing)
     x, t = batch(net, 40, 1)
     with pytest.raises(RuntimeError, match=r"^no power$"):
         engine.loss_and_gradient(x, t)
@@ -657,7 +658,7 @@ def test_only_the_last_sizes_stay_compiled():
     want = net.predict(x)
     for n in (*range(1, 61), 3, 57):
         assert_near(engine.predict(x[:n]), want[:n], EXACT)
-        assert len(engine._workers[0]._shards) <= SIZES
+        assert len(engine._workers[0]._compiled) <= SIZES
 
 
 def test_an_engine_that_is_gone_leaves_nothing_behind():
