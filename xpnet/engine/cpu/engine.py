@@ -16,7 +16,7 @@ from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import FEWEST, IMAGES, NUMBERS, ROWS, Division, Part, divided
 from xpnet.engine.cpu.kernel import KERNELS, patterns
 from xpnet.engine.cpu.loss import separable
-from xpnet.engine.cpu.program import Needs, Program
+from xpnet.engine.cpu.program import LEARNING, Needs, Program
 from xpnet.engine.cpu.worker import Meetings, Reduce, Worker, added
 from xpnet.engine.lower import Lowered, lower
 from xpnet.engine.threads import blas_threads, chosen_threads
@@ -63,6 +63,7 @@ class CpuEngine:
         self._separable = {False: by_samples, True: by_samples and separable(network.last_layer)}
         self._convolves = any(isinstance(layer, Convolution) for layer in layers)
         self._numbers = sum(prod(node.output_shape) for node in self._nodes)
+        self._weighted = [layer for layer in layers if layer.params]
         self._calls = 0
         self._compile()
         # Which starts no thread before there is work for it.
@@ -93,7 +94,7 @@ class CpuEngine:
         """How each layer is computed, by its name."""
         network = self.network
         lower, grads = self._lowering(), network.params.like()
-        return Program(lower, Needs(), network.last_layer, 1, grads, Scratch()).methods
+        return Program(lower, LEARNING, network.last_layer, 1, grads, Scratch()).methods
 
     def describe(self) -> dict[str, str | int]:
         """Name and threads."""
@@ -108,10 +109,17 @@ class CpuEngine:
         x, scores = shaped(network, x), self._scores(n)
         self._check_targets(t, scores)
         self._begin()
-        division, meetings = self.division(n), self._meetings(n, train=True)
-        losses = self._run(
-            division, meetings, lambda worker, parts: worker.train(parts, x, t, scores, meetings)
-        )
+        division = self.division(n)
+        if (meetings := self._meetings(division, train=True)) is None:
+            losses = self._run(
+                division, None, lambda worker, parts: worker.train(parts, x, t, scores)
+            )
+        else:
+            losses = self._run(
+                division,
+                meetings,
+                lambda worker, parts: worker.train_together(parts, x, t, scores, meetings),
+            )
         self._workers[0].commit()
         grads = self._total(len(losses))
         loss = sum(losses)
@@ -133,7 +141,8 @@ class CpuEngine:
         x, scores = shaped(self.network, x), self._scores(n)
         check_counts(n, n)
         self._begin()
-        division, meetings = self.division(n, train=train), self._meetings(n, train=train)
+        division = self.division(n, train=train)
+        meetings = self._meetings(division, train=train)
         self._run(
             division,
             meetings,
@@ -156,7 +165,7 @@ class CpuEngine:
             needs = Needs(need_dx, need_grads)
             dx = np.empty(x.shape, dtype=self.network.dtype) if need_dx else None
             if need_dx or need_grads:
-                meetings = self._meetings(n, train=train)
+                meetings = self._meetings(division, train=train)
                 self._run(
                     division,
                     meetings,
@@ -201,13 +210,13 @@ class CpuEngine:
         """Begin anew, for the layers that learn now."""
         self._frozen = self._frozen_now()
         self._lower = self._lowering()
-        ops = self._lower(Needs()).ops
+        ops = self._lower(LEARNING).ops
         self._meets = any(op.meets for op in ops)
         self._learning = {name for op in ops if op.need_grads for name in op.names.values()}
         self._workers: list[Worker] = []
 
     def _frozen_now(self) -> list[bool]:
-        return [is_frozen(node.layer) for node in self._nodes]
+        return [is_frozen(layer) for layer in self._weighted]
 
     def _begin(self) -> None:
         """Begin a call, after which no earlier backward holds."""
@@ -215,11 +224,11 @@ class CpuEngine:
         if self._frozen_now() != self._frozen:
             self._compile()
 
-    def _meetings(self, n: int, *, train: bool) -> Meetings | None:
+    def _meetings(self, division: Division, *, train: bool) -> Meetings | None:
         """Where the parts of a batch meet, if they have to."""
         if not (train and self._meets):
             return None
-        return Meetings(len(self.division(n, train=train).shares), self._reduce)
+        return Meetings(len(division.shares), self._reduce)
 
     def _scores(self, n: int) -> Any:
         """Arrays for the scores of n samples; by name if the network ends in `Heads`."""
@@ -233,16 +242,17 @@ class CpuEngine:
 
     def _check_targets(self, t: Any, scores: Any) -> None:
         """Refuse what does not fit the scores, of the whole batch."""
-        loss, by_name = self.network.last_layer, isinstance(scores, dict)
-        if isinstance(loss, HeadsWithLoss) and (
-            not by_name
-            or scores.keys() != loss.losses.keys()
-            or (isinstance(t, Mapping) and t.keys() != scores.keys())
-        ):
-            loss.forward(scores, t)  # says what is wrong
-        pairs = [(t, scores)]
-        if by_name:
-            pairs = [(t[name] if isinstance(t, Mapping) else t, y) for name, y in scores.items()]
+        loss = self.network.last_layer
+        pairs: Sequence[tuple[Any, Any]] = ((t, scores),)
+        if isinstance(scores, dict) or isinstance(loss, HeadsWithLoss):
+            by_name = isinstance(t, Mapping)
+            if isinstance(loss, HeadsWithLoss) and not (
+                isinstance(scores, dict)
+                and scores.keys() == loss.losses.keys()
+                and (not by_name or t.keys() == scores.keys())
+            ):
+                loss.forward(scores, t)  # says what is wrong
+            pairs = tuple((t[name] if by_name else t, y) for name, y in scores.items())
         for target, y in pairs:
             check_counts(len(y), len(target))
             labels = target.ndim == 1 and y.ndim == 2 and target.dtype.kind in "iub"
@@ -283,20 +293,21 @@ class CpuEngine:
         while len(self._workers) < len(division.shares):
             self._workers.append(Worker(len(self._workers), self.network, self._lower))
 
-        def worked(worker: Worker, share: Sequence[Part]) -> T:
-            try:
-                return work(worker, share)
-            except BaseException:
-                if meetings is not None:
-                    meetings.give_up()
-                raise
-
         # A smaller batch leaves workers idle. Each has a context of its own: it begins with this
         # thread's settings of NumPy, and what it changes is forgotten.
         (first, share), *others = zip(self._workers, division.shares, strict=False)
         with blas_threads(division.blas_threads):
             if not others:  # without the pool, whose bookkeeping a small step would notice
-                return [copy_context().run(worked, first, share)]
+                return [copy_context().run(work, first, share)]
+
+            def worked(worker: Worker, its_share: Sequence[Part]) -> T:
+                try:
+                    return work(worker, its_share)
+                except BaseException:
+                    if meetings is not None:
+                        meetings.give_up()
+                    raise
+
             futures = [
                 self._pool.submit(copy_context().run, worked, worker, its_share)
                 for worker, its_share in others

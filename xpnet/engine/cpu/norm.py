@@ -56,8 +56,8 @@ class Meeting(Kernel):
         """From x, and what all samples say, to y."""
         raise NotImplementedError
 
-    def bring_back(self, need_grads: bool) -> Any:
-        """From dy to the gradients of the parameters, and what these samples have to say."""
+    def bring_back(self) -> Any:
+        """What these samples have to say of dy."""
         raise NotImplementedError
 
     def settle_back(self, total: Any) -> None:
@@ -148,24 +148,25 @@ class Normalize(Meeting):
         """dy to d."""
         np.copyto(self._d, self.dy)
 
-    def bring_back(self, need_grads: bool) -> np.ndarray:
+    def bring_back(self) -> np.ndarray:
         """The part's dbeta and dgamma."""
         self._enter()
         np.multiply(self._d, self._c, out=self._product)
         dbeta = self._sum(self._d)
         dgamma = (self._sum(self._product) + self._delta * dbeta) / self._std
-        if need_grads:
-            self.grads["gamma"][...], self.grads["beta"][...] = dgamma, dbeta
-        return np.stack([dbeta, dgamma])
+        self._own = np.stack([dbeta, dgamma])
+        return self._own
 
     def settle_back(self, total: np.ndarray) -> None:
         """dbeta and dgamma of the batch."""
         self._total = total
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
-        """d to dx; while training, c is used up."""
+        """d to the gradients and dx; while training, c is used up."""
         if self._total is None:
-            self.bring_back(need_grads)
+            self.bring_back()
+        if need_grads:  # not earlier: parts of one thread share these arrays
+            self.grads["beta"][...], self.grads["gamma"][...] = self._own
         scale, d, c = self._scale, self._d, self._c
         if self._total is not None:
             (dbeta, dgamma), self._total = self._total, None

@@ -32,6 +32,9 @@ class Needs(NamedTuple):
     """Of the parameters."""
 
 
+LEARNING = Needs()
+"""The gradients of the parameters alone."""
+
 Lower: TypeAlias = Callable[[Needs], Lowered]
 """The operations of the network, for what is needed of them."""
 
@@ -80,6 +83,7 @@ class Program:
         self._buffers.begin()
         self._compile(kinds)
         self._prepare = [k for k in self._kernels if type(k).prepare is not Kernel.prepare]
+        self._commit = [k for k in self._kernels if type(k).commit is not Kernel.commit]
         self._fore: dict[tuple[range, Meeting | None], Steps] = {}
         self._back: dict[tuple[range, Needs], Steps] = {}
         outputs = self._lowered.outputs
@@ -220,6 +224,14 @@ class Program:
         assert meeting is not None
         meeting.settle(total)
 
+    def put_scores(self, scores: Any, first: int, end: int) -> None:
+        """Copy the scores to their place among those of the batch."""
+        if isinstance(scores, dict):
+            for name, array in scores.items():
+                array[first:end] = self.scores[name]
+        else:
+            scores[first:end] = self.scores
+
     def loss(self, t: Any, share: float) -> float:
         """`share` times the mean loss of these samples; leaves its gradient by the scores."""
         return self._loss(t, share)
@@ -237,7 +249,7 @@ class Program:
         op, meeting = self._lower(needs).ops[segment[-1]], self._meeting(segment)
         if meeting is None or not any(op.need_dx):
             return None
-        return meeting.bring_back(op.need_grads)
+        return meeting.bring_back()
 
     def settle_back(self, segment: range, total: Any) -> None:
         """Begin a segment's way back with what all have brought."""
@@ -270,5 +282,5 @@ class Program:
 
     def commit(self) -> None:
         """Have the layers' state follow a training pass of the whole batch."""
-        for kernel in self._kernels:
+        for kernel in self._commit:
             kernel.commit()

@@ -1,7 +1,7 @@
 """What a thread does of a batch, and where threads meet."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 from threading import Barrier
@@ -12,7 +12,7 @@ import numpy as np
 from xpnet.arrays import Array
 from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import Part
-from xpnet.engine.cpu.program import Lower, Needs, Program
+from xpnet.engine.cpu.program import LEARNING, Lower, Needs, Program
 from xpnet.models.network import Network
 
 BUFFER = 1024
@@ -39,23 +39,24 @@ class Meetings:
     """
 
     def __init__(self, threads: int, reduce: Reduce) -> None:
-        self._reduce, self._total = reduce, None
-        self._brought: list[Sequence[Any]] = [()] * threads
-        self._barrier = Barrier(threads, self._meet)
+        brought: list[Sequence[Any]] = [()] * threads
+        total: list[Any] = [None]
+
+        def meet() -> None:  # which does not hold what holds it, so that nothing stays behind
+            total[0] = reduce([each for sums in brought for each in sums])
+
+        self._brought, self._total, self._barrier = brought, total, Barrier(threads, meet)
 
     def meet(self, thread: int, sums: Sequence[Any]) -> Any:
         """What all parts say, when all threads have come."""
         self._brought[thread] = sums
         self._barrier.wait()
         # Nobody changes it before all threads have come once more.
-        return self._total
+        return self._total[0]
 
     def give_up(self) -> None:
         """Let nobody wait for a thread that has failed: BrokenBarrierError for all others."""
         self._barrier.abort()
-
-    def _meet(self) -> None:
-        self._total = self._reduce([each for sums in self._brought for each in sums])
 
 
 class Worker:
@@ -82,28 +83,41 @@ class Worker:
         self._parts: Sequence[Part] = ()
         self._programs: list[Program] = []
 
-    def train(
-        self, parts: Sequence[Part], x: np.ndarray, t: Any, scores: Any, meetings: Meetings | None
-    ) -> float:
+    def train(self, parts: Sequence[Part], x: np.ndarray, t: Any, scores: Any) -> float:
         """The share's part of the batch's mean loss; leaves its part of the gradient.
 
-        Parts are computed one after the other, or side by side where they have to meet.
+        Parts are computed one after the other, in the same arrays if they are of one size.
         """
-        loss, needs, prepared = 0.0, Needs(), set[int]()
-        groups = [[part] for part in parts] if meetings is None else [parts]
-        for group in groups:
-            self.forward(group, x, scores, meetings, train=True, needs=needs, prepared=prepared)
-            for (first, end), program in zip(group, self._programs, strict=True):
-                loss += program.loss(rows(t, first, end), (end - first) / len(x))
-            self._go_back(needs, meetings, add_to=len(parts) > 1, begun=group is not groups[0])
+        loss, (whole,) = 0.0, self._segments(LEARNING, train=False)
+        for k, ((first, end), program) in enumerate(self._prepared(parts)):
+            program.start(x[first:end], train=True, keep=True, first=first)
+            program.forward(whole)
+            program.put_scores(scores, first, end)
+            loss += program.loss(rows(t, first, end), (end - first) / len(x))
+            program.backward(whole, LEARNING)
+            if len(parts) > 1:
+                self._add(whole, LEARNING, begun=k > 0)
         self._finish(parts)
         return loss
 
     def predict(self, parts: Sequence[Part], x: np.ndarray, scores: Any) -> None:
         """Fill in the scores of the share."""
-        prepared = set[int]()
-        for part in parts:
-            self.forward([part], x, scores, None, needs=Needs(), prepared=prepared, keep=False)
+        (whole,) = self._segments(LEARNING, train=False)
+        for (first, end), program in self._prepared(parts):
+            program.start(x[first:end])
+            program.forward(whole)
+            program.put_scores(scores, first, end)
+
+    def train_together(
+        self, parts: Sequence[Part], x: np.ndarray, t: Any, scores: Any, meetings: Meetings
+    ) -> float:
+        """As `train`, of parts that have to meet: all in arrays of their own, side by side."""
+        loss = 0.0
+        self.forward(parts, x, scores, meetings, train=True, needs=LEARNING)
+        for (first, end), program in zip(parts, self._programs, strict=True):
+            loss += program.loss(rows(t, first, end), (end - first) / len(x))
+        self._go_back(LEARNING, meetings, train=True)
+        return loss
 
     def forward(
         self,
@@ -112,23 +126,15 @@ class Worker:
         scores: Any,
         meetings: Meetings | None,
         *,
+        train: bool,
         needs: Needs,
-        train: bool = False,
-        keep: bool = True,
-        prepared: set[int] | None = None,
     ) -> None:
-        """Fill in the scores of parts, each of which is computed by a program of its own.
-
-        `prepared` holds the ids of programs that have the parameters as they are.
-        """
+        """Fill in the scores of the share, and keep what a way back will need."""
         np.setbufsize(BUFFER)
-        prepared = set() if prepared is None else prepared
-        self._parts, self._programs = parts, self._of(parts, needs)
+        self._parts, self._programs = parts, self._side_by_side(parts, needs)
         for (first, end), program in zip(parts, self._programs, strict=True):
-            if id(program) not in prepared:
-                program.prepare()
-                prepared.add(id(program))
-            program.start(x[first:end], train=train, keep=keep, first=first)
+            program.prepare()
+            program.start(x[first:end], train=train, keep=True, first=first)
         for segment in self._segments(needs, train=train):
             sums = [program.forward(segment) for program in self._programs]
             if sums[0] is not None:
@@ -136,11 +142,7 @@ class Worker:
                 for program in self._programs:
                     program.settle(segment, total)
         for (first, end), program in zip(parts, self._programs, strict=True):
-            if isinstance(scores, Mapping):
-                for name, array in scores.items():
-                    array[first:end] = program.scores[name]
-            else:
-                scores[first:end] = program.scores
+            program.put_scores(scores, first, end)
 
     def backward(
         self, dy: Any, needs: Needs, dx: Array, meetings: Meetings | None, *, train: bool
@@ -149,8 +151,7 @@ class Worker:
         np.setbufsize(BUFFER)
         for (first, end), program in zip(self._parts, self._programs, strict=True):
             program.leave(rows(dy, first, end))
-        self._go_back(needs, meetings, add_to=len(self._parts) > 1, train=train)
-        self._finish(self._parts)
+        self._go_back(needs, meetings, train=train)
         if dx is not None:
             for (first, end), program in zip(self._parts, self._programs, strict=True):
                 dx[first:end] = program.dx
@@ -159,20 +160,8 @@ class Worker:
         """Have the layers' state follow the training pass of the whole batch."""
         self._programs[0].commit()
 
-    def _go_back(
-        self,
-        needs: Needs,
-        meetings: Meetings | None,
-        *,
-        add_to: bool,
-        begun: bool = False,
-        train: bool = True,
-    ) -> None:
-        """From the gradients by the scores to those of the parameters.
-
-        Where there are several parts these are added up, to what is there already if it has begun.
-        """
-        ops = self._lower(needs).ops
+    def _go_back(self, needs: Needs, meetings: Meetings | None, *, train: bool) -> None:
+        """From the gradients by the scores to those of the parameters, of all parts added up."""
         for segment in reversed(self._segments(needs, train=train)):
             sums = [program.bring_back(segment, needs) for program in self._programs]
             if sums[0] is not None:
@@ -181,13 +170,17 @@ class Worker:
                     program.settle_back(segment, total)
             for k, program in enumerate(self._programs):
                 program.backward(segment, needs)
-                if not add_to:
-                    continue
-                for name in (
-                    name for j in segment if ops[j].need_grads for name in ops[j].names.values()
-                ):
-                    before = self._sum[name] if k or begun else 0.0
-                    np.add(self._part[name], before, out=self._sum[name])
+                if len(self._programs) > 1:
+                    self._add(segment, needs, begun=k > 0)
+        self._finish(self._parts)
+
+    def _add(self, segment: range, needs: Needs, *, begun: bool) -> None:
+        """A part's gradients to those of the parts before it."""
+        ops = self._lower(needs).ops
+        for op in (ops[number] for number in segment if ops[number].need_grads):
+            for name in op.names.values():
+                total = self._sum[name]
+                np.add(self._part[name], total if begun else 0.0, out=total)
 
     def _finish(self, parts: Sequence[Part]) -> None:
         self.grads = self._part if len(parts) == 1 else self._sum
@@ -204,26 +197,39 @@ class Worker:
             self._segments_of[needs, train] = found
         return found
 
-    def _of(self, parts: Sequence[Part], needs: Needs) -> list[Program]:
-        """A program for each part: new ones, or some of the last few sizes."""
-        found, used = [], dict[int, int]()
-        for first, end in parts:
-            n = end - first
-            programs = self._compiled.pop((n, needs), [])
-            self._compiled[n, needs] = programs
-            number = used[n] = used.get(n, -1) + 1
-            if number == len(programs):
-                programs.append(
-                    Program(self._lower, needs, self._loss, n, self._part, self._scratch)
-                )
-            found.append(programs[number])
-        while len(self._compiled) > SIZES:
-            self._compiled.popitem(last=False)
+    def _prepared(self, parts: Sequence[Part]) -> list[tuple[Part, Program]]:
+        """Each part with a program that has taken up the parameters as they are."""
+        np.setbufsize(BUFFER)
+        programs: dict[int, Program] = {}
+        found = []
+        for part in parts:
+            n = part[1] - part[0]
+            if n not in programs:
+                programs[n] = self._of_size(n, LEARNING, 1)[0]
+                programs[n].prepare()
+            found.append((part, programs[n]))
+        self._programs = [found[0][1]]
         return found
+
+    def _side_by_side(self, parts: Sequence[Part], needs: Needs) -> list[Program]:
+        """A program for each part."""
+        sizes = [end - first for first, end in parts]
+        waiting = {n: iter(self._of_size(n, needs, sizes.count(n))) for n in set(sizes)}
+        return [next(waiting[n]) for n in sizes]
+
+    def _of_size(self, n: int, needs: Needs, count: int) -> list[Program]:
+        """So many programs for n samples at least: new ones, or some of the last few sizes."""
+        programs = self._compiled.pop((n, needs), None) or []
+        while len(programs) < count:
+            programs.append(Program(self._lower, needs, self._loss, n, self._part, self._scratch))
+        self._compiled[n, needs] = programs
+        if len(self._compiled) > SIZES:
+            self._compiled.popitem(last=False)
+        return programs
 
 
 def rows(of: Any, first: int, end: int) -> Any:
     """Some of the samples, of each array if they come by name."""
-    if isinstance(of, Mapping):
+    if isinstance(of, dict):
         return {name: array[first:end] for name, array in of.items()}
     return of[first:end]
