@@ -662,6 +662,17 @@ def test_gradients_that_do_not_fit_are_refused(name, given, message):
     backward(y)
 
 
+def test_the_gradient_of_samples_has_their_shape():
+    """Also of images for a network of rows."""
+    net, other = net_of("rows"), net_of("rows")
+    x = batch(net, 4)[0].reshape(4, 1, 3, 3)
+    y, backward = get_engine(net).forward(x)
+    dx, _ = backward(y)
+    want_y, want_backward = other.forward(x.reshape(4, 9))
+    assert_same(y, want_y)
+    assert_near(dx, want_backward(want_y)[0].reshape(x.shape))
+
+
 def test_forward_refuses_what_is_no_batch():
     engine = get_engine(net_of("rows"))
     for shape, message in (

@@ -1,7 +1,7 @@
 """The engine for CPUs: batches in parts, and parts on threads."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from math import prod
 from threading import BrokenBarrierError
@@ -137,7 +137,7 @@ class CpuEngine:
         of this engine; dx is None and grads are empty where they are not needed. The gradient is
         written over by the next call, too, and is 0 where layers are frozen.
         """
-        n = len(x)
+        n, shape = len(x), x.shape
         x, scores = shaped(self.network, x), self._scores(n)
         check_counts(n, n)
         self._begin()
@@ -171,6 +171,7 @@ class CpuEngine:
                     meetings,
                     lambda worker, _: worker.backward(given, needs, dx, meetings, train=train),
                 )
+                dx = None if dx is None else dx.reshape(shape)
             return dx, self._total(len(division.shares)) if need_grads else {}
 
         return scores, backward
@@ -308,17 +309,21 @@ class CpuEngine:
                         meetings.give_up()
                     raise
 
-            futures = [
-                self._pool.submit(copy_context().run, worked, worker, its_share)
-                for worker, its_share in others
-            ]
+            futures: list[Future[T]] = []
             try:
+                for worker, its_share in others:
+                    run = copy_context().run
+                    futures.append(self._pool.submit(run, worked, worker, its_share))
                 results = [copy_context().run(worked, first, share)]
             except BrokenBarrierError:  # because another thread has failed
                 wait(futures)
                 for future in futures:
                     if not isinstance(future.exception(), BrokenBarrierError | None):
                         future.result()
+                raise
+            except BaseException:
+                if meetings is not None:  # whoever has begun already
+                    meetings.give_up()
                 raise
             finally:
                 wait(futures)  # before an error goes on its way, too: they use the same arrays
