@@ -148,7 +148,7 @@ def _homes(lowered: Lowered, kinds: Sequence[Habits]) -> dict[int, int]:
     found = {}
     for value, numbers in readers.items():
         owned = value != INPUT and kinds[value].owns_y
-        if len(numbers) != 1 or owned or value in lowered.output_numbers:
+        if len(numbers) != 1 or owned:
             continue
         (number,) = numbers
         if kinds[number].owns_x or kinds[number].holds_inputs:
@@ -167,9 +167,8 @@ def _spans(
         written, numbers = value + 1, readers.get(value, [])
         kept = value != INPUT and (kinds[value].keeps_y or value in lowered.output_numbers)
         last = _back(value, count) if kept else max([written, *(k + 1 for k in numbers)])
+        # What the network puts out has no readers: the loss leaves its gradient.
         left = min([_back(k, count) for k in numbers], default=count + 1)
-        if value in lowered.output_numbers:
-            left = count + 1
         done = _back(value, count)
         for other, number in homes.items():
             if number == value and not kinds[value].owns_x:

@@ -80,7 +80,7 @@ class RectifiedSum(Add):
 class Join(Kernel):
     """Channels, or features, side by side; what only this reads has been written there already."""
 
-    adds = holds_inputs = True
+    holds_inputs = True
     method = "side by side"
 
     def slices(self) -> Iterator[slice]:
@@ -101,11 +101,7 @@ class Join(Kernel):
         for k, part in enumerate(self.slices()):
             if not need_dx[k] or self.buffers.homes.get(self.op.inputs[k]) == self.number:
                 continue
-            dx, dy = self.gradients[k], self.dy[..., part]
-            if self.op.adds[k]:
-                np.add(dx, dy, out=dx)
-            else:
-                np.copyto(dx, dy)
+            np.copyto(self.gradients[k], self.dy[..., part])
 
 
 @computes(PadShortcut)

@@ -90,7 +90,6 @@ class Normalize(Meeting):
         self._ones = np.ones(rows[-1], dtype=buffers.dtype)
         # So that NumPy's innermost loop is over samples and channels.
         self._wide = [buffers.kept(shape[-2:] if len(shape) == 4 else shape[-1:]) for _ in "ab"]
-        self._batch: Array = None
         self._total: Array = None
 
     def _sum(self, x: np.ndarray) -> np.ndarray:
@@ -131,7 +130,7 @@ class Normalize(Meeting):
         """x to y by the running statistics."""
         (x,), layer = self.inputs, self._layer
         mean, var = layer.state["running_mean"], layer.state["running_var"]
-        self._batch = self._total = None
+        self._total = None
         self._delta, self._std = np.zeros_like(mean), np.sqrt(var + layer.eps)
         self._scale, beta = layer.params["gamma"] / self._std, layer.params["beta"]
         if self.under_way.keep:
@@ -181,12 +180,10 @@ class Normalize(Meeting):
 
     def commit(self) -> None:
         """Running statistics."""
-        if self._batch is not None:
-            keep, names = self._layer.momentum, ("running_mean", "running_var")
-            for name, of_batch in zip(names, self._batch, strict=True):
-                self._layer.state[name] *= keep
-                self._layer.state[name] += (1.0 - keep) * of_batch
-            self._batch = None
+        keep, names = self._layer.momentum, ("running_mean", "running_var")
+        for name, of_batch in zip(names, self._batch, strict=True):
+            self._layer.state[name] *= keep
+            self._layer.state[name] += (1.0 - keep) * of_batch
 
 
 @computes(Pattern(((BatchNorm,), (ReLU,))))

@@ -163,7 +163,9 @@ class Program:
             if kernel.owns_x:
                 found = kernel.dx
             elif adds:
-                kernel.gradients[place] = found = self._buffers.scratch("added", target.shape)
+                kernel.gradients[place] = found = self._buffers.scratch(
+                    f"added {place}", target.shape
+                )
             if adds:
                 after[place] = partial(np.add, target, found, out=target)
             elif found is not target:
