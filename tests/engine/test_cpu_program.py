@@ -46,8 +46,8 @@ from xpnet.layers import (
     Unpooled,
 )
 
-# float64. The worst here is 5e-15 without BatchNorm; of parts that meet, moments and sums are
-# rounded in another order, and the worst is 3e-14.
+# float64. The worst here is 9e-15 without BatchNorm; of parts that meet, moments and sums are
+# rounded in another order, and the worst is 5e-14.
 EXACT = 1e-12
 TRAINED = 1e-11
 
