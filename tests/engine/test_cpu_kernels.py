@@ -1,4 +1,4 @@
-"""Every piece of the CPU's engine against the layer that it stands for.
+"""Every kernel of the CPU's engine against the layers that it does.
 
 Errors are relative to the largest number of an array. Direct products err by 2e-15 in float64 here,
 Winograd's by 7e-15, the worst of 20 seeds; EXACT is more than 10 times that.
@@ -14,23 +14,19 @@ from hypothesis import strategies as st
 
 from xpnet import get_device, to_numpy
 from xpnet.arrays.random import random_words
-from xpnet.engine.cpu.between import (
-    Copy,
-    DropUnits,
-    Pass,
-    Pool2x2,
-    Rectify,
-    Reference,
-    Wires,
-    in_book_order,
-    in_memory_order,
-)
-from xpnet.engine.cpu.convolution import PlanesGemm, ShiftGemm
+from xpnet.engine.cpu.activation import Rectify
+from xpnet.engine.cpu.buffers import Buffers, Scratch, in_book_order, in_memory_order
+from xpnet.engine.cpu.conv import PlanesGemm, ShiftGemm
 from xpnet.engine.cpu.dense import Dense
-from xpnet.engine.cpu.loss import MeanLoss, SoftmaxLoss
+from xpnet.engine.cpu.dropout import DropUnits
+from xpnet.engine.cpu.join import Copy, Padded
+from xpnet.engine.cpu.kernel import KERNELS, AsWritten, Pass, kernel_of, patterns
+from xpnet.engine.cpu.loss import LossAsWritten, SoftmaxLoss
+from xpnet.engine.cpu.norm import Normalize, RectifiedNorm
 from xpnet.engine.cpu.philox import Philox
-from xpnet.engine.cpu.scratch import Scratch
+from xpnet.engine.cpu.pool import Mean, Pool2x2, RectifiedPool2x2, Windows
 from xpnet.engine.cpu.winograd import POINTS, Winograd, toom_cook
+from xpnet.engine.lower import lower
 from xpnet.errors import ArgumentError
 from xpnet.layers import (
     Affine,
@@ -38,12 +34,19 @@ from xpnet.layers import (
     BatchNorm,
     Convolution,
     Dropout,
+    GlobalAveragePool,
+    Identity,
     IdentityWithLoss,
     MaxPool,
+    PadShortcut,
     ReLU,
+    Sequential,
     Sigmoid,
     SoftmaxWithLoss,
+    Unpooled,
 )
+from xpnet.layers.base import leaves
+from xpnet.models.nodes import Trace
 
 EXACT = 1e-13
 EITHER = pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -71,43 +74,82 @@ def assert_near(got, want, tol, name=""):
     np.testing.assert_allclose(got, want, rtol=0, atol=limit, err_msg=name)
 
 
+def alone(layers, shape, *, need_dx=True):
+    """Layers in a row, lowered; their one operation is what these tests are of."""
+    body = Sequential(layers)
+    trace = Trace(body, shape, {key: key for key in body.params})
+    return lower(trace.nodes, trace.outputs, patterns(trace.nodes), need_dx=need_dx)
+
+
 class Built:
-    """A kernel, made twice as `Shard` does: at first it learns how large shared memory must be."""
+    """The kernel of one operation, made twice as `Program` does: the first learns of memory.
 
-    def __init__(self, kind, layer, shape, n, **options):
-        self.layer, self.samples = layer, (n, *shape)
-        self.grads = {key: np.full_like(p, np.nan) for key, p in layer.params.items()}
-        self.scratch = Poisoned()
+    What it does not make itself it finds in arrays of NaN: y inside a border of zeros.
+    """
+
+    def __init__(self, layers, shape, n, dtype="float64", *, kind=None, need_dx=True, border=1):
+        layers = layers if isinstance(layers, list) else [layers]
+        self.layer, self.samples = Sequential(layers), (n, *shape)
+        lowered = alone(layers, shape, need_dx=need_dx)
+        (op,) = lowered.ops
+        kind, self.scratch, self.under_way = kind or kernel_of(op), Poisoned(), Pass(True, True)
+        params = op.layer.params
+        self.grads = {key: np.full(p.shape, np.nan, dtype) for key, p in params.items()}
+        buffers = Buffers(lowered, [kind], n, np.dtype(dtype), self.scratch)
         for _ in range(2):
-            self.kernel = kind(layer, shape, n, self.grads, self.scratch, **options)
+            buffers.begin()
+            self.kernel = kind(op, 0, buffers, self.grads, self.under_way)
+        kernel, self.needs = self.kernel, (need_dx,)
+        if kernel.owns_x:
+            self.x, self.dx = kernel.x, kernel.dx
+        else:
+            self.x, self.dx = (np.full(buffers.shape(shape), np.nan, dtype) for _ in "xd")
+            kernel.inputs, kernel.gradients = [self.x], [self.dx if need_dx else None]
+            self.dx = self.dx if need_dx else None
+        if kernel.owns_y:
+            self.around = kernel.y
+        else:
+            *image, n, features = buffers.shape(op.output_shape)
+            self.around = np.zeros((*(size + 2 * border for size in image), n, features), dtype)
+            inside = tuple(slice(border, border + size) for size in image)
+            kernel.y, kernel.dy = self.around[inside], np.full((*image, n, features), np.nan, dtype)
 
-    def pass_through(self, x, dy):
+    def pass_through(self, x, dy, *, need_grads=True):
         """y, dx and gradients, in the book's order; others write into shared memory meanwhile."""
         kernel = self.kernel
         kernel.prepare()
-        kernel.x[...] = in_memory_order(x)
+        self.x[...] = in_memory_order(x)
         self.scratch.poison()
         kernel.forward()
+        if not kernel.owns_x:
+            self.x[...] = np.nan  # gone before the way back
         y = in_book_order(kernel.y).copy()
         self.scratch.poison()
         kernel.dy[...] = in_memory_order(dy)
-        kernel.backward()
-        dx = None if kernel.dx is None else in_book_order(kernel.dx).copy()
+        kernel.backward(self.needs, need_grads)
+        dx = None if self.dx is None else in_book_order(self.dx).copy()
         return y, dx, {key: grad.copy() for key, grad in self.grads.items()}
 
     def assert_equals_the_layer(self, rng, tol=EXACT):
-        """Values and gradients, for random parameters and samples."""
+        """Values and gradients, for random parameters and samples; what is not needed stays."""
         randomize(self.layer.params, rng)
         x = rng.standard_normal(self.samples)
         want, backward = self.layer.forward(x)
         dy = rng.standard_normal(want.shape)
         want_dx, want_grads = backward(dy)
-        y, dx, grads = self.pass_through(x, dy)
-        assert_near(y, want, tol, "y")
-        for name, grad in grads.items():
-            assert_near(grad, want_grads[name], tol, name)
-        if self.kernel.dx is not None:
-            assert_near(dx, want_dx, tol, "dx")
+        for need_grads in (False, True):
+            for grad in self.grads.values():
+                grad.fill(np.nan)
+            y, dx, grads = self.pass_through(x, dy, need_grads=need_grads)
+            assert_near(y, want, tol, "y")
+            assert len(grads) == len(want_grads)
+            for name, wanted in zip(grads, want_grads.values(), strict=True):
+                if need_grads:
+                    assert_near(grads[name], wanted, tol, name)
+                else:
+                    assert np.all(np.isnan(grads[name])), name
+            if self.dx is not None:
+                assert_near(dx, want_dx, tol, "dx")
 
     def assert_equals_the_layer_again_and_again(self, rng):
         """What an earlier pass left in its arrays, be it NaN, does not reach a later one."""
@@ -115,6 +157,18 @@ class Built:
         y = in_book_order(self.kernel.y)
         self.pass_through(np.full(self.samples, np.nan), np.full(y.shape, np.nan))
         self.assert_equals_the_layer(rng)
+
+    def assert_is_the_layer(self, x, dy, *, gradient=True):
+        """Values and gradient are the layer's, bit for bit."""
+        want, backward = self.layer.forward(x, train=self.under_way.train)
+        want_dx, want_grads = backward(dy)
+        y, dx, grads = self.pass_through(x, dy)
+        np.testing.assert_array_equal(y, want)
+        np.testing.assert_array_equal(dx, want_dx)
+        for key, wanted in zip(grads, want_grads.values(), strict=True):
+            np.testing.assert_array_equal(grads[key], wanted)
+        # The border stays 0.
+        assert np.count_nonzero(self.around) == np.count_nonzero(self.kernel.y)
 
 
 # Convolution
@@ -126,8 +180,8 @@ class Built:
 def test_winograd_is_the_convolution(channels, image, pad):
     """Sizes of which tiles of 4 cover no more than they have, and of which they do."""
     for n, need_dx in product(SIZES, (True, False)):
-        layer = Convolution(*channels, 3, pad=pad, rng=0)
-        built = Built(Winograd, layer, (channels[0], *image), n, need_dx=need_dx)
+        layer = Convolution(*channels, 3, pad=pad, rng=0, bias=n != 3)
+        built = Built(layer, (channels[0], *image), n, kind=Winograd, need_dx=need_dx)
         assert (built.kernel.dx is not None) == need_dx
         built.assert_equals_the_layer_again_and_again(np.random.default_rng(n))
 
@@ -135,7 +189,7 @@ def test_winograd_is_the_convolution(channels, image, pad):
 def test_winograd_of_rows_that_are_cut_into_pieces():
     """A product with a whole row of these, 18 x 50 x 40 numbers, would no longer be small."""
     layer = Convolution(40, 32, 3, pad=1, rng=0)
-    built = Built(Winograd, layer, (40, 6, 16), 50, need_dx=True)
+    built = Built(layer, (40, 6, 16), 50, kind=Winograd)
     built.assert_equals_the_layer_again_and_again(np.random.default_rng(0))
 
 
@@ -151,8 +205,9 @@ WINDOWS = [
 def test_shift_gemm_is_the_convolution(image, window, stride, pad):
     """Also with padding wider than the window, and pixels at the end that no window reaches."""
     for channels, n, need_dx in product([(1, 3), (4, 2), (9, 8)], SIZES, (True, False)):
-        layer = Convolution(*channels, window, stride=stride, pad=pad, rng=0, uneven="drop")
-        built = Built(ShiftGemm, layer, (channels[0], *image), n, need_dx=need_dx)
+        options = {"stride": stride, "pad": pad, "uneven": "drop", "bias": n != 3}
+        layer = Convolution(*channels, window, rng=0, **options)
+        built = Built(layer, (channels[0], *image), n, kind=ShiftGemm, need_dx=need_dx)
         assert (built.kernel.dx is not None) == need_dx
         built.assert_equals_the_layer_again_and_again(np.random.default_rng(n))
 
@@ -161,8 +216,9 @@ def test_shift_gemm_is_the_convolution(image, window, stride, pad):
 @pytest.mark.parametrize("image", [(6, 6), (7, 5), (5, 8)])
 def test_planes_gemm_is_the_convolution(image, window, stride, pad):
     for filters, n in product((1, 5), SIZES):
-        layer = Convolution(1, filters, window, stride=stride, pad=pad, rng=0, uneven="drop")
-        built = Built(PlanesGemm, layer, (1, *image), n)
+        options = {"stride": stride, "pad": pad, "uneven": "drop", "bias": n != 3}
+        layer = Convolution(1, filters, window, rng=0, **options)
+        built = Built(layer, (1, *image), n, kind=PlanesGemm, need_dx=False)
         assert built.kernel.dx is None
         built.assert_equals_the_layer_again_and_again(np.random.default_rng(n))
 
@@ -188,8 +244,17 @@ def test_where_winograd_is_used(window, options, image, fits):
 
 
 def test_where_planes_are_used():
+    """For one channel, of which nobody asks the gradient."""
     assert PlanesGemm.fits(Convolution(1, 2, 3), (1, 8, 8))
     assert not PlanesGemm.fits(Convolution(2, 2, 3), (2, 8, 8))
+    for channels, need_dx, want in (
+        (1, False, PlanesGemm),
+        (1, True, Winograd),
+        (2, False, Winograd),
+    ):
+        layer = Convolution(channels, 2, 3, pad=1)
+        (op,) = alone([layer], (channels, 8, 8), need_dx=need_dx).ops
+        assert kernel_of(op) is want
 
 
 @pytest.mark.parametrize(
@@ -246,7 +311,7 @@ def test_float32_is_about_as_near_to_float64_as_pytorch_is(kind, case, allowed):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     torch.set_num_threads(1)
     channels, filters, window, pad, image, n = case
-    shape, options = (channels, *image), {} if kind is PlanesGemm else {"need_dx": True}
+    shape, options = (channels, *image), {"kind": kind, "need_dx": kind is not PlanesGemm}
     ours, theirs = dict.fromkeys(allowed, 0.0), dict.fromkeys(allowed, 0.0)
     for seed in range(5):
         rng = np.random.default_rng(seed)
@@ -259,7 +324,7 @@ def test_float32_is_about_as_near_to_float64_as_pytorch_is(kind, case, allowed):
         want = {"y": y, "dx": dx, **grads}
 
         layer.params = {key: p.astype(np.float32) for key, p in layer.params.items()}
-        y, dx, grads = Built(kind, layer, shape, n, **options).pass_through(x, dy)
+        y, dx, grads = Built(layer, shape, n, "float32", **options).pass_through(x, dy)
         got = {"y": y, "dx": dx, **grads}
         tensors = {
             key: torch.tensor(a.astype(np.float32), requires_grad=True)
@@ -276,20 +341,48 @@ def test_float32_is_about_as_near_to_float64_as_pytorch_is(kind, case, allowed):
     assert all(ours[key] <= allowed[key] * theirs[key] for key in allowed), (ours, theirs)
 
 
+# Products
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer", "shape"),
+    [
+        (Winograd, lambda: Convolution(2, 3, 3, pad=1, rng=0), (2, 8, 8)),
+        (ShiftGemm, lambda: Convolution(2, 3, 3, pad=1, rng=0), (2, 8, 8)),
+        (Dense, lambda: Affine(12, 5, rng=0), (12,)),
+    ],
+)
+def test_products_that_are_not_needed_are_not_computed(kind, layer, shape):
+    """Of a kernel that could."""
+    built, rng = Built(layer(), shape, 4, kind=kind), np.random.default_rng(0)
+    y = built.layer.forward(np.zeros(built.samples))[0]
+    x, dy = rng.standard_normal(built.samples), rng.standard_normal(y.shape)
+    for needs, need_grads in product([(False,), (True,)], (False, True)):
+        built.needs = needs
+        built.dx.fill(np.nan)
+        for grad in built.grads.values():
+            grad.fill(np.nan)
+        _, dx, grads = built.pass_through(x, dy, need_grads=need_grads)
+        assert np.all(np.isnan(dx)) == (not needs[0])
+        for grad in grads.values():
+            assert np.all(np.isnan(grad)) == (not need_grads)
+
+
 # The fully connected layer
 
 
 @pytest.mark.parametrize("shape", [(12,), (3, 2, 2), (1, 3, 4)])
 def test_dense_is_the_affine_layer(shape):
     for n, need_dx in product(SIZES, (True, False)):
-        built = Built(Dense, Affine(12, 5, rng=0), shape, n, need_dx=need_dx)
+        layer = Affine(12, 5, rng=0, bias=n != 3)
+        built = Built(layer, shape, n, kind=Dense, need_dx=need_dx)
         assert (built.kernel.dx is not None) == need_dx
         built.assert_equals_the_layer_again_and_again(np.random.default_rng(n))
 
 
 def test_dense_takes_rows_from_outside():
     """As they are, also where they are no neighbours in memory."""
-    built, rng = Built(Dense, Affine(6, 5, rng=0), (6,), 4, need_dx=False), np.random.default_rng(0)
+    built, rng = Built(Affine(6, 5, rng=0), (6,), 4, need_dx=False), np.random.default_rng(0)
     rows, dy = rng.standard_normal((8, 6))[::2], rng.standard_normal((4, 5))
     kept = rows.copy()
     want, backward = built.layer.forward(rows)
@@ -297,55 +390,12 @@ def test_dense_takes_rows_from_outside():
     built.kernel.forward()
     assert_near(built.kernel.y, want, EXACT)
     built.kernel.dy[...] = dy
-    built.kernel.backward()
-    assert_near(built.grads["W"], backward(dy)[1]["W"], EXACT)
+    built.kernel.backward((False,), True)
+    assert_near(built.grads["W"], backward(dy)[1]["Affine1.W"], EXACT)
     np.testing.assert_array_equal(rows, kept)
 
 
-# What stands between
-
-
-def between(shape, n, dtype, out=None, *, border=1, need_dx=True):
-    """Arrays for samples of a shape and their outputs, which are a view inside zeros."""
-
-    def array(shape):
-        features, *image = shape
-        return np.full((*image, n, features), np.nan, dtype=dtype)
-
-    features, *image = shape if out is None else out
-    y = np.zeros((*(size + 2 * border for size in image), n, features), dtype=dtype)
-    inside = y[tuple(slice(border, border + size) for size in image)]
-    dx = array(shape) if need_dx else None
-    wires = Wires(array(shape), inside, array(shape if out is None else out), dx)
-    return wires, y
-
-
-def assert_is(piece, wires, x, dy, layer, scratch=None):
-    """Values and gradient are the layer's, bit for bit; x is gone before the way back."""
-    want, backward = layer.forward(x, train=True)
-    want_dx, grads = backward(dy)
-    wires.x[...] = in_memory_order(x)
-    piece.forward()
-    wires.x[...] = np.nan
-    if scratch is not None:
-        scratch.poison()
-    np.testing.assert_array_equal(in_book_order(wires.y), want)
-    wires.dy[...] = in_memory_order(dy)
-    piece.backward()
-    np.testing.assert_array_equal(in_book_order(wires.dx), want_dx)
-    return grads
-
-
-class Rectified:
-    """MaxPool of ReLU, as layers."""
-
-    def __init__(self, pool):
-        self.pool = pool
-
-    def forward(self, x, *, train=False):
-        y, first = ReLU().forward(x)
-        y, second = self.pool.forward(y)
-        return y, lambda dy: first(second(dy)[0])
+# Without products
 
 
 @EITHER
@@ -354,19 +404,63 @@ class Rectified:
 def test_pool_is_the_layer_bit_for_bit(dtype, rectify, shape):
     """Of few values, so that most windows tie: among positive, zero and negative ones."""
     rng, (C, H, W) = np.random.default_rng(0), shape
-    pool = MaxPool(2, stride=2)
-    layer = Rectified(pool) if rectify else pool
+    layers = [ReLU(), MaxPool(2, stride=2)][not rectify :]
     for n, values in product(SIZES, [(0, 1), (-1, 2), (-3, 0), (0, 2), (-9, 9)]):
-        wires, y = between(shape, n, dtype, (C, H // 2, W // 2))
-        scratch = Poisoned()
+        built = Built(layers, shape, n, dtype)
+        assert type(built.kernel) is (RectifiedPool2x2 if rectify else Pool2x2)
         for _ in range(2):
-            piece = Pool2x2(wires, scratch, rectify=rectify)
-        for _ in range(2):
-            scratch.poison()
             x = rng.integers(*values, size=(n, *shape)).astype(dtype)
             dy = rng.standard_normal((n, C, H // 2, W // 2)).astype(dtype)
-            assert_is(piece, wires, x, dy, layer, scratch)
-            assert np.count_nonzero(y) == np.count_nonzero(wires.y)  # the border stays 0
+            built.assert_is_the_layer(x, dy)
+
+
+@EITHER
+@pytest.mark.parametrize("shape", [(1, 5, 5), (3, 7, 8)])
+@pytest.mark.parametrize(("window", "stride"), [(3, 1), (2, 2), (3, 3), ((2, 3), 2), (1, 2)])
+def test_pool_of_any_windows_is_the_layer_bit_for_bit(dtype, window, stride, shape):
+    """Also where they overlap; of few values, so that most windows tie."""
+    rng = np.random.default_rng(0)
+    layer = MaxPool(window, stride=stride, uneven="drop")
+    for n, values in product(SIZES, [(0, 1), (-1, 2), (-9, 9)]):
+        built = Built(layer, shape, n, dtype, kind=Windows)
+        for _ in range(2):
+            x = rng.integers(*values, size=(n, *shape)).astype(dtype)
+            dy = rng.standard_normal((n, *layer.output_shape(shape))).astype(dtype)
+            built.assert_is_the_layer(x, dy)
+
+
+@EITHER
+@pytest.mark.parametrize(("shape", "kind"), [((3, 4, 6), Pool2x2), ((2, 5, 7), Windows)])
+def test_places_of_a_pool_are_those_of_the_layer(dtype, shape, kind):
+    """Where values are put back, and gathered; of images with ties, and pixels left over."""
+    rng, layer = np.random.default_rng(0), MaxPool(2, stride=2, uneven="drop")
+    built = Built(layer, shape, 5, dtype)
+    assert type(built.kernel) is kind
+    x = rng.integers(0, 3, (5, *shape)).astype(dtype)
+    v = rng.standard_normal((5, *layer.output_shape(shape))).astype(dtype)
+    built.pass_through(x, v)
+    built.scratch.poison()
+    got = np.full_like(built.x, np.nan)
+    built.kernel.scatter(in_memory_order(v), got)
+    flat = np.zeros((5, shape[0], shape[1] * shape[2]), dtype)
+    places = layer.places(x).reshape(5, shape[0], -1)
+    np.put_along_axis(flat, places, v.reshape(5, shape[0], -1), axis=2)
+    np.testing.assert_array_equal(in_book_order(got), flat.reshape(x.shape))
+    y = rng.standard_normal(x.shape).astype(dtype)
+    built.scratch.poison()
+    found = np.full_like(built.kernel.dy, np.nan)
+    built.kernel.gather(in_memory_order(y), found)
+    want = np.take_along_axis(y.reshape(5, shape[0], -1), places, axis=2)
+    np.testing.assert_array_equal(in_book_order(found), want.reshape(v.shape))
+
+
+def test_the_pool_of_a_scope_is_not_fused():
+    """After ReLU the first of four zeros is the maximum, wherever the largest was before."""
+    scope = Unpooled([ReLU()])
+    for pool, count in ((MaxPool(2, stride=2), 1), (scope, 4)):
+        assert len(alone([ReLU(), pool], (2, 4, 4)).ops) == count
+    ops = alone([ReLU(), scope], (2, 4, 4)).ops
+    assert [type(op.layer) for op in ops] == [ReLU, MaxPool, ReLU, Unpooled]
 
 
 def test_the_first_maximum_of_a_window_gets_the_gradient():
@@ -375,15 +469,12 @@ def test_the_first_maximum_of_a_window_gets_the_gradient():
         (1, 1, 1, 1): 0, (0, 1, 1, 1): 1, (0, 0, 1, 1): 2, (0, 0, 0, 1): 3, (1, 0, 0, 1): 0,
         (0, 1, 1, 0): 1, (0, 1, 0, 1): 1, (1, 0, 1, 0): 0, (0, 0, 1, 0): 2,
     }  # fmt: skip
-    wires, _ = between((1, 2, 2), 1, "float64", (1, 1, 1))
-    for rectify in (True, False):
-        piece = Pool2x2(wires, Scratch(), rectify=rectify)
+    for layers in ([MaxPool(2, stride=2)], [ReLU(), MaxPool(2, stride=2)]):
+        built = Built(layers, (1, 2, 2), 1)
         for window, place in first.items():
-            wires.x[...] = np.reshape(window, (2, 2, 1, 1))
-            wires.dy[...] = 3.0
-            piece.forward()
-            piece.backward()
-            assert wires.dx.ravel().tolist() == [3.0 * (k == place) for k in range(4)]
+            x = np.reshape(np.asarray(window, float), (1, 1, 2, 2))
+            _, dx, _ = built.pass_through(x, np.full((1, 1, 1, 1), 3.0))
+            assert dx.ravel().tolist() == [3.0 * (k == place) for k in range(4)]
 
 
 @pytest.mark.parametrize(
@@ -409,25 +500,40 @@ def test_rectify_is_the_layer_bit_for_bit(dtype, shape):
     """The last is larger than the zeros it is compared with."""
     rng = np.random.default_rng(0)
     for n in (1, 30):
-        (wires, y), scratch = between(shape, n, dtype), Poisoned()
+        built = Built(ReLU(), shape, n, dtype)
+        assert type(built.kernel) is Rectify
         for _ in range(2):
-            piece = Rectify(wires, scratch)
-        for _ in range(2):
-            scratch.poison()
             x = rng.integers(-2, 3, (n, *shape)).astype(dtype)
-            dy = rng.standard_normal(x.shape).astype(dtype)
-            assert_is(piece, wires, x, dy, ReLU(), scratch)
-            assert np.count_nonzero(y) == np.count_nonzero(x > 0)
+            built.assert_is_the_layer(x, rng.standard_normal(x.shape).astype(dtype))
+            assert np.count_nonzero(built.around) == np.count_nonzero(x > 0)
 
 
-def test_copy_copies_both_ways():
-    wires, _ = between((3, 4, 5), 2, "float32")
-    piece, rng = Copy(wires), np.random.default_rng(0)
-    wires.x[...], wires.dy[...] = rng.standard_normal((2, *wires.x.shape))
-    piece.forward()
-    piece.backward()
-    np.testing.assert_array_equal(wires.y, wires.x)
-    np.testing.assert_array_equal(wires.dx, wires.dy)
+@pytest.mark.parametrize(
+    ("layer", "shape", "kind"),
+    [
+        (Identity(), (3, 4, 5), Copy),
+        (Identity(), (6,), Copy),
+        (PadShortcut(1, 5), (3, 4, 5), Padded),
+        (PadShortcut(2, 6), (3, 5, 4), Padded),
+        (PadShortcut(3, 3), (3, 5, 7), Padded),
+    ],
+)
+def test_shortcuts_are_the_layers_bit_for_bit(layer, shape, kind):
+    rng = np.random.default_rng(0)
+    for n in SIZES:
+        built = Built(layer, shape, n, "float32")
+        assert type(built.kernel) is kind
+        for _ in range(2):
+            x = rng.standard_normal((n, *shape)).astype("float32")
+            dy = rng.standard_normal((n, *layer.output_shape(shape))).astype("float32")
+            built.assert_is_the_layer(x, dy)
+
+
+def test_the_mean_of_all_pixels_is_the_layer():
+    for n, shape in product(SIZES, [(3, 4, 5), (1, 1, 7)]):
+        built = Built(GlobalAveragePool(), shape, n)
+        assert type(built.kernel) is Mean
+        built.assert_equals_the_layer_again_and_again(np.random.default_rng(n))
 
 
 @EITHER
@@ -446,17 +552,17 @@ def test_parts_have_their_part_of_the_mask_of_the_batch(dtype, inverted, ratio, 
     want, backward = whole.forward(x, train=True)
     want_dx, _ = backward(dy)
     for first, end in [(0, 23), (0, 1), (1, 9), (9, 22), (22, 23)]:
-        (wires, _), part = between(shape, end - first, dtype), slice(first, end)
-        piece = DropUnits(layer, wires, Pass(train=True, first=first))
-        wires.x[...], wires.dy[...] = in_memory_order(x[part]), in_memory_order(dy[part])
-        piece.forward()
-        wires.x[...] = np.nan
-        piece.backward()
-        for got, wanted in ((wires.y, want), (wires.dx, want_dx)):
-            got = in_book_order(got)
+        part = slice(first, end)
+        built = Built(layer, shape, end - first, dtype)
+        assert type(built.kernel) is DropUnits
+        built.under_way.first = first
+        y, dx, _ = built.pass_through(x[part], dy[part])
+        for got, wanted in ((y, want), (dx, want_dx)):
             np.testing.assert_array_equal(got != 0, mask[part] == 1)
             np.testing.assert_allclose(got, wanted[part], rtol=tol if inverted else 0)
-    assert layer.state["calls"][0] == 5 + 2**33  # the engine counts, once for all parts
+    assert layer.state["calls"][0] == 5 + 2**33
+    built.kernel.commit()  # once for all parts
+    assert layer.state["calls"][0] == 6 + 2**33
 
 
 @EITHER
@@ -464,20 +570,19 @@ def test_parts_have_their_part_of_the_mask_of_the_batch(dtype, inverted, ratio, 
 def test_dropout_scales_at_inference(dtype, inverted):
     layer = Dropout(0.3, inverted=inverted, rng=1)
     x = np.random.default_rng(0).standard_normal((4, 3, 5, 2)).astype(dtype)
-    wires, _ = between((3, 5, 2), 4, dtype)
-    wires.x[...] = in_memory_order(x)
-    DropUnits(layer, wires, Pass()).forward()
-    np.testing.assert_array_equal(in_book_order(wires.y), layer.forward(x)[0])
+    built = Built(layer, (3, 5, 2), 4, dtype)
+    built.under_way.train = False
+    built.assert_is_the_layer(x, np.random.default_rng(1).standard_normal(x.shape).astype(dtype))
     assert layer.state["calls"][0] == 0
 
 
 ANY = {
-    "average": (lambda: AveragePool(2, stride=2), (3, 4, 6), (3, 2, 3)),
-    "max": (lambda: MaxPool(3, stride=2), (3, 5, 7), (3, 2, 3)),
-    "sigmoid": (Sigmoid, (3, 4, 6), (3, 4, 6)),
-    "sigmoid of rows": (Sigmoid, (5,), (5,)),
-    "batch norm": (lambda: BatchNorm(3), (3, 4, 6), (3, 4, 6)),
-    "batch norm of rows": (lambda: BatchNorm(5), (5,), (5,)),
+    "average": (lambda: AveragePool(2, stride=2), (3, 4, 6)),
+    "max": (lambda: MaxPool(3, stride=2, pad=1), (3, 5, 7)),
+    "sigmoid": (Sigmoid, (3, 4, 6)),
+    "sigmoid of rows": (Sigmoid, (5,)),
+    "batch norm": (lambda: BatchNorm(3), (3, 4, 6)),
+    "batch norm of rows": (lambda: BatchNorm(5), (5,)),
 }
 
 
@@ -485,42 +590,148 @@ ANY = {
 @pytest.mark.parametrize("name", ANY)
 def test_any_other_layer_is_itself(dtype, name):
     """Bit for bit, with gradients and running statistics; it keeps its own copy of x."""
-    make, shape, out = ANY[name]
+    make, shape = ANY[name]
     rng = np.random.default_rng(0)
     layer = make()
     randomize(layer.params, rng)
     for arrays in (layer.params, getattr(layer, "state", {})):
         arrays |= {key: array.astype(dtype) for key, array in arrays.items()}
-    twin, (wires, y) = deepcopy(layer), between(shape, 3, dtype, out)
-    grads = {key: np.full_like(p, np.nan) for key, p in layer.params.items()}
-    piece = Reference(layer, wires, grads, Pass(train=True))
+    built, twin = Built(layer, shape, 3, dtype, kind=AsWritten), deepcopy(layer)
+    built.layer = Sequential([twin])
     for _ in range(2):
         x = rng.standard_normal((3, *shape)).astype(dtype)
-        dy = rng.standard_normal((3, *out)).astype(dtype)
-        want = assert_is(piece, wires, x, dy, twin)
-        assert np.count_nonzero(y) <= wires.y.size
-        assert list(grads) == list(want)
-        for key in want:
-            np.testing.assert_array_equal(grads[key], want[key])
+        dy = rng.standard_normal((3, *layer.output_shape(shape))).astype(dtype)
+        built.assert_is_the_layer(x, dy)
     for key, array in getattr(twin, "state", {}).items():
         np.testing.assert_array_equal(layer.state[key], array)
 
 
 def test_a_layer_in_front_has_gradients_without_dx():
     layer, twin, rng = BatchNorm(5), BatchNorm(5), np.random.default_rng(0)
-    wires, _ = between((5,), 4, "float64", need_dx=False)
-    grads = {key: np.full_like(p, np.nan) for key, p in layer.params.items()}
-    under_way = Pass(train=True)
-    piece = Reference(layer, wires, grads, under_way)
+    built = Built(layer, (5,), 4, kind=AsWritten, need_dx=False)
     x, dy = rng.standard_normal((2, 4, 5))
-    wires.x[...], wires.dy[...] = x, dy
-    piece.forward()
-    piece.backward()
+    y, dx, grads = built.pass_through(x, dy)
+    assert dx is None
     for key, want in twin.forward(x, train=True)[1](dy)[1].items():
         np.testing.assert_array_equal(grads[key], want)
-    under_way.train = False
-    piece.forward()
-    np.testing.assert_array_equal(wires.y, twin.forward(x)[0])
+    built.under_way.train = False
+    y, *_ = built.pass_through(x, dy)
+    np.testing.assert_array_equal(y, twin.forward(x)[0])
+
+
+def test_layers_that_are_as_they_are_written_are_the_elementwise_ones_and_pools_with_a_border():
+    found = {layer.__name__ for layer, kernel in KERNELS.items() if kernel is AsWritten}
+    assert found == {"Sigmoid", "Tanh", "AveragePool"}
+    for layer, kind in (
+        (MaxPool(3, stride=2, pad=1), AsWritten),
+        (MaxPool(3, stride=2), Windows),
+        (MaxPool(2, stride=2), Pool2x2),
+    ):
+        (op,) = alone([layer], (3, 9, 9) if kind is not Pool2x2 else (3, 4, 4)).ops
+        assert kernel_of(op) is kind
+
+
+# Batch normalization
+
+NORMS = {"images": (3, 4, 6), "rows": (5,)}
+
+
+def parts_of(shape, sizes, dtype, *, rectify, ddof=0, need_dx=True):
+    """The layer, and a kernel of it for each part."""
+    layer, rng = BatchNorm(shape[0], ddof=ddof), np.random.default_rng(3)
+    randomize(layer.params, rng)
+    for arrays in (layer.params, layer.state):
+        arrays |= {key: array.astype(dtype) for key, array in arrays.items()}
+    layer.state["running_mean"] += 2
+    layers = [layer, ReLU()][: 1 + rectify]
+    built = [Built(layers, shape, n, dtype, need_dx=need_dx) for n in sizes]
+    kind = RectifiedNorm if rectify else Normalize
+    assert {type(each.kernel) for each in built} == {kind}
+    return layer, built
+
+
+@EITHER
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize(("sizes", "ddof"), [((7,), 0), ((7,), 1), ((4, 1, 6), 0), ((2, 9), 1)])
+def test_parts_that_meet_are_the_layer(name, sizes, ddof, rectify, dtype):
+    """Of features whose mean is large: values, gradients and running statistics.
+
+    float64 errs by 4e-15 here, float32 by 3e-6, as far as the layer itself is from exact.
+    """
+    shape, tol = NORMS[name], {"float64": 1e-13, "float32": 3e-5}[dtype]
+    layer, parts = parts_of(shape, sizes, dtype, rectify=rectify, ddof=ddof)
+    twin, rng = deepcopy(parts[0].layer), np.random.default_rng(1)
+    bounds = np.cumsum([0, *sizes])
+    for _ in range(2):
+        x = (rng.standard_normal((sum(sizes), *shape)) + 3).astype(dtype)
+        want, backward = twin.forward(x, train=True)
+        dy = rng.standard_normal(x.shape).astype(dtype)
+        want_dx, want_grads = backward(dy)
+        brought = []
+        for built, first, end in zip(parts, bounds, bounds[1:], strict=False):
+            built.x[...] = in_memory_order(x[first:end])
+            built.scratch.poison()
+            brought.append(built.kernel.bring())
+            built.x[...] = np.nan
+            built.scratch.poison()
+        total = brought[0]
+        for more in brought[1:]:
+            total = total + more
+        for built in parts:
+            built.kernel.settle(total)
+        y = np.concatenate([in_book_order(built.kernel.y) for built in parts])
+        assert_near(y, want, tol, "y")
+        brought = []
+        for built, first, end in zip(parts, bounds, bounds[1:], strict=False):
+            built.kernel.dy[...] = in_memory_order(dy[first:end])
+            built.scratch.poison()
+            brought.append(built.kernel.bring_back())
+            built.kernel.dy[...] = np.nan
+            built.scratch.poison()
+        for built in parts:
+            built.kernel.settle_back(sum(brought[1:], brought[0]))
+            built.kernel.backward((True,), True)
+        dx = np.concatenate([in_book_order(built.dx) for built in parts])
+        assert_near(dx, want_dx, tol, "dx")
+        for key, wanted in want_grads.items():
+            got = sum(built.grads[key.split(".")[-1]] for built in parts)
+            assert_near(got, wanted, tol, key)
+        parts[0].kernel.commit()
+        for key, array in next(leaf for _, leaf in leaves(twin)).state.items():
+            assert_near(layer.state[key], array, tol, key)
+
+
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("need_dx", [False, True])
+@pytest.mark.parametrize("name", NORMS)
+def test_batch_norm_by_running_statistics_is_the_layer(name, need_dx, rectify):
+    """Whether a way back follows or not; what a training pass left does not reach it."""
+    _, (built,) = parts_of(NORMS[name], (4,), "float64", rectify=rectify, need_dx=need_dx)
+    rng = np.random.default_rng(0)
+    built.x[...] = rng.standard_normal(built.x.shape)
+    built.kernel.settle(built.kernel.bring())
+    built.under_way.train = False
+    layers = built.layer
+    for keep in (True, False):
+        built.under_way.keep = keep
+        x, dy = rng.standard_normal((2, *built.samples))
+        want, backward = layers.forward(x)
+        want_dx, want_grads = backward(dy)
+        if not keep:
+            built.x[...] = in_memory_order(x)
+            built.kernel.forward()
+            assert_near(in_book_order(built.kernel.y), want, EXACT)
+            continue
+        y, dx, grads = built.pass_through(x, dy)
+        assert_near(y, want, EXACT)
+        for key, wanted in want_grads.items():
+            assert_near(grads[key.split(".")[-1]], wanted, EXACT, key)
+        if need_dx:
+            assert_near(dx, want_dx, EXACT)
+
+
+# Memory
 
 
 def test_shared_memory_grows_and_old_arrays_keep_theirs():
@@ -536,6 +747,22 @@ def test_shared_memory_grows_and_old_arrays_keep_theirs():
     assert not np.shares_memory(again, scratch.get("b", (5,), np.float64))
     large[...] = 0
     assert np.all(small == 7)
+
+
+def test_arrays_share_memory_when_they_are_not_in_use_together():
+    """Of a row of layers; scores are still there when their gradient and the next one are."""
+    lowered = alone([Sigmoid(), Sigmoid(), Sigmoid(), Sigmoid()], (5,))
+    buffers = Buffers(lowered, [AsWritten] * 4, 3, np.dtype("float64"), Scratch())
+    for _ in range(2):
+        buffers.begin()
+        values = [buffers.value(k) for k in range(4)]
+        gradients = [buffers.gradient(k) for k in range(4)]
+    assert {a.shape for a in values + gradients} == {(3, 5)}
+    assert np.shares_memory(values[0], values[2])
+    assert not np.shares_memory(values[0], values[1])
+    together = values[3], gradients[3], gradients[2]
+    assert len({array.ctypes.data for array in together}) == 3
+    assert len({array.ctypes.data for array in values + gradients}) == 3
 
 
 # Random words
@@ -594,7 +821,7 @@ def test_any_mean_loss_is_itself(dtype):
     scores, t = rng.standard_normal((2, 6, 4)).astype(dtype)
     dscores = np.full_like(scores, np.nan)
     want, backward = layer.forward(scores, t)
-    got = MeanLoss(layer, scores, dscores)(t, 0.25)
+    got = LossAsWritten(layer, scores, dscores)(t, 0.25)
     assert type(got) is float
     assert got == 0.25 * float(want)
     np.testing.assert_array_equal(dscores, 0.25 * backward())
@@ -606,7 +833,7 @@ def test_targets_that_do_not_fit_are_refused_as_by_the_layer(t):
     with pytest.raises(ArgumentError) as want:
         SoftmaxWithLoss().forward(scores, t)
     for loss in (SoftmaxLoss(SoftmaxWithLoss(), scores, scores.copy()),
-                 MeanLoss(IdentityWithLoss(), scores, scores.copy())):  # fmt: skip
+                 LossAsWritten(IdentityWithLoss(), scores, scores.copy())):  # fmt: skip
         with pytest.raises(ArgumentError) as got:
             loss(t, 1.0)
         assert str(got.value) == str(want.value)

@@ -10,6 +10,7 @@ import time
 import tracemalloc
 import weakref
 from contextvars import copy_context
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -49,8 +50,9 @@ from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
 from xpnet.engine import ReferenceEngine, get_engine
 from xpnet.engine.cpu import CpuEngine
-from xpnet.engine.cpu.engine import BUFFER, FEWEST, IMAGES, ROWS, SIZES
-from xpnet.engine.cpu.shard import Shard
+from xpnet.engine.cpu.division import FEWEST, IMAGES, ROWS
+from xpnet.engine.cpu.program import Program
+from xpnet.engine.cpu.worker import BUFFER, SIZES
 from xpnet.engine.threads import _libraries, chosen_threads
 from xpnet.errors import ArgumentError
 from xpnet.files.pictures import save_picture
@@ -82,6 +84,19 @@ class Scale:
             return (dy * gain if need_dx else None), {"gain": np.sum(dy * x, axis=others)}
 
         return x * gain, backward
+
+
+class Lines:
+    """Another: images as lines, (C, H W)."""
+
+    params: ClassVar = {}
+
+    def output_shape(self, shape):
+        return shape[0], shape[1] * shape[2]
+
+    def forward(self, x, *, train=False):
+        y = x.reshape(*x.shape[:2], -1)
+        return y, lambda dy, need_dx=True: (dy.reshape(x.shape), {})
 
 
 class Summed:
@@ -123,7 +138,8 @@ NETS = {
         [
             conv(1, 3), AveragePool(2, stride=2), Tanh(), conv(3, 4, 2), MaxPool(2, stride=2),
             affine(16),
-        ], **k
+        ],
+        **k,
     ),
     "strides": lambda **k: images(
         [conv(1, 3, 4, stride=2), ReLU(), conv(3, 4, stride=2, pad=1, uneven="drop"), affine(36)],
@@ -162,8 +178,10 @@ NETS = {
     ),
     "batch norm of images": lambda **k: images(
         [
-            BatchNorm(1), conv(1, 3), ReLU(), MaxPool(2, stride=2), Dropout(0.2, rng=1), affine(75),
-        ], **k
+            BatchNorm(1), conv(1, 3), ReLU(), MaxPool(2, stride=2), Dropout(0.2, rng=1),
+            affine(75),
+        ],
+        **k,
     ),
 }  # fmt: skip
 EACH = pytest.mark.parametrize("name", NETS)
@@ -430,8 +448,8 @@ def test_images_are_divided_among_threads_and_then_into_parts(n, threads, want):
     assert engine.division(n).blas_threads == 1
 
 
-def test_a_loss_that_is_a_mean_over_samples_is_divided():
-    for name in ("sigmoids as outputs", "regression"):
+def test_batch_norm_and_losses_that_are_means_over_samples_are_divided():
+    for name in ("sigmoids as outputs", "regression", "batch norm of images"):
         assert sizes(get_engine(net_of(name), threads=2).division(100)) == [[50], [50]]
 
 
@@ -441,8 +459,7 @@ def test_a_loss_that_is_a_mean_over_samples_is_divided():
         ("two-layer-net", 1, [[1]]),
         ("two-layer-net", 1000, [[1000]]),
         ("two-layer-net", 2500, [[833, 833, 834]]),
-        ("multi-layer-net with dropout and batch norm", 2500, [[2500]]),
-        ("batch norm of images", 250, [[250]]),
+        ("multi-layer-net with dropout and batch norm", 2500, [[833, 833, 834]]),
         ("a layer of somebody else", 250, [[250]]),
         ("a loss of somebody else", 250, [[250]]),
     ],
@@ -520,14 +537,14 @@ def settings_here():
 @pytest.fixture
 def spied(monkeypatch):
     """For each part that was computed, whether in the main thread, and the settings there."""
-    seen, backward = [], Shard.backward
+    seen, loss = [], Program.loss
 
     def spying(self, t, share):
         main = threading.current_thread() is threading.main_thread()
         seen.append((main, settings_here()))
-        return backward(self, t, share)
+        return loss(self, t, share)
 
-    monkeypatch.setattr(Shard, "backward", spying)
+    monkeypatch.setattr(Program, "loss", spying)
     return seen
 
 
@@ -563,7 +580,7 @@ def test_settings_of_the_caller(spied, name):
 def test_an_error_in_a_thread_reaches_the_caller(where, monkeypatch):
     """When all threads are done; afterwards the engine works, and dropout goes on where it was."""
     net, other = net_of("deep-convnet"), net_of("deep-convnet")
-    engine, backward = get_engine(net, threads=3), Shard.backward
+    engine, computed = get_engine(net, threads=3), Program.loss
     assert_same_step(engine, other, *batch(net, 40))
     before, finished = settings_here(), []
 
@@ -571,12 +588,12 @@ def test_an_error_in_a_thread_reaches_the_caller(where, monkeypatch):
         main = threading.current_thread() is threading.main_thread()
         if main == (where == "main thread"):
             raise RuntimeError("no power")
-        loss = backward(self, t, share)
+        loss = computed(self, t, share)
         time.sleep(0.05)
         finished.append(share)
         return loss
 
-    monkeypatch.setattr(Shard, "backward", failing)
+    monkeypatch.setattr(Program, "loss", failing)
     x, t = batch(net, 40, 1)
     with pytest.raises(RuntimeError, match=r"^no power$"):
         engine.loss_and_gradient(x, t)
@@ -662,7 +679,7 @@ def test_only_the_last_sizes_stay_compiled():
     want = net.predict(x)
     for n in (*range(1, 61), 3, 57):
         assert_near(engine.predict(x[:n]), want[:n], EXACT)
-        assert len(engine._workers[0]._shards) <= SIZES
+        assert len(engine._workers[0]._compiled) <= SIZES
 
 
 def test_an_engine_that_is_gone_leaves_nothing_behind():
@@ -770,7 +787,7 @@ class Doubled(TwoLayerNet):
             "rounding would part the ties that MaxPool counts",
         ),
         (
-            lambda: images([conv(1, 2)], IdentityWithLoss()),
+            lambda: images([conv(1, 2), Lines()], IdentityWithLoss()),
             "a layer takes or gives neither rows nor images",
         ),
     ],

@@ -20,7 +20,7 @@ from test_cli import run as run  # a fixture
 from test_resume import FIVE, T, X, assert_same, of, raising, result, rows, weights
 from test_resume import whole as whole  # a fixture
 from xpnet import Adam, Batches, Trainer, TwoLayerNet
-from xpnet.engine.cpu.shard import Shard
+from xpnet.engine.cpu.program import Program
 from xpnet.errors import OutputError
 from xpnet.train.checkpoint import Checkpoints, load_checkpoint
 from xpnet.train.keeper import Keeper
@@ -197,17 +197,17 @@ def test_a_thread_that_fails(monkeypatch, main):
         each.train_batches.batch_size = 20
         assert len(each.engine.division(20).shares) == 2
     whole.train()
-    backward, calls = Shard.backward, []
+    loss, calls = Program.loss, []
 
     def broken(self, *arguments):
         calls.append(1)
         ours = threading.current_thread() is threading.main_thread()
         if len(calls) > 6 and ours == main:
             raise RuntimeError("of a thread")
-        return backward(self, *arguments)
+        return loss(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Shard, "backward", broken)
+        patch.setattr(Program, "loss", broken)
         with pytest.raises(RuntimeError, match="of a thread"):
             trainer.train()
     assert 0 < trainer.steps < whole.steps

@@ -18,12 +18,10 @@ def obstacle_of(network: Network) -> str | None:
         return "it has no parameters"
     leaves = network.nodes()
     layers = [leaf.layer for leaf in leaves]
-    if any(leaf.inputs != (number - 1,) for number, leaf in enumerate(leaves)):
-        return "it branches"
     if any(isinstance(layer, MaxPool) and layer.ties == "all" for layer in layers):
         return "rounding would part the ties that MaxPool counts"
     shapes = [network.input_shape, *(leaf.output_shape for leaf in leaves)]
-    if any(len(shape) not in (1, 3) for shape in shapes) or len(shapes[-1]) != 1:
+    if any(len(shape) not in (1, 3) for shape in shapes):
         return "a layer takes or gives neither rows nor images"
     return None
 

@@ -1,51 +1,56 @@
 """The fully connected layer."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from xpnet.engine.cpu.between import in_memory_order
-from xpnet.engine.cpu.scratch import Scratch
-from xpnet.layers import Affine, Params, Shape
+from xpnet.arrays import Array
+from xpnet.engine.cpu.buffers import in_memory_order
+from xpnet.engine.cpu.kernel import Kernel, computes
+from xpnet.layers import Affine
 
 
-class Dense:
+@computes(Affine)
+class Dense(Kernel):
     """Y = X W + b on static arrays; the rows of X are in the book's order, images as (C, H, W).
 
     What comes before may write into `x`, images through a view of memory order (H, W, n, C); `feed`
     takes rows from outside instead, without a copy.
     """
 
+    owns_x = owns_y = True
     method = "GEMM"
 
-    def __init__(
-        self, layer: Affine, shape: Shape, n: int, grads: Params, scratch: Scratch, *, need_dx: bool
-    ) -> None:
-        self._W, self._b = layer.params["W"], layer.params["b"]
-        self._dW, self._db = grads["W"], grads["b"]
-        (n_in, n_out), kind = self._W.shape, self._W.dtype
-        self._rows = np.empty((n, n_in), dtype=kind)
+    def build(self) -> None:
+        """Rows, and their products."""
+        params, n, (shape,) = self.op.layer.params, self.buffers.n, self.op.input_shapes
+        self._W, self._b = params["W"], params.get("b")
+        n_in, n_out = self._W.shape
+        self._rows = self.buffers.kept((n, n_in))
         self.x = in_memory_order(self._rows.reshape(n, *shape))
-        self.y, self.dy = np.empty((n, n_out), dtype=kind), np.empty((n, n_out), dtype=kind)
-        self._ones = np.ones(n, dtype=kind)
-        self.dx: np.ndarray | None = None
-        if need_dx:
-            self._dx_rows = scratch.get("rows", (n, n_in), kind)
+        self.y = self.buffers.value(self.number, (n, n_out))
+        self.dy = self.buffers.gradient(self.number, (n, n_out))
+        self._ones = np.ones(n, dtype=self.buffers.dtype)
+        self.dx: Array = None
+        if any(self.op.need_dx):
+            self._dx_rows = self.buffers.passed(self.number, (n, n_in))
             self.dx = in_memory_order(self._dx_rows.reshape(n, *shape))
 
     def feed(self, rows: np.ndarray) -> None:
         """Take these rows, (n, n_in), until others come."""
         self._rows = rows
 
-    def prepare(self) -> None:
-        """Nothing: the weights are used as they are."""
-
     def forward(self) -> None:
         """From x to y."""
         np.matmul(self._rows, self._W, out=self.y)
-        self.y += self._b
+        if self._b is not None:
+            self.y += self._b
 
-    def backward(self) -> None:
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """From dy to the gradients and dx."""
-        np.matmul(self._rows.T, self.dy, out=self._dW)
-        np.matmul(self._ones, self.dy, out=self._db)  # faster than a sum over the rows
-        if self.dx is not None:
+        if need_grads:
+            np.matmul(self._rows.T, self.dy, out=self.grads["W"])
+            if self._b is not None:  # faster than a sum over the rows
+                np.matmul(self._ones, self.dy, out=self.grads["b"])
+        if need_dx[0]:
             np.matmul(self.dy, self._W.T, out=self._dx_rows)

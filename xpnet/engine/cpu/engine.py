@@ -1,60 +1,32 @@
-"""Batches in parts, and parts on threads."""
+"""The engine for CPUs: batches in parts, and parts on threads."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
 from math import prod
-from typing import TypeVar
+from threading import BrokenBarrierError
+from typing import Any, TypeVar
 
 import numpy as np
 
 from xpnet.arrays import Array
 from xpnet.arrays.parameters import FlatParams
 from xpnet.engine.checks import check_counts, obstacle_of, shaped
-from xpnet.engine.cpu.shard import Shard, separable
+from xpnet.engine.cpu.buffers import Scratch
+from xpnet.engine.cpu.division import FEWEST, IMAGES, NUMBERS, ROWS, Division, Part, divided
+from xpnet.engine.cpu.kernel import KERNELS, patterns
+from xpnet.engine.cpu.loss import separable
+from xpnet.engine.cpu.program import LEARNING, Needs, Program
+from xpnet.engine.cpu.worker import Meetings, Reduce, Worker, added
+from xpnet.engine.lower import Lowered, lower
 from xpnet.engine.threads import blas_threads, chosen_threads
-from xpnet.errors import ArgumentError
+from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
-from xpnet.layers import Convolution, Dropout
+from xpnet.layers import Backward, Convolution, HeadsWithLoss
+from xpnet.layers.base import is_frozen
 from xpnet.models.network import Network
-from xpnet.models.nodes import Node
-
-IMAGES = 50
-"""Samples at most in a part, where there are convolutions: matrices are then small enough for the
-fast way of OpenBLAS."""
-NUMBERS = 3_000_000
-"""That the layers of a part may put out together: its arrays then stay in the processor's cache."""
-ROWS = 1000
-"""Samples in a part where there are no convolutions: large matrices make those networks fast."""
-FEWEST = 10
-"""Samples below which a thread is not worth having: Python's lock costs more than it gains."""
-BUFFER = 1024
-"""Numbers that NumPy converts at a time, such as masks to floats: they stay in the first cache."""
-SIZES = 4
-"""Sizes of parts that are kept compiled: two of a batch, and as many of one that is left over."""
 
 T = TypeVar("T")
-
-Part = tuple[int, int]
-"""First sample, and the one behind the last."""
-
-
-@dataclass(frozen=True)
-class Division:
-    """How a batch is divided.
-
-    Attributes
-    ----------
-    shares : for each thread, the parts that it computes one after the other
-    blas_threads : threads of each matrix product
-    """
-
-    shares: list[list[Part]]
-    blas_threads: int
 
 
 class CpuEngine:
@@ -62,9 +34,9 @@ class CpuEngine:
 
     Each thread takes an equal share of a batch, goes through it in small parts, and adds up their
     gradients; those of the threads are added last. Where a network has no convolutions, the threads
-    are left to the matrix products instead; where a layer must see the whole batch, such as
-    BatchNorm in training, the batch is not divided. All this depends on the batch and on `threads`
-    alone, so that results repeat bit for bit.
+    are left to the matrix products instead; where a layer or a loss of your own must see the whole
+    batch, it is not divided. BatchNorm has the parts meet while training. All this depends on the
+    batch and on `threads` alone, so that results repeat bit for bit.
 
     One call at a time: they share their arrays.
 
@@ -72,24 +44,28 @@ class CpuEngine:
     ----------
     network : one that has no `obstacle`
     threads : how many to use; one for each core if None
+    reduce : makes one of what the parts of a batch bring to a meeting, in their order: things that
+        can be added
     """
 
     name = "cpu"
 
-    def __init__(self, network: Network, threads: int | None = None) -> None:
+    def __init__(
+        self, network: Network, threads: int | None = None, *, reduce: Reduce = added
+    ) -> None:
         if (problem := self.obstacle(network)) is not None:
             raise ArgumentError(f"the engine cannot run this network: {problem}")
         self.network = network
-        self.threads = chosen_threads(threads)
-        self._leaves = network.nodes()
-        self._separable = {
-            train: separable(self._leaves, network.last_layer, train=train)
-            for train in (False, True)
-        }
-        self._convolves = any(isinstance(leaf.layer, Convolution) for leaf in self._leaves)
-        self._dropouts = [leaf.layer for leaf in self._leaves if type(leaf.layer) is Dropout]
-        self._numbers = sum(prod(leaf.output_shape) for leaf in self._leaves)
-        self._workers: list[_Worker] = []
+        self.threads, self._reduce = chosen_threads(threads), reduce
+        self._nodes = network.nodes()
+        layers = [node.layer for node in self._nodes]
+        by_samples = all(type(layer) in KERNELS for layer in layers)
+        self._separable = {False: by_samples, True: by_samples and separable(network.last_layer)}
+        self._convolves = any(isinstance(layer, Convolution) for layer in layers)
+        self._numbers = sum(prod(node.output_shape) for node in self._nodes)
+        self._weighted = [layer for layer in layers if layer.params]
+        self._calls = 0
+        self._compile()
         # Which starts no thread before there is work for it.
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="xpnet")
 
@@ -98,152 +74,257 @@ class CpuEngine:
         """Why this engine cannot run the network, or None if it can."""
         if network.device.name != "cpu":
             return f"it lives on {network.device.name}"
-        return obstacle_of(network)
+        if (problem := obstacle_of(network)) is not None:
+            return problem
+        for node in network.nodes():
+            if len(node.inputs) > 1 and type(node.layer) not in KERNELS:
+                return f"{type(node.layer).__name__} joins values in a way of its own"
+        return None
 
     def division(self, n: int, *, train: bool = True) -> Division:
         """How a batch of n samples is divided."""
         if not self._separable[train]:
-            return _divided(n, n, 1, self.threads)
+            return divided(n, n, 1, self.threads)
         if not self._convolves:
-            return _divided(n, ROWS, 1, self.threads)
+            return divided(n, ROWS, 1, self.threads)
         limit = max(1, min(IMAGES, NUMBERS // self._numbers))
-        return _divided(n, limit, max(1, min(self.threads, n // FEWEST)), 1)
+        return divided(n, limit, max(1, min(self.threads, n // FEWEST)), 1)
 
     def methods(self) -> dict[str, str]:
         """How each layer is computed, by its name."""
         network = self.network
-        return Shard(self._leaves, network.last_layer, 1, network.params.like()).methods
+        lower, grads = self._lowering(), network.params.like()
+        return Program(lower, LEARNING, network.last_layer, 1, grads, Scratch()).methods
 
     def describe(self) -> dict[str, str | int]:
         """Name and threads."""
         return {"engine": self.name, "threads": self.threads}
 
-    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, FlatParams]:
-        """As `Network.loss_and_gradient`; the gradient is written over by the next call."""
+    def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Any, FlatParams]:
+        """As `Network.loss_and_gradient`; the gradient is written over by the next call.
+
+        It is 0 where layers are frozen.
+        """
         network, n = self.network, len(x)
         x, scores = shaped(network, x), self._scores(n)
-        check_counts(n, len(t))
-        labels = t.ndim == 1 and t.dtype.kind in "iub"
-        if self._separable[True] and not labels and t.shape != scores.shape:
-            as_one_hot(t, scores)  # says what is wrong, of the whole batch
-        losses = self._run(
-            self.division(n), lambda worker, parts: worker.train(parts, x, t, scores)
-        )
-        for dropout in self._dropouts:
-            dropout.state["calls"] += 1
-        grads = self._workers[0].grads
-        for worker in self._workers[1 : len(losses)]:
-            grads.flat += worker.grads.flat
+        self._check_targets(t, scores)
+        self._begin()
+        division = self.division(n)
+        if (meetings := self._meetings(division, train=True)) is None:
+            losses = self._run(
+                division, None, lambda worker, parts: worker.train(parts, x, t, scores)
+            )
+        else:
+            losses = self._run(
+                division,
+                meetings,
+                lambda worker, parts: worker.train_together(parts, x, t, scores, meetings),
+            )
+        self._workers[0].commit()
+        grads = self._total(len(losses))
         loss = sum(losses)
         if network.penalty is not None:
             loss += float(network.penalty.value(network.params))
             for name, more in network.penalty.gradient(network.params).items():
-                grads[name] += more
+                if name in self._learning:
+                    grads[name] += more
         return np.asarray(loss, dtype=network.dtype), scores, grads
 
-    def predict(self, x: Array) -> Array:
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Any, Backward]:
+        """The scores, by name if the network ends in `Heads`, and the function of their gradient.
+
+        `backward(dy, need_dx=True, need_grads=True)` gives (dx, grads) once, before the next call
+        of this engine; dx is None and grads are empty where they are not needed. The gradient is
+        written over by the next call, too, and is 0 where layers are frozen.
+        """
+        n, shape = len(x), x.shape
+        x, scores = shaped(self.network, x), self._scores(n)
+        check_counts(n, n)
+        self._begin()
+        division = self.division(n, train=train)
+        meetings = self._meetings(division, train=train)
+        self._run(
+            division,
+            meetings,
+            lambda worker, parts: worker.forward(
+                parts, x, scores, meetings, needs=Needs(dx=True), train=train
+            ),
+        )
+        if train:
+            self._workers[0].commit()
+        calls, workers = self._calls, self._workers
+
+        def backward(dy: Any, need_dx: bool = True, need_grads: bool = True) -> tuple[Any, Any]:
+            if calls != self._calls or workers is not self._workers:
+                raise EngineError(
+                    "a backward of an engine can be called once, and before the next call of that "
+                    "engine, which writes over its arrays; call forward again"
+                )
+            given = self._checked(dy, scores)
+            self._calls += 1
+            needs = Needs(need_dx, need_grads)
+            dx = np.empty(x.shape, dtype=self.network.dtype) if need_dx else None
+            if need_dx or need_grads:
+                meetings = self._meetings(division, train=train)
+                self._run(
+                    division,
+                    meetings,
+                    lambda worker, _: worker.backward(given, needs, dx, meetings, train=train),
+                )
+                dx = None if dx is None else dx.reshape(shape)
+            return dx, self._total(len(division.shares)) if need_grads else {}
+
+        return scores, backward
+
+    def predict(self, x: Array) -> Any:
         """As `Network.predict`, in memory that does not grow with the number of samples.
 
         But for layers of your own, which see the whole batch.
         """
         x = self.network.place(x)
         if x.shape == self.network.input_shape and x.ndim == 1:
-            return self.predict(x[np.newaxis])[0]
+            found = self.predict(x[np.newaxis])
+            return {k: y[0] for k, y in found.items()} if isinstance(found, dict) else found[0]
         x, scores = shaped(self.network, x), self._scores(len(x))
         if len(x) == 0:
             return scores
+        self._begin()
         division = self.division(len(x), train=False)
-        self._run(division, lambda worker, parts: worker.predict(parts, x, scores))
+        self._run(division, None, lambda worker, parts: worker.predict(parts, x, scores))
         return scores
 
-    def _scores(self, n: int) -> np.ndarray:
-        return np.empty((n, *self._leaves[-1].output_shape), dtype=self.network.dtype)
+    def _lowering(self) -> Callable[[Needs], Lowered]:
+        """The network's operations, for what is needed of them."""
+        nodes, outputs, fusible = self._nodes, self.network.outputs, patterns(self._nodes)
+        found: dict[Needs, Lowered] = {}
 
-    def _run(self, division: Division, work: Callable[["_Worker", list[Part]], T]) -> list[T]:
+        def lowered(needs: Needs) -> Lowered:
+            if needs not in found:
+                found[needs] = lower(
+                    nodes, outputs, fusible, need_dx=needs.dx, need_grads=needs.grads
+                )
+            return found[needs]
+
+        return lowered
+
+    def _compile(self) -> None:
+        """Begin anew, for the layers that learn now."""
+        self._frozen = self._frozen_now()
+        self._lower = self._lowering()
+        ops = self._lower(LEARNING).ops
+        self._meets = any(op.meets for op in ops)
+        self._learning = {name for op in ops if op.need_grads for name in op.names.values()}
+        self._workers: list[Worker] = []
+
+    def _frozen_now(self) -> list[bool]:
+        return [is_frozen(layer) for layer in self._weighted]
+
+    def _begin(self) -> None:
+        """Begin a call, after which no earlier backward holds."""
+        self._calls += 1
+        if self._frozen_now() != self._frozen:
+            self._compile()
+
+    def _meetings(self, division: Division, *, train: bool) -> Meetings | None:
+        """Where the parts of a batch meet, if they have to."""
+        if not (train and self._meets):
+            return None
+        return Meetings(len(division.shares), self._reduce)
+
+    def _scores(self, n: int) -> Any:
+        """Arrays for the scores of n samples; by name if the network ends in `Heads`."""
+        outputs, dtype = self.network.outputs, self.network.dtype
+        if isinstance(outputs, dict):
+            return {
+                name: np.empty((n, *self._nodes[number].output_shape), dtype=dtype)
+                for name, number in outputs.items()
+            }
+        return np.empty((n, *self._nodes[outputs].output_shape), dtype=dtype)
+
+    def _check_targets(self, t: Any, scores: Any) -> None:
+        """Refuse what does not fit the scores, of the whole batch."""
+        loss = self.network.last_layer
+        pairs: Sequence[tuple[Any, Any]] = ((t, scores),)
+        if isinstance(scores, dict) or isinstance(loss, HeadsWithLoss):
+            by_name = isinstance(t, Mapping)
+            if isinstance(loss, HeadsWithLoss) and not (
+                isinstance(scores, dict)
+                and scores.keys() == loss.losses.keys()
+                and (not by_name or t.keys() == scores.keys())
+            ):
+                loss.forward(scores, t)  # says what is wrong
+            pairs = tuple((t[name] if by_name else t, y) for name, y in scores.items())
+        for target, y in pairs:
+            check_counts(len(y), len(target))
+            labels = target.ndim == 1 and y.ndim == 2 and target.dtype.kind in "iub"
+            if self._separable[True] and not labels and target.shape != y.shape:
+                as_one_hot(target, y)  # says what is wrong
+
+    def _checked(self, dy: Any, scores: Any) -> Any:
+        """A gradient that fits the scores."""
+        pairs = [("the output", dy, scores)]
+        if isinstance(scores, dict):
+            if not isinstance(dy, Mapping) or dy.keys() != scores.keys():
+                got = ", ".join(dy) if isinstance(dy, Mapping) else "one array"
+                raise ArgumentError(
+                    f"a gradient for each of {', '.join(scores)} is needed, got {got}"
+                )
+            pairs = [(name, dy[name], y) for name, y in scores.items()]
+        for name, given, y in pairs:
+            if given.shape != y.shape:
+                raise ArgumentError(
+                    f"the gradient of {name} must have its shape, {y.shape}, got {given.shape}"
+                )
+        return dy
+
+    def _total(self, count: int) -> FlatParams:
+        """The gradients of that many workers, added up."""
+        grads = self._workers[0].grads
+        for worker in self._workers[1:count]:
+            grads.flat += worker.grads.flat
+        return grads
+
+    def _run(
+        self,
+        division: Division,
+        meetings: Meetings | None,
+        work: Callable[[Worker, Sequence[Part]], T],
+    ) -> list[T]:
         """Results of all shares of a batch: the first in this thread, the others in the pool."""
         while len(self._workers) < len(division.shares):
-            self._workers.append(_Worker(self._leaves, self.network))
+            self._workers.append(Worker(len(self._workers), self.network, self._lower))
+
         # A smaller batch leaves workers idle. Each has a context of its own: it begins with this
         # thread's settings of NumPy, and what it changes is forgotten.
         (first, share), *others = zip(self._workers, division.shares, strict=False)
         with blas_threads(division.blas_threads):
             if not others:  # without the pool, whose bookkeeping a small step would notice
                 return [copy_context().run(work, first, share)]
-            futures = [
-                self._pool.submit(copy_context().run, work, worker, its_share)
-                for worker, its_share in others
-            ]
+
+            def worked(worker: Worker, its_share: Sequence[Part]) -> T:
+                try:
+                    return work(worker, its_share)
+                except BaseException:
+                    if meetings is not None:
+                        meetings.give_up()
+                    raise
+
+            futures: list[Future[T]] = []
             try:
-                results = [copy_context().run(work, first, share)]
+                for worker, its_share in others:
+                    run = copy_context().run
+                    futures.append(self._pool.submit(run, worked, worker, its_share))
+                results = [copy_context().run(worked, first, share)]
+            except BrokenBarrierError:  # because another thread has failed
+                wait(futures)
+                for future in futures:
+                    if not isinstance(future.exception(), BrokenBarrierError | None):
+                        future.result()
+                raise
+            except BaseException:
+                if meetings is not None:  # whoever has begun already
+                    meetings.give_up()
+                raise
             finally:
                 wait(futures)  # before an error goes on its way, too: they use the same arrays
             return results + [future.result() for future in futures]
-
-
-class _Worker:
-    """What one thread needs for its share: compiled parts, and room for gradients.
-
-    Attributes
-    ----------
-    grads : of the last share
-    """
-
-    def __init__(self, leaves: Sequence[Node], network: Network) -> None:
-        self._leaves, self._loss = leaves, network.last_layer
-        self._shards: OrderedDict[int, Shard] = OrderedDict()
-        self._part, self._sum = network.params.like(), network.params.like()
-        self.grads = self._part
-
-    def train(self, parts: list[Part], x: np.ndarray, t: np.ndarray, scores: np.ndarray) -> float:
-        """The share's part of the batch's mean loss; leaves its part of the gradient."""
-        loss = 0.0
-        for k, ((first, end), shard) in enumerate(self._prepared(parts)):
-            shard.forward(x[first:end], train=True, first=first)
-            scores[first:end] = shard.scores
-            loss += shard.backward(t[first:end], (end - first) / len(x))
-            if len(parts) > 1:
-                np.add(self._part.flat, self._sum.flat if k else 0.0, out=self._sum.flat)
-        self.grads = self._part if len(parts) == 1 else self._sum
-        return loss
-
-    def predict(self, parts: list[Part], x: np.ndarray, scores: np.ndarray) -> None:
-        """Fill in the scores of the share."""
-        for (first, end), shard in self._prepared(parts):
-            shard.forward(x[first:end])
-            scores[first:end] = shard.scores
-
-    def _prepared(self, parts: list[Part]) -> list[tuple[Part, Shard]]:
-        """Each part with its shard, which has taken up the parameters as they are."""
-        np.setbufsize(BUFFER)
-        shards: dict[int, Shard] = {}
-        prepared = []
-        for part in parts:
-            n = part[1] - part[0]
-            if n not in shards:
-                shards[n] = self._shard(n)
-                shards[n].prepare()
-            prepared.append((part, shards[n]))
-        return prepared
-
-    def _shard(self, n: int) -> Shard:
-        """The shard for n samples: a new one, or one of the last few."""
-        shard = self._shards.pop(n, None) or Shard(self._leaves, self._loss, n, self._part)
-        self._shards[n] = shard
-        if len(self._shards) > SIZES:
-            self._shards.popitem(last=False)
-        return shard
-
-
-@lru_cache(maxsize=16)
-def _divided(n: int, limit: int, workers: int, blas_threads: int) -> Division:
-    """Equal shares for the workers, cut into parts of at most `limit` samples."""
-    shares = _cut(0, n, -(-n // workers))
-    return Division([_cut(*share, limit) for share in shares], blas_threads)
-
-
-def _cut(first: int, end: int, limit: int) -> list[Part]:
-    """Parts of at most `limit` samples, as few as possible and of nearly equal sizes."""
-    n = end - first
-    count = -(-n // limit)
-    bounds = [first + n * k // count for k in range(count + 1)]
-    return list(pairwise(bounds))

@@ -1,15 +1,49 @@
 """Losses of a part of a batch."""
 
+from collections.abc import Mapping
+from typing import Any, Protocol
+
 import numpy as np
 
 from xpnet.functions.losses import as_one_hot, smoothed
-from xpnet.layers import Loss, SoftmaxWithLoss
+from xpnet.layers import HeadsWithLoss, IdentityWithLoss, Loss, SigmoidWithLoss, SoftmaxWithLoss
+
+SEPARABLE = {SoftmaxWithLoss, SigmoidWithLoss, IdentityWithLoss}
+"""Losses that are means over samples. A batch that meets any other must stay whole."""
+
+
+def separable(loss: Loss) -> bool:
+    """Whether the parts of a batch may be computed one by one."""
+    if isinstance(loss, HeadsWithLoss):
+        return type(loss) is HeadsWithLoss and all(map(separable, loss.losses.values()))
+    return type(loss) in SEPARABLE
+
+
+class PartLoss(Protocol):
+    """The loss of some samples of a batch, by scores that stay where they are."""
+
+    def __call__(self, t: Any, share: float) -> float:
+        """`share` times the mean over these samples; leaves its gradient by the scores."""
+
+
+def part_loss(loss: Loss, scores: Any, dscores: Any) -> PartLoss:
+    """What computes a loss.
+
+    Parameters
+    ----------
+    loss : the layer
+    scores, dscores : arrays in the book's order, or by name
+    """
+    if isinstance(scores, Mapping):
+        if type(loss) is HeadsWithLoss and loss.losses.keys() == scores.keys():
+            return HeadsLoss(loss, scores, dscores)
+    elif type(loss) is SoftmaxWithLoss and scores.ndim == 2:
+        return SoftmaxLoss(loss, scores, dscores)
+    return LossAsWritten(loss, scores, dscores)
 
 
 class SoftmaxLoss:
     """Softmax with cross-entropy, as `SoftmaxWithLoss` has it, without allocating matrices."""
-
-    method = "softmax with loss"
 
     def __init__(self, layer: SoftmaxWithLoss, scores: np.ndarray, dscores: np.ndarray) -> None:
         self._layer, self.scores, self._dscores = layer, scores, dscores
@@ -40,16 +74,41 @@ class SoftmaxLoss:
         return -scale * float(np.vdot(target, self._log))
 
 
-class MeanLoss:
-    """Any loss that is a mean over samples, as it is written in `xpnet.layers`."""
+class LossAsWritten:
+    """Any loss, as it is written in `xpnet.layers`."""
 
-    method = "reference"
-
-    def __init__(self, layer: Loss, scores: np.ndarray, dscores: np.ndarray) -> None:
+    def __init__(self, layer: Loss, scores: Any, dscores: Any) -> None:
         self._layer, self.scores, self._dscores = layer, scores, dscores
 
-    def __call__(self, t: np.ndarray, share: float) -> float:
-        """`share` times the mean over these samples; leaves its gradient by the scores."""
+    def __call__(self, t: Any, share: float) -> float:
+        """`share` times the loss of these samples; leaves its gradient by the scores."""
         loss, backward = self._layer.forward(self.scores, t)
-        np.multiply(backward(), share, out=self._dscores)
+        found, left = backward(), self._dscores
+        if not isinstance(found, Mapping):
+            found, left = {"": found}, {"": left}
+        for name, dscores in left.items():
+            np.multiply(found[name], share, out=dscores)
         return share * float(loss)
+
+
+class HeadsLoss:
+    """The weighted sum of a loss for each output."""
+
+    def __init__(
+        self,
+        layer: HeadsWithLoss,
+        scores: Mapping[str, np.ndarray],
+        dscores: Mapping[str, np.ndarray],
+    ) -> None:
+        self._weights = layer.weights
+        self._losses = {
+            name: part_loss(loss, scores[name], dscores[name])
+            for name, loss in layer.losses.items()
+        }
+
+    def __call__(self, t: Any, share: float) -> float:
+        """`share` times the mean over these samples; leaves its gradient by the scores."""
+        return sum(
+            loss(t[name] if isinstance(t, Mapping) else t, share * self._weights[name])
+            for name, loss in self._losses.items()
+        )

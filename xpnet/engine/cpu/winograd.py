@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from xpnet.engine.cpu.scratch import Scratch
-from xpnet.layers import Convolution, Params, Shape
+from xpnet.arrays import Array
+from xpnet.engine.cpu.buffers import Buffers
+from xpnet.engine.cpu.kernel import Kernel
+from xpnet.layers import Convolution, Shape
 
 POINTS = (0.0, 1.0, -1 / 2, 7 / 4, -5 / 4)
 """Where the polynomials are evaluated, besides infinity. With the usual 0, 1, -1, 2, -2 the error
@@ -58,7 +60,7 @@ def toom_cook(
     return BT, G, AT
 
 
-def to_tiles(M: np.ndarray, images: np.ndarray, tiles: np.ndarray, scratch: Scratch) -> list[Step]:
+def to_tiles(M: np.ndarray, images: np.ndarray, tiles: np.ndarray, buffers: Buffers) -> list[Step]:
     """M d M^T of every tile d of images: first of its columns, then of its rows.
 
     Parameters
@@ -68,7 +70,7 @@ def to_tiles(M: np.ndarray, images: np.ndarray, tiles: np.ndarray, scratch: Scra
     tiles : (IN, IN, tiles down, tiles across, n, c)
     """
     (H, W, n, c), (_, _, down, _, _, _), k = images.shape, tiles.shape, M.shape[1]
-    half = scratch.get("half", (IN, down, W, n * c), M.dtype)
+    half = buffers.scratch("half", (IN, down, W, n * c))
     pieces = _pieces(W, n * c)
     rows = sliding_window_view(images.reshape(H, pieces, -1), k, axis=0)[::OUT]
     columns = sliding_window_view(half, k, axis=2)[:, :, ::OUT]
@@ -78,7 +80,7 @@ def to_tiles(M: np.ndarray, images: np.ndarray, tiles: np.ndarray, scratch: Scra
     ]
 
 
-def to_images(M: np.ndarray, tiles: np.ndarray, images: np.ndarray, scratch: Scratch) -> list[Step]:
+def to_images(M: np.ndarray, tiles: np.ndarray, images: np.ndarray, buffers: Buffers) -> list[Step]:
     """M t M^T of every tile t: first of its rows, then of its columns.
 
     Images are put together from tiles that begin every OUT pixels. Where they overlap, they are
@@ -92,7 +94,7 @@ def to_images(M: np.ndarray, tiles: np.ndarray, images: np.ndarray, scratch: Scr
     """
     (_, _, down, across, n, c), (H, W, *_) = tiles.shape, images.shape
     over, pieces = len(M) - OUT, _pieces(W, n * c)
-    half = scratch.get("half", (IN, down, W, n * c), M.dtype)
+    half = buffers.scratch("half", (IN, down, W, n * c))
     tiles, rows = _by_columns(tiles), _by_rows(half, pieces)
     images = images.reshape(H, pieces, -1)
 
@@ -105,7 +107,7 @@ def to_images(M: np.ndarray, tiles: np.ndarray, images: np.ndarray, scratch: Scr
     rows_images = side_by_side(images, 0, down)
     steps: list[Step] = [(np.matmul, (M[:OUT], tiles), columns_half)]
     if over:
-        more = scratch.get("over", (IN, down, across, over, n * c), M.dtype)
+        more = buffers.scratch("over", (IN, down, across, over, n * c))
         next_columns = columns_half[:, :, 1:, :over]
         steps += [
             (np.matmul, (M[OUT:], tiles), more),
@@ -114,7 +116,7 @@ def to_images(M: np.ndarray, tiles: np.ndarray, images: np.ndarray, scratch: Scr
         ]
     steps.append((np.matmul, (M[:OUT], rows), rows_images.swapaxes(1, 2)))
     if over:
-        more = scratch.get("over", (down, over, *images.shape[1:]), M.dtype)
+        more = buffers.scratch("over", (down, over, *images.shape[1:]))
         next_rows = rows_images[1:, :over]
         steps += [
             (np.matmul, (M[OUT:], rows), more.swapaxes(1, 2)),
@@ -154,7 +156,7 @@ def _pieces(columns: int, width: int) -> int:
     return next(k for k in divisors if IN * IN * columns * width // k <= SMALL or k == columns)
 
 
-class Winograd:
+class Winograd(Kernel):
     """F(4 x 4, 3 x 3): 36 products for the 16 outputs of a tile, instead of 144.
 
         Y = A^T [(G w G^T) * (B^T x B)] A,   summed over the channels
@@ -171,6 +173,7 @@ class Winograd:
     For windows of 3 x 3 and stride 1. `toom_cook` names the sources.
     """
 
+    owns_x = owns_y = True
     method = "Winograd F(4x4,3x3)"
 
     @staticmethod
@@ -183,49 +186,42 @@ class Winograd:
         saved = TAPS * TAPS * OH * OW / (IN * IN * _tiles(OH) * _tiles(OW))
         return possible and saved >= LEAST_SAVED
 
-    def __init__(
-        self,
-        layer: Convolution,
-        shape: Shape,
-        n: int,
-        grads: Params,
-        scratch: Scratch,
-        *,
-        need_dx: bool,
-    ) -> None:
-        (C, H, W), (FN, OH, OW), pad = shape, layer.output_shape(shape), layer.pad
-        kind, tiles = layer.params["W"].dtype, (_tiles(OH), _tiles(OW))
+    def build(self) -> None:
+        """Images that tiles cover, and the tiles transformed."""
+        layer, buffers, n, kind = self.op.layer, self.buffers, self.buffers.n, self.buffers.dtype
+        assert isinstance(layer, Convolution)
+        ((C, H, W),), (FN, OH, OW), pad = self.op.input_shapes, self.op.output_shape, layer.pad
+        tiles = (_tiles(OH), _tiles(OW))
         self._filters = layer.params["W"].reshape(FN * C, TAPS * TAPS).T
-        self._b, self._dW, self._db = layer.params["b"], grads["W"], grads["b"]
+        self._b = layer.params.get("b")
         BT, G, AT = (matrix.astype(kind) for matrix in toom_cook(POINTS, OUT, TAPS))
         self._GG = np.kron(G, G)  # G w G^T of a filter's 9 numbers in a row
         self._w = np.empty((IN * IN, FN, C), dtype=kind)
-        self._dw = scratch.get("filters", self._w.shape, kind)
+        self._dw = buffers.scratch("filters", self._w.shape)
 
         def images(over: int, channels: int) -> tuple[int, ...]:
             """Shape of images that the tiles cover."""
             return (*(OUT * k + over for k in tiles), n, channels)
 
         x = np.zeros(images(TAPS - 1, C), dtype=kind)
-        y = scratch.get("images", images(0, FN), kind)
-        dy = scratch.get("gradient", images(0, FN), kind)
-        if dy.shape[:2] != (OH, OW):  # the pixels beyond must be 0 and stay so
-            dy = np.zeros_like(dy)
+        y = buffers.value(self.number, images(0, FN))
+        whole = y.shape[:2] == (OH, OW)  # else the pixels beyond must be 0 and stay so
+        dy = buffers.gradient(self.number) if whole else np.zeros_like(y)
         inside = (slice(pad, pad + H), slice(pad, pad + W))
         self.x, self.y, self.dy = x[inside], y[:OH, :OW], dy[:OH, :OW]
 
         V = np.empty((IN, IN, *tiles, n, C), dtype=kind)
-        Y = scratch.get("product", (IN, IN, *tiles, n, FN), kind)
+        Y = buffers.scratch("product", (IN, IN, *tiles, n, FN))
         self._V, self._Y = V.reshape(IN * IN, -1, C), Y.reshape(IN * IN, -1, FN)
         self._ones = np.ones(self._V.shape[1], dtype=kind)
-        self._enter, self._leave = to_tiles(BT, x, V, scratch), to_images(AT, Y, y, scratch)
+        self._enter, self._leave = to_tiles(BT, x, V, buffers), to_images(AT, Y, y, buffers)
         A, B = (np.ascontiguousarray(matrix.T) for matrix in (AT, BT))
-        self._enter_dy = to_tiles(A, dy, Y, scratch)
-        self.dx: np.ndarray | None = None
-        if need_dx:
-            dx = scratch.get("images", x.shape, kind)
+        self._enter_dy = to_tiles(A, dy, Y, buffers)
+        self.dx: Array = None
+        if any(self.op.need_dx):
+            dx = buffers.passed(self.number, x.shape)
             self.dx = dx[inside]
-            self._leave_dx = to_images(B, V, dx, scratch)
+            self._leave_dx = to_images(B, V, dx, buffers)
 
     def prepare(self) -> None:
         """Transform the filters, as they are now."""
@@ -235,17 +231,20 @@ class Winograd:
         """From x to y."""
         take(self._enter)
         np.matmul(self._V, self._w.swapaxes(1, 2), out=self._Y)
-        self._Y[AT_ONE] += self._b  # which reaches every output with the factor 1
+        if self._b is not None:
+            self._Y[AT_ONE] += self._b  # which reaches every output with the factor 1
         take(self._leave)
 
-    def backward(self) -> None:
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """From dy to the gradients and dx."""
         take(self._enter_dy)
         e = self._Y  # the same memory: Y itself has been used up
-        np.matmul(self._ones, e[AT_ONE], out=self._db)  # where the sums of the tiles are
-        np.matmul(e.swapaxes(1, 2), self._V, out=self._dw)
-        dW = self._dW.reshape(-1, TAPS * TAPS)
-        np.matmul(self._dw.reshape(IN * IN, -1).T, self._GG, out=dW)
-        if self.dx is not None:
+        if need_grads:
+            if self._b is not None:
+                np.matmul(self._ones, e[AT_ONE], out=self.grads["b"])  # the sums of the tiles
+            np.matmul(e.swapaxes(1, 2), self._V, out=self._dw)
+            dW = self.grads["W"].reshape(-1, TAPS * TAPS)
+            np.matmul(self._dw.reshape(IN * IN, -1).T, self._GG, out=dW)
+        if need_dx[0]:
             np.matmul(e, self._w, out=self._V)  # V has been used up, too
             take(self._leave_dx)

@@ -1,0 +1,48 @@
+"""How a batch is divided among threads, and into parts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+IMAGES = 50
+"""Samples at most in a part, where there are convolutions: matrices are then small enough for the
+fast way of OpenBLAS."""
+NUMBERS = 3_000_000
+"""That the layers of a part may put out together: its arrays then stay in the processor's cache."""
+ROWS = 1000
+"""Samples in a part where there are no convolutions: large matrices make those networks fast."""
+FEWEST = 10
+"""Samples below which a thread is not worth having: Python's lock costs more than it gains."""
+
+Part = tuple[int, int]
+"""First sample, and the one behind the last."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a batch is divided.
+
+    Attributes
+    ----------
+    shares : for each thread, the parts that it computes
+    blas_threads : threads of each matrix product
+    """
+
+    shares: Sequence[Sequence[Part]]
+    blas_threads: int
+
+
+@lru_cache(maxsize=16)
+def divided(n: int, limit: int, workers: int, blas_threads: int) -> Division:
+    """Equal shares for the workers, cut into parts of at most `limit` samples."""
+    shares = _cut(0, n, -(-n // workers))
+    return Division([_cut(*share, limit) for share in shares], blas_threads)
+
+
+def _cut(first: int, end: int, limit: int) -> list[Part]:
+    """Parts of at most `limit` samples, as few as possible and of nearly equal sizes."""
+    n = end - first
+    count = -(-n // limit)
+    bounds = [first + n * k // count for k in range(count + 1)]
+    return list(pairwise(bounds))

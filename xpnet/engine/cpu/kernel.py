@@ -1,0 +1,184 @@
+"""What does one operation of a program."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from xpnet.arrays import Array
+from xpnet.engine.cpu.buffers import Buffers, in_book_order
+from xpnet.engine.lower import Fits, Op, Pattern
+from xpnet.layers import Backward, Layer, Params, Unpooled
+from xpnet.layers.base import take_back
+from xpnet.models.nodes import Node
+
+BLOCK = 8192
+"""Numbers. So many zeros at most are kept for ReLU to compare with."""
+
+
+@dataclass
+class Pass:
+    """What kernels must know of the pass that is under way.
+
+    Attributes
+    ----------
+    train : whether the network is training
+    keep : whether a way back may follow
+    first : number of the first sample within its batch
+    """
+
+    train: bool = False
+    keep: bool = False
+    first: int = 0
+
+
+class Kernel:
+    """Forward and backward of one operation, for a fixed number of samples.
+
+    `forward` goes from x to y, `backward` from dy to dx and to the gradients of the parameters.
+    Nothing here allocates memory from step to step, but `AsWritten`. What is read in `backward` is
+    y and dy alone, or an array of the kernel's own.
+
+    Attributes
+    ----------
+    owns_x : whether it reads from an array that it makes itself, `x`, and leaves dx in one, `dx`
+    owns_y : whether it makes `y` and `dy` itself
+    keeps_y : whether it reads y on the way back
+    holds_inputs : whether its inputs are parts of y, and their gradients of dy, side by side in the
+        last axis, where these have no other readers
+    adds : whether it adds to gradients that another reader has left, as `Op.adds` says; what others
+        leave is added by the program
+    main : of the layers that it does, the number of the one that `method` is of
+    method : how, in words
+    inputs, y, dy : the arrays of what it reads and puts out, and of its gradient
+    gradients : the arrays for the gradient of each input; None where it is not needed
+    below : the kernels that put its inputs out; None for what enters the network
+    """
+
+    owns_x: ClassVar[bool] = False
+    owns_y: ClassVar[bool] = False
+    keeps_y: ClassVar[bool] = False
+    holds_inputs: ClassVar[bool] = False
+    adds: ClassVar[bool] = False
+    main: ClassVar[int] = 0
+    method: str = "as it is"
+
+    def __init__(
+        self, op: Op, number: int, buffers: Buffers, grads: Params, under_way: Pass
+    ) -> None:
+        self.op, self.number, self.buffers = op, number, buffers
+        self.grads, self.under_way = grads, under_way
+        self.y: np.ndarray
+        self.dy: Array = None
+        self.inputs: list[np.ndarray] = []
+        self.gradients: list[Array] = []
+        self.below: list[Kernel | None] = []
+        self.build()
+
+    @classmethod
+    def best(cls, op: Op) -> "type[Kernel]":
+        """The class whose kernel does it fastest."""
+        return cls
+
+    def build(self) -> None:
+        """Make the arrays that are its own."""
+
+    def prepare(self) -> None:
+        """Take up the parameters as they are now."""
+
+    def forward(self) -> None:
+        """From x to y."""
+        raise NotImplementedError
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """From dy to dx, for each input where it is needed, and to the gradients."""
+        raise NotImplementedError
+
+    def commit(self) -> None:
+        """Have the layer's state follow a training pass of the whole batch, once."""
+
+
+KERNELS: dict[type[Layer], type[Kernel]] = {}
+"""Kernels by the class of the layer that they do; each does every sample by itself, or meets."""
+
+FUSED: list[tuple[Pattern, type[Kernel]]] = []
+"""Kernels that do several layers."""
+
+K = TypeVar("K", bound=type[Kernel])
+
+
+def computes(*layers: type[Layer] | Pattern) -> Callable[[K], K]:
+    """Enter a kernel for layers of these classes, or for such layers in a row."""
+
+    def enter(kernel: K) -> K:
+        for layer in layers:
+            if isinstance(layer, Pattern):
+                FUSED.append((layer, kernel))
+            else:
+                KERNELS[layer] = kernel
+        return kernel
+
+    return enter
+
+
+def patterns(nodes: Sequence[Node]) -> list[Pattern]:
+    """What may be done by one kernel in a network.
+
+    The pool of an `Unpooled` stands alone: behind a ReLU that is fused with it, the places of
+    maxima that are not positive would be others.
+    """
+    alone = {id(node.layer.pool) for node in nodes if isinstance(node.layer, Unpooled)}
+
+    def outside(fits: Fits) -> Fits:
+        return lambda group: fits(group) and not any(id(node.layer) in alone for node in group)
+
+    return [Pattern(pattern.kinds, outside(pattern.fits)) for pattern, _ in FUSED]
+
+
+def kernel_of(op: Op) -> type[Kernel]:
+    """The class of the kernel for an operation."""
+    if len(op.nodes) > 1:
+        return next(kernel for pattern, kernel in FUSED if pattern.matches(op.nodes)).best(op)
+    return KERNELS.get(type(op.layer), AsWritten).best(op)
+
+
+class AsWritten(Kernel):
+    """Any layer, as it is written in `xpnet.layers`."""
+
+    method = "reference"
+
+    def build(self) -> None:
+        """Its own copy of x: a layer may keep x for its backward, and here it is written over."""
+        self._x = self.buffers.kept(self.buffers.shape(self.op.input_shapes[0]))
+        self._backward: Backward | None = None
+
+    def forward(self) -> None:
+        """x to y."""
+        np.copyto(self._x, self.inputs[0])
+        train = self.under_way.train
+        y, self._backward = self.op.layer.forward(in_book_order(self._x), train=train)
+        np.copyto(in_book_order(self.y), y)
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to the gradients and dx."""
+        assert self._backward is not None
+        (need,), dy = need_dx, in_book_order(self.dy)
+        layer = self.op.layer
+        dx, grads = take_back(self._backward, layer, dy, need_dx=need, need_grads=need_grads)
+        if need_grads:
+            for name, grad in grads.items():
+                self.grads[name][...] = grad
+        if need:
+            np.copyto(in_book_order(self.gradients[0]), dx)
+
+
+def zeros_beside(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros to compare with: NumPy's maximum of two arrays is 3 times as fast as with a number.
+
+    Of the innermost axes only, so that they stay in the cache.
+    """
+    last = len(shape) - 1
+    axes = next(k for k in range(len(shape)) if prod(shape[k:]) <= BLOCK or k == last)
+    return np.zeros(shape[axes:], dtype=dtype)

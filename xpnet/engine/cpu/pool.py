@@ -1,0 +1,213 @@
+"""Pooling."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from xpnet.engine.cpu.kernel import AsWritten, Kernel, computes, zeros_beside
+from xpnet.engine.lower import Op, Pattern
+from xpnet.functions.im2col import shifted
+from xpnet.layers import AveragePool, GlobalAveragePool, Layer, MaxPool, ReLU, Shape, Unpooled
+from xpnet.models.nodes import Node
+
+computes(AveragePool)(AsWritten)
+
+
+class Places(Protocol):
+    """A max pool that knows where the maxima of its last pass were."""
+
+    def scatter(self, v: np.ndarray, y: np.ndarray) -> None:
+        """Each value of v to the place of its window's maximum in y; 0 elsewhere."""
+
+    def gather(self, y: np.ndarray, v: np.ndarray) -> None:
+        """What is at the places of the maxima in y, to v."""
+
+
+def _pool(op: Op) -> MaxPool:
+    layer = op.nodes[-1].layer
+    assert isinstance(layer, MaxPool)
+    return layer
+
+
+class Pool2x2(Kernel):
+    """The largest of each 2 x 2 window.
+
+    First the larger of two neighbours across, then of two of those down. Of equals the first wins,
+    row by row, as in `MaxPool`: left before right, upper before lower. Two masks remember the way,
+    and the gradient takes it back: what the first does not get, the second does, as the difference.
+    """
+
+    method = "2x2"
+
+    @staticmethod
+    def fits(layer: Layer, shape: Shape) -> bool:
+        """Whether the windows lie side by side and cover the image."""
+        assert isinstance(layer, MaxPool)
+        tiled = layer.window == (2, 2) and layer.stride == 2 and layer.pad == 0
+        return tiled and shape[1] % 2 == 0 and shape[2] % 2 == 0 and layer.ties == "first"
+
+    def build(self) -> None:
+        """Room for what is half done, and the masks."""
+        H, W, n, C = self.buffers.shape(self.op.input_shapes[0])
+        half, quarter = (H, W // 2, n, C), (H // 2, W // 2, n, C)
+        self._across = self.buffers.scratch("across", half)
+        self._down = self.buffers.scratch("down", quarter)
+        self._left, self._upper = (self.buffers.kept(shape, bool) for shape in (half, quarter))
+
+    def forward(self) -> None:
+        """x to y."""
+        self._largest(self.inputs[0], self.y)
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to the place in dx where the maximum was; 0 elsewhere."""
+        np.copyto(self._down, self.dy)
+        self.scatter(self._down, self.gradients[0])
+
+    def scatter(self, v: np.ndarray, y: np.ndarray) -> None:
+        """As `Places` says."""
+        across = self._across
+        np.multiply(v, self._upper, out=across[0::2])
+        np.subtract(v, across[0::2], out=across[1::2])
+        np.multiply(across, self._left, out=y[:, 0::2])
+        np.subtract(across, y[:, 0::2], out=y[:, 1::2])
+
+    def gather(self, y: np.ndarray, v: np.ndarray) -> None:
+        """As `Places` says."""
+        across = self._across
+        np.copyto(across, y[:, 1::2])
+        np.copyto(across, y[:, 0::2], where=self._left)
+        np.copyto(v, across[1::2])
+        np.copyto(v, across[0::2], where=self._upper)
+
+    def _largest(self, x: np.ndarray, y: np.ndarray) -> None:
+        left, right = x[:, 0::2], x[:, 1::2]
+        np.greater_equal(left, right, out=self._left)
+        np.maximum(left, right, out=self._across)
+        upper, lower = self._across[0::2], self._across[1::2]
+        np.greater_equal(upper, lower, out=self._upper)
+        np.maximum(upper, lower, out=y)
+
+
+def _halves(nodes: Sequence[Node]) -> bool:
+    return Pool2x2.fits(nodes[-1].layer, nodes[-1].input_shape)
+
+
+@computes(Pattern(((ReLU,), (MaxPool,)), _halves))
+class RectifiedPool2x2(Pool2x2):
+    """ReLU, which has a quarter to do after the pool."""
+
+    main = 1
+    method = "2x2 with ReLU"
+
+    def build(self) -> None:
+        """One more mask, and zeros."""
+        super().build()
+        self._positive = self.buffers.kept(self._down.shape, bool)
+        self._zeros = zeros_beside(self._down.shape, self._down.dtype)
+
+    def forward(self) -> None:
+        """x to y."""
+        self._largest(self.inputs[0], self._down)
+        np.greater(self._down, 0, out=self._positive)
+        np.maximum(self._down, self._zeros, out=self.y)
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to the place in dx where the maximum was, if it was positive; 0 elsewhere."""
+        np.multiply(self.dy, self._positive, out=self._down)
+        self.scatter(self._down, self.gradients[0])
+
+
+@computes(MaxPool)
+class Windows(Kernel):
+    """The largest of each window of any size and stride; a mask for each place of the window."""
+
+    method = "place by place"
+
+    @classmethod
+    def best(cls, op: Op) -> type[Kernel]:
+        """By halves where that fits; padding is left to the layer."""
+        layer = _pool(op)
+        if Pool2x2.fits(layer, op.input_shapes[0]):
+            return Pool2x2
+        return cls if layer.pad == 0 else AsWritten
+
+    def build(self) -> None:
+        """The masks."""
+        shape, (FH, FW) = self.buffers.shape(self.op.output_shape), _pool(self.op).window
+        self._hits = [self.buffers.kept(shape, bool) for _ in range(FH * FW)]
+        self._free = self.buffers.scratch("mask", shape, bool)
+        self._term = self.buffers.scratch("down", shape)
+
+    def _views(self, images: np.ndarray) -> list[np.ndarray]:
+        layer = _pool(self.op)
+        return [view for _, _, view in shifted(images, *layer.window, layer.stride)]
+
+    def forward(self) -> None:
+        """x to y."""
+        first, *others = views = self._views(self.inputs[0])
+        np.copyto(self.y, first)
+        for view in others:
+            np.maximum(self.y, view, out=self.y)
+        self._free[...] = True
+        for view, hit in zip(views, self._hits, strict=True):
+            np.equal(view, self.y, out=hit)
+            np.logical_and(hit, self._free, out=hit)
+            np.greater(self._free, hit, out=self._free)  # free and no hit
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to the place in dx where the maximum was."""
+        self.scatter(self.dy, self.gradients[0])
+
+    def scatter(self, v: np.ndarray, y: np.ndarray) -> None:
+        """As `Places` says; windows that overlap add."""
+        y[...] = 0.0
+        for view, hit in zip(self._views(y), self._hits, strict=True):
+            np.multiply(v, hit, out=self._term)
+            view += self._term
+
+    def gather(self, y: np.ndarray, v: np.ndarray) -> None:
+        """As `Places` says."""
+        v[...] = 0.0
+        for view, hit in zip(self._views(y), self._hits, strict=True):
+            np.copyto(v, view, where=hit)
+
+
+@computes(Unpooled)
+class Unpool(Kernel):
+    """What the layers behind a pool put out, at the places that the pool remembers."""
+
+    method = "at the pool's places"
+
+    @property
+    def _pool(self) -> Places:
+        pool = self.below[1]
+        assert isinstance(pool, Pool2x2 | Windows)
+        return pool
+
+    def forward(self) -> None:
+        """x to y."""
+        self._pool.scatter(self.inputs[0], self.y)
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to dx."""
+        if need_dx[0]:
+            self._pool.gather(self.dy, self.gradients[0])
+
+
+@computes(GlobalAveragePool)
+class Mean(Kernel):
+    """y = mean of x over the pixels."""
+
+    method = "mean"
+
+    def forward(self) -> None:
+        """x to y."""
+        (x,) = self.inputs
+        np.add.reduce(x, axis=(0, 1), out=self.y)
+        self.y /= x.shape[0] * x.shape[1]
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to dx."""
+        (dx,) = self.gradients
+        np.divide(self.dy, dx.shape[0] * dx.shape[1], out=dx)
