@@ -16,13 +16,11 @@ def obstacle_of(network: Network) -> str | None:
         return f"{type(network).__name__} has a {name} of its own"
     if not network.params:
         return "it has no parameters"
-    leaves = network.nodes()
-    layers = [leaf.layer for leaf in leaves]
-    if any(leaf.inputs != (number - 1,) for number, leaf in enumerate(leaves)):
-        return "it branches"
+    nodes = network.nodes()
+    layers = [node.layer for node in nodes]
     if any(isinstance(layer, MaxPool) and layer.ties == "all" for layer in layers):
         return "rounding would part the ties that MaxPool counts"
-    shapes = [network.input_shape, *(leaf.output_shape for leaf in leaves)]
+    shapes = [network.input_shape, *(node.output_shape for node in nodes)]
     if any(len(shape) not in (1, 3) for shape in shapes) or len(shapes[-1]) != 1:
         return "a layer takes or gives neither rows nor images"
     return None

@@ -16,7 +16,7 @@ from xpnet.arrays import Array, get_device, to_numpy
 from xpnet.arrays.parameters import FlatParams
 from xpnet.data.batches import scaled
 from xpnet.engine.checks import shaped
-from xpnet.engine.cuda.passes import Passes
+from xpnet.engine.cuda.compiled import CompiledNetwork
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.threads import blas_threads
 from xpnet.functions.losses import as_one_hot
@@ -112,7 +112,7 @@ class Samples(NamedTuple):
 
 
 def compare(
-    engine: Passes,
+    engine: CompiledNetwork,
     x: Array,
     t: Array | None = None,
     optimizer: Optimizer | None = None,
@@ -176,7 +176,7 @@ def host_twin(network: Network, dtype: str = "float64") -> Network:
     return copied(network, device="cpu", dtype=dtype)
 
 
-def _settled(engine: Passes, samples: Samples) -> tuple[Samples, Step, Errors]:
+def _settled(engine: CompiledNetwork, samples: Samples) -> tuple[Samples, Step, Errors]:
     """All samples or the half of them for which rounding matters least, by the reference alone.
 
     With what the reference makes of them, and what rounding does to that. With products of few
@@ -259,7 +259,7 @@ def _moved(array: np.ndarray, off: Off) -> np.ndarray:
     return moved
 
 
-def _of_engine(engine: Passes, samples: Samples) -> Step:
+def _of_engine(engine: CompiledNetwork, samples: Samples) -> Step:
     """The engine's pass over the samples; the network is put back."""
     network = engine.network
     x = network.place(samples.floats)
@@ -273,7 +273,7 @@ def _of_engine(engine: Passes, samples: Samples) -> Step:
 
 
 def _updates(
-    engine: Passes, samples: Samples, optimizer: Optimizer, clip_norm: float | None
+    engine: CompiledNetwork, samples: Samples, optimizer: Optimizer, clip_norm: float | None
 ) -> dict[str, tuple[float, float]]:
     """Errors of parameters after updates, and of the losses before them, with what is allowed.
 
