@@ -149,7 +149,7 @@ def fake_gpu(stand_in, monkeypatch):
 
     def with_fault(**fault):
         monkeypatch.setattr(
-            "xpnet.engine.cuda.passes.CupyDriver", lambda: Faulty(stand_in.driver(), **fault)
+            "xpnet.engine.cuda.compiled.CupyDriver", lambda: Faulty(stand_in.driver(), **fault)
         )
         return place
 
@@ -510,7 +510,7 @@ def test_what_no_engine_could_do_is_no_fault_of_this_one(fake_gpu, monkeypatch):
     place = fake_gpu.with_fault()
     with pytest.raises(ArgumentError, match="targets for outputs"):
         Trainer(net(place), X, np.eye(11)[T], X, T, 1, 25, verbose=False).train()
-    monkeypatch.setattr("xpnet.engine.cuda.passes.Plan", full)
+    monkeypatch.setattr("xpnet.engine.cuda.compiled.Program", full)
     with pytest.raises(DeviceMemoryError, match="the GPU is full"):
         trainer_of(place)
 
