@@ -7,8 +7,7 @@ CPU: see cuda_on_cpu.py.
 import numpy as np
 import pytest
 
-from test_cuda_engine import TRAINED, assert_all_near, assert_equal, state, step
-from test_engine import assert_near
+from test_cuda_engine import TRAINED, assert_all_near, assert_equal, state
 from xpnet import (
     L2,
     SGD,
@@ -93,68 +92,156 @@ IMAGE = (1, 8, 8)
 NETS = {
     "ResNet-20": lambda: (resnet(), {}),
     "a residual block with a convolution as its shortcut": lambda: (
-        [conv(1, 4), Tanh(), *block(4, 6, 2, Sequential([conv(4, 6, 1, stride=2), BatchNorm(6)])),
-         affine(96)],
+        [
+            conv(1, 4),
+            Tanh(),
+            *block(4, 6, 2, Sequential([conv(4, 6, 1, stride=2), BatchNorm(6)])),
+            affine(96),
+        ],
         {},
     ),
     "Inception": lambda: (
-        [conv(1, 5), ReLU(), inception(5), inception(16), Dropout(0.3, rng=1), affine(1024)], {}
+        [conv(1, 5), ReLU(), inception(5), inception(16), Dropout(0.3, rng=1), affine(1024)],
+        {},
     ),
     "Inception without anything to learn below": lambda: ([inception(1), affine(1024)], {}),
     "SegNet": lambda: (
-        [conv(1, 4), ReLU(), Unpooled([conv(4, 5), BatchNorm(5), ReLU(), conv(5, 4), ReLU()]),
-         conv(4, 2), affine(128)],
+        [
+            conv(1, 4),
+            ReLU(),
+            Unpooled([conv(4, 5), BatchNorm(5), ReLU(), conv(5, 4), ReLU()]),
+            conv(4, 2),
+            affine(128),
+        ],
         {},
     ),
     "SegNet of two levels, uneven": lambda: (
-        [conv(1, 4), ReLU(),
-         Unpooled([conv(4, 3), ReLU(), Unpooled([conv(3, 3), Tanh()]), conv(3, 4)], 3), Sigmoid(),
-         affine(4 * 7 * 8)],
+        [
+            conv(1, 4),
+            ReLU(),
+            Unpooled([conv(4, 3), ReLU(), Unpooled([conv(3, 3), Tanh()]), conv(3, 4)], 3),
+            Sigmoid(),
+            affine(4 * 7 * 8),
+        ],
         {"input_shape": (1, 7, 8)},
     ),
     "an unpooling of what it pooled": lambda: (
-        [conv(1, 3), Unpooled([Identity()]), Dropout(0.4, rng=1), affine(192)], {}
+        [conv(1, 3), Unpooled([Identity()]), Dropout(0.4, rng=1), affine(192)],
+        {},
     ),
     "branches that are one value": lambda: (
-        [conv(1, 3), Sigmoid(), Concatenate([Identity(), Tanh(), Identity()]),
-         Sum([Identity(), Identity(), ReLU()]), affine(576)],
+        [
+            conv(1, 3),
+            Sigmoid(),
+            Concatenate([Identity(), Tanh(), Identity()]),
+            Sum([Identity(), Identity(), ReLU()]),
+            affine(576),
+        ],
         {},
     ),
     "dropout in branches": lambda: (
-        [conv(1, 4), ReLU(), Dropout(0.2, rng=1),
-         Sum([Sequential([conv(4, 4), ReLU(), Dropout(0.5, rng=2)]), Dropout(0.3, inverted=True, rng=3)]),
-         Sigmoid(), Dropout(0.25, rng=4), affine(256)],
+        [
+            conv(1, 4),
+            ReLU(),
+            Dropout(0.2, rng=1),
+            Sum(
+                [
+                    Sequential([conv(4, 4), ReLU(), Dropout(0.5, rng=2)]),
+                    Dropout(0.3, inverted=True, rng=3),
+                ]
+            ),
+            Sigmoid(),
+            Dropout(0.25, rng=4),
+            affine(256),
+        ],
         {},
     ),
     "containers in containers": lambda: (
-        [conv(1, 4), Residual([Sum([Sequential([Concatenate([conv(4, 2), Sequential([conv(4, 2), Tanh()])]),
-         Residual([conv(4, 4), ReLU()])]), conv(4, 4)]), Unpooled([Residual([conv(4, 4)], conv(4, 4, 1))])]),
-         GlobalAveragePool(), ReLU(), affine(4)],
+        [
+            conv(1, 4),
+            Residual(
+                [
+                    Sum(
+                        [
+                            Sequential(
+                                [
+                                    Concatenate([conv(4, 2), Sequential([conv(4, 2), Tanh()])]),
+                                    Residual([conv(4, 4), ReLU()]),
+                                ]
+                            ),
+                            conv(4, 4),
+                        ]
+                    ),
+                    Unpooled([Residual([conv(4, 4)], conv(4, 4, 1))]),
+                ]
+            ),
+            GlobalAveragePool(),
+            ReLU(),
+            affine(4),
+        ],
         {"penalty": L2(0.1)},
     ),
     "sums of one, and of what learns nothing": lambda: (
-        [Sum([AveragePool(2, stride=2), MaxPool(2, stride=2)]), Sum([Identity()]), conv(1, 3), Identity(),
-         ReLU(), Sum([conv(3, 2)]), Identity(), affine(32)],
+        [
+            Sum([AveragePool(2, stride=2), MaxPool(2, stride=2)]),
+            Sum([Identity()]),
+            conv(1, 3),
+            Identity(),
+            ReLU(),
+            Sum([conv(3, 2)]),
+            Identity(),
+            affine(32),
+        ],
         {},
     ),
     "rows": lambda: (
-        [affine(12, 9, bias=False), BatchNorm(9), Residual([affine(9, 9, bias=False), Tanh()]),
-         Concatenate([affine(9, 4), Sequential([affine(9, 3), ReLU()])]), affine(7)],
+        [
+            affine(12, 9, bias=False),
+            BatchNorm(9),
+            Residual([affine(9, 9, bias=False), Tanh()]),
+            Concatenate([affine(9, 4), Sequential([affine(9, 3), ReLU()])]),
+            affine(7),
+        ],
         {"input_shape": (12,)},
     ),
     "heads": lambda: (
-        [conv(1, 4), ReLU(),
-         Heads({"class": Sequential([GlobalAveragePool(), affine(4)]), "more": Sequential([affine(256, 7), Sigmoid()]),
-                "box": Sequential([conv(4, 2), affine(128, 4)])})],
-        {"loss": HeadsWithLoss({"box": IdentityWithLoss(), "class": SoftmaxWithLoss(0.1),
-                                "more": SigmoidWithLoss()}, {"box": 0.3, "more": 2.0})},
+        [
+            conv(1, 4),
+            ReLU(),
+            Heads(
+                {
+                    "class": Sequential([GlobalAveragePool(), affine(4)]),
+                    "more": Sequential([affine(256, 7), Sigmoid()]),
+                    "box": Sequential([conv(4, 2), affine(128, 4)]),
+                }
+            ),
+        ],
+        {
+            "loss": HeadsWithLoss(
+                {
+                    "box": IdentityWithLoss(),
+                    "class": SoftmaxWithLoss(0.1),
+                    "more": SigmoidWithLoss(),
+                },
+                {"box": 0.3, "more": 2.0},
+            )
+        },
     ),
     "heads of what others read": lambda: (
-        [affine(12, 10), Tanh(), Heads({"itself": Identity(), "on": Sequential([affine(10), Dropout(0.3, rng=1)])})],
-        {"loss": HeadsWithLoss({"itself": SoftmaxWithLoss(), "on": SoftmaxWithLoss()}, {"itself": 0.3}),
-         "input_shape": (12,), "penalty": L2(0.1)},
+        [
+            affine(12, 10),
+            Tanh(),
+            Heads({"itself": Identity(), "on": Sequential([affine(10), Dropout(0.3, rng=1)])}),
+        ],
+        {
+            "loss": HeadsWithLoss(
+                {"itself": SoftmaxWithLoss(), "on": SoftmaxWithLoss()}, {"itself": 0.3}
+            ),
+            "input_shape": (12,),
+            "penalty": L2(0.1),
+        },
     ),
-}  # fmt: skip
+}
 EACH = pytest.mark.parametrize("name", NETS)
 
 

@@ -1,7 +1,7 @@
 """A network's passes on a GPU: its kernels, compiled, and what launches them."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import Any, TypeAlias
 
@@ -32,7 +32,7 @@ from xpnet.engine.cuda.update import (
     finish_function,
     gradient_function,
 )
-from xpnet.engine.lower import lower
+from xpnet.engine.lower import Op, lower
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Dropout
@@ -112,8 +112,9 @@ class CompiledNetwork:
         self.dropouts = [node.layer for node in nodes if isinstance(node.layer, Dropout)]
         self.outputs, self.kernels = self._lowered(Way())
         self.losses = losses_of(network, self.outputs, self.kernels)
-        self._source, self._settings = self._written(), self._given()
-        self.module = self._module(self._source)
+        functions = self._functions()
+        self._compiled_for = _told(functions)
+        self.module = self._module(source(network.dtype, functions))
         self.factors = network.device.asarray(np.asarray(chunk_factors(network.params)))
         self.grads.flat[...] = 0  # what does not learn stays so
         self._programs: OrderedDict[tuple[int, bool], Program] = OrderedDict()
@@ -137,16 +138,7 @@ class CompiledNetwork:
             need_dx=way.need_dx,
             need_grads=way.need_grads,
         )
-        kernels: list[Kernel] = []
-        for number, op in enumerate(lowered.ops):
-            sources = [None if value == INPUT else kernels[value] for value in op.inputs]
-            made = KERNELS[type(op.layer)](number, op, sources, way)
-            if isinstance(made, Products):
-                made.math = MATH[self.precision]
-                if self._tile is not None:
-                    made.tiles = [self._tile] * len(made.products)
-            kernels.append(made)
-        return lowered.outputs, kernels
+        return lowered.outputs, kernels_of(lowered.ops, way, self.precision, self._tile)
 
     def way_back(self, way: Way) -> tuple[list[Kernel], Module]:
         """What goes a way back that no training step goes, compiled when it is first gone."""
@@ -188,16 +180,9 @@ class CompiledNetwork:
         """What ends a pass with a loss."""
         return finish_function("finish_pass", self.network.penalty, self.dropouts, "*out = loss;")
 
-    def _written(self) -> str:
-        return source(self.network.dtype, self._functions())
-
-    def _given(self) -> Parameters:
-        """What these kernels are given that their source does not tell."""
-        return tuple(setting for function in self._functions() for setting in function.settings)
-
     def check_source(self) -> None:
         """Refuse to go on with launches for what layers, loss or penalty were before."""
-        if (self._written(), self._given()) != (self._source, self._settings):
+        if _told(self._functions()) != self._compiled_for:
             raise ArgumentError(
                 "a layer, the loss or the penalty has changed since the engine was compiled; make "
                 "another engine, or Trainer, for the network as it is"
@@ -355,6 +340,33 @@ class CompiledNetwork:
             for name, each in _named(program.outputs).items():
                 scores[name][start : start + count, ...] = each[:count, ...]
         return scores if isinstance(self.outputs, dict) else scores[""]
+
+
+def kernels_of(
+    ops: Sequence[Op], way: Way, precision: str, tile: Tile | None = None
+) -> list[Kernel]:
+    """What does operations, each in its place.
+
+    Parameters
+    ----------
+    precision : of the factors of products
+    tile : of all products; chosen for each if None
+    """
+    kernels: list[Kernel] = []
+    for number, op in enumerate(ops):
+        sources = [None if value == INPUT else kernels[value] for value in op.inputs]
+        made = KERNELS[type(op.layer)](number, op, sources, way)
+        if isinstance(made, Products):
+            made.math = MATH[precision]
+            if tile is not None:
+                made.tiles = [tile] * len(made.products)
+        kernels.append(made)
+    return kernels
+
+
+def _told(functions: Iterable[Function]) -> list[tuple[str, Parameters]]:
+    """All that kernels are made of, and are given by themselves."""
+    return [(function.source, function.settings) for function in functions]
 
 
 def how_all_learn(network: Network) -> tuple[Learning, ...]:

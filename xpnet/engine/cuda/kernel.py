@@ -198,13 +198,6 @@ class Kernel(ABC):
         slopes = [function.call(arrays, grid) for function in self.slope_functions]
         return slopes + self.backward(arrays)
 
-    @property
-    def settings(self) -> Parameters:
-        """What the kernels are given, whose change they cannot notice by themselves."""
-        functions = [self.forward_function(train=train) for train in (True, False)]
-        functions += self.all_backward_functions()
-        return tuple(setting for function in functions for setting in function.settings)
-
     def parts(self, n: int) -> int:
         """Into how many the gradient of the layer's parameters comes divided, for n samples."""
         return 1
