@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 
 from test_cuda_engine import trained
+from test_cuda_join import NETS as BRANCHING
+from test_cuda_join import batch as branching_batch
+from test_cuda_join import net_of as branching_net_of
 from test_engine import NETS, batch, net_of
 from xpnet import (
     L2,
@@ -200,6 +203,46 @@ def test_every_network_passes_and_is_left_as_it_was(stand_in, name, dtype, most)
     assert np.array_equal(network.params.flat, before[0])
     assert all(np.array_equal(network.state[k], a) for k, a in before[1].items())
     assert not optimizer.state
+
+
+@pytest.mark.parametrize("name", BRANCHING)
+def test_networks_that_branch_pass(stand_in, name):
+    """Those of heads by their targets, and then by one for all with an optimizer."""
+    network = branching_net_of(name)
+    engine = CudaEngine(network, driver=stand_in.driver())
+    x, t = branching_batch(network, 33)
+    several = isinstance(t, dict)
+    found = compare(engine, x, t, Momentum(0.1))
+    assert found.startswith(f"passed on {SAMPLES} samples; relative errors: loss ")
+    assert ("updates" in found) != several
+
+
+@pytest.mark.parametrize("names", [("Affine1",), ("W2",), ("b1", "b2"), ()])
+@pytest.mark.parametrize("optimizer", [SGD, AdamW])
+def test_what_is_frozen_is_so_on_the_host(stand_in, names, optimizer):
+    network = net(dtype="float64")
+    network.freeze(*names)
+    if names:
+        network.scale_rate(10.0, "b1")
+    engine = CudaEngine(network, driver=stand_in.driver())
+    for clip_norm in (None, 0.1):
+        assert "updates" in compare(engine, X, T, optimizer(0.1), clip_norm)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("dx[index] = ADD ? dx[index] + back : back;", "dx[index] = back;"),
+        ("losses[n] = loss * weight;", "losses[n] = loss;"),
+        ("below.leave(dz, n * K + k, slope * weight, row[k]);",
+         "below.leave(dz, n * K + k, slope, row[k]);"),
+    ],
+)  # fmt: skip
+def test_faults_of_branches_are_found(stand_in, old, new):
+    network = branching_net_of("heads of what others read")
+    driver = Faulty(stand_in.driver(), **text_of(old, new))
+    with pytest.raises(DifferenceError):
+        compare(CudaEngine(network, driver=driver), *branching_batch(network, 33))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
