@@ -194,6 +194,15 @@ NETS = {
         ],
         {},
     ),
+    "convolutions in a row beside nothing": lambda: (
+        [
+            conv(1, 4),
+            Sum([Identity(), Sequential([conv(4, 4), conv(4, 4)])]),
+            Residual([conv(4, 4)]),
+            affine(256),
+        ],
+        {},
+    ),
     "rows": lambda: (
         [
             affine(12, 9, bias=False),
@@ -349,7 +358,16 @@ STEPS = 20
 
 
 @pytest.mark.parametrize("graph", [True, False])
-@pytest.mark.parametrize("name", ["ResNet-20", "Inception", "SegNet", "heads of what others read"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ResNet-20",
+        "Inception",
+        "SegNet",
+        "convolutions in a row beside nothing",
+        "heads of what others read",
+    ],
+)
 def test_steps_stay_together(accelerator, name, graph):
     """Recorded or not, and where the branch of what runs aside ends as late as it may."""
     n, size = 4 * STEPS, 4

@@ -202,7 +202,7 @@ class CompiledNetwork:
 
     def program(self, n: int, *, keeps: bool) -> Program:
         """Passes of n samples, with a way back or without; those used last are kept."""
-        if how_all_learn(self.network) != self.learning:
+        if keeps and how_all_learn(self.network) != self.learning:
             self._compile()
         if (n, keeps) not in self._programs:
             largest = max(prod(kernel.output_shape) for kernel in self.kernels)
