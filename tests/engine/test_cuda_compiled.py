@@ -12,6 +12,7 @@ from xpnet import (
     Adam,
     AdamW,
     BatchNorm,
+    Convolution,
     Dropout,
     Momentum,
     Network,
@@ -148,12 +149,12 @@ def test_nothing_is_allocated_from_pass_to_pass(stand_in):
         (
             "heads",
             lambda dy: dy["box"],
-            "a gradient for each of class, more, box is needed, got ndarray",
+            "gradients for each of class, more, box are needed, got ndarray",
         ),
         (
             "heads",
             lambda dy: {"box": dy["box"]},
-            "a gradient for each of class, more, box is needed, got box",
+            "gradients for each of class, more, box are needed, got box",
         ),
         (
             "heads",
@@ -230,12 +231,31 @@ def test_a_loss_of_other_outputs_is_told_when_it_is_asked_for(stand_in, made, me
         assert str(error.value) == message
 
 
-def test_targets_of_some_heads_are_not_enough(stand_in):
-    loss = HeadsWithLoss({"a": SoftmaxWithLoss(), "b": SoftmaxWithLoss()})
-    engine = stand_in.engine(heads(loss))
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (
+            lambda: heads(HeadsWithLoss({"a": SoftmaxWithLoss(), "b": SoftmaxWithLoss()})),
+            "targets for each of a, b are needed, got a",
+        ),
+        (
+            lambda: Network([affine(12)], dtype="float64"),
+            "targets of one output are needed, got a dictionary of a",
+        ),
+    ],
+)
+def test_targets_by_name_are_those_of_the_heads(stand_in, made, message):
+    engine = stand_in.engine(made())
     with pytest.raises(ArgumentError) as error:
         engine.loss_and_gradient(np.ones((5, 12)), {"a": np.arange(5)})
-    assert str(error.value) == "targets for each of a, b is needed, got a"
+    assert str(error.value) == message
+
+
+def test_a_head_that_puts_out_images_is_an_obstacle(stand_in):
+    """What is done to them by losses of rows is not defined."""
+    layers = [Heads({"image": Convolution(1, 2, 3, rng=0), "row": affine(16)})]
+    with pytest.raises(ArgumentError, match="neither rows nor images"):
+        stand_in.engine(Network(layers, input_shape=(1, 4, 4)))
 
 
 # What learns

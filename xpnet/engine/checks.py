@@ -20,8 +20,9 @@ def obstacle_of(network: Network) -> str | None:
     layers = [node.layer for node in nodes]
     if any(isinstance(layer, MaxPool) and layer.ties == "all" for layer in layers):
         return "rounding would part the ties that MaxPool counts"
-    shapes = [network.input_shape, *(node.output_shape for node in nodes)]
-    if any(len(shape) not in (1, 3) for shape in shapes) or len(shapes[-1]) != 1:
+    shapes, found = [network.input_shape, *(n.output_shape for n in nodes)], network.output_shape
+    outputs = found.values() if isinstance(found, dict) else (found,)
+    if any(len(s) not in (1, 3) for s in shapes) or any(len(s) != 1 for s in outputs):
         return "a layer takes or gives neither rows nor images"
     return None
 

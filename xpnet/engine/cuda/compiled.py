@@ -232,12 +232,12 @@ class CompiledNetwork:
         if not (n := x.shape[0]):
             raise ArgumentError("at least one sample is needed, got none")
         program = self.program(n, keeps=True)
+        self.passes += 1
+        this = self.passes
         program.x[...] = x
         run(self.driver, program.forward(n, train=train))
         if train:
             program.count_passes()
-        self.passes += 1
-        this = self.passes
 
         def backward(
             dy: Any, need_dx: bool = True, need_grads: bool = True
@@ -255,7 +255,7 @@ class CompiledNetwork:
         self, program: Program, n: int, dy: Any, way: Way
     ) -> tuple[Array | None, Mapping[str, Array]]:
         device, buffers = self.network.device, program.buffers
-        for name, number in self._by_name(dy, "a gradient").items():
+        for name, number in self._by_name(dy, "gradients").items():
             given = device.asarray(dy[name] if name else dy)
             target = buffers.gradient(number)
             if given.shape != target.shape:
@@ -268,9 +268,7 @@ class CompiledNetwork:
             return None, {}
         run(self.driver, program.backward(n, way))
         dx = _copies(device, buffers.gradient(INPUT)) if way.need_dx else None
-        if not way.need_grads:
-            return dx, {}
-        return dx, self.grads
+        return dx, self.grads if way.need_grads else {}
 
     def _by_name(self, given: Any, what: str) -> dict[str, int]:
         """The numbers of the outputs, for each of which something must be given; "" for the one."""
@@ -279,7 +277,7 @@ class CompiledNetwork:
         if not isinstance(given, Mapping) or given.keys() != self.outputs.keys():
             got = ", ".join(given) if isinstance(given, Mapping) else type(given).__name__
             raise ArgumentError(
-                f"{what} for each of {', '.join(self.outputs)} is needed, got {got}"
+                f"{what} for each of {', '.join(self.outputs)} are needed, got {got}"
             )
         return self.outputs
 
@@ -291,17 +289,21 @@ class CompiledNetwork:
         for each in t.values() if isinstance(t, Mapping) else (t,):
             check_counts(n, each.shape[0])
         program = self.program(n, keeps=True)
+        self.passes += 1
         program.x[...] = shaped(network, x)
         targets = self._place_targets(program, t)
         launches = program.forward(n, train=True) + program.train(n, targets)
         run(self.driver, launches + program.finish(n))
-        self.passes += 1
         loss = network.device.xp.asarray(self.loss[0, ...], copy=True)
         return loss, program.outputs, self.grads
 
     def _place_targets(self, program: Program, t: Any) -> str | list[str]:
         """Put targets where the losses read them; in which form they are."""
         scores, xp = program.outputs, self.network.device.xp
+        if isinstance(t, Mapping) and not isinstance(self.outputs, dict):
+            raise ArgumentError(
+                f"targets of one output are needed, got a dictionary of {', '.join(t)}"
+            )
         if isinstance(t, Mapping):
             self._by_name(t, "targets")
         forms = []

@@ -191,9 +191,7 @@ class Kernel(ABC):
         return [*self.slope_functions, *(self.backward_functions() if self.op.need_dy else ())]
 
     def all_backward(self, arrays: Arrays) -> list[Call]:
-        """Launches of all of them."""
-        if not self.op.need_dy:
-            return []
+        """Launches of all of them, where the gradient of the value is needed."""
         grid = blocks(arrays.n * prod(self.output_shape))
         slopes = [function.call(arrays, grid) for function in self.slope_functions]
         return slopes + self.backward(arrays)

@@ -2,21 +2,50 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from xpnet.arrays import Array
+from xpnet.arrays.parameters import FlatParams
 from xpnet.engine.cuda.buffers import Buffers
 from xpnet.engine.cuda.driver import NULL
 from xpnet.engine.cuda.function import Call, Function
 from xpnet.engine.cuda.kernel import Kernel, Way
-from xpnet.engine.cuda.loss import Outcome
+from xpnet.engine.cuda.loss import HeadLoss, Outcome
 from xpnet.engine.cuda.module import Launch, Module
 from xpnet.engine.cuda.update import GRADIENT_ALONE, Surroundings, chunk_rows
+from xpnet.layers import Dropout
+from xpnet.models.network import Network
 
-if TYPE_CHECKING:
-    from xpnet.engine.cuda.compiled import CompiledNetwork
+
+class Compiled(Protocol):
+    """The network that a program is of, as `CompiledNetwork` has compiled it."""
+
+    network: Network
+    kernels: list[Kernel]
+    losses: list[HeadLoss]
+    outputs: int | dict[str, int]
+    module: Module
+    dropouts: list[Dropout]
+    factors: Array
+    grads: FlatParams
+    loss: Array
+
+    @property
+    def output_numbers(self) -> tuple[int, ...]:
+        """The numbers of all values that the network puts out."""
+
+    @property
+    def gradient_function(self) -> Function:
+        """From the parts of a pass to `grads`."""
+
+    @property
+    def finish_function(self) -> Function:
+        """What ends a pass with a loss."""
+
+    def way_back(self, way: Way) -> tuple[list[Kernel], Module]:
+        """What goes a way back that no training step goes."""
 
 
 class Program:
@@ -33,7 +62,7 @@ class Program:
     x : (samples, ...), the batch
     """
 
-    def __init__(self, compiled: "CompiledNetwork", samples: int, *, keeps: bool) -> None:
+    def __init__(self, compiled: Compiled, samples: int, *, keeps: bool) -> None:
         self._compiled = compiled
         self._network = compiled.network
         numbers = compiled.output_numbers
