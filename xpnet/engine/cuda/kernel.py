@@ -163,7 +163,7 @@ class Kernel(ABC):
         return False
 
     @property
-    def meets_slope_below(self) -> bool:
+    def reader_takes_slope(self) -> bool:
         """Whether what reads its value, and nobody else, takes gradients back through its chain."""
         if self.op.readers == 0:
             return self.way.from_loss
@@ -172,13 +172,13 @@ class Kernel(ABC):
     def below(self, place: int = 0, *, which: str = "") -> Below:
         """How the gradient by an input is left."""
         source = self.sources[place]
-        chain = source.chain if source is not None and source.meets_slope_below else Chain()
+        chain = source.chain if source is not None and source.reader_takes_slope else Chain()
         return Below(chain, self.op.adds[place], self.way.train, which)
 
     @property
     def slope_functions(self) -> list[Function]:
         """Takes dy back through the chain, where its readers do not, once all have left theirs."""
-        if not self.op.need_dy or self.chain == Chain() or self.meets_slope_below:
+        if not self.op.need_dy or self.chain == Chain() or self.reader_takes_slope:
             return []
         below = Below(self.chain, train=self.way.train)
         size = prod(self.output_shape)

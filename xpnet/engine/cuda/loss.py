@@ -89,7 +89,7 @@ class HeadLoss:
         """For labels or for rows of targets."""
         kind, number = TARGETS[targets]
         source = self.source
-        below = Below(source.chain if source.meets_slope_below else Chain())
+        below = Below(source.chain if source.reader_takes_slope else Chain())
         parameters: Parameters = (*reads("z"), *reads("t", kind=number), *writes("losses"))
         parameters += (*writes("dz"), *counts(samples=lambda a: a.n))
         parameters += (Parameter("real", "weight", self.weight),)
