@@ -34,8 +34,8 @@ from xpnet.data import Dataset, load_dataset, synthetic_digits
 from xpnet.data.mnist import find_mnist
 from xpnet.engine.cuda import CudaEngine
 from xpnet.engine.cuda.driver import Driver
-from xpnet.engine.cuda.program import Launch
-from xpnet.engine.cuda.stages import Tile
+from xpnet.engine.cuda.module import Launch
+from xpnet.engine.cuda.product import Tile
 from xpnet.engine.threads import available_cores
 from xpnet.errors import DataNotFoundError, XPNetError
 from xpnet.files.atomic import atomic_write, write_text
@@ -431,8 +431,8 @@ def launches_of_a_step(job: Job, model: str, batch_size: int) -> Record:
 
 
 def layers_of(engine: CudaEngine) -> dict[str, list[str]]:
-    """Map the name of each stage, with which its kernels' begin, to the layers that it computes."""
-    return {stage.name: [leaf.name for leaf in stage.leaves] for stage in engine.stages}
+    """Map the name with which an operation's kernels begin to the layers that it computes."""
+    return {kernel.name: [node.name for node in kernel.op.nodes] for kernel in engine.kernels}
 
 
 def microseconds(job: Job, driver: Driver, launch: Launch, rewind: Callable[[], None]) -> float:
@@ -511,11 +511,11 @@ def tiles(job: Job, model: str, batch_size: int, precision: str) -> None:
     result: Record = {"model": model, "batch_size": n, "precision": precision, "tried": 0}
     for tile in (None, *job.sizes.tiles):
         engine = CudaEngine(fresh(model, job.device), precision=precision, tile=tile)
-        products = {stage.name for stage in engine.stages if hasattr(stage, "tiles")}
-        plan = engine.plan(n, train=True)
+        products = {kernel.name for kernel in engine.kernels if hasattr(kernel, "tiles")}
+        program = engine.program(n, keeps=True)
         # A GPU multiplies zeros at a higher clock.
-        plan.x[...] = job.device.asarray(rng.random(plan.x.shape, dtype=np.float32))
-        for launch in plan.forward(n, train=True) + plan.train(n, "labels"):
+        program.x[...] = job.device.asarray(rng.random(program.x.shape, dtype=np.float32))
+        for launch in program.forward(n, train=True) + program.train(n, "labels"):
             if launch.call.kernel.rpartition("_")[0] in products:
                 times = found.setdefault(launch.call.kernel, {})
                 shown = AS_CHOSEN if tile is None else str(tile)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import xpnet.arrays.cuda
-import xpnet.engine.cuda.passes
+import xpnet.engine.cuda.compiled
 from xpnet.arrays import Device, get_device
 from xpnet.bench import cases, contestants, machine, own_nets
 from xpnet.bench import run as bench_run
@@ -102,7 +102,7 @@ def pretend(kernels: Path) -> None:
     """Have xpnet find a GPU, whose kernels are compiled into this directory."""
     place = get_device("cpu")
     xpnet.arrays.cuda.open_device = lambda _: StandIn("cuda:0", place.xp)
-    xpnet.engine.cuda.passes.CupyDriver = partial(HostDriver, kernels)
+    xpnet.engine.cuda.compiled.CupyDriver = partial(HostDriver, kernels)
 
 
 def build(case: Case, arrays: Arrays, *, kernels: str, **settings: Any) -> Ready:

@@ -8,9 +8,12 @@ import subprocess
 import numpy as np
 import pytest
 
+from test_cuda_join import net_of as branching_net_of
+from test_cuda_memory import branching
 from test_engine import NETS
-from xpnet import DeepConvNet, SimpleConvNet, TwoLayerNet
+from xpnet import DeepConvNet, SimpleConvNet, TwoLayerNet, get_device
 from xpnet.engine.cuda import CudaEngine
+from xpnet.engine.cuda.kernel import Way
 from xpnet.optim import OPTIMIZERS
 
 
@@ -73,6 +76,19 @@ def of_every_layer():
     return [source for name, dtype in names.items() for source in passes(NETS[name](dtype=dtype))]
 
 
+def of_branches():
+    """Every way back, too."""
+    names = ("Inception", "SegNet of two levels, uneven", "branches that are one value", "rows")
+    nets = [branching(get_device("cpu")), *map(branching_net_of, (*names, "heads"))]
+    found = []
+    for number, net in enumerate(nets):
+        collector = Collector()
+        engine = CudaEngine(net, driver=collector)
+        engine.way_back(Way(number % 3 > 0, True, number % 4 > 0, False))
+        found += collector.sources
+    return found
+
+
 def compiled(sources, architecture, directory):
     """What nvcc says of them all at once: each in a namespace, since their kernels share names."""
     if shutil.which("nvcc") is None:
@@ -99,6 +115,7 @@ def compiled(sources, architecture, directory):
         (of_tensor_cores, "sm_80"),
         (of_every_optimizer, "sm_90"),
         (of_every_layer, "sm_75"),
+        (of_branches, "sm_90"),
     ],
 )
 def test_nvcc_has_nothing_to_say(sources, architecture, tmp_path):

@@ -45,7 +45,7 @@ from xpnet import (
 )
 from xpnet.arrays import Device
 from xpnet.engine import ReferenceEngine, get_engine
-from xpnet.engine.cuda.passes import PREDICTED
+from xpnet.engine.cuda.compiled import PREDICTED
 from xpnet.engine.cuda.training import UNROLL
 from xpnet.errors import ArgumentError
 from xpnet.optim import OPTIMIZERS
@@ -107,7 +107,7 @@ def assert_equal(got, want):
 
 @pytest.mark.parametrize("name", NETS)
 def test_a_network_is_itself(accelerator, name):
-    """Batch after batch with the same engine, of more sizes than there are plans kept."""
+    """Batch after batch with the same engine, of more sizes than there are programs kept."""
     net, other = twin(accelerator, name), net_of(name)
     engine = accelerator.engine(net)
     for n in (1, 7, 33, 60, 7):
@@ -535,9 +535,7 @@ OBSTACLES = {
     "rounding would part the ties that MaxPool counts": lambda: images(
         [MaxPool(2, stride=2, ties="all"), affine(36)]
     ),
-    "a layer takes or gives neither rows nor images": lambda: images(
-        [conv(1, 2)], IdentityWithLoss()
-    ),
+    "it puts out images": lambda: images([conv(1, 2)], IdentityWithLoss()),
 }
 
 
@@ -583,7 +581,7 @@ TARGETS = (
             "dividing by 255",
         ),
         (
-            lambda engine, x, t: engine.plan(2**31 // (4 * 8 * 8) + 1, train=False),
+            lambda engine, x, t: engine.program(2**31 // (4 * 8 * 8) + 1, keeps=False),
             "the engine counts the numbers of an array in 31 bits, and 8388609 samples have more; "
             "use a smaller batch",
         ),
@@ -646,7 +644,7 @@ def get(name="auto", precision=None, net=TwoLayerNet, **options):
 @pytest.fixture
 def so_called_gpu(stand_in, monkeypatch):
     """A device that is called a GPU."""
-    monkeypatch.setattr("xpnet.engine.cuda.passes.CupyDriver", stand_in.driver)
+    monkeypatch.setattr("xpnet.engine.cuda.compiled.CupyDriver", stand_in.driver)
     return replace(get_device("cpu"), name="cuda:0")
 
 

@@ -5,8 +5,8 @@ CPU: see cuda_on_cpu.py.
 """
 
 from copy import deepcopy
-from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,25 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xpnet import to_numpy
-from xpnet.engine.cuda.program import Program, network_source, source
-from xpnet.engine.cuda.stages import (
-    BLOCKS,
-    MOST_PARTS,
-    Arrays,
-    Call,
-    DenseStage,
-    PointwiseStage,
-    kernel,
-    stages_of,
-    tile_for,
-)
+from xpnet.engine.cuda.activation import Pointwise
+from xpnet.engine.cuda.compiled import kernels_of
+from xpnet.engine.cuda.function import Function, writes
+from xpnet.engine.cuda.kernel import PATTERNS, Arrays, Way
+from xpnet.engine.cuda.module import Module, source
+from xpnet.engine.cuda.product import BLOCKS, MOST_PARTS, tile_for
+from xpnet.engine.lower import lower
 from xpnet.layers import (
     Affine,
     AveragePool,
     BatchNorm,
     Convolution,
     Dropout,
+    GlobalAveragePool,
     MaxPool,
+    PadShortcut,
     ReLU,
     Sigmoid,
     Tanh,
@@ -63,7 +60,7 @@ def pool(kind, height, width, stride, pad=0):
     return kind((height, width), stride=stride, pad=pad, uneven="drop")
 
 
-# Shape of a sample and layers, of which the last stage is tested. Those before it are in its
+# Shape of a sample and layers, of which the last operation is tested. Those before it are in its
 # backward pass, since gradients are taken back to before their activations.
 CASES = {
     "1x1 of one channel": ((1, 5, 4), [conv(1, 1, 1)]),
@@ -82,6 +79,10 @@ CASES = {
     "long to short rows": ((200,), [Sigmoid(), Affine(200, 10)]),
     "short to long rows": ((10,), [Dropout(0.2, rng=5), Affine(10, 130), Tanh()]),
     "long rows": ((300,), [Tanh(), Dropout(0.2, inverted=True, rng=6), Affine(300, 200)]),
+    "1x1 of one channel without bias": ((1, 5, 4), [conv(1, 1, 1, bias=False)]),
+    "few channels without bias": ((3, 7, 6), [Tanh(), conv(3, 4, 3, pad=1, bias=False), ReLU()]),
+    "16 channels without bias": ((16, 6, 6), [ReLU(), conv(16, 33, 3, pad=1, bias=False)]),
+    "rows without bias": ((33,), [Tanh(), Affine(33, 130, bias=False), Sigmoid()]),
     "2x2": ((3, 6, 4), [ReLU(), pool(MaxPool, 2, 2, 2)]),
     "overlapping maxima": ((2, 6, 7), [Sigmoid(), pool(MaxPool, 3, 2, 1, 1), ReLU()]),
     "maxima with gaps": ((2, 7, 8), [pool(MaxPool, 2, 2, 3), Dropout(0.5, rng=7)]),
@@ -93,6 +94,9 @@ CASES = {
     "norm of rows, unbiased": ((3,), [BatchNorm(3, ddof=1, momentum=0.7), Tanh()]),
     "norm of images": ((4, 5, 3), [Sigmoid(), BatchNorm(4, eps=0.1), Dropout(0.3, rng=10)]),
     "norm of images, unbiased": ((2, 4, 4), [Dropout(0.3, rng=11), BatchNorm(2, ddof=1), ReLU()]),
+    "means of all": ((3, 4, 5), [ReLU(), GlobalAveragePool(), Dropout(0.3, rng=17)]),
+    "shortcut": ((3, 6, 4), [Sigmoid(), PadShortcut(2, 6), Tanh()]),
+    "uneven shortcut": ((2, 5, 7), [PadShortcut(3, 5)]),
     "ReLU": ((7,), [ReLU()]),
     "Sigmoid after ReLU": ((7,), [ReLU(), Sigmoid()]),
     "Sigmoid after Dropout": ((7,), [Dropout(0.3, rng=16), Sigmoid()]),
@@ -164,9 +168,9 @@ def filled(layers, rng, dtype):
 
 
 class Case:
-    """The last stage of some layers on a device, and the layers themselves on the host."""
+    """The last operation of some layers on a device, and the layers themselves on the host."""
 
-    def __init__(self, number, shape, layers, device, dtype):
+    def __init__(self, number, shape, layers, device, dtype, precision):
         self.shape, self.dtype, self.ground = shape, dtype, Ground(device, dtype)
         self.layers = filled(layers, np.random.default_rng(number), dtype)
         leaves = []
@@ -180,21 +184,28 @@ class Case:
             names = {key: key for key in layer.params}
             leaves.append(Node("", layer, (k - 1,), (shape,), layer.output_shape(shape), names))
             shape = leaves[-1].output_shape
-        self.stage = stages_of(leaves)[-1]
-        self.stage.name, self.stage.need_dx = f"case{number}", True
+        ops = lower(leaves, len(leaves) - 1, PATTERNS, need_dx=True).ops
+        self.kernel = kernels_of(ops, Way(need_dx=True), precision)[-1]
+        self.kernel.name = f"case{number}"
         self.placed = [leaf.layer for leaf in leaves]
-        self.scratch = self.ground.array(np.full(self.stage.scratch, np.nan))
+        self.scratch = self.ground.array(np.full(self.kernel.scratch, np.nan))
         self.tickets = self.ground.array(np.zeros(BLOCKS), "int32")
 
+    @property
+    def functions(self):
+        """Of both directions."""
+        forward = [self.kernel.forward_function(train=train) for train in (True, False)]
+        return forward + self.kernel.all_backward_functions()
+
     def parts(self):
-        """Copies of the layers before the stage, of the one it begins with, and of its chain."""
+        """Copies of the layers before the operation, of the one it begins with, of its chain."""
         layers = deepcopy(self.layers)
-        first = len(layers) - len(self.stage.leaves)
-        then = first + (not isinstance(self.stage, PointwiseStage))
+        first = len(layers) - len(self.kernel.op.nodes)
+        then = first + (not isinstance(self.kernel, Pointwise))
         return layers[:first], layers[first:then], layers[then:]
 
     def input(self, z):
-        """What the layers before the stage make of z."""
+        """What the layers before the operation make of z."""
         return through(self.parts()[0], z)[0].astype(self.dtype)
 
     def expected(self, z, x, dy):
@@ -209,9 +220,9 @@ class Case:
         y, dx = through(chain, y)[0], back_before(d)[0]
         return {"inferred": inferred, "y": y, "dx": dx, **grads, **running}
 
-    def got(self, program, x, dy):
+    def got(self, module, x, dy):
         """By the kernels."""
-        stage, n, ground = self.stage, len(x), Ground(self.ground.device, self.dtype)
+        kernel, n, ground = self.kernel, len(x), Ground(self.ground.device, self.dtype)
         for layer, host in zip(self.placed, self.layers, strict=True):
             for key, array in getattr(host, "state", {}).items():
                 layer.state[key][...] = ground.device.asarray(array, dtype=str(array.dtype))
@@ -219,32 +230,34 @@ class Case:
         def nothing(*shape):
             return ground.array(np.full(shape, np.nan))
 
-        parts = nothing(stage.parts(n), stage.part_size)
+        parts = nothing(kernel.parts(n), kernel.part_size)
         arrays = Arrays(
-            x=ground.array(x),
-            y=nothing(n, *stage.output_shape),
-            dx=nothing(n, *stage.input_shape),
+            n,
+            np.dtype(self.dtype).type,
+            (ground.array(x),),
+            nothing(n, *kernel.output_shape),
+            dxs=(nothing(n, *kernel.input_shape),),
             dy=ground.array(dy),
             parts=parts,
+            kept={name: nothing(*shape) for name, (shape, _) in kernel.keeps(n).items()},
             scratch=self.scratch,
             tickets=self.tickets,
-            counter=ground.array([0], "int64"),
         )
-        inferred = nothing(n, *stage.output_shape)
-        calls = stage.forward(replace(arrays, y=inferred), n, train=False)
-        calls += stage.forward(arrays, n, train=True) + stage.backward(arrays, n)
-        for launch in program.bind(calls):
+        inferred = nothing(n, *kernel.output_shape)
+        calls = kernel.forward(arrays._replace(y=inferred), train=False)
+        calls += kernel.forward(arrays, train=True) + kernel.all_backward(arrays)
+        for launch in module.bind(calls):
             launch()
         for each in (ground, self.ground):
             each.assert_kept()
         assert not np.any(to_numpy(self.tickets))
-        found = {"inferred": inferred, "y": arrays.y, "dx": arrays.dx}
+        found = {"inferred": inferred, "y": arrays.y, "dx": arrays.dxs[0]}
         found = {key: to_numpy(array).copy() for key, array in found.items()}
         gradient, start = np.sum(to_numpy(parts), axis=0, dtype="float64"), 0
-        for key, array in stage.parameters:
+        for key, array in kernel.parameters:
             found[key] = gradient[start : start + array.size].reshape(array.shape)
             start += array.size
-        for key, array in getattr(stage.leaves[0].layer, "state", {}).items():
+        for key, array in getattr(kernel.layer, "state", {}).items():
             if key != "calls":
                 found[key] = to_numpy(array).copy()
         return found
@@ -255,18 +268,18 @@ class Kernels:
 
     def __init__(self, accelerator, names, dtype, precision=None):
         self.cases = {
-            name: Case(number, *CASES[name], accelerator.device, dtype)
+            name: Case(number, *CASES[name], accelerator.device, dtype, precision or dtype)
             for number, name in enumerate(names)
         }
-        stages = [case.stage for case in self.cases.values()]
-        text = network_source(stages, dtype, precision or dtype, [])
-        self.programs = [Program(accelerator.driver(), text)] * 2
+        functions = [f for case in self.cases.values() for f in case.functions]
+        text = source(dtype, functions)
+        self.modules = [Module(accelerator.driver(), text)] * 2
         if not accelerator.is_gpu:
-            self.programs.append(Program(accelerator.driver(backwards=True), text))
+            self.modules.append(Module(accelerator.driver(backwards=True), text))
 
     def results(self, name, x, dy):
         """Of one case, which are the same again, and whatever the order of threads and blocks."""
-        first, *others = (self.cases[name].got(program, x, dy) for program in self.programs)
+        first, *others = (self.cases[name].got(module, x, dy) for module in self.modules)
         for other in others:
             for key, array in first.items():
                 np.testing.assert_array_equal(other[key], array, err_msg=key)
@@ -288,10 +301,10 @@ def assert_near(got, want, tol, *, nan=False):
 
 
 def draw(case, n, seed=0):
-    """What goes into the layers before the stage, and a gradient of what the stage puts out."""
+    """What goes into the layers before the operation, and a gradient of what that puts out."""
     rng = np.random.default_rng([n, seed])
     z = rng.standard_normal((n, *case.shape))
-    return z, rng.standard_normal((n, *case.stage.output_shape)).astype(case.dtype)
+    return z, rng.standard_normal((n, *case.kernel.output_shape)).astype(case.dtype)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -333,15 +346,15 @@ def test_nan_stays_nan(double, name):
     z, dy = draw(case, 33)
     z[np.random.default_rng(0).random(z.shape) < 0.01] = np.nan
     x = case.input(z)
-    got, want = case.got(double.programs[0], x, dy), case.expected(z, x, dy)
+    got, want = case.got(double.modules[0], x, dy), case.expected(z, x, dy)
     assert 0 < np.sum(np.isnan(want["y"])) < want["y"].size / 2
     for key in ("inferred", "y"):
         assert_near({key: got[key]}, {key: want[key]}, TOLERANCE["float64"], nan=True)
 
 
 def test_the_cases_meet_products_that_are_divided_and_others(double):
-    stages = [double.cases[name].stage for name in PRODUCTS]
-    grids = [stage.grids(n) for stage in stages for n in SAMPLES]
+    kernels = [double.cases[name].kernel for name in PRODUCTS]
+    grids = [kernel.grids(n) for kernel in kernels for n in SAMPLES]
     for which in zip(*grids, strict=True):
         assert {splits > 1 for _, _, splits in which} == {True, False}
 
@@ -400,14 +413,14 @@ def test_tiles_cover_a_product(rows, columns, depth, options):
 
 @given(LENGTHS, LENGTHS, LENGTHS)
 def test_what_divided_products_leave_in_memory_has_its_place(n_in, n_out, n):
-    """In the scratch and the tickets of a plan."""
+    """In the scratch and the tickets of a program."""
     leaf = Node("", Affine(1, 1), (-1,), ((n_in,),), (n_out,), {})
-    stage = DenseStage(1, leaf, None, need_dx=True)
+    (dense,) = kernels_of(lower([leaf], 0, PATTERNS, need_dx=True).ops, Way(), "float32")
     for which in (0, 2):
-        tile, (across, down, splits) = stage.tiles[which], stage.grids(n)[which]
+        tile, (across, down, splits) = dense.tiles[which], dense.grids(n)[which]
         if splits > 1:
             assert across * down <= BLOCKS
-            assert across * down * splits * tile.rows * tile.columns <= stage.scratch
+            assert across * down * splits * tile.rows * tile.columns <= dense.scratch
 
 
 def test_every_tile_compiles(accelerator):
@@ -425,10 +438,10 @@ def test_every_tile_compiles(accelerator):
         for width in (tile.rows, tile.columns)
         for along in ("true", "false")
     }
-    instances = [f"template struct {name};" for name in sorted(types)]
-    nothing = kernel("nothing", 1, "int* x", "")
-    program = Program(accelerator.driver(), source("float32", [*instances, nothing]))
-    x = accelerator.device.zeros(1, dtype="int32")
-    (launch,) = program.bind([Call("nothing", (1, 1, 1), 1, (x,))])
+    instances = "".join(f"template struct {name};\n" for name in sorted(types))
+    nothing = Function("nothing", 1, writes("x", kind="int"), "")
+    module = Module(accelerator.driver(), source("float32", []) + instances + nothing.source)
+    place = SimpleNamespace(x=accelerator.device.zeros(1, dtype="int32"))
+    (launch,) = module.bind([nothing.call(place, (1, 1, 1))])
     launch()
     assert len(tiles) > 10

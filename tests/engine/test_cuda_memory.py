@@ -33,7 +33,16 @@ from xpnet import (
 )
 from xpnet.arrays import Device, get_device
 from xpnet.engine.cuda import CudaEngine
-from xpnet.layers import Affine
+from xpnet.layers import (
+    Affine,
+    Concatenate,
+    GlobalAveragePool,
+    Identity,
+    PadShortcut,
+    Residual,
+    Tanh,
+    Unpooled,
+)
 
 IMAGE = (1, 12, 12)
 PAGE = mmap.PAGESIZE
@@ -75,6 +84,19 @@ def uneven(device):
     return Network(layers, input_shape=IMAGE, device=device, penalty=L2(0.1))
 
 
+def branching(device):
+    """Joins, an unpooling of uneven images, shortcuts, and no biases."""
+    layers = [
+        Convolution(1, 5, 3, pad=1, bias=False, rng=0), ReLU(),
+        Concatenate([Identity(), AveragePool(3, stride=1, pad=1), Convolution(5, 3, 1, rng=1)]),
+        Unpooled([Convolution(13, 13, 1, bias=False, rng=2), Tanh()], 5),
+        Residual([Convolution(13, 17, 3, stride=2, pad=1, uneven="drop", rng=3), BatchNorm(17)],
+                 PadShortcut(2, 17)),
+        Dropout(0.3, rng=2), GlobalAveragePool(), Affine(17, 10, bias=False, rng=3),
+    ]  # fmt: skip
+    return Network(layers, input_shape=IMAGE, device=device, penalty=L2(0.1))
+
+
 NETWORKS = {
     "mlp": lambda device: TwoLayerNet(144, 50, 10, rng=0, device=device),
     "extended": lambda device: MultiLayerNetExtend(
@@ -83,6 +105,7 @@ NETWORKS = {
     "simple": lambda device: SimpleConvNet(IMAGE, hidden_size=20, rng=0, device=device),
     "deep": lambda device: DeepConvNet(IMAGE, hidden_size=20, rng=0, device=device),
     "uneven": uneven,
+    "branching": branching,
 }
 
 
@@ -99,6 +122,10 @@ def use(name: str, behind: bool, directory: Path) -> None:
         training = engine.training(x, t, batch_size, Adam(0.01), clip_norm=clip_norm)
         training.epoch(rng.permutation(17), [0.01] * training.steps)
     engine.loss_and_gradient(x[:1], t[:1])
+    for train in (True, False):
+        y, backward = engine.forward(x, train=train)
+        backward(y)
+        backward(y, need_grads=False)
     engine.predict(x)
 
 

@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 
 from test_cuda_engine import trained
+from test_cuda_join import NETS as BRANCHING
+from test_cuda_join import batch as branching_batch
+from test_cuda_join import net_of as branching_net_of
 from test_engine import NETS, batch, net_of
 from xpnet import (
     L2,
@@ -75,7 +78,9 @@ def out_of_registers():
 # Faults by what goes wrong, and what is said of them.
 FAULTS = {
     "a wrong number": (
-        text_of("y[i] = out.value(sum + bias[n], i);", "y[i] = out.value(sum + 2 * bias[n], i);"),
+        text_of(
+            "y[i] = out.value(BIAS ? sum + bias[n]", "y[i] = out.value(BIAS ? sum + 2 * bias[n]"
+        ),
         " from the reference, relative to the largest number, where 1.",
     ),
     "a small wrong number": (
@@ -91,7 +96,7 @@ FAULTS = {
         "parameters after updates: ",
     ),
     "no number": (
-        text_of("losses[n] = loss;", "losses[n] = log((real)-1);"),
+        text_of("losses[n] = loss * weight;", "losses[n] = log((real)-1);"),
         ": nan from the reference",
     ),
     "an exception": ({"before_launch": out_of_registers}, "LAUNCH_OUT_OF_RESOURCES"),
@@ -149,7 +154,7 @@ def fake_gpu(stand_in, monkeypatch):
 
     def with_fault(**fault):
         monkeypatch.setattr(
-            "xpnet.engine.cuda.passes.CupyDriver", lambda: Faulty(stand_in.driver(), **fault)
+            "xpnet.engine.cuda.compiled.CupyDriver", lambda: Faulty(stand_in.driver(), **fault)
         )
         return place
 
@@ -198,6 +203,46 @@ def test_every_network_passes_and_is_left_as_it_was(stand_in, name, dtype, most)
     assert np.array_equal(network.params.flat, before[0])
     assert all(np.array_equal(network.state[k], a) for k, a in before[1].items())
     assert not optimizer.state
+
+
+@pytest.mark.parametrize("name", BRANCHING)
+def test_networks_that_branch_pass(stand_in, name):
+    """Those of heads by their targets, and then by one for all with an optimizer."""
+    network = branching_net_of(name)
+    engine = CudaEngine(network, driver=stand_in.driver())
+    x, t = branching_batch(network, 33)
+    several = isinstance(t, dict)
+    found = compare(engine, x, t, Momentum(0.1))
+    assert found.startswith(f"passed on {SAMPLES} samples; relative errors: loss ")
+    assert ("updates" in found) != several
+
+
+@pytest.mark.parametrize("names", [("Affine1",), ("W2",), ("b1", "b2"), ()])
+@pytest.mark.parametrize("optimizer", [SGD, AdamW])
+def test_what_is_frozen_is_so_on_the_host(stand_in, names, optimizer):
+    network = net(dtype="float64")
+    network.freeze(*names)
+    if names:
+        network.scale_rate(10.0, "b1")
+    engine = CudaEngine(network, driver=stand_in.driver())
+    for clip_norm in (None, 0.1):
+        assert "updates" in compare(engine, X, T, optimizer(0.1), clip_norm)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("dx[index] = ADD ? dx[index] + back : back;", "dx[index] = back;"),
+        ("losses[n] = loss * weight;", "losses[n] = loss;"),
+        ("below.leave(dz, n * K + k, slope * weight, row[k]);",
+         "below.leave(dz, n * K + k, slope, row[k]);"),
+    ],
+)  # fmt: skip
+def test_faults_of_branches_are_found(stand_in, old, new):
+    network = branching_net_of("heads of what others read")
+    driver = Faulty(stand_in.driver(), **text_of(old, new))
+    with pytest.raises(DifferenceError):
+        compare(CudaEngine(network, driver=driver), *branching_batch(network, 33))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -510,7 +555,7 @@ def test_what_no_engine_could_do_is_no_fault_of_this_one(fake_gpu, monkeypatch):
     place = fake_gpu.with_fault()
     with pytest.raises(ArgumentError, match="targets for outputs"):
         Trainer(net(place), X, np.eye(11)[T], X, T, 1, 25, verbose=False).train()
-    monkeypatch.setattr("xpnet.engine.cuda.passes.Plan", full)
+    monkeypatch.setattr("xpnet.engine.cuda.compiled.Program", full)
     with pytest.raises(DeviceMemoryError, match="the GPU is full"):
         trainer_of(place)
 

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 import cuda_on_cpu
 from xpnet.arrays import Device, cuda
-from xpnet.engine.cuda.stages import Tile
+from xpnet.engine.cuda.product import Tile
 from xpnet.errors import ArgumentError, DeviceError, OutputError, XPNetError
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -46,7 +46,7 @@ def parts(gpu_report):
 @pytest.fixture
 def job(parts, monkeypatch, stand_in, tmp_path):
     """A part under way on the stand-in; what it keeps is in `kept`."""
-    monkeypatch.setattr("xpnet.engine.cuda.passes.CupyDriver", stand_in.driver)
+    monkeypatch.setattr("xpnet.engine.cuda.compiled.CupyDriver", stand_in.driver)
     monkeypatch.setattr(parts, "available_cores", lambda: 1)
     clock = importlib.import_module("_stand_in").HostClock()
     kept = []
@@ -66,23 +66,23 @@ def test_every_launch_of_a_step_is_timed(parts, job):
     (found,) = job.kept[-1]["steps"]
     assert (found["model"], found["batch_size"]) == ("two-layer-net", 10)
     assert list(found["launches"]) == [
-        "gather", "stage1_forward", "stage2_forward", "loss_of_labels", "stage2_gradient",
-        "stage2_backward", "stage1_gradient", "update", "finish_step",
+        "gather", "op1_forward", "op2_forward", "loss_of_labels", "op2_gradient",
+        "op2_backward", "op1_gradient", "update", "finish_step",
     ]  # fmt: skip
     assert found["step"] > 0
     assert found["sum"] == pytest.approx(sum(found["launches"].values()))
-    assert found["layers"] == {"stage1": ["Affine1", "Relu1"], "stage2": ["Affine2"]}
+    assert found["layers"] == {"op1": ["Affine1", "Relu1"], "op2": ["Affine2"]}
 
 
 def test_every_product_is_tried_with_every_tile(parts, job):
     parts.tiles(job, "two-layer-net", 100, "float32")
-    names = {"stage1_forward", "stage1_gradient", "stage2_forward", "stage2_gradient"}
+    names = {"op1_forward", "op1_gradient", "op2_forward", "op2_gradient"}
     tried = ["as chosen", "Tile(rows=16, columns=32, depth=16, own_rows=4, own_columns=1)"]
     assert [result["tried"] for result in job.kept] == [1, 2]
     found = job.kept[-1]["launches"]
-    assert set(found) == names | {"stage2_backward"}
+    assert set(found) == names | {"op2_backward"}
     assert all(list(times) == tried for times in found.values())
-    assert job.kept[-1]["layers"]["stage2"] == ["Affine2"]
+    assert job.kept[-1]["layers"]["op2"] == ["Affine2"]
 
 
 def test_tiles_to_be_tried_fit(parts):
@@ -279,8 +279,8 @@ def test_times_have_three_digits_and_a_unit_that_suits(parts, seconds, text):
 
 STEP = {
     "model": "two-layer-net", "optimizer": "sgd", "batch_size": 100, "step": 9.0, "sum": 10.0,
-    "launches": {"gather": 1.0, "stage1_forward": 3.0, "stage1_gradient": 6.0},
-    "layers": {"stage1": ["Affine1", "Relu1"]},
+    "launches": {"gather": 1.0, "op1_forward": 3.0, "op1_gradient": 6.0},
+    "layers": {"op1": ["Affine1", "Relu1"]},
 }  # fmt: skip
 
 
@@ -289,8 +289,8 @@ def test_the_costliest_launch_comes_first_with_its_layers(parts):
     assert [line for line in lines if line.startswith("| ")] == [
         "| launch | layers | time | of the sum |",
         "| --- | --- | ---: | ---: |",
-        "| stage1_gradient | Affine1, Relu1 | 6.00 us | 60 % |",
-        "| stage1_forward | Affine1, Relu1 | 3.00 us | 30 % |",
+        "| op1_gradient | Affine1, Relu1 | 6.00 us | 60 % |",
+        "| op1_forward | Affine1, Relu1 | 3.00 us | 30 % |",
         "| gather |  | 1.00 us | 10 % |",
     ]
     assert "A step takes 9.00 us, its launches one by one 10.0 us." in lines
@@ -299,13 +299,13 @@ def test_the_costliest_launch_comes_first_with_its_layers(parts):
 def test_what_better_tiles_gain_is_told(parts):
     result = {
         "model": "deep-convnet", "batch_size": 100, "precision": "tf32", "tried": 2,
-        "launches": {"stage1_forward": {"as chosen": 1.0, "Tile(1)": 2.0},
-                     "stage2_forward": {"as chosen": 4.0, "Tile(1)": 3.0}},
-        "layers": {"stage1": ["Conv1"], "stage2": ["Conv2"]},
+        "launches": {"op1_forward": {"as chosen": 1.0, "Tile(1)": 2.0},
+                     "op2_forward": {"as chosen": 4.0, "Tile(1)": 3.0}},
+        "layers": {"op1": ["Conv1"], "op2": ["Conv2"]},
     }  # fmt: skip
     assert [line for line in parts.tiles_page(result, {}) if line.startswith("| ")][2:] == [
-        "| stage2_forward | Conv2 | 4.00 us | 3.00 us | 25.0 % | (1) |",
-        "| stage1_forward | Conv1 | 1.00 us | 1.00 us | 0.0 % | as chosen |",
+        "| op2_forward | Conv2 | 4.00 us | 3.00 us | 25.0 % | (1) |",
+        "| op1_forward | Conv1 | 1.00 us | 1.00 us | 0.0 % | as chosen |",
         "| all |  | 5.00 us | 4.00 us | 20.0 % |  |",
     ]
     assert parts.tiles_line(result) == (
@@ -345,7 +345,7 @@ def test_the_first_page_begins_with_the_answers(parts):
     assert any("below 1 xpnet is faster" in line for line in lines)
     assert lines[-2] == (
         "| two-layer-net | 20.0 us | jax | 40.0 us | 0.50 | 1.50 s (2 of 3) | not reached (0 of 3) "
-        "| stage1_gradient (Affine1, Relu1) 6.00 us, 60 % |"
+        "| op1_gradient (Affine1, Relu1) 6.00 us, 60 % |"
     )
     trained["description"] = {"engine_reason": "they differ"}
     assert "| 1.50 s (2 of 3) by the layers |" in parts.answers(records, False)[-2]

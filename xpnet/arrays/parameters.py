@@ -173,9 +173,14 @@ class FlatParams(Mapping[str, Array]):
         length = BLOCK if self.device.is_host else max(end - start, 1)
         return tuple(slice(at, min(at + length, end)) for at in range(start, end, length))
 
-    def like(self) -> "FlatParams":
-        """Zeros in the same layout, such as for gradients; they learn in the same way."""
-        other = FlatParams(self.shapes, self.device, self.dtype)
+    def like(self, device: Device | None = None) -> "FlatParams":
+        """Zeros in the same layout, such as for gradients, that learn in the same way.
+
+        Parameters
+        ----------
+        device : where they live; on this device if None
+        """
+        other = FlatParams(self.shapes, device or self.device, self.dtype)
         other._learning = dict(self._learning)
         return other
 

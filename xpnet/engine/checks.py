@@ -16,11 +16,10 @@ def obstacle_of(network: Network) -> str | None:
         return f"{type(network).__name__} has a {name} of its own"
     if not network.params:
         return "it has no parameters"
-    leaves = network.nodes()
-    layers = [leaf.layer for leaf in leaves]
-    if any(isinstance(layer, MaxPool) and layer.ties == "all" for layer in layers):
+    nodes = network.nodes()
+    if any(isinstance(node.layer, MaxPool) and node.layer.ties == "all" for node in nodes):
         return "rounding would part the ties that MaxPool counts"
-    shapes = [network.input_shape, *(leaf.output_shape for leaf in leaves)]
+    shapes = [network.input_shape, *(node.output_shape for node in nodes)]
     if any(len(shape) not in (1, 3) for shape in shapes):
         return "a layer takes or gives neither rows nor images"
     return None

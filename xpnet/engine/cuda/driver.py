@@ -1,6 +1,6 @@
-"""The one way from plans to a GPU: compile, launch, record.
+"""The one way from programs to a GPU: compile, launch, record.
 
-Plans ask for nothing else, so that whatever offers these three runs them.
+Programs ask for nothing else, so that whatever offers these three runs them.
 """
 
 import gc
@@ -22,7 +22,7 @@ NULL = np.int64(0)
 Grid: TypeAlias = tuple[int, int, int]
 
 
-class Kernel(Protocol):
+class DeviceFunction(Protocol):
     """A function that runs on the device; the call returns before it has run."""
 
     def __call__(self, grid: Grid, block: tuple[int], arguments: Sequence[Argument]) -> None:
@@ -39,8 +39,8 @@ class Recording(Protocol):
 class Driver(Protocol):
     """A device that runs kernels."""
 
-    def compile(self, source: str) -> Callable[[str], Kernel]:
-        """CUDA C++ to a function that gives its kernels by name."""
+    def compile(self, source: str) -> Callable[[str], DeviceFunction]:
+        """CUDA C++ to what gives its kernels by name."""
 
     def record(self, launches: Callable[[], None]) -> Recording:
         """What `launches` launches, without doing it. It must not allocate, copy or wait."""
@@ -62,13 +62,13 @@ class CupyDriver:
     def __init__(self) -> None:
         self._branches: _Branches | None = None  # of the recording under way
 
-    def compile(self, source: str) -> Callable[[str], Kernel]:
+    def compile(self, source: str) -> Callable[[str], DeviceFunction]:
         """A module of the current device."""
         import cupy
 
         module = cupy.RawModule(code=source, options=("-std=c++17",))
         module.compile()  # now, and not when somebody looks at the clock
-        find: Callable[[str], Kernel] = module.get_function
+        find: Callable[[str], DeviceFunction] = module.get_function
         return find
 
     def record(self, launches: Callable[[], None]) -> Recording:

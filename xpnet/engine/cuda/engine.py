@@ -1,15 +1,17 @@
 """The engine of a network on a GPU."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from xpnet.arrays import Array, cuda
 from xpnet.engine.base import Engine
 from xpnet.engine.checks import check_counts, shaped
+from xpnet.engine.cuda.compiled import CompiledNetwork, Outputs, first_line
 from xpnet.engine.cuda.driver import Driver
-from xpnet.engine.cuda.passes import Passes, first_line
+from xpnet.engine.cuda.product import Tile
 from xpnet.engine.cuda.selfcheck import DifferenceError, IncomparableError, compare
-from xpnet.engine.cuda.stages import Tile
-from xpnet.engine.cuda.training import Training, rule_of
+from xpnet.engine.cuda.training import Training
+from xpnet.engine.cuda.update import rule_of
 from xpnet.errors import DeviceMemoryError, EngineError, XPNetError
 from xpnet.functions.im2col import contiguous
 from xpnet.models.network import Network
@@ -19,12 +21,12 @@ TRIES = 3
 """Batches with which nothing can be compared, until that is given up."""
 
 
-class CudaEngine(Passes):
+class CudaEngine(CompiledNetwork):
     """A network's passes and whole training steps on a GPU, checked by the first batch.
 
     Parameters
     ----------
-    network, graph, precision, driver, tile : as in `Passes`
+    network, graph, precision, driver, tile : as in `CompiledNetwork`
     check : whether the first batch is used to compare a step with the layers on the host, as
         `selfcheck.compare` does; None if nobody asked for it, and then nothing is said of it either
     instead : makes what computes from then on if the kernels fail the check, given what they failed
@@ -33,7 +35,7 @@ class CudaEngine(Passes):
     Raises
     ------
     ArgumentError, EngineError
-        As in `Passes`; the first call raises EngineError if the kernels fail their check.
+        As in `CompiledNetwork`; the first call raises EngineError if the kernels fail their check.
     """
 
     name = "cuda"
@@ -59,7 +61,7 @@ class CudaEngine(Passes):
     def check(
         self,
         x: Array,
-        t: Array | None = None,
+        t: Any = None,
         optimizer: Optimizer | None = None,
         clip_norm: float | None = None,
     ) -> Engine:
@@ -128,9 +130,9 @@ class CudaEngine(Passes):
         if self.instead is not None:
             return self.instead.methods()
         found: dict[str, str] = {}
-        for stage in self.stages:
-            first, *others = (leaf.name for leaf in stage.leaves)
-            found |= {first: stage.kind} | dict.fromkeys(others, f"in {first}")
+        for kernel in self.kernels:
+            first, *others = (node.name for node in kernel.op.nodes)
+            found |= {first: kernel.kind} | dict.fromkeys(others, f"in {first}")
         return found
 
     def describe(self) -> dict[str, str | int]:
@@ -145,15 +147,25 @@ class CudaEngine(Passes):
         }
         return about if self._found is None else about | {"engine_check": self._found}
 
-    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Mapping[str, Array]]:
+    def forward(
+        self, x: Array, *, train: bool = False
+    ) -> tuple[Outputs, Callable[..., tuple[Array | None, Mapping[str, Array]]]]:
+        """As `CompiledNetwork.forward`."""
+        x = shaped(self.network, self.network.place(x))
+        if (computing := self.check(x)) is not self:
+            return computing.network.forward(x, train=train)
+        return super().forward(x, train=train)
+
+    def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Outputs, Mapping[str, Array]]:
         """As `Network.loss_and_gradient`; scores and gradient are written over by the next call."""
-        check_counts(x.shape[0], t.shape[0])
+        for each in t.values() if isinstance(t, Mapping) else (t,):
+            check_counts(x.shape[0], each.shape[0])
         x = shaped(self.network, x)
         if (computing := self.check(x, t)) is not self:
             return computing.loss_and_gradient(x, t)
         return super().loss_and_gradient(x, t)
 
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array) -> Outputs:
         """As `Network.predict`, in memory that does not grow with the number of samples."""
         x = self.network.place(x)
         single = x.shape == self.network.input_shape and x.ndim == 1

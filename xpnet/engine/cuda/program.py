@@ -1,69 +1,209 @@
-"""Source text of kernels, and what they are bound to."""
+"""A network's passes for a number of samples: the launches that use its buffers."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any, Protocol
 
-from xpnet.engine.cuda.driver import Driver, Kernel
-from xpnet.engine.cuda.stages import Call, Stage
+import numpy as np
 
-MATH = {"float32": "FLOAT", "float64": "FLOAT", "tf32": "TF32", "bfloat16": "BFLOAT16"}
-"""Precisions of products, as product.cuh calls them."""
-
-REAL = {"float32": "float", "float64": "double"}
-
-FILES = (
-    "block", "chain", "tensor_cores", "product", "dense", "convolution", "pool", "pointwise",
-    "norm", "loss", "step",
-)  # fmt: skip
-"""In an order in which each finds what it uses."""
+from xpnet.arrays import Array
+from xpnet.arrays.parameters import FlatParams
+from xpnet.engine.cuda.buffers import Buffers
+from xpnet.engine.cuda.driver import NULL
+from xpnet.engine.cuda.function import Call, Function
+from xpnet.engine.cuda.kernel import Kernel, Way
+from xpnet.engine.cuda.loss import HeadLoss, Outcome
+from xpnet.engine.cuda.module import Launch, Module
+from xpnet.engine.cuda.update import GRADIENT_ALONE, Surroundings, chunk_rows
+from xpnet.layers import Dropout
+from xpnet.models.network import Network
 
 
-@dataclass(frozen=True)
-class Launch:
-    """A kernel with all that it needs."""
+class Compiled(Protocol):
+    """The network that a program is of, as `CompiledNetwork` has compiled it."""
 
-    kernel: Kernel
-    call: Call
+    network: Network
+    kernels: list[Kernel]
+    losses: list[HeadLoss]
+    outputs: int | dict[str, int]
+    module: Module
+    dropouts: list[Dropout]
+    factors: Array
+    grads: FlatParams
+    loss: Array
 
-    def __call__(self) -> None:
-        """Have it run, behind everything that was launched before."""
-        self.kernel(self.call.grid, (self.call.block,), self.call.arguments)
+    @property
+    def output_numbers(self) -> tuple[int, ...]:
+        """The numbers of all values that the network puts out."""
 
+    @property
+    def gradient_function(self) -> Function:
+        """From the parts of a pass to `grads`."""
 
-def run(driver: Driver, launches: Iterable[Launch]) -> None:
-    """Have launches run, in order but for those that run aside."""
-    for launch in launches:
-        if launch.call.joins:
-            driver.join()
-        with driver.aside() if launch.call.aside else nullcontext():
-            launch()
+    @property
+    def finish_function(self) -> Function:
+        """What ends a pass with a loss."""
+
+    def way_back(self, way: Way) -> tuple[list[Kernel], Module]:
+        """What goes a way back that no training step goes."""
 
 
 class Program:
-    """Compiled kernels."""
+    """Passes of up to `samples` samples.
 
-    def __init__(self, driver: Driver, source: str) -> None:
-        self._find: Callable[[str], Kernel] = cache(driver.compile(source))
+    Parameters
+    ----------
+    compiled : the network's kernels
+    keeps : whether there is a way back
 
-    def bind(self, calls: Iterable[Call]) -> list[Launch]:
-        """Calls with their kernels."""
-        return [Launch(self._find(call.kernel), call) for call in calls]
+    Attributes
+    ----------
+    buffers : its arrays
+    x : (samples, ...), the batch
+    """
 
+    def __init__(self, compiled: Compiled, samples: int, *, keeps: bool) -> None:
+        self._compiled = compiled
+        self._network = compiled.network
+        numbers = compiled.output_numbers
+        self.buffers = Buffers(
+            compiled.network, compiled.kernels, compiled.losses, numbers, samples, keeps=keeps
+        )
+        self.x = self.buffers.x
+        self._bound: dict[tuple[object, ...], list[Launch]] = {}
+        self._tables: dict[int, Array] = {}
 
-def source(dtype: str, kernels: Iterable[str]) -> str:
-    """A whole program: the templates, and kernels made of them."""
-    return "\n".join([f"typedef {REAL[dtype]} real;", _templates(), *kernels])
+    @property
+    def outputs(self) -> Array | dict[str, Array]:
+        """What the network puts out, as many samples as there is room for."""
+        values, numbers = self.buffers.value, self._compiled.outputs
+        if isinstance(numbers, Mapping):
+            return {name: values(number) for name, number in numbers.items()}
+        return values(numbers)
 
+    def forward(self, n: int, *, train: bool) -> list[Launch]:
+        """From `x` to `outputs`, for the first n samples."""
 
-def network_source(stages: Sequence[Stage], dtype: str, precision: str, more: Sequence[str]) -> str:
-    """The kernels of all stages, and more."""
-    return source(dtype, [*(stage.source(MATH[precision]) for stage in stages), *more])
+        def calls() -> list[Call]:
+            return [
+                call
+                for kernel in self._compiled.kernels
+                for call in kernel.forward(self.buffers.arrays(kernel, n), train=train)
+            ]
 
+        return self._kept(("forward", train, n), self._compiled.module, calls)
 
-@cache
-def _templates() -> str:
-    place = files("xpnet.engine.cuda") / "kernels"
-    return "\n".join((place / f"{name}.cuh").read_text(encoding="utf-8") for name in FILES)
+    def train(self, n: int, targets: str | Sequence[str]) -> list[Launch]:
+        """Loss and backward, from `outputs` and the targets to `parts`.
+
+        Parameters
+        ----------
+        targets : "labels" or "rows" for each loss; or once for all, which then read the first's
+        """
+        losses, buffers = self._compiled.losses, self.buffers
+        single = isinstance(targets, str)
+        forms: list[Any] = [targets] * len(losses) if single else list(targets)
+
+        def calls() -> list[Call]:
+            found = []
+            for k, (loss, form) in enumerate(zip(losses, forms, strict=True)):
+                number, place = loss.source.number, 0 if single else k
+                given = (buffers.labels if form == "labels" else buffers.rows)[place]
+                outcome = Outcome(
+                    n,
+                    buffers.x.dtype.type,
+                    buffers.value(number),
+                    buffers.gradient(number),
+                    given,
+                    buffers.losses[k, ...],
+                )
+                found.append(loss.call(form, outcome))
+            return found + self._backward(self._compiled.kernels, n)
+
+        return self._kept(("train", single, *forms, n), self._compiled.module, calls)
+
+    def backward(self, n: int, way: Way) -> list[Launch]:
+        """From the gradients by the outputs to those of the parameters, and by `x`."""
+        kernels, module = self._compiled.way_back(way)
+        calls = self.buffers.counter if way.train else None
+
+        def made() -> list[Call]:
+            more = {} if calls is None else {"calls": calls}
+            found = self._backward(kernels, n, **more)
+            if way.need_grads:
+                found.append(self._of_all_chunks(GRADIENT_ALONE, n))
+            return found
+
+        return self._kept(("backward", way, n), module, made)
+
+    def _backward(self, kernels: Sequence[Kernel], n: int, **more: Any) -> list[Call]:
+        return [
+            call
+            for kernel in reversed(kernels)
+            if kernel.op.need_dy
+            for call in kernel.all_backward(self.buffers.backward_arrays(kernel, n, **more))
+        ]
+
+    def finish(self, n: int) -> list[Launch]:
+        """What ends a pass with a loss: from `parts` to the gradient, and the mean loss."""
+        compiled = self._compiled
+
+        def calls() -> list[Call]:
+            place = self.surroundings(n, compiled.loss)
+            gradient = self._of_all_chunks(compiled.gradient_function, n)
+            return [gradient, compiled.finish_function.call(place, (1, 1, 1))]
+
+        return self._kept(("finish", n), compiled.module, calls)
+
+    def _of_all_chunks(self, function: Function, n: int) -> Call:
+        place = self.surroundings(n, self._compiled.loss)
+        return function.call(place, (place.chunk_count, 1, 1), joins=True)
+
+    def _kept(
+        self, key: tuple[object, ...], module: Module, calls: Callable[[], list[Call]]
+    ) -> list[Launch]:
+        """Launches, made up once."""
+        if key not in self._bound:
+            self._bound[key] = module.bind(calls())
+        return self._bound[key]
+
+    def count_passes(self) -> None:
+        """Count a training pass that ends without a loss; its way back needs the number before."""
+        for dropout in self._compiled.dropouts:
+            self.buffers.counter(dropout)[...] = dropout.state["calls"]
+            dropout.state["calls"] += 1
+
+    def chunks(self, n: int) -> Array:
+        """What step.cuh has to know of every chunk of the parameters, for a batch of n."""
+        if n not in self._tables:
+            places = {}
+            pairs = zip(self._compiled.kernels, self.buffers.offsets, strict=True)
+            for kernel, start in pairs:
+                for name, array in kernel.parameters if kernel.op.need_grads else ():
+                    places[name] = start, kernel.part_size, kernel.parts(n)
+                    start += prod(array.shape)
+            rows = chunk_rows(self._network.params, places)
+            self._tables[n] = self._network.device.asarray(np.asarray(rows))
+        return self._tables[n]
+
+    def surroundings(
+        self, n: int, out: Array, *, squares: bool = False, **more: Any
+    ) -> Surroundings:
+        """What the kernels around a pass of n samples work on; the loss goes to `out`."""
+        buffers, compiled = self.buffers, self._compiled
+        return Surroundings(
+            n,
+            buffers.samples,
+            len(compiled.losses),
+            buffers.x.dtype.type,
+            losses=buffers.losses,
+            out=out,
+            chunks=self.chunks(n),
+            factors=compiled.factors,
+            parts=buffers.parts,
+            p=self._network.params.flat,
+            g=compiled.grads.flat,
+            penalties=buffers.penalties,
+            squares=buffers.squares if squares else NULL,
+            **more,
+        )

@@ -8,15 +8,14 @@ must be what the layers give on the host.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from xpnet.arrays import Array, get_device, to_numpy
-from xpnet.arrays.parameters import FlatParams
 from xpnet.data.batches import scaled
 from xpnet.engine.checks import shaped
-from xpnet.engine.cuda.passes import Passes
+from xpnet.engine.cuda.compiled import CompiledNetwork
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.threads import blas_threads
 from xpnet.functions.losses import as_one_hot
@@ -59,20 +58,24 @@ class IncomparableError(Exception):
     """The layers themselves have no numbers to compare with; the message says why."""
 
 
+Hosted: TypeAlias = Mapping[str, np.ndarray]
+"""Outputs of a network on the host by name; "" where there is but one."""
+
+
 @dataclass(frozen=True)
 class Step:
     """What the layers, or the engine, make of some samples, on the host."""
 
-    predictions: np.ndarray
+    predictions: Hosted
     loss: float | None = None
-    scores: np.ndarray | None = None
+    scores: Hosted | None = None
     grads: Mapping[str, np.ndarray] | None = None
     state: Sequence[np.ndarray] = ()
 
     @property
     def is_finite(self) -> bool:
         """Whether all of it is numbers."""
-        arrays = [self.predictions, *(self.grads or {}).values(), *self.state]
+        arrays = [*self.predictions.values(), *(self.grads or {}).values(), *self.state]
         return all(np.isfinite(array).all() for array in arrays) and np.isfinite(self.loss or 0.0)
 
     def errors(self, want: "Step", *, length: bool) -> Errors:
@@ -89,32 +92,42 @@ class Step:
             assert self.scores is not None
             assert want.scores is not None
             # A loss near 0 is a difference of scores that are not.
-            size = max(abs(want.loss or 0.0), float(np.max(np.abs(want.scores))))
-            found["loss"] = _apart(self.loss, want.loss, size)
-            found["scores"] = _apart(self.scores, want.scores)
+            largest = max(float(np.max(np.abs(each))) for each in want.scores.values())
+            found["loss"] = _apart(self.loss, want.loss, max(abs(want.loss or 0.0), largest))
+            found["scores"] = _all_apart(self.scores, want.scores)
             found["gradient"] = _gradients_apart(self.grads, want.grads, length)
             for own, other in zip(self.state, want.state, strict=True):
                 found["state"] = max(found.get("state", 0.0), _apart(own, other))
-        found["predictions"] = _apart(self.predictions, want.predictions)
+        found["predictions"] = _all_apart(self.predictions, want.predictions)
         return found
 
 
 class Samples(NamedTuple):
-    """What a step is made of, on the host: pixels or floats, the same as floats, and targets."""
+    """What a step is made of, on the host: pixels or floats, the same as floats, and targets.
+
+    Targets are an array, or one for each head by its name.
+    """
 
     x: np.ndarray
     floats: np.ndarray
-    t: np.ndarray | None
+    t: Any
 
     def part(self, which: slice) -> "Samples":
         """Some of them."""
-        return Samples(self.x[which], self.floats[which], None if self.t is None else self.t[which])
+        return Samples(self.x[which], self.floats[which], _each(lambda t: t[which], self.t))
+
+
+def _each(what: Callable[[Any], Any], targets: Any) -> Any:
+    """The same done to the targets of every head, or to those of all; None stays None."""
+    if isinstance(targets, Mapping):
+        return {name: what(each) for name, each in targets.items()}
+    return None if targets is None else what(targets)
 
 
 def compare(
-    engine: Passes,
+    engine: CompiledNetwork,
     x: Array,
-    t: Array | None = None,
+    t: Any = None,
     optimizer: Optimizer | None = None,
     clip_norm: float | None = None,
 ) -> str:
@@ -150,14 +163,14 @@ def compare(
     network, n = engine.network, min(SAMPLES, x.shape[0])
     pixels = np.ascontiguousarray(to_numpy(x[:n]))
     floats = scaled(pixels, np.dtype(network.dtype)).reshape(n, *network.input_shape)
-    targets = None if t is None else np.ascontiguousarray(to_numpy(t[:n]))
+    targets = _each(lambda each: np.ascontiguousarray(to_numpy(each[:n])), t)
     with _nothing_said():
         samples, want, doubts = _settled(engine, Samples(pixels, floats, targets))
     precision = engine.precision
     errors = _of_engine(engine, samples).errors(want, length=precision != network.dtype)
     limit, share = LIMITS[precision], SHARE[precision]
     found = {what: (error, limit + share * doubts[what]) for what, error in errors.items()}
-    if optimizer is not None and targets is not None:
+    if optimizer is not None and targets is not None and not isinstance(targets, Mapping):
         with _nothing_said():
             found |= _updates(engine, samples, optimizer, clip_norm)
     what = max(found, key=lambda what: _share(found[what]))
@@ -173,10 +186,18 @@ def compare(
 
 def host_twin(network: Network, dtype: str = "float64") -> Network:
     """The same network on the host, sharing nothing with it."""
-    return copied(network, device="cpu", dtype=dtype)
+    twin = copied(network, device="cpu", dtype=dtype)
+    if frozen := _frozen(network):
+        twin.freeze(*frozen)
+    return twin
 
 
-def _settled(engine: Passes, samples: Samples) -> tuple[Samples, Step, Errors]:
+def _frozen(network: Network) -> list[str]:
+    """The names of the parameters that do not learn."""
+    return [name for name in network.params if network.params.learning(name).frozen]
+
+
+def _settled(engine: CompiledNetwork, samples: Samples) -> tuple[Samples, Step, Errors]:
     """All samples or the half of them for which rounding matters least, by the reference alone.
 
     With what the reference makes of them, and what rounding does to that. With products of few
@@ -223,7 +244,7 @@ def _reference(twin: Network, samples: Samples, off: Off | None = None) -> Step:
         be much smaller than both.
     """
     x = twin.place(samples.floats if off is None else _moved(samples.floats, off))
-    predictions, n = _host(twin.forward(x)[0]), x.shape[0]
+    predictions, n = _hosted(twin.forward(x)[0]), x.shape[0]
     if samples.t is None:
         return Step(predictions)
     kept = twin.copied_state()
@@ -231,13 +252,38 @@ def _reference(twin: Network, samples: Samples, off: Off | None = None) -> Step:
     loss, loss_backward = twin.last_layer.forward(scores, samples.t)
     dz = loss_backward()
     if off is not None:
-        t = as_one_hot(samples.t, scores)
-        dz = dz + (np.abs(n * dz + t) + np.abs(t)) / n * off(dz.shape)
+        dz = _moved_slope(twin.last_layer, dz, scores, samples.t, n, off)
     _, grads = backward(dz, need_dx=False)
     loss, grads = twin.penalized(loss, grads)
+    # Of a layer of which a part learns the layer computes all.
+    grads = {name: grad for name, grad in grads.items() if name not in _frozen(twin)}
     state = list(_all(twin.state).values())
     twin.restore_state(kept)
-    return Step(predictions, float(loss), _host(scores), _all(grads), state)
+    return Step(predictions, float(loss), _hosted(scores), _all(grads), state)
+
+
+def _moved_slope(loss: Any, dz: Any, scores: Any, targets: Any, n: int, off: Off) -> Any:
+    """The gradient of a loss of n samples, off by what rounding does to p and t; of heads by name.
+
+    That of a head is the difference times a weight.
+    """
+
+    def moved(dz: Array, scores: Array, t: Array, weight: float) -> Array:
+        t = as_one_hot(t, scores)
+        p = n * dz / (weight or 1.0) + t
+        return dz + weight * (np.abs(p) + np.abs(t)) / n * off(dz.shape)
+
+    if not isinstance(dz, Mapping):
+        return moved(dz, scores, targets, 1.0)
+    return {
+        name: moved(
+            dz[name],
+            scores[name],
+            targets[name] if isinstance(targets, Mapping) else targets,
+            loss.weights[name],
+        )
+        for name in dz
+    }
 
 
 def _varied(twin: Network, samples: Samples, precision: str) -> Iterator[Step]:
@@ -259,21 +305,22 @@ def _moved(array: np.ndarray, off: Off) -> np.ndarray:
     return moved
 
 
-def _of_engine(engine: Passes, samples: Samples) -> Step:
+def _of_engine(engine: CompiledNetwork, samples: Samples) -> Step:
     """The engine's pass over the samples; the network is put back."""
     network = engine.network
     x = network.place(samples.floats)
     with _undone(network):
-        predictions = _host(engine.predict(x))
+        predictions = _hosted(engine.predict(x))
         if samples.t is None:
             return Step(predictions)
-        loss, scores, grads = engine.loss_and_gradient(x, network.device.asarray(samples.t))
+        t = _each(network.device.asarray, samples.t)
+        loss, scores, grads = engine.loss_and_gradient(x, t)
         state = list(_all(network.state).values())
-        return Step(predictions, float(loss), _host(scores), _all(grads), state)
+        return Step(predictions, float(loss), _hosted(scores), _all(grads), state)
 
 
 def _updates(
-    engine: Passes, samples: Samples, optimizer: Optimizer, clip_norm: float | None
+    engine: CompiledNetwork, samples: Samples, optimizer: Optimizer, clip_norm: float | None
 ) -> dict[str, tuple[float, float]]:
     """Errors of parameters after updates, and of the losses before them, with what is allowed.
 
@@ -334,8 +381,7 @@ def _updated(
     clip_norm: float | None,
 ) -> np.ndarray:
     """All parameters after the optimizer's next update on the host, in the network's dtype."""
-    decaying = [name for name in network.params if network.params.learning(name).decays]
-    params = FlatParams(network.params.shapes, get_device("cpu"), network.dtype, decaying=decaying)
+    params = network.params.like(get_device("cpu"))
     params.flat[...] = before
     grads = params.like()
     grads.flat[...] = gradient
@@ -373,11 +419,18 @@ def _gradients_apart(
     But to no less than a tenth of the largest of all: some gradients are 0 but for rounding, as
     that of a bias before BatchNorm.
     """
+    if not want:  # nothing learns
+        return 0.0
     size = np.linalg.norm if length else lambda array: np.max(np.abs(array))
     sizes = {name: float(size(array.ravel())) for name, array in want.items()}
     least = 0.1 * max(sizes.values())
     errors = {name: float(size((got[name] - array).ravel())) for name, array in want.items()}
     return max(errors[name] / (max(least, sizes[name]) or 1.0) for name in want)
+
+
+def _all_apart(got: Hosted, want: Hosted) -> float:
+    """The largest error of an output."""
+    return max(_apart(got[name], each) for name, each in want.items())
 
 
 def _apart(got: Array, want: Array, size: float | None = None) -> float:
@@ -391,6 +444,11 @@ def _apart(got: Array, want: Array, size: float | None = None) -> float:
 def _host(array: Array) -> np.ndarray:
     """A copy on the host."""
     return np.array(to_numpy(array))
+
+
+def _hosted(outputs: Any) -> dict[str, np.ndarray]:
+    """Copies of outputs on the host."""
+    return _all(outputs if isinstance(outputs, Mapping) else {"": outputs})
 
 
 def _all(arrays: Mapping[str, Array]) -> dict[str, np.ndarray]:

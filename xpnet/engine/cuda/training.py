@@ -8,31 +8,22 @@ from math import prod
 import numpy as np
 
 from xpnet.arrays import Array
-from xpnet.arrays.parameters import ALIGN
+from xpnet.engine.cuda.compiled import CompiledNetwork, how_all_learn
 from xpnet.engine.cuda.driver import NULL, Argument, Recording
-from xpnet.engine.cuda.passes import Passes
-from xpnet.engine.cuda.plan import (
-    LANES,
-    ONE_BLOCK,
-    finish_source,
-    penalty_settings,
-    penalty_source,
-)
-from xpnet.engine.cuda.program import Launch, Program, run, source
-from xpnet.engine.cuda.stages import (
-    POINTWISE,
-    Call,
-    Setting,
-    Settings,
-    blocks,
-    declared,
-    given,
-    kernel,
-    number,
+from xpnet.engine.cuda.function import Function, Parameters, blocks, writes
+from xpnet.engine.cuda.loss import check_losses
+from xpnet.engine.cuda.module import Launch, Module, run, source
+from xpnet.engine.cuda.update import (
+    Surroundings,
+    clip_function,
+    finish_function,
+    gather_function,
+    rule_of,
+    update_function,
 )
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
-from xpnet.optim import EPS, SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
+from xpnet.optim import Adam, Optimizer
 from xpnet.optim.clipping import checked_limit
 
 UNROLL = 50
@@ -44,32 +35,6 @@ LABELS = {
     "uint16": "unsigned short", "int32": "int", "uint32": "unsigned", "int64": "long long",
     "uint64": "unsigned long long",
 }  # fmt: skip
-
-
-def rule_of(optimizer: Optimizer) -> tuple[str, Settings] | None:
-    """An optimizer as a value of C++ and the settings it is made of; None without a kernel."""
-    o = optimizer
-    match o:
-        case SGD():
-            value, settings = "SGD{}", {}
-        case Momentum():
-            ahead = str(type(o) is Nesterov).lower()
-            value, settings = f"Momentum{{momentum, {ahead}}}", {"momentum": o.momentum}
-        case AdaGrad():
-            value, settings = f"AdaGrad{{1, 1, (real){EPS!r}}}", {}
-        case RMSprop():
-            value = f"AdaGrad{{decay_rate, share, (real){EPS!r}}}"
-            settings = {"decay_rate": o.decay_rate, "share": 1.0 - o.decay_rate}
-        case Adam():
-            paper = str(o.form == "paper").lower()
-            value = f"Adam{{beta1, beta2, eps, weight_decay, {paper}, power1, power2, 0, 0}}"
-            settings = {"beta1": o.beta1, "beta2": o.beta2, "eps": o.eps}
-            settings["weight_decay"] = o.weight_decay if isinstance(o, AdamW) else 0.0
-    if type(o) not in (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW):
-        return None
-    # Powers of Adam's decays need more digits than float32 has.
-    kind = "double" if isinstance(o, Adam) else "real"
-    return value, tuple(Setting(kind, name, number) for name, number in settings.items())
 
 
 class Training:
@@ -95,7 +60,7 @@ class Training:
 
     def __init__(
         self,
-        engine: Passes,
+        engine: CompiledNetwork,
         x: Array,
         t: Array,
         batch_size: int,
@@ -112,14 +77,17 @@ class Training:
                 f"{t.shape[0]}"
             )
         self._engine, self._optimizer, self._clip_norm = engine, optimizer, clip_norm
-        self._limit: Settings = ()
         if clip_norm is not None:
-            self._limit = (Setting("real", "limit", checked_limit(clip_norm)),)
+            checked_limit(clip_norm)
         self._x, self._t, self._batch_size = x, t, batch_size
-        self._plan = engine.plan(batch_size, train=True)
+        self._program = engine.program(batch_size, keeps=True)
+        self._learning = engine.learning
+        if not engine.losses:
+            check_losses(engine.network, engine.outputs)
         self._labels = t.ndim == 1 and device.xp.isdtype(t.dtype, ("integral", "bool"))
         if not self._labels:
-            as_one_hot(t[:batch_size, ...], self._plan.scores)  # or it says what is wrong
+            for loss in engine.losses:  # or they say what is wrong
+                as_one_hot(t[:batch_size, ...], self._program.buffers.value(loss.source.number))
         self.steps = -(-n // batch_size)
         self._order = device.zeros(n, dtype="int32")
         self._rates = device.zeros(self.steps, dtype="float64")
@@ -128,8 +96,8 @@ class Training:
         self._factor = device.zeros(1, dtype=engine.network.dtype)
         found = rule_of(optimizer)
         assert found is not None
-        self._rule, self._settings = found
-        self._program = Program(engine.driver, self._source())
+        self._rule = found
+        self._module = Module(engine.driver, source(engine.network.dtype, self._functions()))
         self._next, self._ready = 0, False
         self._state: list[Array] = []
         self._launches: dict[int, list[Launch]] = {}
@@ -145,7 +113,8 @@ class Training:
     def fits(self, optimizer: Optimizer, clip_norm: float | None) -> bool:
         """Whether these are what the steps were compiled for."""
         same = optimizer is self._optimizer and clip_norm == self._clip_norm
-        return same and rule_of(optimizer) == (self._rule, self._settings)
+        learning = how_all_learn(self._engine.network) == self._learning
+        return same and learning and rule_of(optimizer) == self._rule
 
     def epoch(self, order: np.ndarray, rates: Sequence[float] | np.ndarray) -> Array:
         """One pass over the data; the losses of all steps, (steps,), each before its update.
@@ -211,6 +180,11 @@ class Training:
                 f"numbers of samples must be from 0 to {n - 1}, got {np.min(order)} to "
                 f"{np.max(order)}"
             )
+        if how_all_learn(self._engine.network) != self._learning:
+            raise ArgumentError(
+                "what learns, or how fast, has changed since the steps were compiled; ask the "
+                "engine for its steps anew"
+            )
         self._engine.check_source()
         self.prepare()
         self._order[...] = device.asarray(np.asarray(order, dtype=np.int32))
@@ -219,6 +193,7 @@ class Training:
 
     def advance(self, count: int) -> None:
         """The next `count` steps of the epoch."""
+        self._engine.passes += 1
         first, self._next = self._next, min(self._next + count, self.steps)
         whole = max(0, min(self._next, self._x.shape[0] // self._batch_size) - first)
         if self._engine.graph:
@@ -273,117 +248,87 @@ class Training:
         return self._launches[n]
 
     def _made(self, n: int) -> list[Launch]:
-        engine, plan, clipped = self._engine, self._plan, self._clip_norm is not None
-        features, targets = prod(self._x.shape[1:]), plan.labels if self._labels else plan.rows
-        size = number(self._batch_size)
-        gather = (self._x, self._t, self._order, self._cursor, plan.x, targets, size, number(n))
-        launches = self._program.bind(
-            [Call("gather", blocks(n * max(features, prod(targets.shape[1:]))), POINTWISE, gather)]
-        )
-        launches += plan.forward(n, train=True)
-        launches += plan.train(n, "labels" if self._labels else "rows")
+        program, clipped = self._program, self._clip_norm is not None
+        place, bind = self._surroundings(n), self._module.bind
+        numbers = max(prod(self._x.shape[1:]), prod(self._targets.shape[1:]))
+        of_chunks = (place.chunk_count, 1, 1)
+        launches = bind([self._gather.call(place, blocks(n * numbers))])
+        launches += program.forward(n, train=True)
+        launches += program.train(n, "labels" if self._labels else "rows")
         if clipped:
-            launches += engine.gradient(plan, n, squares=True)
-        launches += self._program.bind(self._update(n))
-        *_, power1, power2 = self._powers()
-        return launches + engine.finish(
-            self._program,
-            "finish_step",
-            plan,
+            gradient = self._engine.gradient_function.call(place, of_chunks, joins=True)
+            launches += self._engine.module.bind([gradient])
+            launches += bind([clip_function(self._limit).call(place, (1, 1, 1))])
+        launches += bind([self._update.call(place, of_chunks, joins=not clipped)])
+        return launches + bind([self._finish.call(place, (1, 1, 1))])
+
+    @property
+    def _limit(self) -> float:
+        """That gradients are made no longer than."""
+        assert self._clip_norm is not None
+        return self._clip_norm
+
+    @property
+    def _targets(self) -> Array:
+        """Where all losses read their targets."""
+        buffers = self._program.buffers
+        return (buffers.labels if self._labels else buffers.rows)[0]
+
+    def _surroundings(self, n: int) -> Surroundings:
+        """What the kernels around the passes work on."""
+        powers: list[Argument] = [NULL, NULL]
+        if isinstance(self._optimizer, Adam):
+            powers = [*self._state[-2:]]
+        state: list[Argument] = [*self._state[: len(self._optimizer.kept)], NULL, NULL]
+        return self._program.surroundings(
             n,
             self.losses,
-            self._cursor,
-            power1,
-            power2,
-            settings=self._decays,
+            squares=self._clip_norm is not None,
+            x=self._x,
+            t=self._t,
+            order=self._order,
+            cursor=self._cursor,
+            batch=self._program.x,
+            targets=self._targets,
+            batch_size=self._batch_size,
+            rates=self._rates,
+            clip=self._factor,
+            s0=state[0],
+            s1=state[1],
+            power1=powers[0],
+            power2=powers[1],
         )
 
     @property
-    def _decays(self) -> Settings:
-        """What the powers of Adam's decays are multiplied by after a step."""
-        return self._settings[:2] if isinstance(self._optimizer, Adam) else ()
-
-    def _powers(self) -> tuple[Argument, Argument]:
-        if not isinstance(self._optimizer, Adam):
-            return NULL, NULL
-        return self._state[-2], self._state[-1]
-
-    def _update(self, n: int) -> list[Call]:
-        engine, plan = self._engine, self._plan
-        params, chunks = engine.network.params.flat, plan.chunks(n)
-        kept: list[Argument] = [*self._state[: len(self._optimizer.kept)], NULL, NULL][:2]
-        rule = given(self._settings, params)
-        more = (*kept, self._rates, self._cursor, *self._powers(), *rule)
-        grid = (plan.chunk_count, 1, 1)
-        if self._clip_norm is None:
-            arguments = (chunks, plan.parts, params, plan.penalties, *more)
-            arguments += given(penalty_settings(engine.network.penalty), params)
-            return [Call("update", grid, LANES * ALIGN, arguments, joins=True)]
-        clip = (plan.squares, number(plan.chunk_count), self._factor)
-        clip += given(self._limit, params)
-        clipped = (chunks, engine.grads.flat, self._factor, params, *more)
-        return [
-            Call("clip", (1, 1, 1), ONE_BLOCK, clip),
-            Call("update", grid, ALIGN, clipped),
-        ]
-
-    def _source(self) -> str:
-        """The kernels around the passes."""
-        engine, optimizer = self._engine, self._optimizer
-        dtype, penalty = engine.network.dtype, engine.network.penalty
+    def _gather(self) -> Function:
+        """The next batch."""
         x_type, t_type = _of(INPUTS, self._x, "data"), _of(LABELS | INPUTS, self._t, "targets")
         kept = "int" if self._labels else "real"
-        widths = f"{prod(self._x.shape[1:])}, {prod(self._t.shape[1:])}"
-        powers = ""
-        if isinstance(optimizer, Adam):
-            powers = "*power1 *= beta1; *power2 *= beta2; "
-        state = "real* s0, real* s1, const double* rates, const int* cursor, "
-        state += "const double* power1, const double* power2" + declared(self._settings)
-        kernels = [
-            kernel(
-                "gather",
-                POINTWISE,
-                f"const {x_type}* x, const {t_type}* t, const int* order, const int* cursor, "
-                f"real* batch, {kept}* targets, int batch_size, int samples",
-                f"gather_batch<{widths}>(x, t, order, cursor, batch, targets, batch_size, "
-                "samples);",
-            ),
-            finish_source(
-                "finish_step",
-                penalty,
-                len(engine.dropouts),
-                f"out[*cursor] = loss; ++*cursor; {powers}",
-                self._decays,
-            ),
-        ]
-        if self._clip_norm is None:
-            kernels.append(
-                kernel(
-                    "update",
-                    LANES * ALIGN,
-                    "const long long* chunks, const real* parts, real* p, real* penalties, "
-                    f"{state}{declared(penalty_settings(penalty))}",
-                    f"update_chunk<{LANES}>(chunks, parts, p, penalties, s0, s1, rates, cursor, "
-                    f"{penalty_source(penalty)}, {self._rule});",
-                )
-            )
-        else:
-            kernels += [
-                kernel(
-                    "clip",
-                    ONE_BLOCK,
-                    "const real* squares, int chunks, real* factor" + declared(self._limit),
-                    f"clip_factor<{ONE_BLOCK}>(squares, chunks, limit, factor);",
-                ),
-                kernel(
-                    "update",
-                    ALIGN,
-                    f"const long long* chunks, const real* g, const real* factor, real* p, {state}",
-                    f"update_clipped_chunk(chunks, g, factor, p, s0, s1, rates, cursor, "
-                    f"{self._rule});",
-                ),
-            ]
-        return source(dtype, kernels)
+        widths = prod(self._x.shape[1:]), prod(self._t.shape[1:])
+        return gather_function(x_type, t_type, kept, *widths)
+
+    @property
+    def _update(self) -> Function:
+        """The optimizer's step."""
+        penalty = self._engine.network.penalty
+        return update_function(self._rule, penalty, clipped=self._clip_norm is not None)
+
+    @property
+    def _finish(self) -> Function:
+        """The loss, and whatever counts steps."""
+        engine, counted = self._engine, "out[*cursor] = loss; ++*cursor; "
+        more: Parameters = writes("cursor", kind="int")
+        if isinstance(self._optimizer, Adam):
+            counted += "*power1 *= beta1; *power2 *= beta2; "
+            more += (*writes("power1", "power2", kind="double"), *self._rule[1][:2])
+        return finish_function(
+            "finish_step", engine.network.penalty, engine.dropouts, counted, more
+        )
+
+    def _functions(self) -> list[Function]:
+        """The kernels around the passes."""
+        clip = [] if self._clip_norm is None else [clip_function(self._limit)]
+        return [self._gather, self._finish, *clip, self._update]
 
 
 def _of(types: dict[str, str], array: Array, what: str) -> str:

@@ -49,3 +49,15 @@ struct Chain {
         return scale;
     }
 };
+
+// Where the gradient by what another layer has put out is left, for number `index`: y is that
+// number, and CHAIN what came before it, or nothing where the other layer sees to that itself. ADD
+// says that somebody else has left a gradient there.
+template <class CHAIN, bool ADD>
+struct Below {
+    CHAIN chain;
+    __device__ void leave(real* dx, int index, real gradient, real y) const {
+        const real back = gradient * chain.slope(y, index);
+        dx[index] = ADD ? dx[index] + back : back;
+    }
+};

@@ -1,11 +1,14 @@
-// Convolution: x (N, C, H, W), filters w (F, C, FH, FW), b (F), y (N, F, OH, OW).
+// Convolution: x (N, C, H, W), filters w (F, C, FH, FW), b (F) if there is a BIAS,
+// y (N, F, OH, OW).
 //
 // The columns of im2col are read out of the image where they are needed and never written. A sum
 // over channels and places of the window runs over the channels of one place first where whole
 // tiles fit that: where a tile's numbers are is then found once for all of them.
 
-template <int C_, int H_, int W_, int F_, int FH_, int FW_, int STRIDE_, int PAD_, int OH_, int OW_>
+template <int C_, int H_, int W_, int F_, int FH_, int FW_, int STRIDE_, int PAD_, int OH_, int OW_,
+          bool BIAS_>
 struct Shape {
+    static constexpr bool BIAS = BIAS_;
     static constexpr int C = C_, H = H_, W = W_, F = F_, FH = FH_, FW = FW_, STRIDE = STRIDE_,
                          PAD = PAD_, OH = OH_, OW = OW_, PLACES = FH * FW, DEPTH = C * PLACES,
                          PLANE = H * W, OUT = OH * OW;
@@ -114,7 +117,7 @@ struct ConvolutionForward {
     }
     __device__ void store(int m, int p, real sum, int) const {
         const int i = (p / S::OUT * S::F + m) * S::OUT + p % S::OUT;
-        y[i] = out.value(sum + bias[m], i);
+        y[i] = out.value(S::BIAS ? sum + bias[m] : sum, i);
     }
 };
 
@@ -171,7 +174,7 @@ struct ConvolutionBackward {
     }
     __device__ void store(int m, int q, real sum, int) const {
         const int i = (q / S::PLANE * S::C + m) * S::PLANE + q % S::PLANE;
-        dx[i] = sum * below.slope(x[i], i);
+        below.leave(dx, i, sum, x[i]);
     }
 };
 
@@ -207,7 +210,8 @@ struct ConvolutionGradient {
     }
     template <int BK>
     __device__ Run right(const Place& place, int, const Depth& depth) const {
-        if (place.n >= S::DEPTH) return {nullptr, place.n == S::DEPTH && depth.window.image};
+        if (place.n >= S::DEPTH)
+            return {nullptr, S::BIAS && place.n == S::DEPTH && depth.window.image};
         return {seen<S>(depth.window, place.channel, place.fy, place.fx), 0};
     }
     template <int BK>
@@ -219,7 +223,7 @@ struct ConvolutionGradient {
         return run.first ? *run.first : run.count;
     }
     __device__ void store(int m, int n, real sum, int split) const {
-        real* part = parts + (long long)split * S::F * (S::DEPTH + 1);
+        real* part = parts + (long long)split * S::F * (S::DEPTH + S::BIAS);
         part[n < S::DEPTH ? m * S::DEPTH + n : S::F * S::DEPTH + m] = sum;
     }
 };

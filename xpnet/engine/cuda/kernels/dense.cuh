@@ -1,7 +1,7 @@
-// Fully connected layers: x (N, IN), W (IN, OUT), b (OUT), y (N, OUT).
+// Fully connected layers: x (N, IN), W (IN, OUT), b (OUT) if there is a BIAS, y (N, OUT).
 
 // y = chain(x W + b)
-template <int IN, int OUT, class Out>
+template <int IN, int OUT, bool BIAS, class Out>
 struct DenseForward {
     static constexpr bool A_ALONG_K = true, B_ALONG_K = false, SHARED = true;
     const real *x, *W, *bias;
@@ -30,12 +30,12 @@ struct DenseForward {
     }
     __device__ void store(int m, int n, real sum, int) const {
         const int i = m * OUT + n;
-        y[i] = out.value(sum + bias[n], i);
+        y[i] = out.value(BIAS ? sum + bias[n] : sum, i);
     }
 };
 
 // d before the layer below = d W^T times that layer's slope, where x is what it put out.
-template <int IN, int OUT, class Below>
+template <int IN, int OUT, bool BIAS, class Below>
 struct DenseBackward {
     static constexpr bool A_ALONG_K = true, B_ALONG_K = true, SHARED = true;
     const real *d, *W, *x;
@@ -64,13 +64,13 @@ struct DenseBackward {
     }
     __device__ void store(int m, int n, real sum, int) const {
         const int i = m * IN + n;
-        dx[i] = sum * below.slope(x[i], i);
+        below.leave(dx, i, sum, x[i]);
     }
 };
 
 // dW = x^T d, and db as one more row: x with a column of ones. Parts of the sum over samples are
 // kept apart: part, then W and b.
-template <int IN, int OUT>
+template <int IN, int OUT, bool BIAS>
 struct DenseGradient {
     static constexpr bool A_ALONG_K = false, B_ALONG_K = false, SHARED = false;
     const real *x, *d;
@@ -82,7 +82,7 @@ struct DenseGradient {
     __device__ Nothing depth(int) const { return {}; }
     template <int BK>
     __device__ Run left(int m, int k0, Nothing) const {
-        return {m < IN ? x + k0 * IN + m : nullptr, m <= IN ? samples - k0 : 0};
+        return {m < IN ? x + k0 * IN + m : nullptr, m < IN + BIAS ? samples - k0 : 0};
     }
     template <int BK>
     __device__ Run right(int n, int k0, Nothing) const {
@@ -97,6 +97,6 @@ struct DenseGradient {
         return run.at<OUT>(k);
     }
     __device__ void store(int m, int n, real sum, int split) const {
-        parts[(long long)split * (IN + 1) * OUT + m * OUT + n] = sum;
+        parts[(long long)split * (IN + BIAS) * OUT + m * OUT + n] = sum;
     }
 };

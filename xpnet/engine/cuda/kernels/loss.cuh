@@ -1,5 +1,6 @@
 // Losses of scores z (N, K), a thread for each sample: its loss, and its part of dz, taken back to
-// before the last layer's chain. Targets are labels (N,) or rows (N, K).
+// before the last layer's chain; both times the weight that the loss has among others. Targets are
+// labels (N,) or rows (N, K).
 
 template <int K>
 struct Labels {
@@ -16,7 +17,7 @@ struct Rows {
 // -sum t log softmax(z), where t becomes (1 - s) t + s / K.
 template <int K, class Targets, class Below>
 __device__ void softmax_loss(const real* z, const Targets t, real* losses, real* dz, int samples,
-                             real smoothing, const Below below) {
+                             real weight, real smoothing, const Below below) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= samples) return;
     const real* row = z + n * K;
@@ -29,10 +30,10 @@ __device__ void softmax_loss(const real* z, const Targets t, real* losses, real*
     for (int k = 0; k < K; ++k) {
         const real target = (1 - smoothing) * t(n, k) + smoothing / K, shifted = row[k] - top;
         loss -= target * (shifted - log_total);
-        dz[n * K + k] =
-            (exp(shifted) / total - target) / samples * below.slope(row[k], n * K + k);
+        const real slope = (exp(shifted) / total - target) / samples;
+        below.leave(dz, n * K + k, slope * weight, row[k]);
     }
-    losses[n] = loss;
+    losses[n] = loss * weight;
 }
 
 // Costs of each score by itself, and their derivatives.
@@ -50,14 +51,14 @@ struct SigmoidCrossEntropy {
 
 template <int K, class Cost, class Targets, class Below>
 __device__ void summed_loss(const real* z, const Targets t, real* losses, real* dz, int samples,
-                            const Below below) {
+                            real weight, const Below below) {
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= samples) return;
     real loss = 0;
     for (int k = 0; k < K; ++k) {
         const int i = n * K + k;
         loss += Cost::value(z[i], t(n, k));
-        dz[i] = Cost::slope(z[i], t(n, k)) / samples * below.slope(z[i], i);
+        below.leave(dz, i, Cost::slope(z[i], t(n, k)) / samples * weight, z[i]);
     }
-    losses[n] = loss;
+    losses[n] = loss * weight;
 }

@@ -45,13 +45,14 @@ __device__ void norm_infer(const real* x, const real* gamma, const real* beta,
     y[i] = out.value(gamma[feature] * xhat + beta[feature], i);
 }
 
-// dgamma and dbeta go to `part`, one after the other; dx only where somebody reads it.
-template <int FEATURES, int PLANE, bool NEED_DX, class Below>
+// dgamma and dbeta go to `part`, one after the other, and dx; each only where somebody reads it.
+// Mean and std of a BATCH depend on x, others do not.
+template <int FEATURES, int PLANE, bool BATCH, bool NEED_DX, bool NEED_GRADS, class Below>
 __device__ void norm_backward(const real* x, const real* d, const real* gamma, const real* mean,
-                              const real* std, real* part, real* dx, int samples, int ddof,
-                              const Below below) {
+                              const real* std, real eps, real* part, real* dx, int samples,
+                              int ddof, const Below below) {
     const int feature = blockIdx.x, m = samples * PLANE;
-    const real mu = mean[feature], root = std[feature];
+    const real mu = mean[feature], root = BATCH ? std[feature] : sqrt(std[feature] + eps);
     real sum = 0, product = 0;
     for (int j = threadIdx.x; j < m; j += NORM_THREADS) {
         const int i = norm_place<FEATURES, PLANE>(j);
@@ -59,7 +60,7 @@ __device__ void norm_backward(const real* x, const real* d, const real* gamma, c
         product += d[i] * ((x[i] - mu) / root);
     }
     const real dbeta = block_sum<NORM_THREADS>(sum), dgamma = block_sum<NORM_THREADS>(product);
-    if (threadIdx.x == 0) {
+    if (NEED_GRADS && threadIdx.x == 0) {
         part[feature] = dgamma;
         part[FEATURES + feature] = dbeta;
     }
@@ -68,6 +69,6 @@ __device__ void norm_backward(const real* x, const real* d, const real* gamma, c
     for (int j = threadIdx.x; j < m; j += NORM_THREADS) {
         const int i = norm_place<FEATURES, PLANE>(j);
         const real xhat = (x[i] - mu) / root;
-        dx[i] = scale * (d[i] - a - xhat * b) * below.slope(x[i], i);
+        below.leave(dx, i, scale * (BATCH ? d[i] - a - xhat * b : d[i]), x[i]);
     }
 }

@@ -10,5 +10,5 @@ template <class Below>
 __device__ void pointwise_backward(const real* x, const real* d, real* dx, int total,
                                    const Below below) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < total) dx[i] = d[i] * below.slope(x[i], i);
+    if (i < total) below.leave(dx, i, d[i], x[i]);
 }

@@ -23,13 +23,15 @@ __device__ int largest(const real* plane, int oy, int ox, real& value) {
     return place;
 }
 
-template <class S, class Out>
-__device__ void max_pool_forward(const real* x, real* y, int total, const Out out) {
+// Where an unpooling will ask for them, the PLACES of the maxima are left as well.
+template <class S, bool PLACES, class Out>
+__device__ void max_pool_forward(const real* x, int* places, real* y, int total, const Out out) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= total) return;
     const real* plane = x + i / (S::OH * S::OW) * (S::H * S::W);
     real value = 0;
-    largest<S>(plane, i % (S::OH * S::OW) / S::OW, i % S::OW, value);
+    const int place = largest<S>(plane, i % (S::OH * S::OW) / S::OW, i % S::OW, value);
+    if (PLACES) places[i] = place;
     y[i] = out.value(value, i);
 }
 
@@ -69,5 +71,27 @@ __device__ void pool_backward(const real* x, const real* d, real* dx, int total,
             else if (largest<S>(x + plane * (S::H * S::W), oy, ox, value) == place)
                 sum += back;
         }
-    dx[i] = sum * below.slope(x[i], i);
+    below.leave(dx, i, sum, x[i]);
+}
+
+// Values v (N, C, OH, OW) at the places of a pool's maxima, 0 elsewhere: y (N, C, H, W). Windows lie
+// side by side, so that each pixel has but one window to ask, or none.
+template <class S, class Out>
+__device__ void unpool_forward(const real* v, const int* places, real* y, int total,
+                               const Out out) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= total) return;
+    const int plane = i / (S::H * S::W), place = i % (S::H * S::W);
+    const int oy = place / S::W / S::STRIDE, ox = place % S::W / S::STRIDE;
+    const int o = (plane * S::OH + oy) * S::OW + ox;
+    const bool inside = oy < S::OH && ox < S::OW;
+    y[i] = out.value(inside && places[o] == place ? v[o] : 0, i);
+}
+
+template <class S, class Below>
+__device__ void unpool_backward(const real* v, const int* places, const real* d, real* dv,
+                                int total, const Below below) {
+    const int o = blockIdx.x * blockDim.x + threadIdx.x;
+    if (o >= total) return;
+    below.leave(dv, o, d[o / (S::OH * S::OW) * (S::H * S::W) + places[o]], v[o]);
 }

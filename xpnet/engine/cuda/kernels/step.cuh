@@ -3,7 +3,9 @@
 //
 // Parameters lie in chunks of 64, no two of them in one chunk. A row of `chunks` says of a chunk:
 // where the parts of its gradient begin, how far one part is from the next, how many parts there
-// are, how many of the 64 are parameters, and whether they are weights.
+// are, how many of the 64 are parameters, and whether they are weights. `factors` has what the
+// learning rate is multiplied by for a chunk, and 0 where it does not learn; no gradient has parts
+// there, but penalties have a value all the same.
 
 constexpr int CHUNK = 64, COLUMNS = 5;
 
@@ -54,8 +56,8 @@ struct L1Penalty {
 // The gradient of the block's chunk from its parts, penalty included: thread e has that of number
 // e, other threads 0. LANES threads share the parts of a number. `penalties` gets the chunk's.
 template <int LANES, class Penalty>
-__device__ real gathered(const long long* chunks, const real* parts, const real* p,
-                         real* penalties, const Penalty penalty) {
+__device__ real gathered(const long long* chunks, const double* factors, const real* parts,
+                         const real* p, real* penalties, const Penalty penalty) {
     __shared__ real sums[LANES * CHUNK];
     const long long* row = chunks + (long long)blockIdx.x * COLUMNS;
     const int e = threadIdx.x % CHUNK, lane = threadIdx.x / CHUNK;
@@ -72,7 +74,7 @@ __device__ real gathered(const long long* chunks, const real* parts, const real*
     if (Penalty::ANY) {
         const bool mine = lane == 0 && real_one && row[4];
         const real w = mine ? p[(long long)blockIdx.x * CHUNK + e] : 0;
-        sum += penalty.gradient(w);
+        if (factors[blockIdx.x] != 0) sum += penalty.gradient(w);
         sums[threadIdx.x] = penalty.value(w);
         __syncthreads();
         if (threadIdx.x == 0) {
@@ -86,9 +88,10 @@ __device__ real gathered(const long long* chunks, const real* parts, const real*
 
 // The gradient of all parameters in one array, and its sum of squares by chunks.
 template <int LANES, class Penalty>
-__device__ void gather_gradient(const long long* chunks, const real* parts, const real* p, real* g,
-                         real* penalties, real* squares, const Penalty penalty) {
-    const real sum = gathered<LANES>(chunks, parts, p, penalties, penalty);
+__device__ void gather_gradient(const long long* chunks, const double* factors, const real* parts,
+                                const real* p, real* g, real* penalties, real* squares,
+                                const Penalty penalty) {
+    const real sum = gathered<LANES>(chunks, factors, parts, p, penalties, penalty);
     const long long i = (long long)blockIdx.x * CHUNK + threadIdx.x;
     if (threadIdx.x < CHUNK) g[i] = sum;
     if (squares) {
@@ -150,42 +153,48 @@ struct Adam {
 };
 
 template <class Rule>
-__device__ void follow(const long long* chunks, real g, real* p, real* s0, real* s1,
-                       const double* rates, const int* cursor, Rule rule) {
+__device__ void follow(const long long* chunks, const double* factors, real g, real* p, real* s0,
+                       real* s1, const double* rates, const int* cursor, Rule rule) {
     const long long* row = chunks + (long long)blockIdx.x * COLUMNS;
-    if (threadIdx.x >= row[3]) return;
+    const double factor = factors[blockIdx.x];
+    if (threadIdx.x >= row[3] || factor == 0) return;
     const long long i = (long long)blockIdx.x * CHUNK + threadIdx.x;
-    const double rate = rates[*cursor];
+    const double rate = rates[*cursor] * factor;
     rule.begin(rate);
     p[i] = rule(p[i], g, s0 + i, s1 + i, rate, row[4] != 0);
 }
 
 // The update, straight from the parts of the gradient.
 template <int LANES, class Penalty, class Rule>
-__device__ void update_chunk(const long long* chunks, const real* parts, real* p, real* penalties,
-                       real* s0, real* s1, const double* rates, const int* cursor,
-                       const Penalty penalty, Rule rule) {
-    const real g = gathered<LANES>(chunks, parts, p, penalties, penalty);
-    follow(chunks, g, p, s0, s1, rates, cursor, rule);
+__device__ void update_chunk(const long long* chunks, const double* factors, const real* parts,
+                             real* p, real* penalties, real* s0, real* s1, const double* rates,
+                             const int* cursor, const Penalty penalty, Rule rule) {
+    const real g = gathered<LANES>(chunks, factors, parts, p, penalties, penalty);
+    follow(chunks, factors, g, p, s0, s1, rates, cursor, rule);
 }
 
 // The update from a gradient that was found before, times a factor.
 template <class Rule>
-__device__ void update_clipped_chunk(const long long* chunks, const real* g, const real* factor, real* p,
-                               real* s0, real* s1, const double* rates, const int* cursor,
-                               Rule rule) {
-    const real clipped = *factor * g[(long long)blockIdx.x * CHUNK + threadIdx.x];
-    follow(chunks, clipped, p, s0, s1, rates, cursor, rule);
+__device__ void update_clipped_chunk(const long long* chunks, const double* factors, const real* g,
+                                     const real* clip, real* p, real* s0, real* s1,
+                                     const double* rates, const int* cursor, Rule rule) {
+    const real clipped = *clip * g[(long long)blockIdx.x * CHUNK + threadIdx.x];
+    follow(chunks, factors, clipped, p, s0, s1, rates, cursor, rule);
 }
 
-// The mean loss of a batch and the penalty of the weights, by a single block; for its thread 0.
+// The mean losses of a batch, of each head as many as there is room for, and the penalty of the
+// weights, by a single block; for its thread 0.
 template <int THREADS, bool PENALTY>
-__device__ real mean_loss(const real* losses, int samples, const real* penalties, int chunks) {
-    real sum = 0;
-    for (int n = threadIdx.x; n < samples; n += THREADS) sum += losses[n];
-    real loss = block_sum<THREADS>(sum) / samples;
+__device__ real mean_loss(const real* losses, int heads, int room, int samples,
+                          const real* penalties, int chunks) {
+    real loss = 0;
+    for (int head = 0; head < heads; ++head) {
+        real sum = 0;
+        for (int n = threadIdx.x; n < samples; n += THREADS) sum += losses[head * room + n];
+        loss += block_sum<THREADS>(sum) / samples;
+    }
     if (PENALTY) {
-        sum = 0;
+        real sum = 0;
         for (int i = threadIdx.x; i < chunks; i += THREADS) sum += penalties[i];
         loss += block_sum<THREADS>(sum);
     }

@@ -1,0 +1,104 @@
+"""What follows a layer's sum in its kernel, and how gradients are taken back to before it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xpnet.engine.cuda.function import Parameter, Parameters, boolean
+from xpnet.engine.lower import Pattern
+from xpnet.layers import Dropout, Layer, ReLU, Sigmoid, Tanh
+
+ACTIVATIONS: dict[type[Layer], str] = {ReLU: "RELU", Sigmoid: "SIGMOID", Tanh: "TANH"}
+
+
+def chained(*layers: type[Layer]) -> list[Pattern]:
+    """The layers, each with a chain behind it."""
+    activations, dropout = tuple(ACTIVATIONS), (Dropout,)
+    ends = ((activations, dropout), (activations,), (dropout,))
+    return [Pattern((layers, *end)) for end in ends]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What follows a sum: at most an activation, then at most one Dropout."""
+
+    activation: str = "IDENTITY"
+    dropout: Dropout | None = None
+
+    @staticmethod
+    def of(layers: Sequence[Layer]) -> "Chain":
+        """Of these layers."""
+        chain = Chain()
+        for layer in layers:
+            if isinstance(layer, Dropout):
+                chain = Chain(chain.activation, layer)
+            else:
+                chain = Chain(ACTIVATIONS[type(layer)])
+        return chain
+
+    def kind(self, *, train: bool = True) -> str:
+        """Its type in C++."""
+        return f"Chain<{self.activation}, {boolean(train and self.dropout is not None)}>"
+
+    def value(self, *, train: bool = True, which: str = "") -> str:
+        """Itself in C++, made of its parameters, whose names end in `which`."""
+        names = ("calls", "k0", "k1", "dropped", "scale")
+        calls, k0, k1, dropped, scale = (f"{name}{which}" for name in names)
+        if self.dropout is None:
+            numbers = "nullptr, 0, 0, 0, 1"
+        elif train:
+            numbers = f"{calls}, {k0}, {k1}, {dropped}, {scale}"
+        else:
+            numbers = f"nullptr, 0, 0, 0, {scale}"
+        return f"{self.kind(train=train)}{{{numbers}}}"
+
+    def parameters(self, *, train: bool = True, which: str = "") -> Parameters:
+        """The number of training passes, the key, the words that leave a unit out, the scale."""
+        dropout = self.dropout
+        if dropout is None:
+            return ()
+        ratio, keep = dropout.dropout_ratio, 1.0 - dropout.dropout_ratio
+        if not train:
+            scale = 1.0 if dropout.inverted else keep
+            return (Parameter("real", f"scale{which}", scale),)
+        k0, k1 = dropout.key
+        return (
+            Parameter("const long long*", f"calls{which}", lambda place: place.calls(dropout)),
+            Parameter("unsigned", f"k0{which}", k0),
+            Parameter("unsigned", f"k1{which}", k1),
+            Parameter("unsigned long long", f"dropped{which}", round(ratio * 2**32)),
+            Parameter("real", f"scale{which}", 1 / keep if dropout.inverted else 1.0),
+        )
+
+
+@dataclass(frozen=True)
+class Below:
+    """How a layer leaves the gradient by one of its inputs.
+
+    Attributes
+    ----------
+    chain : what it takes the gradient back through: the chain of what has put the input out, if
+        nobody else reads that, and else none
+    adds : whether another reader has left a gradient there
+    train : whether the chain is that of a training pass
+    which : what the names of its parameters end in
+    """
+
+    chain: Chain
+    adds: bool = False
+    train: bool = True
+    which: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Its type in C++."""
+        return f"Below<{self.chain.kind(train=self.train)}, {boolean(self.adds)}>"
+
+    @property
+    def value(self) -> str:
+        """Itself in C++, made of its parameters."""
+        return f"{self.kind}{{{self.chain.value(train=self.train, which=self.which)}}}"
+
+    @property
+    def parameters(self) -> Parameters:
+        """The chain's."""
+        return self.chain.parameters(train=self.train, which=self.which)

@@ -1,0 +1,126 @@
+"""Batch normalization: one block a feature, in which all of a batch meet."""
+
+from math import prod
+
+from xpnet.engine.cuda.chain import chained
+from xpnet.engine.cuda.function import (
+    POINTWISE,
+    Call,
+    Function,
+    Parameter,
+    Parameters,
+    boolean,
+    counts,
+    reads,
+    writes,
+)
+from xpnet.engine.cuda.kernel import Arrays, Kernel, does, forward_name
+from xpnet.layers import BatchNorm
+
+THREADS = 512
+"""Of a block: NORM_THREADS in norm.cuh."""
+
+
+@does(BatchNorm, patterns=chained(BatchNorm))
+class BatchNormKernel(Kernel):
+    """BatchNorm."""
+
+    kind = "one block a feature"
+
+    @property
+    def template(self) -> str:
+        """Features, and numbers of one in a sample."""
+        return f"{self.input_shape[0]}, {prod(self.input_shape[1:])}"
+
+    def keeps(self, samples: int) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Statistics of the batch."""
+        features = (self.input_shape[0],)
+        return {"mean": (features, "real"), "std": (features, "real")}
+
+    def own(self, *names: str, kind: str = "const real*") -> Parameters:
+        """The layer's arrays."""
+        arrays = {**self.layer.params, **self.layer.state}
+
+        def parameter(name: str) -> Parameter:
+            return Parameter(kind, name, lambda a: arrays[name])
+
+        return tuple(map(parameter, names))
+
+    def statistics(self, kind: str) -> Parameters:
+        """Of the batch."""
+
+        def parameter(name: str) -> Parameter:
+            return Parameter(kind, name, lambda a: a.kept[name])
+
+        return tuple(map(parameter, ("mean", "std")))
+
+    @property
+    def eps(self) -> Parameter:
+        """In the root."""
+        return Parameter("real", "eps", self.layer.eps)
+
+    @property
+    def ddof(self) -> Parameter:
+        """In the variance."""
+        return Parameter("int", "ddof", self.layer.ddof)
+
+    def forward_function(self, *, train: bool) -> Function:
+        """With the batch's statistics, or the running ones."""
+        running, chain, name = ("running_mean", "running_var"), self.chain, forward_name
+        parameters = (*reads("x"), *self.own("gamma", "beta"))
+        if not train:
+            size = prod(self.output_shape)
+            parameters += (*self.own(*running), *writes("y"))
+            parameters += (*counts(total=lambda a: a.n * size), self.eps)
+            return Function(
+                name(self, train=False),
+                POINTWISE,
+                parameters + chain.parameters(train=False),
+                f"norm_infer<{self.template}>(x, gamma, beta, running_mean, running_var, y, "
+                f"total, eps, {chain.value(train=False)});",
+            )
+        parameters += self.statistics("real*") + self.own(*running, kind="real*") + writes("y")
+        parameters += counts(samples=lambda a: a.n)
+        parameters += (Parameter("real", "momentum", self.layer.momentum), self.eps, self.ddof)
+        return Function(
+            name(self, train=True),
+            THREADS,
+            parameters + chain.parameters(),
+            f"norm_forward<{self.template}>(x, gamma, beta, mean, std, running_mean, running_var, "
+            f"y, samples, momentum, eps, ddof, {chain.value()});",
+        )
+
+    def forward(self, arrays: Arrays, *, train: bool) -> list[Call]:
+        """A block a feature, or a thread a number."""
+        if not train:
+            return super().forward(arrays, train=False)
+        return [self.forward_function(train=True).call(arrays, (self.input_shape[0], 1, 1))]
+
+    def backward_functions(self) -> list[Function]:
+        """All in one."""
+        train, need_dx, below = self.way.train, self.op.need_dx[0], self.below()
+        flags = ", ".join(map(boolean, (train, need_dx, self.op.need_grads)))
+        if train:
+            statistics = self.statistics("const real*")
+        else:
+            statistics = self.own("running_mean", "running_var")
+        parameters = (*reads("x", "d"), *self.own("gamma"), *statistics, self.eps)
+        if self.op.need_grads:
+            parameters += writes("parts")
+        parameters += (*writes("dx"), *counts(samples=lambda a: a.n), self.ddof)
+        parts = "parts" if self.op.need_grads else "nullptr"
+        mean, std = (parameter.name for parameter in statistics)
+        return [
+            Function(
+                f"{self.name}_backward",
+                THREADS,
+                parameters + below.parameters,
+                f"norm_backward<{self.template}, {flags}>(x, d, gamma, {mean}, {std}, eps, "
+                f"{parts}, dx, samples, ddof, {below.value});",
+            )
+        ]
+
+    def backward(self, arrays: Arrays) -> list[Call]:
+        """A block a feature."""
+        grid = (self.input_shape[0], 1, 1)
+        return [function.call(arrays, grid) for function in self.backward_functions()]
