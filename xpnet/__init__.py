@@ -63,8 +63,17 @@ from xpnet.models import (
 from xpnet.models.ensemble import Ensemble
 from xpnet.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
 from xpnet.optim.penalties import L1, L2, MaxNorm
+from xpnet.report.metrics import (
+    R2,
+    Accuracy,
+    BinaryAccuracy,
+    MeanAbsoluteError,
+    MeanLoss,
+    MeanSquaredError,
+    Metric,
+)
 from xpnet.testing import gradient_check
-from xpnet.train import EarlyStopping, Trainer
+from xpnet.train import Callback, EarlyStopping, Learner, Supervised, Trainer
 
 __version__ = "0.1.0"
 
@@ -74,8 +83,10 @@ __all__ = [
     "L2",
     "NAND",
     "OR",
+    "R2",
     "SGD",
     "XOR",
+    "Accuracy",
     "AdaGrad",
     "Adam",
     "AdamW",
@@ -85,6 +96,8 @@ __all__ = [
     "AveragePool",
     "BatchNorm",
     "Batches",
+    "BinaryAccuracy",
+    "Callback",
     "Convolution",
     "Dataset",
     "DeepConvNet",
@@ -93,8 +106,13 @@ __all__ = [
     "EarlyStopping",
     "Ensemble",
     "IdentityWithLoss",
+    "Learner",
     "MaxNorm",
     "MaxPool",
+    "MeanAbsoluteError",
+    "MeanLoss",
+    "MeanSquaredError",
+    "Metric",
     "Momentum",
     "Mul",
     "MultiLayerNet",
@@ -108,6 +126,7 @@ __all__ = [
     "SigmoidWithLoss",
     "SimpleConvNet",
     "SoftmaxWithLoss",
+    "Supervised",
     "Tanh",
     "Trainer",
     "TwoLayerNet",

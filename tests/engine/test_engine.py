@@ -726,7 +726,7 @@ def test_an_engine_that_is_gone_leaves_nothing_behind():
         ),
         (
             lambda engine, x, t: get_engine(engine.network, "fast"),
-            "engine 'fast' is unknown; use auto, eager, reference",
+            "engine 'fast' is unknown; use auto, reference, cpu, cuda",
         ),
         (
             lambda engine, x, t: CpuEngine(TwoLayerNet(4, 3, 2, dtype="float16")),
@@ -910,7 +910,7 @@ def test_engines_and_threads_that_cannot_be(run, tmp_path):
         assert_refused(run(*command, "--threads", 0), "at least one thread is needed, got 0\n")
         assert_refused(
             run(*command, "--engine", "fast"),
-            "engine 'fast' is unknown; use auto, eager, reference\n",
+            "engine 'fast' is unknown; use auto, reference, cpu, cuda\n",
         )
     assert not (tmp_path / "other").exists()
 

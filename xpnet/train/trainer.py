@@ -1,45 +1,82 @@
 """The training loop."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from xpnet.arrays import Array, to_numpy
 from xpnet.data.batches import Augment, Batches
-from xpnet.engine import get_engine
-from xpnet.engine.cuda import SAMPLES, UNROLL, CudaEngine, Training
-from xpnet.errors import ArgumentError, CheckpointError, DivergedError
+from xpnet.engine import Engine
+from xpnet.errors import ArgumentError, CheckpointError, DeviceError, DivergedError
 from xpnet.layers import Params
 from xpnet.models.network import Network, evaluation_batch
-from xpnet.optim import OPTIMIZERS, Optimizer
-from xpnet.optim.clipping import clip_by_norm
+from xpnet.optim import Optimizer
 from xpnet.optim.penalties import Constraint
 from xpnet.optim.schedules import Schedule
-from xpnet.report.metrics import EpochMetrics
+from xpnet.report.metrics import Direction, EpochMetrics, Metric
+from xpnet.train.callbacks import Callback, Calls, Progress
 from xpnet.train.early_stopping import EarlyStopping
-from xpnet.train.hints import hints
+from xpnet.train.hints import Hints
+from xpnet.train.learner import Batch, Learner, WholeSteps
+from xpnet.train.supervised import Supervised
+from xpnet.train.undo import Undo
+
+T = TypeVar("T")
+
+
+class _NotANumberError(Exception):
+    """What a step gave is no number to go on from; the message says what."""
+
+
+class Place(NamedTuple):
+    """How far training is: both numbers change at once, when a step is done."""
+
+    steps: int
+    """Updates so far."""
+    of_epoch: int
+    """Of them, those of an epoch that is not done and measured."""
+
+
+class _Of(Generic[T]):
+    """What a trainer has of the `Supervised` that it trains."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, trainer: "Trainer", owner: type | None = None) -> T:
+        found: T = self if trainer is None else getattr(trainer.supervised, self._name)
+        return found
+
+    def __set__(self, trainer: "Trainer", value: T) -> None:
+        setattr(trainer.supervised, self._name, value)
 
 
 class Trainer:
-    """Trains a network on batches and measures its accuracy after each epoch.
+    """Trains a network on batches and measures it after each epoch.
 
     The arguments up to `verbose` are those of Deep Learning from Scratch. Unlike there, every
-    sample is used once an epoch; `sampling="choice"` draws as the book does.
+    sample is used once an epoch; `sampling="choice"` draws as the book does. They make a
+    `Supervised`, which is the way of learning; `Trainer.of` takes one of your own instead.
+
+    A step is done whole or not at all: an error or an interrupt within it leaves steps, losses,
+    parameters and states as the step before left them, and `train` goes on from there. Where a GPU
+    replays steps, that is done for so many as are recorded as one. If a GPU fails, its memory
+    cannot be brought back, and only `restore` makes the trainer usable again.
 
     Parameters
     ----------
     network : on the device where everything happens
-    x_train, t_train, x_test, t_test : NumPy arrays; uint8 images are scaled to 0..1 on the device,
-        floats are taken as they are
+    x_train, t_train : NumPy arrays; uint8 images are scaled to 0..1 on the device, floats are taken
+        as they are; labels (N,), or rows (N, K) of what the network's loss takes
+    x_test, t_test : the same to measure on, or None for both
     epochs : passes over the training data
     mini_batch_size : samples a step
     optimizer : a name, or an Optimizer
     optimizer_param : arguments of an optimizer given by name
-    evaluate_sample_num_per_epoch : samples of each set to measure accuracy on; all if None
+    evaluate_sample_num_per_epoch : samples of each set to be measured on; all if None
     verbose : show a progress bar and a line an epoch
     seed : of the shuffles
     sampling, resident : as in `Batches`
@@ -47,32 +84,39 @@ class Trainer:
     on_epoch : called with the metrics after every epoch
     on_step : called between steps; where steps are replayed, after every fifty. It may save
         `state`, or raise an error to stop
-    constraint : what the parameters are brought to after every update, such as `MaxNorm(3)`
-    early_stopping : when to end before `epochs` are done, by the test accuracies
-    clip_norm : gradients are together made no longer than this before every update
-    schedule : learning rate by number of steps done, set before every update, such as
-        `Cosine(0.1, steps=6000)`; the optimizer's own is then not used
-    engine, threads, precision, skip_engine_check : what computes, as in `get_engine`; a GPU's
-        engine is checked at once, by the first training samples. On a GPU whole steps are
+    callbacks : more that looks on, with the trainer at hand
+    metrics : what is measured after every epoch, as in `Supervised`
+    constraint, clip_norm, schedule : as in `Supervised`
+    early_stopping : when to end before `epochs` are done
+    engine, threads, precision, graph, skip_engine_check : what computes, as in `get_engine`; a
+        GPU's engine is checked at once, by the first training samples. On a GPU whole steps are
         recorded and replayed, if the data are resident and nothing asks for more than there are
         kernels for; `describe` tells.
 
     Attributes
     ----------
+    learner : what is trained
     train_loss_list : loss of every step so far
-    train_acc_list, test_acc_list : accuracies after every epoch so far
+    train_acc_list, test_acc_list : accuracies after every epoch so far, where they are measured
     history : `EpochMetrics` of every epoch so far
-    steps : number of updates so far
-    engine : what computes for the network
+    network, optimizer, engine, train_batches, ... : the learner's, if it is `Supervised`
     """
+
+    network = _Of[Network]()
+    optimizer = _Of[Optimizer]()
+    engine = _Of[Engine]()
+    constraint = _Of[Constraint | None]()
+    clip_norm = _Of[float | None]()
+    schedule = _Of[Schedule | None]()
+    evaluate_samples = _Of[int | None]()
 
     def __init__(
         self,
         network: Network,
         x_train: np.ndarray,
         t_train: np.ndarray,
-        x_test: np.ndarray,
-        t_test: np.ndarray,
+        x_test: np.ndarray | None = None,
+        t_test: np.ndarray | None = None,
         epochs: int = 20,
         mini_batch_size: int = 100,
         optimizer: str | Optimizer = "SGD",
@@ -84,8 +128,10 @@ class Trainer:
         sampling: str = "shuffle",
         resident: bool | None = None,
         augment: Augment | None = None,
-        on_epoch: Callable[[EpochMetrics], None] | None = None,
-        on_step: Callable[[], None] | None = None,
+        on_epoch: Callable[[EpochMetrics], object] | None = None,
+        on_step: Callable[[], object] | None = None,
+        callbacks: Sequence[Callback] = (),
+        metrics: Sequence[Metric] | None = None,
         constraint: Constraint | None = None,
         early_stopping: EarlyStopping | None = None,
         clip_norm: float | None = None,
@@ -93,181 +139,329 @@ class Trainer:
         engine: str = "auto",
         threads: int | None = None,
         precision: str | None = None,
+        graph: bool = True,
         skip_engine_check: bool = False,
     ) -> None:
-        if epochs < 1:
-            raise ArgumentError(f"training needs at least one epoch, got {epochs}")
-        if evaluate_sample_num_per_epoch is not None and evaluate_sample_num_per_epoch < 1:
-            raise ArgumentError(
-                "accuracy needs at least one sample to be measured on, got "
-                f"{evaluate_sample_num_per_epoch}; use None for all"
-            )
-        for t in (t_train, t_test):
-            _check_labels(t, network)
-        self.network, self.epochs, self.verbose = network, epochs, verbose
-        self.optimizer = _optimizer(optimizer, optimizer_param)
-        self.evaluate_samples = evaluate_sample_num_per_epoch
-        self.on_epoch, self.on_step = on_epoch, on_step
-        self.constraint, self.early_stopping = constraint, early_stopping
-        self.clip_norm, self.schedule = clip_norm, schedule
-        self.engine = get_engine(
-            network,
-            engine,
-            threads,
-            precision=precision,
-            skip_engine_check=skip_engine_check,
-        )
-        self._training: Training | None = None
-        self.train_batches = Batches(
+        if (x_test is None) != (t_test is None):
+            raise ArgumentError("a test set needs x_test and t_test; give both, or neither")
+        options: dict[str, Any] = {
+            "device": network.device, "dtype": network.dtype, "resident": resident
+        }  # fmt: skip
+        source = Batches(
             x_train,
             t_train,
             mini_batch_size,
-            device=network.device,
             seed=seed,
-            dtype=network.dtype,
             sampling=sampling,
-            resident=resident,
             augment=augment,
+            **options,
         )
-        self.test_batches = Batches(
-            x_test,
-            t_test,
-            min(evaluation_batch(network.device), len(x_test)),
-            device=network.device,
-            dtype=network.dtype,
-            resident=resident,
+        test = None
+        if x_test is not None and t_test is not None:
+            size = min(evaluation_batch(network.device), len(x_test))
+            test = Batches(x_test, t_test, size, **options)
+        learner = Supervised(
+            network,
+            source,
+            test,
+            optimizer,
+            optimizer_param,
+            metrics=metrics,
+            evaluate_samples=evaluate_sample_num_per_epoch,
+            constraint=constraint,
+            clip_norm=clip_norm,
+            schedule=schedule,
+            engine=engine,
+            threads=threads,
+            precision=precision,
+            graph=graph,
+            skip_engine_check=skip_engine_check,
         )
-        if isinstance(self.engine, CudaEngine):
-            x, t = self.train_batches.x[:SAMPLES], self.train_batches.t[:SAMPLES]
-            rule = self.optimizer if self._steps_obstacle() is None else None
-            self.engine = self.engine.check(x, t, rule, self.clip_norm)
+        self._begin(learner, epochs, verbose, callbacks, on_step, on_epoch, early_stopping)
+
+    @classmethod
+    def of(
+        cls,
+        learner: Learner,
+        epochs: int = 20,
+        verbose: bool = True,
+        *,
+        callbacks: Sequence[Callback] = (),
+        on_step: Callable[[], object] | None = None,
+        on_epoch: Callable[[EpochMetrics], object] | None = None,
+        early_stopping: EarlyStopping | None = None,
+    ) -> "Trainer":
+        """A trainer of any `Learner`, with the parameters of that name."""
+        trainer = cls.__new__(cls)
+        trainer._begin(learner, epochs, verbose, callbacks, on_step, on_epoch, early_stopping)
+        return trainer
+
+    def _begin(
+        self,
+        learner: Learner,
+        epochs: int,
+        verbose: bool,
+        callbacks: Sequence[Callback],
+        on_step: Callable[[], object] | None,
+        on_epoch: Callable[[EpochMetrics], object] | None,
+        early_stopping: EarlyStopping | None,
+    ) -> None:
+        if epochs < 1:
+            raise ArgumentError(f"training needs at least one epoch, got {epochs}")
+        self.learner, self.epochs, self.verbose = learner, epochs, verbose
+        self.callbacks, self.early_stopping = list(callbacks), early_stopping
+        self.on_step, self.on_epoch = on_step, on_epoch
+        network = next(iter(learner.networks.values()))
+        self.device, self._dtype = network.device, network.dtype
+        if self.best[0] not in self.directions:
+            raise ArgumentError(
+                f"{type(learner).__name__} says that {self.best[0]} decides what is best, and "
+                f"measures {', '.join(self.directions)}; choose one of them"
+            )
+        if early_stopping is not None:
+            early_stopping.check(self)
         self.history: list[EpochMetrics] = []
         self.train_loss_list: list[float] = []
-        self.steps = 0
         self.seconds = 0.0
-        # Batches done of an epoch that is not, and the losses of an epoch so far
-        self._done, self._losses = 0, network.device.zeros(0, dtype=network.dtype)
+        self.last_epoch = epochs
+        self._progress, self._hints, self._stop = Progress(), Hints(), ""
+        self._place, self._undo = Place(0, 0), Undo(learner)
+        self._torn = ""
+        # What the steps of an epoch so far gave, by name
+        self._values: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        done = f"{len(self.history)} of {self.epochs} epochs and {self.steps} steps done"
+        return f"Trainer({self.learner!r}, {done})"
+
+    @property
+    def supervised(self) -> Supervised:
+        """The learner, if it is one of samples with targets."""
+        if not isinstance(self.learner, Supervised):
+            raise AttributeError(
+                f"a trainer of {type(self.learner).__name__} has no network and no optimizer of "
+                "its own; its learner has them, by name"
+            )
+        return self.learner
+
+    @property
+    def train_batches(self) -> Batches:
+        """What is trained on."""
+        return self.supervised.source
+
+    @property
+    def test_batches(self) -> Batches:
+        """What is measured on besides."""
+        sets = self.supervised.sets
+        if "test" not in sets:
+            raise ArgumentError("there is no test set; give Trainer x_test and t_test")
+        return sets["test"]
+
+    @property
+    def steps(self) -> int:
+        """Number of updates so far."""
+        return self._place.steps
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """Number of updates so far of an epoch that is not done and measured."""
+        return self._place.of_epoch
 
     @property
     def train_acc_list(self) -> list[float]:
         """Training accuracy after every epoch so far."""
-        return [metrics.train_accuracy for metrics in self.history]
+        return [m.train_accuracy for m in self.history if m.train_accuracy is not None]
 
     @property
     def test_acc_list(self) -> list[float]:
         """Test accuracy after every epoch so far."""
-        return [metrics.test_accuracy for metrics in self.history]
+        return [m.test_accuracy for m in self.history if m.test_accuracy is not None]
 
-    def train_step(self, x: Array, t: Array) -> Array:
-        """One update on one batch; the loss before it, 0-d on the device."""
-        loss, _, grads = self.engine.loss_and_gradient(x, t)
-        self._update(grads)
-        return loss
+    @property
+    def directions(self) -> dict[str, Direction]:
+        """What is measured of an epoch, by its name in the history, and when it is best."""
+        found: dict[str, Direction] = {f"train_{name}": "min" for name in self.learner.losses}
+        for data in self.learner.sets:
+            for metric in self.learner.metrics:
+                found.setdefault(f"{data}_{metric.name}", metric.direction)
+        return found
 
-    def _update(self, grads: Mapping[str, Array]) -> None:
-        if self.clip_norm is not None:
-            grads = clip_by_norm(grads, self.clip_norm)
-        if self.schedule is not None:
-            self.optimizer.lr = self.schedule(self.steps)
-        self.optimizer.update(self.network.params, grads)
-        self.steps += 1
-        if self.constraint is not None:
-            self.constraint.apply(self.network.params)
+    @property
+    def best(self) -> tuple[str, Direction]:
+        """The name in the history by which the best epoch is known, and when that is best."""
+        directions = self.directions
+        name = self.learner.best or next(iter(directions))
+        return name, directions.get(name, "max")
+
+    def learned(self) -> Params:
+        """Parameters and states of all networks, by names that begin with the network's."""
+        return {
+            f"{name}.{kind}.{key}": array
+            for name, network in self.learner.networks.items()
+            for kind, group in (("params", network.params), ("state", network.state))
+            for key, array in group.items()
+        }
+
+    def train_step(self, *batch: Array) -> Array:
+        """One update on one batch, x and t for instance; the loss before it, 0-d on the device."""
+        values: dict[str, Array] = {}
+        self._commit(lambda: values.update(self._step(batch)), Place(self.steps + 1, self._done))
+        return values["loss"]
+
+    @property
+    def _done(self) -> int:
+        return self._place.of_epoch
+
+    def _step(self, batch: Batch) -> Mapping[str, Array]:
+        self.learner.steps_done = self.steps
+        return self.learner.step(batch)
+
+    def _commit(self, take: Callable[[], object], after: Place) -> None:
+        """Do what leads to another place, or leave everything as it is: all steps are taken here.
+
+        Errors may come from anywhere within, interrupts at any time. Where training is then is told
+        by the place alone, which changes in one go.
+        """
+        if self._torn:
+            raise DeviceError(self._torn)
+        self._undo.keep()
+        try:
+            take()
+            self._place = after
+        except BaseException as error:
+            if self._place is not after:
+                try:
+                    self._undo.put_back()
+                except Exception:
+                    self._torn = (
+                        f"a step was broken off ({error}), and the device failed before it was "
+                        "undone; give the trainer a state to go on from, by restore"
+                    )
+            raise
 
     def train_epoch(self) -> EpochMetrics:
-        """One pass over the training data, or what is left of it, and the accuracies after it.
+        """One pass over the training data, or what is left of it, and what is measured after it.
 
         Losses gather on the device and are read once, at the end: a step never waits for the host.
 
         Raises
         ------
         DivergedError
-            A loss is not finite, or a parameter; told before the update on a CPU, and on a GPU
-            after the epoch or when its state is asked for.
+            A loss is not finite, or a parameter; told of a step on a CPU, which is then undone, and
+            on a GPU after the epoch or when its state is asked for.
         """
-        device, number = self.network.device, len(self.history)
-        with device.guarded(), self._progress(number) as bar:
-            # Compiled and recorded before the clock starts.
-            training = self._whole_steps() if self._steps_obstacle() is None else None
-            if training is not None:
-                training.prepare()
-            device.synchronize()
-            bar.update(self._done)
-            start = time.perf_counter()
-            for count in self._steps(number, training):
-                bar.update(count)
-                if self.on_step is not None:
+        number = len(self.history)
+        looking = [callback for callback in self._looking() if _looks_at_steps(callback)]
+        try:
+            with self.device.guarded():
+                # Compiled and recorded before the clock starts.
+                whole = self.learner.steps()
+                self.device.synchronize()
+                start = time.perf_counter()
+                for _ in self._one_by_one(number) if whole is None else self._many(number, whole):
                     self.seconds += time.perf_counter() - start
-                    self.on_step()
+                    for callback in looking:
+                        callback.on_step(self)
                     start = time.perf_counter()
-            device.synchronize()
+                self.device.synchronize()
+        finally:
+            self._progress.close()
         self.seconds += time.perf_counter() - start
-        epoch_losses = self._checked_losses()
-        self.train_loss_list += epoch_losses.tolist()
-        metrics = EpochMetrics(
-            number + 1,
-            float(np.mean(epoch_losses, dtype=np.float64)),
-            self.evaluate(self.train_batches),
-            self.evaluate(self.test_batches),
-            self.seconds,
-        )
+        values = self._checked_values()
+        means = {f"train_{k}": float(np.mean(v, dtype=np.float64)) for k, v in values.items()}
+        measured = {
+            f"{data}_{name}": value
+            for data, source in self.learner.sets.items()
+            for name, value in self.learner.evaluate(source).items()
+        }
+        record = {"epoch": number + 1, **measured, **means, "seconds": self.seconds}
+        metrics = EpochMetrics.of(record)
+        self.train_loss_list += values["loss"].tolist()
         self.history.append(metrics)
-        self._done = 0
+        self._place = Place(self.steps, 0)
         return metrics
 
-    def _steps(self, number: int, training: Training | None) -> Iterator[int]:
-        """Go through what is left of epoch `number`; gives how many steps it just took."""
-        batches, first, kept = self.train_batches, self._done, self._losses
-        if training is not None:
-            training.begin(batches.order(number), self._rates(), first=first)
-            self._losses = training.losses
-        else:
-            self._losses = self.network.device.zeros(len(batches), dtype=self.network.dtype)
-        if first:
-            self._losses[:first] = kept[:first]
-        yield from self._one_by_one(number) if training is None else self._recorded(training)
+    def _many(self, number: int, whole: WholeSteps) -> Iterator[None]:
+        """What is left of epoch `number`, so many steps as are recorded as one at a time."""
+        total, kept, first = len(self.learner.source), self._values, self._done
+        self.learner.steps_done = self.steps
+        self._values = dict(whole.begin(number, first))
+        for name, values in self._values.items() if first else ():
+            values[:first] = kept[name][:first]
+        while (done := self._done) < total:
+            count = min(whole.unroll, total - done)
 
-    def _recorded(self, training: Training) -> Iterator[int]:
-        """All at once, or so many as are recorded as one where somebody looks on."""
-        total = len(self.train_batches)
-        while self._done < total:
-            count = min(total if self.on_step is None else UNROLL, total - self._done)
-            training.advance(count)
-            self._done += count
-            self.steps += count
-            yield count
+            def take(count: int = count) -> None:
+                whole.advance(count)
 
-    def _one_by_one(self, number: int) -> Iterator[int]:
-        """Batch after batch."""
-        on_host = self.network.device.free_bytes() is None
-        for x, t in self.train_batches.epoch(number, first=self._done):
-            loss, _, grads = self.engine.loss_and_gradient(x, t)
-            if on_host and not isfinite(loss):
-                raise self._diverged(self._loss_of(self._done, float(loss)), grads)
-            self._update(grads)
-            self._losses[self._done] = loss
-            self._done += 1
-            yield 1
+            self._commit(take, Place(self.steps + count, done + count))
+            yield
 
-    def _checked_losses(self) -> np.ndarray:
+    def _one_by_one(self, number: int) -> Iterator[None]:
+        """What is left of epoch `number`, batch after batch."""
+        if not self._done:
+            self._values = {}
+        on_host = self.device.free_bytes() is None
+        for batch in self.learner.source.epoch(number, first=self._done):
+
+            def take(batch: Batch = batch) -> None:
+                self._note(self._step(batch), check=on_host)
+
+            try:
+                self._commit(take, Place(self.steps + 1, self._done + 1))
+            except _NotANumberError as error:  # and the parameters are those from before
+                raise self._diverged(str(error), self.learner.gradient) from None
+            yield
+
+    def _note(self, values: Mapping[str, Array], *, check: bool) -> None:
+        """Write down what a step gave; a number that is none is an error, if that is to be read."""
+        if missing := {"loss", *self.learner.losses} - set(values):
+            raise ArgumentError(
+                f"a step of {type(self.learner).__name__} must give {', '.join(sorted(missing))}, "
+                f"got {', '.join(values) or 'nothing'}"
+            )
+        at, total = self._done, len(self.learner.source)
+        for name, value in values.items():
+            if check and not isfinite(value):
+                raise _NotANumberError(self._of_step(name, at, float(value)))
+            if name not in self._values or len(self._values[name]) < total:
+                kept = self._values.get(name)
+                self._values[name] = self.device.zeros(total, dtype=self._dtype)
+                if kept is not None:
+                    self._values[name][: len(kept)] = kept
+            self._values[name][at] = value
+
+    def _checked_values(self) -> dict[str, np.ndarray]:
         """Of the epoch's steps so far, if they and the parameters are numbers to go on from."""
-        losses = to_numpy(self._losses)[: self._done]
-        if len(bad := np.flatnonzero(~np.isfinite(losses))):
-            raise self._diverged(self._loss_of(int(bad[0]), losses[bad[0]]))
-        xp = self.network.device.xp
-        if not xp.all(xp.isfinite(self.network.params.flat)):
-            raise self._diverged(f"after {self.steps} steps not all parameters are finite")
-        return losses
+        if self._torn:
+            raise DeviceError(self._torn)
+        found = {name: to_numpy(values)[: self._done] for name, values in self._values.items()}
+        for name, values in found.items():
+            if len(bad := np.flatnonzero(~np.isfinite(values))):
+                raise self._diverged(self._of_step(name, int(bad[0]), values[bad[0]]))
+        xp = self.device.xp
+        for network in self.learner.networks.values():
+            if not xp.all(xp.isfinite(network.params.flat)):
+                raise self._diverged(f"after {self.steps} steps not all parameters are finite")
+        return {"loss": np.zeros(0, dtype=self._dtype)} | found
 
-    def _loss_of(self, step: int, loss: float) -> str:
-        return f"the loss of step {step + 1} of epoch {len(self.history) + 1} is {loss:.3g}"
+    def _of_step(self, name: str, step: int, value: float) -> str:
+        return f"the {name} of step {step + 1} of epoch {len(self.history) + 1} is {value:.3g}"
 
     def _diverged(self, what: str, grads: Mapping[str, Array] | None = None) -> DivergedError:
+        networks = self.learner.networks
+        several = len(networks) > 1
+        parameters = {
+            f"{name}.{key}" if several else key: array
+            for name, network in networks.items()
+            for key, array in network.params.items()
+        }
         gradient = "" if grads is None else f", of the gradient {_largest(grads)}"
+        rates = sorted({optimizer.lr for optimizer in self.learner.optimizers.values()})
         return DivergedError(
             f"training cannot go on: {what}; the largest number of the parameters is "
-            f"{_largest(self.network.params)}{gradient}; use a smaller learning rate than "
-            f"{self.optimizer.lr:g}, or clip_norm"
+            f"{_largest(parameters)}{gradient}; use a smaller learning rate than "
+            f"{' and '.join(f'{rate:g}' for rate in rates)}, or clip_norm"
         )
 
     def state(self) -> tuple[Params, dict[str, Any]]:
@@ -281,23 +475,24 @@ class Trainer:
         DivergedError
             A loss or a parameter is not finite.
         """
-        losses = self._checked_losses()
-        arrays = {
-            f"{kind}.{name}": np.array(to_numpy(array))
-            for kind, group in (
-                ("params", self.network.params),
-                ("state", self.network.state),
-                ("optimizer", self.optimizer.state),
-            )
-            for name, array in group.items()
+        values, learner = self._checked_values(), self.learner
+        arrays = {name: np.array(to_numpy(array)) for name, array in self.learned().items()}
+        groups: dict[str, Mapping[str, Array]] = {
+            f"{name}.optimizer": optimizer.state for name, optimizer in learner.optimizers.items()
         }
+        groups["source"] = learner.source.state()
+        groups |= {f"callback.{name}": one.state() for name, one in self._remembering().items()}
+        for group, own in groups.items():
+            arrays |= {f"{group}.{name}": np.array(to_numpy(a)) for name, a in own.items()}
         arrays["train_losses"] = np.asarray(self.train_loss_list, dtype=np.float64)
-        arrays["epoch_losses"] = losses.copy()
+        arrays["epoch_losses"] = values.pop("loss").copy()
+        arrays |= {f"epoch.{name}": array.copy() for name, array in values.items()}
         record = {
-            "history": [asdict(metrics) for metrics in self.history],
+            "history": [metrics.record() for metrics in self.history],
             "steps": self.steps,
             "seconds": self.seconds,
-            "lr": self.optimizer.lr,
+            "lr": {name: optimizer.lr for name, optimizer in learner.optimizers.items()},
+            "best": list(self.best),
         }
         return arrays, record
 
@@ -307,128 +502,120 @@ class Trainer:
         Raises
         ------
         CheckpointError
-            It is of another network or optimizer, or of another dtype; the message names the first
-            difference, and the network is as it was.
+            It is of other networks or optimizers, or of another dtype; the message names the first
+            difference, and everything is as it was.
         """
-        network, optimizer = self.network, self.optimizer
-        optimizer.state = {}
-        if any(name.startswith("optimizer.") for name in arrays):  # not before the first step
-            optimizer.start({"flat": network.params.flat})
-        groups = {"params": network.params, "state": network.state, "optimizer": optimizer.state}
-        own = {f"{kind}.{name}": array for kind in groups for name, array in groups[kind].items()}
-        given = {name: array for name, array in arrays.items() if "." in name}
+        learner, device = self.learner, self.device
+        own = self.learned()
+        states: dict[str, Params] = {}
+        for name, optimizer in learner.optimizers.items():
+            start = f"{name}.optimizer."
+            fresh = optimizer.fresh()
+            if any(key.startswith(start) for key in arrays):  # not before the first step
+                fresh.start({"flat": learner.networks[name].params.flat})
+            states[name] = fresh.state
+            own |= {f"{start}{key}": array for key, array in fresh.state.items()}
+        others = ("source.", "callback.", "epoch.")
+        given = {k: a for k, a in arrays.items() if "." in k and not k.startswith(others)}
         for name in sorted(own.keys() | given.keys()):
             if (here := _kind(own.get(name))) != (there := _kind(given.get(name))):
                 raise CheckpointError(
-                    f"a checkpoint of another network or optimizer cannot be used: {name} is "
-                    f"{there} there and {here} here; build them as they were"
+                    "a checkpoint of another network or optimizer cannot be used: "
+                    f"{name.removeprefix('network.')} is {there} there and {here} here; build them "
+                    "as they were"
                 )
         for name, array in own.items():
-            array[...] = network.device.asarray(given[name])
-        optimizer.lr = record["lr"]
-        self.history = [EpochMetrics(**metrics) for metrics in record["history"]]
+            array[...] = device.asarray(given[name])
+        for name, optimizer in learner.optimizers.items():
+            optimizer.state, optimizer.lr = states[name], record["lr"][name]
+        learner.source.restore(_group(arrays, "source."))
+        for name, callback in self._remembering().items():
+            callback.restore(_group(arrays, f"callback.{name}."))
+        self.history = [EpochMetrics.of(metrics) for metrics in record["history"]]
         self.train_loss_list = arrays["train_losses"].tolist()
-        self.steps, self.seconds = record["steps"], record["seconds"]
-        self._done = len(arrays["epoch_losses"])
-        self._losses = network.device.asarray(arrays["epoch_losses"])
+        self.seconds, self._torn = record["seconds"], ""
+        values = {"loss": arrays["epoch_losses"], **_group(arrays, "epoch.")}
+        self._place = Place(record["steps"], len(values["loss"]))
+        self._values = {name: device.asarray(array) for name, array in values.items()}
+        learner.steps_done = self.steps
 
     def describe(self) -> dict[str, str | int]:
         """What the record of a run should say of what computes."""
-        obstacle = self._steps_obstacle()
-        if obstacle is None or not isinstance(self.engine, CudaEngine):
-            return self.engine.describe()
-        return self.engine.describe() | {"steps": f"launched one by one: {obstacle}"}
+        return self.learner.describe()
 
-    def _steps_obstacle(self) -> str | None:
-        """Why an epoch cannot be given to the engine as a whole, or None if it can."""
-        if not isinstance(self.engine, CudaEngine):
-            return "only the GPU's engine takes whole steps"
-        if self.engine.instead is not None:
-            return "the engine failed its check"
-        if not self.train_batches.resident:
-            return "the data are not resident on the device"
-        if self.train_batches.augment is not None:
-            return "there is no kernel for augmentation"
-        if self.constraint is not None:
-            return f"there is no kernel for {type(self.constraint).__name__}"
-        return Training.obstacle(self.optimizer)
+    def train(self, epochs: int | None = None) -> list[EpochMetrics]:
+        """Train until `epochs` epochs are done, or stopped early; the metrics of all of them.
 
-    def _whole_steps(self) -> Training:
-        """The engine's steps, compiled for the optimizer as it is now."""
-        assert isinstance(self.engine, CudaEngine)
-        if self._training is None or not self._training.fits(self.optimizer, self.clip_norm):
-            batches = self.train_batches
-            self._training = self.engine.training(
-                batches.x, batches.t, batches.batch_size, self.optimizer, clip_norm=self.clip_norm
-            )
-        return self._training
-
-    def _rates(self) -> list[float]:
-        """Learning rates of an epoch's steps; the optimizer is left with the last."""
-        first = self.steps - self._done
-        steps = range(first, first + len(self.train_batches))
-        if self.schedule is None:
-            return [self.optimizer.lr] * len(steps)
-        rates = [self.schedule(step) for step in steps]
-        self.optimizer.lr = rates[-1]
-        return rates
-
-    def train(self) -> list[EpochMetrics]:
-        """Train until `epochs` epochs are done, or stopped early; the metrics of all of them."""
-        while len(self.history) < self.epochs and not self._stopped():
+        Parameters
+        ----------
+        epochs : so many more than are done, if not None; one that was begun counts as one of them
+        """
+        if epochs is not None and epochs < 1:
+            raise ArgumentError(f"at least one more epoch is needed, got {epochs}")
+        self._stop = ""
+        self.last_epoch = self.epochs if epochs is None else len(self.history) + epochs
+        looking = self._looking()
+        for callback in looking:
+            callback.on_begin(self)
+        while len(self.history) < self.last_epoch and not self._stop:
             metrics = self.train_epoch()
-            self._say(
-                f"epoch {metrics.epoch:3d}   loss {metrics.train_loss:.4f}   "
-                f"train {metrics.train_accuracy:.4f}   test {metrics.test_accuracy:.4f}"
-            )
-            classes = _classes(self.network)
-            for hint in hints(self.history, self.train_loss_list, classes, self.optimizer.lr):
-                self._say(f"hint: {hint}")
-            if self.on_epoch is not None:
-                self.on_epoch(metrics)
+            looking = self._looking()
+            for callback in looking:
+                callback.on_epoch(self, metrics)
+        if len(self.history) < self.last_epoch:
+            self.say(f"stopped after epoch {len(self.history)}: {self._stop}")
+        for callback in looking:
+            callback.on_end(self)
         return self.history
 
-    def _stopped(self) -> bool:
-        """Whether early stopping ends the run here."""
-        if self.early_stopping is None or not self.early_stopping.is_over(self.test_acc_list):
-            return False
-        best = self.early_stopping.best_epoch(self.test_acc_list)
-        self._say(
-            f"stopped after epoch {len(self.history)}: the test accuracy has not risen since "
-            f"epoch {best}, {self.test_acc_list[best - 1]:.4f}"
-        )
-        return True
+    def stop(self, reason: str) -> None:
+        """Let training end after this epoch; for callbacks. `train` begins anew."""
+        self._stop = reason
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Show a line, if anything is to be shown."""
         if self.verbose:
             from tqdm import tqdm
 
             tqdm.write(line)
 
-    def evaluate(self, batches: Batches) -> float:
-        """Accuracy on a data set, or on its first `evaluate_samples`; read once, at the end."""
-        xp, correct = self.network.device.xp, self.network.device.zeros((), dtype="int64")
-        size = evaluation_batch(self.network.device)
-        with self.network.device.guarded():
-            for x, t in batches.in_order(size, limit=self.evaluate_samples):
-                labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
-                hits = xp.argmax(self.engine.predict(x), axis=-1) == labels
-                correct = correct + xp.sum(xp.astype(hits, xp.int64))
-            right = int(correct)
-        return right / min(batches.n_samples, self.evaluate_samples or batches.n_samples)
+    def evaluate(self, source: Any) -> float:
+        """The first of what the learner measures on a data set, such as the accuracy."""
+        found = self.learner.evaluate(source)
+        if not found:
+            raise ArgumentError(f"{type(self.learner).__name__} measures nothing of its data")
+        return next(iter(found.values()))
 
-    def _progress(self, number: int) -> Any:
-        from tqdm import tqdm
+    def _looking(self) -> list[Callback]:
+        """All callbacks, in the order in which they are called."""
+        shown: list[Callback] = [self._progress, self._hints] if self.verbose else []
+        early = [] if self.early_stopping is None else [self.early_stopping]
+        short = [Calls(self.on_step, self.on_epoch)] if self.on_step or self.on_epoch else []
+        return [*shown, *early, *self.callbacks, *short]
 
-        return tqdm(
-            total=len(self.train_batches),
-            desc=f"epoch {number + 1}/{self.epochs}",
-            unit="step",
-            leave=False,
-            # None shows the bar on a terminal only, so that logs stay readable.
-            disable=None if self.verbose else True,
-            mininterval=0.2,
-        )
+    def _remembering(self) -> dict[str, Callback]:
+        """Callbacks that may have a state, by the names of their classes."""
+        found: dict[str, Callback] = {}
+        for callback in self._looking():
+            name = type(callback).__name__
+            if type(callback).state is Callback.state:
+                continue
+            if name in found:
+                raise ArgumentError(
+                    f"two callbacks are called {name}, and what they remember could not be told "
+                    "apart; give one of them a class of its own"
+                )
+            found[name] = callback
+        return found
+
+
+def _looks_at_steps(callback: Callback) -> bool:
+    return type(callback).on_step is not Callback.on_step
+
+
+def _group(arrays: Mapping[str, np.ndarray], start: str) -> dict[str, np.ndarray]:
+    """Those whose names begin so, by the rest of their names."""
+    return {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
 
 
 def _kind(array: Array | None) -> str:
@@ -443,26 +630,3 @@ def _largest(arrays: Mapping[str, Array]) -> str:
     sizes = {name: float(np.max(np.abs(to_numpy(array)))) for name, array in arrays.items()}
     name = max(sizes, key=lambda name: (not isfinite(sizes[name]), sizes[name]))
     return f"{sizes[name]:.3g} in {name}"
-
-
-def _classes(network: Network) -> int:
-    return list(network.output_shapes.values())[-1][0]
-
-
-def _check_labels(t: np.ndarray, network: Network) -> None:
-    """Refuse labels without a class: on the device they would be no class at all, unnoticed."""
-    classes = _classes(network)
-    if t.ndim == 1 and t.dtype.kind in "iu" and len(t) and t.max() >= classes:
-        raise ArgumentError(
-            f"labels must be below the network's {classes} outputs, got {t.max()}; "
-            "give the network one output for each class"
-        )
-
-
-def _optimizer(optimizer: str | Optimizer, arguments: Mapping[str, float] | None) -> Optimizer:
-    if not isinstance(optimizer, str):
-        return optimizer
-    kind = OPTIMIZERS.get(optimizer.lower())
-    if kind is None:
-        raise ArgumentError(f"optimizer {optimizer!r} is unknown; use {', '.join(OPTIMIZERS)}")
-    return kind(**(arguments or {"lr": 0.01}))

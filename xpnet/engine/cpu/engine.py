@@ -14,6 +14,7 @@ import numpy as np
 
 from xpnet.arrays import Array
 from xpnet.arrays.parameters import FlatParams
+from xpnet.engine.base import Engine, OneByOne
 from xpnet.engine.checks import check_counts, obstacle_of, shaped
 from xpnet.engine.cpu.shard import Shard, separable
 from xpnet.engine.threads import blas_threads, chosen_threads
@@ -21,6 +22,7 @@ from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Convolution, Dropout
 from xpnet.models.network import Leaf, Network
+from xpnet.optim import Optimizer
 
 IMAGES = 50
 """Samples at most in a part, where there are convolutions: matrices are then small enough for the
@@ -56,7 +58,7 @@ class Division:
     blas_threads: int
 
 
-class CpuEngine:
+class CpuEngine(OneByOne):
     """Computes what `Network` computes, up to rounding, in less time.
 
     Each thread takes an equal share of a batch, goes through it in small parts, and adds up their
@@ -98,6 +100,19 @@ class CpuEngine:
         if network.device.name != "cpu":
             return f"it lives on {network.device.name}"
         return obstacle_of(network)
+
+    def __repr__(self) -> str:
+        return f"CpuEngine({self.network!r}, threads={self.threads})"
+
+    def check(
+        self,
+        x: Array,
+        t: Array | None = None,
+        optimizer: Optimizer | None = None,
+        clip_norm: float | None = None,
+    ) -> Engine:
+        """Itself: it needs no compiler and no driver that could have failed."""
+        return self
 
     def division(self, n: int, *, train: bool = True) -> Division:
         """How a batch of n samples is divided."""
