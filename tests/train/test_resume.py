@@ -18,7 +18,16 @@ from test_cli import QUICK, assert_refused
 from test_cli import run as run  # a fixture
 from test_cuda_engine import EVERYTHING, twin
 from test_step_contract import NETWORKS, OPTIONS, T, X
-from xpnet import Adam, Supervised, Trainer, TwoLayerNet, cli, get_device, synthetic_digits, to_numpy
+from xpnet import (
+    Adam,
+    Supervised,
+    Trainer,
+    TwoLayerNet,
+    cli,
+    get_device,
+    synthetic_digits,
+    to_numpy,
+)
 from xpnet.data.dataset import Dataset
 from xpnet.errors import CheckpointError
 from xpnet.optim import OPTIMIZERS

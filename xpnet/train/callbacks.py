@@ -1,15 +1,53 @@
 """What looks on while a Trainer trains."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from xpnet.arrays import Array
-from xpnet.report.metrics import EpochMetrics
+from xpnet.arrays import Array, Device
+from xpnet.layers import Params
+from xpnet.report.metrics import Direction, EpochMetrics
+from xpnet.train.learner import Learner
 
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+
+class Training(Protocol):
+    """What a callback sees of a Trainer.
+
+    Attributes
+    ----------
+    learner, device : what is trained, and where
+    history : of every epoch so far
+    train_loss_list : loss of every step of these epochs
+    last_epoch : the number of the epoch after which `train` returns, if it is not stopped
+    """
+
+    learner: Learner
+    device: Device
+    history: list[EpochMetrics]
+    train_loss_list: list[float]
+    last_epoch: int
+
+    @property
+    def steps(self) -> int:
+        """Number of updates so far."""
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """Number of updates so far of an epoch that is not done and measured."""
+
+    @property
+    def directions(self) -> dict[str, Direction]:
+        """What is measured of an epoch, by its name in the history, and when it is best."""
+
+    def learned(self) -> Params:
+        """Parameters and states of all networks, by names that begin with the network's."""
+
+    def say(self, line: str) -> None:
+        """Show a line, if anything is to be shown."""
+
+    def stop(self, reason: str) -> None:
+        """Let training end after this epoch."""
 
 
 class Callback:
@@ -20,16 +58,16 @@ class Callback:
     raises ends the training, as it is: after the steps and epochs done so far.
     """
 
-    def on_begin(self, trainer: "Trainer") -> None:
+    def on_begin(self, trainer: Training) -> None:
         """`Trainer.train` was called, and begins."""
 
-    def on_step(self, trainer: "Trainer") -> None:
+    def on_step(self, trainer: Training) -> None:
         """A step is done; where steps are replayed, so many as are recorded as one."""
 
-    def on_epoch(self, trainer: "Trainer", metrics: EpochMetrics) -> None:
+    def on_epoch(self, trainer: Training, metrics: EpochMetrics) -> None:
         """An epoch is done and measured; `metrics` is the last of `trainer.history`."""
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Training) -> None:
         """`Trainer.train` is about to return; not after an error."""
 
     def state(self) -> Mapping[str, Array]:
@@ -53,12 +91,12 @@ class Calls(Callback):
     ) -> None:
         self._step, self._epoch = on_step, on_epoch
 
-    def on_step(self, trainer: "Trainer") -> None:
+    def on_step(self, trainer: Training) -> None:
         """Call the function of steps."""
         if self._step is not None:
             self._step()
 
-    def on_epoch(self, trainer: "Trainer", metrics: EpochMetrics) -> None:
+    def on_epoch(self, trainer: Training, metrics: EpochMetrics) -> None:
         """Call the function of epochs, with what was measured."""
         if self._epoch is not None:
             self._epoch(metrics)
@@ -70,7 +108,7 @@ class Progress(Callback):
     def __init__(self) -> None:
         self._bar: Any = None
 
-    def on_step(self, trainer: "Trainer") -> None:
+    def on_step(self, trainer: Training) -> None:
         """Move the bar; it is gone when the epoch is done."""
         total = len(trainer.learner.source)
         if self._bar is None:
@@ -88,7 +126,7 @@ class Progress(Callback):
         if trainer.steps_of_epoch == total:
             self.close()
 
-    def on_epoch(self, trainer: "Trainer", metrics: EpochMetrics) -> None:
+    def on_epoch(self, trainer: Training, metrics: EpochMetrics) -> None:
         """Show the line."""
         trainer.say(line_of(metrics))
 

@@ -159,7 +159,7 @@ def _of_format_1(
     """What 0.1.0 wrote, as it is written now."""
     renamed = {f"network.{name}" if "." in name else name: a for name, a in arrays.items()}
     rates = {"lr": {"network": record["lr"]}} if "lr" in record else {}
-    return renamed, {**record, **rates, "format": FORMAT, "best": BEST}
+    return renamed, {**record, **rates, "format": FORMAT, "best": list(BEST)}
 
 
 def _steps(path: Path) -> int:

@@ -2,17 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from math import inf, nan
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.report.metrics import DIRECTIONS, Direction, EpochMetrics
-from xpnet.train.callbacks import Callback
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
+from xpnet.train.callbacks import Callback, Training
 
 
 class EarlyStopping(Callback):
@@ -87,7 +83,7 @@ class EarlyStopping(Callback):
         """Whether training should end, from what was measured after every epoch so far."""
         return len(values) - self.best_epoch(values) >= self.patience
 
-    def check(self, trainer: "Trainer") -> None:
+    def check(self, trainer: Training) -> None:
         """Find out what the trainer's metric is, or say that it has none of that name."""
         known = trainer.directions
         if self.metric not in known:
@@ -97,7 +93,7 @@ class EarlyStopping(Callback):
             )
         self._found = known[self.metric]
 
-    def on_begin(self, trainer: "Trainer") -> None:
+    def on_begin(self, trainer: Training) -> None:
         """Stop at once what is already over, such as a run that went on."""
         self.check(trainer)
         if not trainer.history:  # and not another one's that this has served before
@@ -110,14 +106,14 @@ class EarlyStopping(Callback):
             )
         self._look(trainer)
 
-    def on_epoch(self, trainer: "Trainer", metrics: EpochMetrics) -> None:
+    def on_epoch(self, trainer: Training, metrics: EpochMetrics) -> None:
         """Keep what is the best so far, and stop what is over."""
         values = self._values(trainer)
         if self.restore_best and self.best_epoch(values) == len(values):
             self._best = {name: _copy(array) for name, array in trainer.learned().items()}
         self._look(trainer)
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Training) -> None:
         """Put the best back, if that was asked for."""
         values = self._values(trainer)
         epoch = self.best_epoch(values)
@@ -139,7 +135,7 @@ class EarlyStopping(Callback):
         """Take them up."""
         self._best = dict(state)
 
-    def _look(self, trainer: "Trainer") -> None:
+    def _look(self, trainer: Training) -> None:
         values = self._values(trainer)
         if values and self.is_over(values):
             best = self.best_epoch(values)
@@ -147,7 +143,7 @@ class EarlyStopping(Callback):
             reached = f", {values[best - 1]:.4f}" if best else ""
             trainer.stop(f"the {self._metric_in_words} has not {moved} since epoch {best}{reached}")
 
-    def _values(self, trainer: "Trainer") -> list[float]:
+    def _values(self, trainer: Training) -> list[float]:
         return [metrics.values.get(self.metric, nan) for metrics in trainer.history]
 
     def _direction(self) -> Direction:

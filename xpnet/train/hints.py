@@ -1,14 +1,10 @@
 """What an epoch tells of a training that goes wrong."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from xpnet.report.metrics import EpochMetrics
-from xpnet.train.callbacks import Callback
+from xpnet.train.callbacks import Callback, Training
 from xpnet.train.supervised import Supervised, outputs_of
-
-if TYPE_CHECKING:
-    from xpnet.train.trainer import Trainer
 
 ENOUGH = 500
 """Steps: before, a network that will learn may still guess."""
@@ -19,7 +15,7 @@ RISEN = 1.1
 class Hints(Callback):
     """Tells the hints of each epoch, where a network learns from targets."""
 
-    def on_epoch(self, trainer: "Trainer", metrics: EpochMetrics) -> None:
+    def on_epoch(self, trainer: Training, metrics: EpochMetrics) -> None:
         """Tell those of this epoch."""
         learner = trainer.learner
         if isinstance(learner, Supervised):

@@ -7,7 +7,7 @@ from typing import Any
 
 from xpnet.errors import DivergedError, OutputError
 from xpnet.report.metrics import EpochMetrics
-from xpnet.train.callbacks import Callback
+from xpnet.train.callbacks import Callback, Training
 from xpnet.train.checkpoint import Checkpoints
 from xpnet.train.run_directory import RunDirectory
 from xpnet.train.signals import Interrupted, Signals
@@ -80,7 +80,7 @@ class Keeper(Callback):
         except OutputError as error:
             self._tell(f"warning: {error}")
 
-    def on_step(self, trainer: Trainer) -> None:
+    def on_step(self, trainer: Training) -> None:
         """Save if it is time, or if this is where the run ends."""
         steps = self.trainer.steps - self._saved_steps
         minutes = (time.monotonic() - self._saved_at) / 60
@@ -90,7 +90,7 @@ class Keeper(Callback):
             self.save()
         self._stop_if_asked()
 
-    def on_epoch(self, trainer: Trainer, metrics: EpochMetrics) -> None:
+    def on_epoch(self, trainer: Training, metrics: EpochMetrics) -> None:
         """Save the state and the table of what was measured."""
         self.save()
         self._tried(lambda: self.directory.write_metrics(self.trainer.history))

@@ -44,7 +44,7 @@ class Learner(Protocol):
     Attributes
     ----------
     networks : by name, all on one device
-    optimizers : by name; one that is called as a network is that network's
+    optimizers : by the names of the networks that they update
     source : of the batches
     losses : the names of what `step` gives
     metrics : names and directions of what `evaluate` gives

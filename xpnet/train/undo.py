@@ -7,7 +7,8 @@ from xpnet.train.learner import Learner
 class Undo:
     """A copy of all that a step changes: parameters, states of layers, and those of optimizers.
 
-    It takes as much memory as they do, once, and on a CPU a few thousandths of a step's time.
+    It takes as much memory as they do, once, and a few hundredths of the time of a small network's
+    step on a CPU: 15 of 480 microseconds for 784-50-10 with Adam.
     """
 
     def __init__(self, learner: Learner) -> None:
