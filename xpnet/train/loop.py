@@ -257,11 +257,11 @@ class Loop:
         for name, value in values.items():
             if check and not isfinite(value):
                 raise _NotANumberError(self._of_step(name, at, float(value)))
-            if name not in self._values or len(self._values[name]) < total:
-                kept = self._values.get(name)
+            kept = self._values.get(name)
+            if kept is None or kept.shape[0] < total:  # a new epoch, or one that goes on
                 self._values[name] = self.device.zeros(total, dtype=self._dtype)
-                if kept is not None:
-                    self._values[name][: len(kept)] = kept
+                if at and kept is not None:
+                    self._values[name][:at] = kept[:at]
             self._values[name][at] = value
 
     def _checked_values(self) -> dict[str, np.ndarray]:
