@@ -17,16 +17,20 @@ class Training(Protocol):
     Attributes
     ----------
     learner, device : what is trained, and where
-    history : of every epoch so far
-    train_loss_list : loss of every step of these epochs
     last_epoch : the number of the epoch after which `train` returns, if it is not stopped
     """
 
     learner: Learner
     device: Device
-    history: list[EpochMetrics]
-    train_loss_list: list[float]
     last_epoch: int
+
+    @property
+    def history(self) -> list[EpochMetrics]:
+        """What is known of every epoch so far."""
+
+    @property
+    def train_loss_list(self) -> list[float]:
+        """Loss of every step of these epochs."""
 
     @property
     def steps(self) -> int:

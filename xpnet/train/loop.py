@@ -23,12 +23,21 @@ class _NotANumberError(Exception):
 
 
 class Place(NamedTuple):
-    """How far training is: both numbers change at once, when a step is done."""
+    """How far training is: all of it changes in one go, when a step or an epoch is done."""
 
     steps: int
     """Updates so far."""
     of_epoch: int
     """Of them, those of an epoch that is not done and measured."""
+    history: list[EpochMetrics]
+    """Of the epochs that are."""
+    losses: list[float]
+    """Of their steps."""
+
+    def after(self, count: int, of_epoch: int | None = None) -> "Place":
+        """So many updates later, of which this epoch has as many if `of_epoch` does not say it."""
+        more = count if of_epoch is None else of_epoch
+        return Place(self.steps + count, self.of_epoch + more, self.history, self.losses)
 
 
 class Loop:
@@ -49,11 +58,6 @@ class Loop:
         `state`, or raise an error to stop
     on_epoch : called with the metrics after every epoch
     early_stopping : when to end before `epochs` are done
-
-    Attributes
-    ----------
-    train_loss_list : loss of every step of the epochs so far
-    history : `EpochMetrics` of every epoch so far
     """
 
     def __init__(
@@ -86,12 +90,10 @@ class Loop:
             )
         if early_stopping is not None:
             early_stopping.check(self)
-        self.history: list[EpochMetrics] = []
-        self.train_loss_list: list[float] = []
         self.seconds = 0.0
         self.last_epoch = epochs
         self._progress, self._hints, self._stop = Progress(), Hints(), ""
-        self._place, self._undo = Place(0, 0), Undo(learner)
+        self._place, self._undo = Place(0, 0, [], []), Undo(learner)
         self._torn = ""
         # What the steps of an epoch so far gave, by name
         self._values: dict[str, Array] = {}
@@ -99,6 +101,16 @@ class Loop:
     def __repr__(self) -> str:
         done = f"{len(self.history)} of {self.epochs} epochs and {self.steps} steps done"
         return f"{type(self).__name__}({self.learner!r}, {done})"
+
+    @property
+    def history(self) -> list[EpochMetrics]:
+        """What is known of every epoch so far."""
+        return self._place.history
+
+    @property
+    def train_loss_list(self) -> list[float]:
+        """Loss of every step of these epochs."""
+        return self._place.losses
 
     @property
     def steps(self) -> int:
@@ -138,7 +150,7 @@ class Loop:
     def train_step(self, *batch: Array) -> Array:
         """One update on one batch, x and t for instance; the loss before it, 0-d on the device."""
         values: dict[str, Array] = {}
-        self._commit(lambda: values.update(self._step(batch)), Place(self.steps + 1, self._done))
+        self._commit(lambda: values.update(self._step(batch)), self._place.after(1, of_epoch=0))
         return values["loss"]
 
     @property
@@ -209,9 +221,8 @@ class Loop:
         }
         record = {"epoch": number + 1, **measured, **means, "seconds": self.seconds}
         metrics = EpochMetrics.of(record)
-        self.train_loss_list += values["loss"].tolist()
-        self.history.append(metrics)
-        self._place = Place(self.steps, 0)
+        losses = [*self.train_loss_list, *values["loss"].tolist()]
+        self._place = Place(self.steps, 0, [*self.history, metrics], losses)
         return metrics
 
     def _many(self, number: int, whole: WholeSteps) -> Iterator[None]:
@@ -227,7 +238,7 @@ class Loop:
             def take(count: int = count) -> None:
                 whole.advance(count)
 
-            self._commit(take, Place(self.steps + count, done + count))
+            self._commit(take, self._place.after(count))
             yield
 
     def _one_by_one(self, number: int) -> Iterator[None]:
@@ -241,7 +252,7 @@ class Loop:
                 self._note(self._step(batch), check=on_host)
 
             try:
-                self._commit(take, Place(self.steps + 1, self._done + 1))
+                self._commit(take, self._place.after(1))
             except _NotANumberError as error:  # and the parameters are those from before
                 raise self._diverged(str(error), self.learner.gradient) from None
             yield
@@ -364,11 +375,11 @@ class Loop:
         learner.source.restore(_group(arrays, "source."))
         for name, callback in self._remembering().items():
             callback.restore(_group(arrays, f"callback.{name}."))
-        self.history = [EpochMetrics.of(metrics) for metrics in record["history"]]
-        self.train_loss_list = arrays["train_losses"].tolist()
+        history = [EpochMetrics.of(metrics) for metrics in record["history"]]
         self.seconds, self._torn = record["seconds"], ""
         values = {"loss": arrays["epoch_losses"], **_group(arrays, "epoch.")}
-        self._place = Place(record["steps"], len(values["loss"]))
+        losses = arrays["train_losses"].tolist()
+        self._place = Place(record["steps"], len(values["loss"]), history, losses)
         self._values = {name: device.asarray(array) for name, array in values.items()}
         learner.steps_done = self.steps
 

@@ -41,7 +41,8 @@ class Trainer(Loop):
 
     The arguments up to `verbose` are those of Deep Learning from Scratch. Unlike there, every
     sample is used once an epoch; `sampling="choice"` draws as the book does. They make a
-    `Supervised`, which is the way of learning; `Trainer.of` takes one of your own instead.
+    `Supervised`, which is the way of learning; `Trainer.of(learner)` takes one of your own instead.
+    Steps are taken whole or not at all, as `Loop` says.
 
     Parameters
     ----------
