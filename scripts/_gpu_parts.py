@@ -405,7 +405,7 @@ def launches_of_a_step(job: Job, model: str, batch_size: int) -> Record:
     images, labels = job.digits()
     x = job.device.asarray(images.reshape(-1, *engine.network.input_shape))
     optimizer = OPTIMIZERS[kind.optimizer](kind.lr)
-    training = engine.training(x, job.device.asarray(labels), batch_size, optimizer)
+    training = engine.steps(x, job.device.asarray(labels), batch_size, optimizer)
     order = np.random.default_rng(0).permutation(len(labels))
     rates = np.full(training.steps, kind.lr)
     count = min(job.sizes.steps, len(labels) // batch_size)

@@ -73,8 +73,17 @@ from xpnet.models.ensemble import Ensemble
 from xpnet.models.torch_names import load_torch, save_torch
 from xpnet.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
 from xpnet.optim.penalties import L1, L2, MaxNorm
+from xpnet.report.metrics import (
+    R2,
+    Accuracy,
+    BinaryAccuracy,
+    MeanAbsoluteError,
+    MeanLoss,
+    MeanSquaredError,
+    Metric,
+)
 from xpnet.testing import gradient_check
-from xpnet.train import EarlyStopping, Trainer
+from xpnet.train import Callback, EarlyStopping, Learner, Supervised, Trainer
 
 __version__ = "0.1.0"
 
@@ -84,8 +93,10 @@ __all__ = [
     "L2",
     "NAND",
     "OR",
+    "R2",
     "SGD",
     "XOR",
+    "Accuracy",
     "AdaGrad",
     "Adam",
     "AdamW",
@@ -95,6 +106,8 @@ __all__ = [
     "AveragePool",
     "BatchNorm",
     "Batches",
+    "BinaryAccuracy",
+    "Callback",
     "Concatenate",
     "Convolution",
     "Dataset",
@@ -108,8 +121,13 @@ __all__ = [
     "HeadsWithLoss",
     "Identity",
     "IdentityWithLoss",
+    "Learner",
     "MaxNorm",
     "MaxPool",
+    "MeanAbsoluteError",
+    "MeanLoss",
+    "MeanSquaredError",
+    "Metric",
     "Momentum",
     "Mul",
     "MultiLayerNet",
@@ -126,6 +144,7 @@ __all__ = [
     "SimpleConvNet",
     "SoftmaxWithLoss",
     "Sum",
+    "Supervised",
     "Tanh",
     "Trainer",
     "TwoLayerNet",

@@ -186,8 +186,14 @@ def fake_engine(monkeypatch):
             asked.append(("epoch", order, rates))
 
     class Engine:
-        def training(self, *given):
-            asked.append(("training", *given))
+        def check(self, *_):
+            return self
+
+        def steps_obstacle(self, _):
+            return None
+
+        def steps(self, *given):
+            asked.append(("steps", *given))
             return Training()
 
         def predict(self, x):
@@ -210,11 +216,13 @@ def fake_engine(monkeypatch):
 def test_the_engine_is_given_whole_epochs_of_pixels(fake_engine, case):
     made = case(device="cuda:0", precision="tf32", batch_size=12)
     arrays = made.load()
-    ready = own_nets.build(made, arrays, engine="eager")
+    ready = own_nets.build(made, arrays, engine="cuda", graph=False)
     ready.step()
     ready.step()
     engine, training, first, second = fake_engine
-    assert engine == ("engine", "cuda:0", "eager", 1, {"precision": "tf32"})
+    assert engine == (
+        "engine", "cuda:0", "cuda", 1, {"precision": "tf32", "graph": False},
+    )  # fmt: skip
     assert training[1].dtype == np.uint8
     np.testing.assert_array_equal(training[1], arrays["x"])
     np.testing.assert_array_equal(training[2], arrays["t"])

@@ -177,7 +177,7 @@ def steps_of(accelerator, digits, batch_size, *, graph=True):
     net = MODELS["multi-layer-net-extend"](device=accelerator.device)
     place = [accelerator.device.asarray(part) for part in digits[:2]]
     engine = accelerator.engine(net, graph=graph)
-    return engine.training(*place, batch_size, Adam(0.001), clip_norm=1.0), net
+    return engine.steps(*place, batch_size, Adam(0.001), clip_norm=1.0), net
 
 
 def epochs_of(training, n, count):

@@ -38,7 +38,7 @@ def steps(name, dtype, clip_norm):
     collector, net = Collector(), NETS["simple-convnet"](dtype=dtype)
     x, t = np.zeros((5, 1, 12, 12), np.uint8), np.zeros(5, np.uint8)
     engine = CudaEngine(net, driver=collector)
-    engine.training(x, t, 5, OPTIMIZERS[name](), clip_norm=clip_norm)
+    engine.steps(x, t, 5, OPTIMIZERS[name](), clip_norm=clip_norm)
     return collector.sources[1:]
 
 

@@ -286,7 +286,7 @@ def test_data_of_every_kind(accelerator, x, t):
     net = twin(accelerator, "two-layer-net")
     device, optimizer, other = accelerator.device, SGD(0.1), net_of("two-layer-net")
     place = [device.asarray(np.asfortranarray(array)) for array in (data, targets)]
-    training = accelerator.engine(net).training(*place, N, optimizer)
+    training = accelerator.engine(net).steps(*place, N, optimizer)
     order = np.random.default_rng(0).permutation(N)
     losses = to_numpy(training.epoch(order, [0.1]))
     x = (data / 255 if x == "uint8" else data).reshape(N, 50).astype("float64")
@@ -300,7 +300,7 @@ def test_a_step_is_always_the_same_launches(stand_in, short_recordings):
     """After the first, epochs come from recordings, but for the smaller batch at their end."""
     driver, net = stand_in.driver(), net_of(EVERYTHING)
     engine = stand_in.engine(net, driver=driver)
-    training = engine.training(X / 255, T, BATCH, Adam(), clip_norm=1.0)
+    training = engine.steps(X / 255, T, BATCH, Adam(), clip_norm=1.0)
     rates = [0.01] * training.steps
     training.epoch(np.arange(N), rates)
     half = len(driver.launched) // 2
@@ -317,7 +317,7 @@ def test_a_step_allocates_next_to_nothing(stand_in, graph):
     """A layer that puts out images takes 84 KB or more; an epoch looks at the source, of 57 KB."""
     net = net_of("simple-convnet")
     x, t = batch(net, 495)
-    training = stand_in.engine(net, graph=graph).training(x, t, 165, SGD(0.01))
+    training = stand_in.engine(net, graph=graph).steps(x, t, 165, SGD(0.01))
 
     def epoch():
         training.epoch(np.arange(495), [0.01] * 3)
@@ -332,7 +332,7 @@ def test_preparing_changes_nothing_and_leaves_little_to_do(stand_in, short_recor
     results = []
     for prepared in (True, False):
         driver, net, optimizer = stand_in.driver(), net_of(EVERYTHING), Adam()
-        training = stand_in.engine(net, driver=driver, graph=graph).training(X, T, BATCH, optimizer)
+        training = stand_in.engine(net, driver=driver, graph=graph).steps(X, T, BATCH, optimizer)
         if prepared:
             before = {**net.params, **net.copied_state()}
             before = {name: array.copy() for name, array in before.items()}
@@ -353,7 +353,7 @@ def test_preparing_changes_nothing_and_leaves_little_to_do(stand_in, short_recor
 
 def test_what_fails_while_it_is_prepared_changes_nothing(stand_in):
     net, optimizer = net_of(EVERYTHING), Adam()
-    training = stand_in.engine(net).training(X, T, BATCH, optimizer)
+    training = stand_in.engine(net).steps(X, T, BATCH, optimizer)
     before = {name: array.copy() for name, array in {**net.params, **net.state}.items()}
     training._launches[BATCH] = [*training_launches(training), lambda: None]
     with pytest.raises(AttributeError):
@@ -373,7 +373,7 @@ def test_training_goes_on_from_a_copy(accelerator, short_recordings):
 
     def steps_of(net, optimizer):
         x, t = (accelerator.device.asarray(array) for array in (X, T))
-        return accelerator.engine(net).training(x, t, BATCH, optimizer)
+        return accelerator.engine(net).steps(x, t, BATCH, optimizer)
 
     def copied(arrays):
         return {name: accelerator.device.xp.asarray(a, copy=True) for name, a in arrays.items()}
@@ -496,7 +496,7 @@ def test_seeds_and_rates_share_their_kernels(stand_in):
         engine = stand_in.engine(net, driver=driver)
         for ratio, clip_norm in ((0.9, 1.0), (0.5, 2.0)):
             for optimizer in (Momentum(0.1, ratio), RMSprop(0.1, ratio), AdamW(0.1, ratio, ratio)):
-                engine.training(X, T, BATCH, optimizer, clip_norm=clip_norm)
+                engine.steps(X, T, BATCH, optimizer, clip_norm=clip_norm)
     assert len(set(driver.compiled)) == 1 + 3
 
 
@@ -586,44 +586,44 @@ TARGETS = (
             "use a smaller batch",
         ),
         (
-            lambda engine, x, t: engine.training(x, t, 6, SGD()),
+            lambda engine, x, t: engine.steps(x, t, 6, SGD()),
             "a batch of 1 to 5 samples and 5 targets are needed, got 6 and 5",
         ),
         (
-            lambda engine, x, t: engine.training(x, t[1:], 5, SGD()),
+            lambda engine, x, t: engine.steps(x, t[1:], 5, SGD()),
             "a batch of 1 to 5 samples and 5 targets are needed, got 5 and 4",
         ),
         (
-            lambda engine, x, t: engine.training(x[..., 1:], t, 5, SGD()),
+            lambda engine, x, t: engine.steps(x[..., 1:], t, 5, SGD()),
             "a batch of shape (N, 1, 12, 12) is needed, got (5, 1, 12, 11)",
         ),
         (
-            lambda engine, x, t: engine.training(x, np.eye(9)[t], 5, SGD()),
+            lambda engine, x, t: engine.steps(x, np.eye(9)[t], 5, SGD()),
             TARGETS.format("float64 of shape (5, 9)"),
         ),
         (
-            lambda engine, x, t: engine.training(x, t.astype("float64"), 5, SGD()),
+            lambda engine, x, t: engine.steps(x, t.astype("float64"), 5, SGD()),
             TARGETS.format("float64 of shape (5,)"),
         ),
         (
-            lambda engine, x, t: engine.training(x.astype("float16"), t, 5, SGD()),
+            lambda engine, x, t: engine.steps(x.astype("float16"), t, 5, SGD()),
             "data must be uint8, float32, float64, got float16",
         ),
         (
-            lambda engine, x, t: engine.training(x, np.eye(10, dtype="float16")[t], 5, SGD()),
+            lambda engine, x, t: engine.steps(x, np.eye(10, dtype="float16")[t], 5, SGD()),
             "targets must be bool, int8, uint8, int16, uint16, int32, uint32, int64, uint64, "
             "float32, float64, got float16",
         ),
         (
-            lambda engine, x, t: engine.training(x, t, 5, Slower()),
+            lambda engine, x, t: engine.steps(x, t, 5, Slower()),
             "whole steps cannot be compiled: there is no kernel for Slower",
         ),
         (
-            lambda engine, x, t: engine.training(x, t, 5, SGD(), clip_norm=0.0),
+            lambda engine, x, t: engine.steps(x, t, 5, SGD(), clip_norm=0.0),
             "the limit of gradients must be a positive number, got 0.0; try 1",
         ),
         (
-            lambda engine, x, t: engine.training(x, t, 3, SGD()).epoch(np.arange(4), [0.1]),
+            lambda engine, x, t: engine.steps(x, t, 3, SGD()).epoch(np.arange(4), [0.1]),
             "an epoch needs 5 numbers of samples and 2 rates, got 4 and 1",
         ),
     ],
@@ -635,9 +635,9 @@ def test_misuse_is_told(stand_in, call, message):
     assert str(error.value) == message
 
 
-def get(name="auto", precision=None, net=TwoLayerNet, **options):
+def get(name="auto", precision=None, net=TwoLayerNet, graph=True, **options):
     return lambda device: get_engine(
-        net(50, 12, 10, rng=0, device=device, **options), name, precision=precision
+        net(50, 12, 10, rng=0, device=device, **options), name, precision=precision, graph=graph
     )
 
 
@@ -652,7 +652,11 @@ def so_called_gpu(stand_in, monkeypatch):
     ("made", "described"),
     [
         (get(), {"precision": "float32", "steps": "replayed from a CUDA graph"}),
-        (get("eager", "tf32"), {"precision": "tf32", "steps": "launched one by one"}),
+        (
+            get("cuda", "tf32", graph=False),
+            {"precision": "tf32", "steps": "launched one by one"},
+        ),
+        (get(graph=False), {"precision": "float32", "steps": "launched one by one"}),
         (get(precision="float64", dtype="float64"), {"precision": "float64"}),
         (get("reference"), {"engine": "reference"}),
         (get(dtype="float16"), {"engine": "reference", "engine_reason": "its numbers are float16"}),
@@ -691,12 +695,34 @@ def test_a_gpu_without_the_instructions_is_told_from_others(so_called_gpu, preci
 @pytest.mark.parametrize(
     ("made", "place", "message"),
     [
-        (get("fast"), "cuda:0", "engine 'fast' is unknown; use auto, eager, reference"),
-        (get("eager"), "cpu", "the eager engine is the GPU's, and the network is on cpu"),
+        (get("fast"), "cuda:0", "engine 'fast' is unknown; use auto, reference, cpu, cuda"),
         (
-            get("eager", dtype="float16"),
+            get("eager"),
             "cuda:0",
-            "the eager engine cannot run this network: its numbers are float16",
+            "there is no engine 'eager' any more: use 'cuda' with graph=False (--engine cuda "
+            "--no-graph)",
+        ),
+        (
+            get("cuda"),
+            "cpu",
+            "the cuda engine cannot run this network: it lives on cpu; 'auto' takes what can",
+        ),
+        (
+            get("cpu"),
+            "cuda:0",
+            "the cpu engine cannot run this network: it lives on cuda:0; 'auto' takes what can",
+        ),
+        (
+            get("cuda", dtype="float16"),
+            "cuda:0",
+            "the cuda engine cannot run this network: its numbers are float16; 'auto' takes what "
+            "can",
+        ),
+        (
+            get(graph=False),
+            "cpu",
+            "graph=False needs the kernels of a GPU, and what would compute is engine 'auto' on "
+            "cpu; leave it out",
         ),
         (
             get(precision="tf32"),

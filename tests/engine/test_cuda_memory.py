@@ -119,7 +119,7 @@ def use(name: str, behind: bool, directory: Path) -> None:
     x = device.asarray(rng.random((17, *net.input_shape), dtype=np.float32))
     t = device.asarray(rng.integers(10, size=17))
     for batch_size, clip_norm in ((7, None), (17, 1.0)):
-        training = engine.training(x, t, batch_size, Adam(0.01), clip_norm=clip_norm)
+        training = engine.steps(x, t, batch_size, Adam(0.01), clip_norm=clip_norm)
         training.epoch(rng.permutation(17), [0.01] * training.steps)
     engine.loss_and_gradient(x[:1], t[:1])
     for train in (True, False):

@@ -309,7 +309,7 @@ def test_it_is_made_once_and_told_of(fake_gpu, stand_in, monkeypatch):
         engine.loss_and_gradient(net().place(X / 255), T)
     assert len(calls) == 3
     for optimizer in (SGD(0.1), SGD(0.2), Adam()):
-        engine.training(X, T, 25, optimizer)
+        engine.steps(X, T, 25, optimizer)
     assert len(calls) == 5
 
 
@@ -477,7 +477,7 @@ def test_auto_trains_on_by_the_layers(fake_gpu, capsys, fault):
 def test_an_engine_asked_for_by_name_ends_with_an_error(fake_gpu, capsys, fault):
     options, told = FAULTS[fault]
     with pytest.raises(EngineError) as error:
-        trainer_of(fake_gpu.with_fault(**options), engine="eager")
+        trainer_of(fake_gpu.with_fault(**options), engine="cuda", graph=False)
     assert told in str(error.value)
     assert capsys.readouterr().err == ""
 
@@ -593,7 +593,7 @@ TRAIN = (
     ("fault", "options", "engine", "check"),
     [
         (None, (), "cuda", "passed on 16 samples"),
-        (None, ("--engine", "eager"), "cuda", "passed on 16 samples"),
+        (None, ("--engine", "cuda", "--no-graph"), "cuda", "passed on 16 samples"),
         ("a small wrong number", ("--skip-engine-check",), "cuda", "skipped"),
         (
             "a small wrong number",
@@ -622,7 +622,7 @@ def test_a_run_records_it(fake_gpu, xpnet, tmp_path, fault, options, engine, che
 
 def test_by_name_the_run_ends(fake_gpu, xpnet, tmp_path):
     fake_gpu.with_fault(**FAULTS["a small wrong number"][0])
-    _, error, code = xpnet(*TRAIN, "--engine", "eager", "--out", "run", "--optimizer", "momentum")
+    _, error, code = xpnet(*TRAIN, "--engine", "cuda", "--out", "run", "--optimizer", "momentum")
     assert code == 2
     assert error.startswith("xpnet: error: the GPU's engine failed its check: parameters after up")
     assert error.endswith("--skip-engine-check) to see what comes of it\n")

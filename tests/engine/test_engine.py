@@ -22,6 +22,7 @@ from test_cli import QUICK, Run, assert_refused
 from xpnet import (
     L1,
     L2,
+    SGD,
     Adam,
     Affine,
     AveragePool,
@@ -737,7 +738,16 @@ def test_an_engine_that_is_gone_leaves_nothing_behind():
         ),
         (
             lambda engine, x, t: get_engine(engine.network, "fast"),
-            "engine 'fast' is unknown; use auto, eager, reference",
+            "engine 'fast' is unknown; use auto, reference, cpu, cuda",
+        ),
+        (
+            lambda engine, x, t: engine.steps(x, t, 5, SGD()),
+            "whole steps cannot be compiled: only the GPU's engine takes whole steps",
+        ),
+        (
+            lambda engine, x, t: get_engine(TwoLayerNet(4, 3, 2, dtype="float16"), "cpu"),
+            "the cpu engine cannot run this network: its numbers are float16; 'auto' takes what "
+            "can",
         ),
         (
             lambda engine, x, t: CpuEngine(TwoLayerNet(4, 3, 2, dtype="float16")),
@@ -870,6 +880,17 @@ def test_the_trainer_goes_the_same_way_with_either():
         assert run.engine.threads == threads
 
 
+@pytest.mark.parametrize("name", ["reference", "cpu", "auto"])
+def test_what_a_trainer_asks_of_every_engine(name):
+    """Nobody outside needs to know which one it is."""
+    net = net_of("simple-convnet")
+    engine, (x, t) = get_engine(net, name), batch(net, 5)
+    assert engine.check(x, t, SGD(), 1.0) is engine
+    assert engine.steps_obstacle(SGD()) == "only the GPU's engine takes whole steps"
+    assert engine.name == ("cpu" if name == "auto" else name)
+    assert "steps" not in engine.describe()
+
+
 def test_predictions_are_those_of_the_reference():
     net, _ = trained("auto")
     want = predictions(net, X, engine="reference")
@@ -921,7 +942,21 @@ def test_engines_and_threads_that_cannot_be(run, tmp_path):
         assert_refused(run(*command, "--threads", 0), "at least one thread is needed, got 0\n")
         assert_refused(
             run(*command, "--engine", "fast"),
-            "engine 'fast' is unknown; use auto, eager, reference\n",
+            "engine 'fast' is unknown; use auto, reference, cpu, cuda\n",
+        )
+        assert_refused(
+            run(*command, "--engine", "eager"),
+            "there is no engine 'eager' any more: use 'cuda' with graph=False (--engine cuda "
+            "--no-graph)\n",
+        )
+        assert_refused(
+            run(*command, "--engine", "cuda"),
+            "the cuda engine cannot run this network: it lives on cpu; 'auto' takes what can\n",
+        )
+        assert_refused(
+            run(*command, "--no-graph"),
+            "graph=False needs the kernels of a GPU, and what would compute is engine 'auto' on "
+            "cpu; leave it out\n",
         )
     assert not (tmp_path / "other").exists()
 

@@ -43,7 +43,7 @@ def test_what_was_written_is_read(checkpoints):
     path = save(checkpoints, 12, 0.5)
     assert path.name == "step-00000012.safetensors"
     found = load_checkpoint(path)
-    assert found.record == {"format": 1, "steps": 12, "history": [{"test_accuracy": 0.5}]}
+    assert found.record == {"format": 2, "steps": 12, "history": [{"test_accuracy": 0.5}]}
     assert found.arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         assert found.arrays[name].dtype == array.dtype
@@ -117,12 +117,12 @@ def test_other_files_are_no_checkpoints(tmp_path):
     text = tmp_path / "thesis.safetensors"
     text.write_text("years of work")
     newer = tmp_path / "newer.safetensors"
-    record = json.dumps({"format": 2})
+    record = json.dumps({"format": 3})
     save_weights(newer, ARRAYS, {"record": record, "sha256": _digest(ARRAYS, record)})
     for path, message in (
         (weights, f"{weights} is damaged, or no checkpoint: its checksum does not fit"),
         (text, f"{text} is damaged, or no checkpoint: it cannot be read"),
-        (newer, f"{newer} has format 2, and this version of xpnet reads 1"),
+        (newer, f"{newer} has format 3, and this version of xpnet reads 1 and 2"),
         (tmp_path / "none", f"there is no checkpoint {tmp_path}/none"),
         (tmp_path, f"there is no checkpoint {tmp_path}"),
     ):

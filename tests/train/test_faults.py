@@ -19,7 +19,7 @@ from test_cli import assert_refused
 from test_cli import run as run  # a fixture
 from test_resume import FIVE, T, X, assert_same, of, raising, result, rows, weights
 from test_resume import whole as whole  # a fixture
-from xpnet import Adam, Batches, Trainer, TwoLayerNet
+from xpnet import Adam, Batches, Supervised, Trainer, TwoLayerNet
 from xpnet.engine.cpu.program import Program
 from xpnet.errors import OutputError
 from xpnet.train.checkpoint import Checkpoints, load_checkpoint
@@ -31,14 +31,14 @@ REMEDY = "choose a directory that exists, can be written and has room left"
 
 def at_step(monkeypatch, actions):
     """Have something happen just before the updates of these numbers, from 0."""
-    done, update = [], Trainer._update
+    done, update = [], Supervised._update
 
     def watched(self, grads):
         actions.get(len(done), lambda: None)()
         done.append(1)
         update(self, grads)
 
-    monkeypatch.setattr(Trainer, "_update", watched)
+    monkeypatch.setattr(Supervised, "_update", watched)
 
 
 def warnings(err):
@@ -253,10 +253,8 @@ def run_on_a_file_that_shrinks(file, directory):
         trainer, RunDirectory(directory), Checkpoints(Path(directory) / "checkpoints"), {},
         every_steps=1, tell=print,
     )  # fmt: skip
-    save = trainer.on_step
 
     def on_step():
-        save()
         if trainer.steps == 5:
             os.truncate(file, 0)
 

@@ -18,7 +18,16 @@ from test_cli import QUICK, assert_refused
 from test_cli import run as run  # a fixture
 from test_cuda_engine import EVERYTHING, twin
 from test_step_contract import NETWORKS, OPTIONS, T, X
-from xpnet import Adam, Trainer, TwoLayerNet, cli, get_device, synthetic_digits, to_numpy
+from xpnet import (
+    Adam,
+    Supervised,
+    Trainer,
+    TwoLayerNet,
+    cli,
+    get_device,
+    synthetic_digits,
+    to_numpy,
+)
 from xpnet.data.dataset import Dataset
 from xpnet.errors import CheckpointError
 from xpnet.optim import OPTIMIZERS
@@ -120,8 +129,7 @@ def test_streamed_data_go_on(tmp_path):
 
 def test_a_trainer_of_a_gpu_goes_on(accelerator, tmp_path, monkeypatch):
     """Dropout, BatchNorm, clipping and a schedule; stopped between recordings of two steps."""
-    for place in ("xpnet.engine.cuda.training", "xpnet.train.trainer"):
-        monkeypatch.setattr(f"{place}.UNROLL", 2)
+    monkeypatch.setattr("xpnet.engine.cuda.training.UNROLL", 2)
 
     def make():
         net = twin(accelerator, EVERYTHING)
@@ -205,7 +213,7 @@ def rows(directory):
 @contextmanager
 def killed(monkeypatch, steps):
     """A run that breaks off after so many steps, with nothing done on its way out."""
-    done, update = [], Trainer._update
+    done, update = [], Supervised._update
 
     def counted(self, grads):
         if len(done) == steps:
@@ -214,7 +222,7 @@ def killed(monkeypatch, steps):
         update(self, grads)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_update", counted)
+        patch.setattr(Supervised, "_update", counted)
         with pytest.raises(Killed):
             yield
 
@@ -361,11 +369,18 @@ def test_other_data_and_versions_are_refused(run, monkeypatch):
         f"the run in a has data with the SHA-256 {'0' * 64}, and those from synthetic digits have "
         f"{was}; give the same data, or begin another run",
     )
-    change(path, xpnet="0.0.9")
+    change(path, data_sha256=was, xpnet="99.0")
     assert_refused(
         run("train", "--resume", "a"),
-        f"the run in a is of xpnet 0.0.9, and this is {xpnet.__version__}; install that version, "
-        "or begin another run",
+        f"the run in a is of xpnet 99.0, and this is {xpnet.__version__}, which is older; install "
+        "that version, or begin another run",
+    )
+    change(path, xpnet="0.0.9")
+    code, out, _ = run("train", "--resume", "a", "--epochs", 3)
+    assert code == 0
+    assert (
+        "the last bits of the weights may differ now: xpnet was 0.0.9 and is "
+        f"{xpnet.__version__}\n" in out
     )
 
 
@@ -466,8 +481,8 @@ def few_digits(name, data_dir=None):
 def train_slowly(*arguments):
     """What a process of its own runs: an epoch takes a quarter of a second."""
     cli.options.load_dataset = few_digits
-    update = Trainer._update
-    Trainer._update = lambda self, grads: (time.sleep(0.008), update(self, grads))
+    update = Supervised._update
+    Supervised._update = lambda self, grads: (time.sleep(0.008), update(self, grads))
     sys.argv = ["xpnet", "train", *arguments]
     cli.main()
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from xpnet import Trainer, cli, shuffle_dataset, synthetic_digits
+from xpnet import Supervised, cli, shuffle_dataset, synthetic_digits
 from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
 from xpnet.errors import ArgumentError, OutputError
@@ -90,7 +90,7 @@ def test_a_trial_repeats_from_its_numbers_alone(whole):
 
 
 def test_an_interrupted_trial_is_made_again(go, whole, monkeypatch):
-    evaluate, calls = Trainer.evaluate, []
+    evaluate, calls = Supervised.evaluate, []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -98,7 +98,7 @@ def test_an_interrupted_trial_is_made_again(go, whole, monkeypatch):
             signal.raise_signal(signal.SIGINT)
         return evaluate(*arguments)
 
-    monkeypatch.setattr(Trainer, "evaluate", interrupted)
+    monkeypatch.setattr(Supervised, "evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         go(4)
     monkeypatch.undo()

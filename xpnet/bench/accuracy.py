@@ -66,7 +66,7 @@ def _trained(
         precision=precision,
     )
     while len(trainer.history) < kind.epochs:
-        if trainer.train_epoch().test_accuracy >= GOALS[-1]:
+        if trainer.train_epoch()["test_accuracy"] >= GOALS[-1]:
             break
     return trainer
 
@@ -79,4 +79,4 @@ def _reached(trainers: Sequence[Trainer], goal: float) -> Record:
 
 
 def _seconds_until(goal: float, history: Sequence[EpochMetrics]) -> float | None:
-    return next((m.seconds for m in history if m.test_accuracy >= goal), None)
+    return next((m.seconds for m in history if m["test_accuracy"] >= goal), None)

@@ -8,29 +8,30 @@ from threadpoolctl import threadpool_limits
 from xpnet.bench.cases import Arrays, Case, Ready, UnavailableError, fresh
 from xpnet.data.batches import scaled
 from xpnet.engine import get_engine
-from xpnet.engine.cuda import CudaEngine
 from xpnet.optim import OPTIMIZERS
 
 
-def build(case: Case, arrays: Arrays, *, engine: str, device: str | None = None) -> Ready:
+def build(
+    case: Case, arrays: Arrays, *, engine: str, graph: bool = True, device: str | None = None
+) -> Ready:
     """Build a network with one of xpnet's engines, on the case's device or another one."""
     threadpool_limits(case.threads, user_api="blas")
     network = fresh(case.model, device or case.device)
     place, optimizer = network.device, OPTIMIZERS[case.optimizer](case.lr)
-    runner: Any = get_engine(network, engine, case.threads, precision=case.precision)
+    runner: Any = get_engine(network, engine, case.threads, precision=case.precision, graph=graph)
     labels = place.asarray(arrays["t"])
-    if isinstance(runner, CudaEngine):  # what is used instead of it is nothing to be timed as it
-        pixels = arrays["x"].reshape(-1, *network.input_shape)
-        if (instead := runner.check(pixels, labels, optimizer)) is not runner:
-            raise UnavailableError(str(instead.describe()["engine_reason"]))
+    # What is used instead of an engine is nothing to be timed as it.
+    pixels = arrays["x"].reshape(-1, *network.input_shape)
+    if (instead := runner.check(pixels, labels, optimizer)) is not runner:
+        raise UnavailableError(str(instead.describe()["engine_reason"]))
 
-    if case.task == "train" and place.name != "cpu" and engine != "reference":
+    if case.task == "train" and runner.steps_obstacle(optimizer) is None:
         # The GPU's engine trains by epochs: it draws its batches from the pixels by itself.
         n = len(labels)
         steps, rng = n // case.batch_size, np.random.default_rng(0)
         rates = np.full(steps, case.lr)
         pixels = place.asarray(arrays["x"])
-        training = runner.training(pixels, labels, case.batch_size, optimizer)
+        training = runner.steps(pixels, labels, case.batch_size, optimizer)
 
         def epoch() -> None:
             training.epoch(rng.permutation(n), rates)

@@ -42,15 +42,22 @@ def device_option(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def engine_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take --engine, --threads, --precision and --skip-engine-check."""
+    """Let a command take --engine, --no-graph, --threads, --precision, --skip-engine-check."""
     for option in (
         click.option("--threads", type=int, help="Of the CPU; one for each core if left out."),
         click.option(
             "--engine",
             default="auto",
             show_default=True,
-            help="auto, reference for the layers as they are written, or on a GPU eager, which "
-            "launches the kernels of auto one by one.",
+            help="reference for the layers as they are written, cpu or cuda for that engine and no "
+            "other, or auto.",
+        ),
+        click.option(
+            "--no-graph",
+            "graph",
+            flag_value=False,
+            default=True,
+            help="Launch a GPU's kernels one by one, instead of replaying whole steps.",
         ),
         click.option(
             "--precision",

@@ -21,6 +21,7 @@ def predict(
     activation: str | None,
     device: str,
     engine: str,
+    graph: bool,
     threads: int | None,
     precision: str | None,
     skip_engine_check: bool,
@@ -30,7 +31,12 @@ def predict(
     pictures = np.stack([read_picture(image) for image in images])
     network = load_network(weights, activation=activation, device=open_device(device))
     computing = get_engine(
-        network, engine, threads, precision=precision, skip_engine_check=skip_engine_check
+        network,
+        engine,
+        threads,
+        precision=precision,
+        graph=graph,
+        skip_engine_check=skip_engine_check,
     )
     scores = computing.predict(pictures)
     table = to_numpy(softmax(scores))

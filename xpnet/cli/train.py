@@ -93,6 +93,7 @@ def train(
     data_dir: str | None,
     device: str,
     engine: str,
+    graph: bool,
     threads: int | None,
     skip_engine_check: bool,
     out: str | None,
@@ -135,6 +136,7 @@ def train(
             dataset,
             place,
             engine=engine,
+            graph=graph,
             threads=threads,
             skip_engine_check=skip_engine_check,
         )

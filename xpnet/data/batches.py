@@ -1,6 +1,6 @@
 """Batches of a data set, on the device that computes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from xpnet.arrays import Array, Device, array_namespace, get_device
 from xpnet.errors import ArgumentError
+from xpnet.functions.targets import check_labels, check_pairs, kind_of
 
 Batch = tuple[Array, Array]
 Augment = Callable[[Array, Array], Array]
@@ -43,6 +44,8 @@ class Batches:
     Attributes
     ----------
     x, t : the data, on the device if they are resident
+    target_kind : what the targets are, as `kind_of` tells
+    classes : that labels need, the highest and 1; 0 if the targets are no labels
 
     Raises
     ------
@@ -66,8 +69,7 @@ class Batches:
         self.device = get_device(device)
         self.n_samples, self.batch_size = len(x), batch_size
         self.seed, self.dtype, self.sampling, self.augment = seed, dtype, sampling, augment
-        if len(t) != len(x):
-            raise ArgumentError(f"one target a sample is needed, got {len(x)} and {len(t)}")
+        check_pairs(len(x), len(t))
         if not 1 <= batch_size <= len(x):
             raise ArgumentError(
                 f"the batch size must be from 1 to the number of samples, {len(x)}; "
@@ -75,8 +77,7 @@ class Batches:
             )
         if sampling not in ("shuffle", "choice"):
             raise ArgumentError(f"sampling must be 'shuffle' or 'choice', got {sampling!r}")
-        if t.dtype.kind == "i" and t.min() < 0:
-            raise ArgumentError(f"labels must be 0 or more, got {t.min()}")
+        self.classes, self.target_kind = check_labels(t), kind_of(t)
         # Half the free memory leaves room for a large batch's activations.
         size = prod(x.shape) * x.dtype.itemsize
         fits = self.device.is_host or size <= self.device.free_bytes() // 2
@@ -89,6 +90,17 @@ class Batches:
     def __len__(self) -> int:
         """Batches in an epoch."""
         return -(-self.n_samples // self.batch_size)
+
+    def __repr__(self) -> str:
+        what = f"{self.n_samples} samples, targets {self.target_kind}, batches of {self.batch_size}"
+        return f"Batches({what}, {self.sampling}, seed {self.seed}, on {self.device.name})"
+
+    def state(self) -> dict[str, Array]:
+        """What it has come to besides: nothing, since any epoch can be repeated by itself."""
+        return {}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Nothing: see `state`."""
 
     def order(self, epoch: int) -> np.ndarray:
         """Sample numbers of an epoch in the order they are handed out, (N,) int64."""
@@ -130,6 +142,13 @@ class Batches:
         for start, end in ranges:
             yield self._scaled(self.x[start:end, ...]), self.t[start:end, ...]
 
+    def first(self, count: int) -> Batch:
+        """The first samples and targets, at most so many, as they lie: not scaled, nor moved."""
+        count = min(count, self.n_samples)
+        if not self.resident:  # what is streamed may know nothing but slices
+            return self.x[:count], self.t[:count]
+        return self.x[:count, ...], self.t[:count, ...]
+
     def _streamed(self, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
         return ((self._scaled(x), t) for x, t in self.device.stream(batches))
 
@@ -166,8 +185,7 @@ def shuffle_dataset(
     ArgumentError
         Lengths differ.
     """
-    if len(t) != len(x):
-        raise ArgumentError(f"one target a sample is needed, got {len(x)} and {len(t)}")
+    check_pairs(len(x), len(t))
     order = np.random.default_rng(rng).permutation(len(x))
     return x[order], t[order]
 
@@ -190,8 +208,7 @@ def hold_out(
     ArgumentError
         Lengths differ, or either part would be empty.
     """
-    if len(t) != len(x):
-        raise ArgumentError(f"one target a sample is needed, got {len(x)} and {len(t)}")
+    check_pairs(len(x), len(t))
     if not 1 <= count < len(x):
         raise ArgumentError(
             f"of {len(x)} samples 1 to {len(x) - 1} can be kept aside, got {count}; "

@@ -1,18 +1,19 @@
 """Faster ways to compute what `Network` computes, and the choice among them.
 
 An engine has a network's `loss_and_gradient` and `predict`. What it gives equals what the network
-gives, up to rounding; `xpnet.layers` stays the definition.
+gives, up to rounding; `xpnet.layers` stays the definition. Nobody outside this room needs to know
+which one he has: all have the methods of `Engine`.
 """
 
-from xpnet.engine.base import Engine
+from xpnet.engine.base import Engine, Steps
 from xpnet.engine.reference import ReferenceEngine
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.models.network import Network
 from xpnet.notice import notice
 
-__all__ = ["ENGINES", "Engine", "ReferenceEngine", "get_engine"]
+__all__ = ["ENGINES", "Engine", "ReferenceEngine", "Steps", "get_engine"]
 
-ENGINES = ("auto", "eager", "reference")
+ENGINES = ("auto", "reference", "cpu", "cuda")
 
 
 def get_engine(
@@ -21,17 +22,19 @@ def get_engine(
     threads: int | None = None,
     *,
     precision: str | None = None,
+    graph: bool = True,
     skip_engine_check: bool = False,
 ) -> Engine:
     """The engine called `name` for a network.
 
     Parameters
     ----------
-    name : "auto" for the fastest that can run the network, "reference" for its layers as they are;
-        on a GPU also "eager", which launches the kernels of "auto" one by one instead of replaying
-        whole steps
+    name : "auto" for the fastest that can run the network; "reference" for its layers as they are;
+        "cpu" or "cuda" for that engine and no other
     threads : of the CPU; one for each core if None
     precision : of the factors of products on a GPU: "tf32" or "bfloat16"; the network's own if None
+    graph : whether a GPU's engine replays whole steps from a CUDA graph; if not, it launches their
+        kernels one by one
     skip_engine_check : do without the comparison that a GPU's engine makes at its first batch, of a
         step by its kernels with one by the layers on the host. Where they differ, or the kernels do
         not run, a line on standard error says so, and "auto" goes on with the layers on the GPU.
@@ -40,23 +43,27 @@ def get_engine(
     ------
     ArgumentError
         The name is unknown, there is not even one thread, or the engine that was asked for, or that
-        can compute in this precision, cannot run the network.
+        has this precision or graphs, cannot run the network.
     EngineError
         The kernels of an engine that was asked for by name do not compile. Its first call raises
         the same if they fail their check.
     """
+    if name == "eager":
+        raise ArgumentError(
+            "there is no engine 'eager' any more: use 'cuda' with graph=False (--engine cuda "
+            "--no-graph)"
+        )
     if name not in ENGINES:
         raise ArgumentError(f"engine {name!r} is unknown; use {', '.join(ENGINES)}")
     place = network.device.kind
-    if name == "eager" and place != "cuda":
-        raise ArgumentError(f"the eager engine is the GPU's, and the network is on {place}")
+    kind = place if name == "auto" else name
     engine, reason = None, None
-    if name != "reference" and place == "cpu":
+    if kind == "cpu":
         from xpnet.engine.cpu import CpuEngine
 
         reason = CpuEngine.obstacle(network)
         engine = CpuEngine(network, threads) if reason is None else None
-    elif name != "reference" and place == "cuda":
+    elif kind == "cuda":
         from xpnet.engine.cuda import CudaEngine
 
         def instead(failure: str) -> Engine:
@@ -65,15 +72,15 @@ def get_engine(
                 f"{reason}; the layers as they are written compute instead, on the GPU. Please "
                 "report this with what `xpnet info` prints"
             )
-            return ReferenceEngine(network, threads, reason=reason, check=f"failed: {failure}")
+            return ReferenceEngine(network, threads, reason=reason, checked=f"failed: {failure}")
 
-        reason = CudaEngine.obstacle(network)
+        reason = CudaEngine.obstacle(network) if place == kind else f"it lives on {place}"
         if reason is None:
             auto = name == "auto"
             try:
                 return CudaEngine(
                     network,
-                    graph=auto,
+                    graph=graph,
                     precision=precision,
                     check=not skip_engine_check,
                     instead=instead if auto else None,
@@ -82,14 +89,18 @@ def get_engine(
                 if not auto:
                     raise
                 return instead(str(error))
-        if name == "eager":
-            raise ArgumentError(f"the eager engine cannot run this network: {reason}")
+    if name == kind and reason is not None:
+        raise ArgumentError(
+            f"the {name} engine cannot run this network: {reason}; 'auto' takes what can"
+        )
+    wanted = [] if graph else ["graph=False"]
     if precision not in (None, network.dtype):
+        wanted.append(f"precision {precision!r}")
+    for what in wanted:
         why = (
             f"engine {name!r} on {place}" if reason is None else f"the layers as they are: {reason}"
         )
         raise ArgumentError(
-            f"precision {precision!r} needs the kernels of a GPU, and what would compute is {why}; "
-            "leave it out"
+            f"{what} needs the kernels of a GPU, and what would compute is {why}; leave it out"
         )
     return engine or ReferenceEngine(network, threads, reason=reason)

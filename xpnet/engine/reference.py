@@ -4,19 +4,21 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from xpnet.arrays import Array
+from xpnet.engine.base import Engine, OneByOne
 from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.layers import Params
 from xpnet.models.network import Network
+from xpnet.optim import Optimizer
 
 
-class ReferenceEngine:
+class ReferenceEngine(OneByOne):
     """The layers as they are written, one after the other, on any device.
 
     Parameters
     ----------
     threads : of matrix products on the CPU; as many as it has cores if None
     reason : why it is not the engine that was asked for
-    check : what the check of that engine found, where it was made
+    checked : what the check of that engine found, where it was made
     """
 
     name = "reference"
@@ -27,10 +29,13 @@ class ReferenceEngine:
         threads: int | None = None,
         *,
         reason: str | None = None,
-        check: str | None = None,
+        checked: str | None = None,
     ) -> None:
-        self.network, self.reason, self.check = network, reason, check
+        self.network, self.reason, self.checked = network, reason, checked
         self.threads = chosen_threads(threads)
+
+    def __repr__(self) -> str:
+        return f"ReferenceEngine({self.network!r}, threads={self.threads})"
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Params]:
         """The network's."""
@@ -42,6 +47,16 @@ class ReferenceEngine:
         with self._limited():
             return self.network.predict(x)
 
+    def check(
+        self,
+        x: Array,
+        t: Array | None = None,
+        optimizer: Optimizer | None = None,
+        clip_norm: float | None = None,
+    ) -> Engine:
+        """Itself: there is nothing that it could be compared with."""
+        return self
+
     def methods(self) -> dict[str, str]:
         """The same for each layer."""
         return dict.fromkeys((leaf.name for leaf in self.network.nodes()), "reference")
@@ -51,7 +66,7 @@ class ReferenceEngine:
         about: dict[str, str | int] = {"engine": self.name}
         if self.network.device.name == "cpu":
             about["threads"] = self.threads
-        more = {"engine_reason": self.reason, "engine_check": self.check}
+        more = {"engine_reason": self.reason, "engine_check": self.checked}
         return about | {what: text for what, text in more.items() if text is not None}
 
     def _limited(self) -> AbstractContextManager[Any]:

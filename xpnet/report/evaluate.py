@@ -16,6 +16,7 @@ def predictions(
     engine: str = "auto",
     threads: int | None = None,
     precision: str | None = None,
+    graph: bool = True,
     skip_engine_check: bool = False,
 ) -> np.ndarray:
     """Find the class with the highest score for each image, in bounded memory.
@@ -23,14 +24,19 @@ def predictions(
     Parameters
     ----------
     x : (N, ...) on the host; uint8 pixels, which are divided by 255, or floats as they are
-    engine, threads, precision, skip_engine_check : what computes, as in `get_engine`
+    engine, threads, precision, graph, skip_engine_check : what computes, as in `get_engine`
 
     Returns
     -------
     (N,), int64
     """
     computing = get_engine(
-        network, engine, threads, precision=precision, skip_engine_check=skip_engine_check
+        network,
+        engine,
+        threads,
+        precision=precision,
+        graph=graph,
+        skip_engine_check=skip_engine_check,
     )
     labels, size = np.empty(len(x), dtype=np.int64), evaluation_batch(network.device)
     for start in range(0, len(x), size):

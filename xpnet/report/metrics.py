@@ -1,17 +1,355 @@
 """What is measured of a training."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from math import nan
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+
+from xpnet.arrays import Array, array_namespace, to_numpy
+from xpnet.errors import ArgumentError
+from xpnet.functions.losses import as_one_hot
+from xpnet.layers import Loss
+
+Direction: TypeAlias = Literal["max", "min"]
+"""Whether the best value is the largest or the smallest."""
+
+
+class Measured(Protocol):
+    """A number that is known after an epoch, and when it is good."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in a history, after the name of its data: "accuracy"."""
+
+    @property
+    def direction(self) -> Direction:
+        """Whether the best value is the largest or the smallest."""
+
+
+class Metric:
+    """A number that outputs and targets have together, over any number of batches.
+
+    Its sums stay on the device; `value` reads them, once. One of your own has a `name`, a
+    `direction`, and `_sums`, what a batch adds; `_value` makes the number of them.
+
+    Parameters
+    ----------
+    head : whose outputs are meant, where a network ends in several
+    """
+
+    kind: ClassVar[str]
+    direction: Direction
+
+    def __init__(self, head: str | None = None) -> None:
+        self.head = head
+        self.reset()
+
+    @property
+    def name(self) -> str:
+        """Its kind, after the name of its head if it has one."""
+        return self.kind if self.head is None else f"{self.head}_{self.kind}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({'' if self.head is None else f'head={self.head!r}'})"
+
+    def reset(self) -> None:
+        """Begin anew, with no samples."""
+        self.samples = 0
+        self._total: Array | None = None
+
+    def update(self, outputs: Array | Mapping[str, Array], targets: Any) -> None:
+        """Take in a batch; nothing is read back from the device.
+
+        Parameters
+        ----------
+        outputs : of the network, (N, ...), or such by the names of its heads
+        targets : labels (N,), or an array in the shape of the outputs, or such by name
+
+        Raises
+        ------
+        ArgumentError
+            There is no such head, or the targets do not fit the outputs.
+        """
+        y = self._of_head(outputs)
+        t = self._of_head(targets) if isinstance(targets, Mapping) else targets
+        sums = self._sums(y, t)
+        self._total = sums if self._total is None else self._total + sums
+        self.samples += _samples(t)
+
+    def value(self) -> float:
+        """The number, of all samples since `reset`.
+
+        Raises
+        ------
+        ArgumentError
+            There were none, or targets that have no such number.
+        """
+        if self._total is None or not self.samples:
+            raise ArgumentError(f"{self.name} needs at least one sample to be measured on, got 0")
+        return self._value(*to_numpy(self._total).tolist())
+
+    def _of_head(self, outputs: Array | Mapping[str, Array]) -> Array:
+        if not isinstance(outputs, Mapping):
+            if self.head is None:
+                return outputs
+            raise ArgumentError(
+                f"{self!r} needs a network with several heads, and this one has one; leave the "
+                "head out"
+            )
+        if self.head is None or self.head not in outputs:
+            raise ArgumentError(
+                f"{self!r} must be told one of the network's heads, {', '.join(outputs)}; give "
+                f"head={next(iter(outputs))!r}, for instance"
+            )
+        return outputs[self.head]
+
+    def _sums(self, y: Array, t: Array) -> Array:
+        """What a batch adds to the sums, (k,), on the device."""
+        raise NotImplementedError
+
+    def _value(self, *sums: Any) -> float:
+        """The number, of the sums as they are on the host."""
+        raise NotImplementedError
+
+
+class Accuracy(Metric):
+    """Share of samples whose highest output is at the target, a label or a one-hot row.
+
+    The first of equal outputs is the highest. Rows that are not one-hot name no class, and are an
+    error.
+    """
+
+    kind, direction = "accuracy", "max"
+
+    def _sums(self, y: Array, t: Array) -> Array:
+        xp = array_namespace(y)
+        labels, unclear = _classes(y, t)
+        right = xp.sum(xp.astype(xp.argmax(y, axis=-1) == labels, xp.int64))
+        return xp.stack([right, unclear])
+
+    def _value(self, *sums: Any) -> float:
+        right, unclear = sums
+        if unclear:
+            raise ArgumentError(
+                f"accuracy needs labels (N,) or one-hot rows (N, K), and {unclear} of "
+                f"{self.samples} rows are not one-hot; use another metric, such as R2 for numbers "
+                "or BinaryAccuracy for rows of 0 and 1"
+            )
+        return float(right / self.samples)
+
+
+class BinaryAccuracy(Metric):
+    """Share of outputs that are on the right side, each a sigmoid's score: above 0 for a 1.
+
+    For outputs that may be 1 together. Targets are rows of 0 and 1; others are an error.
+    """
+
+    kind, direction = "binary_accuracy", "max"
+
+    def _sums(self, y: Array, t: Array) -> Array:
+        xp = array_namespace(y)
+        target = _same_shape(self, y, t)
+        clear = (target == 0) | (target == 1)
+        right = (y > 0) == (target == 1)
+        counts = [xp.sum(xp.astype(found, xp.int64)) for found in (right, ~clear)]
+        return xp.stack([*counts, xp.sum(xp.ones_like(right, dtype=xp.int64))])
+
+    def _value(self, *sums: Any) -> float:
+        right, unclear, outputs = sums
+        if unclear:
+            raise ArgumentError(
+                f"binary_accuracy needs rows of 0 and 1, and {unclear} of {outputs} targets are "
+                "neither; use another metric, such as R2 for numbers"
+            )
+        return float(right / outputs)
+
+
+class MeanLoss(Metric):
+    """Mean of a loss over samples, without what a penalty adds to it.
+
+    Losses of batches count by their samples: right for every loss that is a mean over samples.
+
+    Parameters
+    ----------
+    loss : such as a network's `last_layer`, which is given outputs and targets as they are
+    """
+
+    kind, direction = "loss", "min"
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def __repr__(self) -> str:
+        return f"MeanLoss({type(self.loss).__name__})"
+
+    def _of_head(self, outputs: Array | Mapping[str, Array]) -> Any:
+        return outputs
+
+    def _sums(self, y: Array, t: Array) -> Array:
+        loss = self.loss.forward(y, t)[0]
+        xp = array_namespace(loss)
+        return xp.reshape(xp.astype(loss, xp.float64) * _samples(t), (1,))
+
+    def _value(self, *sums: Any) -> float:
+        return float(sums[0] / self.samples)
+
+
+class _OfErrors(Metric):
+    """A mean over all outputs of what the errors y - t are."""
+
+    def _sums(self, y: Array, t: Array) -> Array:
+        xp = array_namespace(y)
+        errors = xp.astype(y, xp.float64) - xp.astype(_same_shape(self, y, t), xp.float64)
+        counted = xp.sum(xp.ones_like(errors))
+        return xp.stack([xp.sum(self._size(errors)), counted])
+
+    def _size(self, errors: Array) -> Array:
+        raise NotImplementedError
+
+    def _value(self, *sums: Any) -> float:
+        return float(sums[0] / sums[1])
+
+
+class MeanSquaredError(_OfErrors):
+    """1/(NK) sum (y - t)^2, over all outputs of all samples."""
+
+    kind, direction = "mean_squared_error", "min"
+
+    def _size(self, errors: Array) -> Array:
+        return errors * errors
+
+
+class MeanAbsoluteError(_OfErrors):
+    """1/(NK) sum |y - t|, over all outputs of all samples."""
+
+    kind, direction = "mean_absolute_error", "min"
+
+    def _size(self, errors: Array) -> Array:
+        return array_namespace(errors).abs(errors)
+
+
+class R2(Metric):
+    """Coefficient of determination: the share of the targets' variance that outputs explain.
+
+        R2 = 1 - sum (y - t)^2 / sum (t - mean t)^2
+
+    Both sums are over all samples and outputs; each output has a mean of its own. 1 is exact, 0 no
+    better than the means, and it can be below. It is scikit-learn's `r2_score` with
+    `multioutput="variance_weighted"`, except that targets which are all the same, and so have no
+    variance to be explained, give NaN, which no early stopping takes for an improvement.
+    """
+
+    kind, direction = "r2", "max"
+
+    def reset(self) -> None:
+        """Begin anew, with no samples."""
+        super().reset()
+        self._first: Array | None = None
+
+    def _sums(self, y: Array, t: Array) -> Array:
+        xp = array_namespace(y)
+        t = xp.astype(_same_shape(self, y, t), xp.float64)
+        errors = xp.astype(y, xp.float64) - t
+        if self._first is None:  # less which, squares lose no digits to a mean far from 0
+            self._first = xp.asarray(t[:1, ...], copy=True)
+        t = xp.reshape(t - self._first, (t.shape[0], -1))
+        return xp.stack(
+            [
+                xp.sum(xp.reshape(errors * errors, t.shape), axis=0),
+                xp.sum(t, axis=0),
+                xp.sum(t * t, axis=0),
+            ]
+        )
+
+    def _value(self, *sums: Any) -> float:
+        residual, first, second = sums
+        total = sum(q - s * s / self.samples for s, q in zip(first, second, strict=True))
+        return 1 - sum(residual) / total if total > 0 else nan
+
+
+def _samples(t: Any) -> int:
+    """How many samples targets are of, which may be by the names of heads."""
+    first = next(iter(t.values())) if isinstance(t, Mapping) else t
+    return int(first.shape[0])
+
+
+def _classes(y: Array, t: Array) -> tuple[Array, Array]:
+    """Labels, and how many rows name none."""
+    xp = array_namespace(y)
+    none = xp.zeros((), dtype=xp.int64, device=y.device)
+    if t.shape == y.shape[:-1] and not xp.isdtype(t.dtype, "real floating"):
+        return t, none
+    t = as_one_hot(t, y)
+    ones, others = xp.astype(t == 1, xp.int64), xp.astype((t != 0) & (t != 1), xp.int64)
+    unclear = (xp.sum(ones, axis=-1) != 1) | (xp.sum(others, axis=-1) != 0)
+    return xp.argmax(t, axis=-1), xp.sum(xp.astype(unclear, xp.int64))
+
+
+def _same_shape(metric: Metric, y: Array, t: Array) -> Array:
+    """Targets in the shape of the outputs: labels become one-hot, as the losses take them."""
+    try:
+        return as_one_hot(t, y)
+    except ArgumentError as error:
+        raise ArgumentError(f"{metric.name}: {error}") from error
+
+
+DIRECTIONS: dict[str, Direction] = {
+    kind.kind: kind.direction
+    for kind in (Accuracy, BinaryAccuracy, MeanLoss, R2, MeanSquaredError, MeanAbsoluteError)
+}
+"""Of the library's metrics, by name."""
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What is known after an epoch."""
+    """What is known after an epoch.
+
+    Also by name, as `metrics["test_r2"]`; `metrics.values` has all that was measured.
+    """
 
     epoch: int
     """Epochs done, from 1."""
     train_loss: float
     """Mean loss of the epoch's batches, each taken just before its update."""
-    train_accuracy: float
-    test_accuracy: float
-    seconds: float
+    train_accuracy: float | None = None
+    test_accuracy: float | None = None
+    """None where it was not measured, like that of training."""
+    seconds: float = 0.0
     """Time spent training, from the start of the run, evaluations left out."""
+    others: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """All else that was measured, such as "test_r2"."""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "EpochMetrics":
+        """From a record as `record` gives it, or one with nothing but what is measured."""
+        own = {f.name for f in fields(cls)} - {"others"}
+        others = {name: value for name, value in record.items() if name not in own}
+        return cls(**{name: value for name, value in record.items() if name in own}, others=others)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """All that was measured, by name."""
+        known = {
+            "train_loss": self.train_loss,
+            "train_accuracy": self.train_accuracy,
+            "test_accuracy": self.test_accuracy,
+        }
+        return {name: value for name, value in known.items() if value is not None} | dict(
+            self.others
+        )
+
+    def __getitem__(self, name: str) -> float:
+        values = self.values
+        if name not in values:
+            raise KeyError(f"{name!r} was not measured; there are {', '.join(values)}")
+        return values[name]
+
+    def record(self) -> dict[str, float]:
+        """Everything by name, from the epoch to the seconds: what a file keeps of it."""
+        return {"epoch": self.epoch, **self.values, "seconds": self.seconds}
+
+
+def columns(history: Sequence[EpochMetrics]) -> list[str]:
+    """The names of a table of `history`; a classifier's, while it is empty."""
+    return list((history[0] if history else EpochMetrics(0, nan, nan, nan)).record())

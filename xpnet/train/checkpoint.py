@@ -13,10 +13,17 @@ import numpy as np
 from xpnet.errors import CheckpointError, OutputError, WeightsError
 from xpnet.files.weights import load_safetensors, save_weights
 
-FORMAT = 1
-"""Of the files; another one is refused."""
+FORMAT = 2
+"""Of the files that are written. 0.1.0 wrote the first, which is read as well; others are refused.
+
+1: one network, whose arrays are "params.W1", "state.*" and "optimizer.*", and one learning rate.
+2: these names begin with the network's, "network.params.W1", and there is a rate for each
+   optimizer. What decides which is the best stands in the record.
+"""
 
 NAME = re.compile(r"step-(\d{8,})\.safetensors")
+BEST = ("test_accuracy", "max")
+"""What decides which is the best, where the record does not say."""
 SET_ASIDE = ".set-aside"
 """Ending of checkpoints that are newer than the one a run went on from."""
 
@@ -30,15 +37,15 @@ class Checkpoint(NamedTuple):
 
     @property
     def test_accuracy(self) -> float | None:
-        """After the epoch that it was written after; None within an epoch."""
-        return _test_accuracy(self.arrays, self.record)
+        """After the epoch that it was written after; None within an epoch, or if not measured."""
+        return _measured(self.arrays, self.record).get("test_accuracy")
 
 
 class Checkpoints:
     """The checkpoints of a run, `step-N.safetensors` for N steps.
 
     A file is written whole or not at all, and holds a checksum of all that is in it. The newest
-    ones stay, and of those after an epoch the one with the best test accuracy.
+    ones stay, and of those after an epoch the best one, by what the record says decides that.
 
     Parameters
     ----------
@@ -68,7 +75,7 @@ class Checkpoints:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             save_weights(path, arrays, {"record": text, "sha256": _digest(arrays, text)})
-            self._note(_test_accuracy(arrays, record), path)
+            self._note(_score(arrays, record), path)
             for old in self.paths()[: -self.keep]:
                 if self._best is None or old != self._best[1]:
                     old.unlink()
@@ -106,11 +113,11 @@ class Checkpoints:
             if _steps(other) > _steps(path):
                 other.rename(other.with_suffix(SET_ASIDE))
             elif (found := _loaded(other)) is not None:
-                self._note(found.test_accuracy, other)
+                self._note(_score(found.arrays, found.record), other)
 
-    def _note(self, accuracy: float | None, path: Path) -> None:
-        if accuracy is not None and (self._best is None or accuracy > self._best[0]):
-            self._best = accuracy, path
+    def _note(self, score: float | None, path: Path) -> None:
+        if score is not None and (self._best is None or score > self._best[0]):
+            self._best = score, path
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -136,9 +143,23 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         form = record["format"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is no checkpoint: its record cannot be read") from error
-    if form != FORMAT:
-        raise CheckpointError(f"{path} has format {form}, and this version of xpnet reads {FORMAT}")
-    return Checkpoint(weights.params, record, path)
+    if form not in (1, FORMAT):
+        raise CheckpointError(
+            f"{path} has format {form}, and this version of xpnet reads 1 and {FORMAT}"
+        )
+    arrays = weights.params
+    if form == 1:
+        arrays, record = _of_format_1(arrays, record)
+    return Checkpoint(arrays, record, path)
+
+
+def _of_format_1(
+    arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What 0.1.0 wrote, as it is written now."""
+    renamed = {f"network.{name}" if "." in name else name: a for name, a in arrays.items()}
+    rates = {"lr": {"network": record["lr"]}} if "lr" in record else {}
+    return renamed, {**record, **rates, "format": FORMAT, "best": list(BEST)}
 
 
 def _steps(path: Path) -> int:
@@ -152,9 +173,19 @@ def _loaded(path: Path) -> Checkpoint | None:
     return None
 
 
-def _test_accuracy(arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> float | None:
+def _measured(arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """After the epoch that it was written after; nothing within an epoch."""
     within = not record["history"] or len(arrays["epoch_losses"])
-    return None if within else record["history"][-1]["test_accuracy"]
+    return {} if within else record["history"][-1]
+
+
+def _score(arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> float | None:
+    """The more the better; None where there is nothing to go by, of which NaN is none."""
+    name, direction = record.get("best", BEST)
+    value = _measured(arrays, record).get(name)
+    if value is None or value != value:
+        return None
+    return float(value if direction == "max" else -value)
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:

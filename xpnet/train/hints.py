@@ -3,11 +3,25 @@
 from collections.abc import Sequence
 
 from xpnet.report.metrics import EpochMetrics
+from xpnet.train.callbacks import Callback, Training
+from xpnet.train.supervised import Supervised, classes_of
 
 ENOUGH = 500
 """Steps: before, a network that will learn may still guess."""
 RISEN = 1.1
 """Times the first step's loss; the batches of a loss that falls slowly differ by less."""
+
+
+class Hints(Callback):
+    """Tells the hints of each epoch, where a network learns from targets."""
+
+    def on_epoch(self, trainer: Training, metrics: EpochMetrics) -> None:
+        """Tell those of this epoch."""
+        learner = trainer.learner
+        if isinstance(learner, Supervised):
+            classes, lr = classes_of(learner.network), learner.optimizer.lr
+            for hint in hints(trainer.history, trainer.train_loss_list, classes, lr):
+                trainer.say(f"hint: {hint}")
 
 
 def hints(
@@ -27,9 +41,10 @@ def hints(
     if last.epoch * steps < ENOUGH:
         return []
     found = []
-    if not judged and classes > 1 and last.test_accuracy <= at_chance(classes):
+    accuracy = last.test_accuracy
+    if not judged and classes > 1 and accuracy is not None and accuracy <= at_chance(classes):
         found.append(
-            f"after {len(losses)} steps the test accuracy is {last.test_accuracy:.4f}, hardly "
+            f"after {len(losses)} steps the test accuracy is {accuracy:.4f}, hardly "
             f"more than guessing among {classes} classes gives; try a learning rate other than "
             f"{lr:g}, or other initial weights"
         )
@@ -46,5 +61,5 @@ def at_chance(classes: int) -> float:
     return min(1.5 / classes, 1 / classes + 0.05)
 
 
-def _risen(metrics: "EpochMetrics", losses: Sequence[float]) -> bool:
+def _risen(metrics: EpochMetrics, losses: Sequence[float]) -> bool:
     return metrics.train_loss > RISEN * losses[0]

@@ -7,13 +7,14 @@ from typing import Any
 
 from xpnet.errors import DivergedError, OutputError
 from xpnet.report.metrics import EpochMetrics
+from xpnet.train.callbacks import Callback, Training
 from xpnet.train.checkpoint import Checkpoints
 from xpnet.train.run_directory import RunDirectory
 from xpnet.train.signals import Interrupted, Signals
 from xpnet.train.trainer import Trainer
 
 
-class Keeper:
+class Keeper(Callback):
     """Saves a trainer's state after every epoch, and more often if wanted, and when it is stopped.
 
     What cannot be written, because the disk is full for instance, does not end the training: `tell`
@@ -21,7 +22,7 @@ class Keeper:
 
     Parameters
     ----------
-    trainer : whose `on_epoch` and `on_step` this takes
+    trainer : whose callback this becomes
     directory : where `metrics.csv` is kept
     checkpoints : where checkpoints are
     run : what a checkpoint has to hold besides, to be known again
@@ -45,7 +46,7 @@ class Keeper:
         self._tell = tell
         self._signals = Signals()
         self._saved_steps, self._saved_at = trainer.steps, time.monotonic()
-        trainer.on_epoch, trainer.on_step = self._epoch, self._step
+        trainer.callbacks.append(self)
 
     def train(self) -> list[EpochMetrics]:
         """Train to the end.
@@ -79,7 +80,8 @@ class Keeper:
         except OutputError as error:
             self._tell(f"warning: {error}")
 
-    def _step(self) -> None:
+    def on_step(self, trainer: Training) -> None:
+        """Save if it is time, or if this is where the run ends."""
         steps = self.trainer.steps - self._saved_steps
         minutes = (time.monotonic() - self._saved_at) / 60
         due = self.every_steps is not None and steps >= self.every_steps
@@ -88,7 +90,8 @@ class Keeper:
             self.save()
         self._stop_if_asked()
 
-    def _epoch(self, _: EpochMetrics) -> None:
+    def on_epoch(self, trainer: Training, metrics: EpochMetrics) -> None:
+        """Save the state and the table of what was measured."""
         self.save()
         self._tried(lambda: self.directory.write_metrics(self.trainer.history))
         self._stop_if_asked()

@@ -1,6 +1,7 @@
 """A run of the command line: settings, directory, checkpoints and trainer, new or gone on with."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ class Run:
     OutputError
         The directory is in use, holds something else or cannot be written.
     CheckpointError
-        The checkpoint is damaged, or of another version of xpnet, or there is none of that name.
+        The checkpoint is damaged, or of a newer version of xpnet, or there is none of that name.
     """
 
     def __init__(self, path: str | Path, *, resume: bool, keep: int) -> None:
@@ -67,12 +68,14 @@ class Run:
         return self._directory
 
     def _check_version(self) -> None:
-        if self._found is None or (before := self._found.record["run"]["xpnet"]) == __version__:
+        if self._found is None:
             return
-        raise CheckpointError(
-            f"the run in {self.path} is of xpnet {before}, and this is {__version__}; "
-            "install that version, or begin another run"
-        )
+        before = self._found.record["run"]["xpnet"]
+        if _release(before) > _release(__version__):
+            raise CheckpointError(
+                f"the run in {self.path} is of xpnet {before}, and this is {__version__}, which is "
+                "older; install that version, or begin another run"
+            )
 
     def close(self) -> None:
         """Let others open the directory."""
@@ -199,7 +202,7 @@ class Run:
         trainer.restore(arrays, record)
         self._checkpoints.go_on_from(path)
         lines = [f"going on from {path}: {trainer.steps} steps, {len(trainer.history)} epochs"]
-        then, now = before["computed_by"], self._record["computed_by"]
+        then, now = (run["computed_by"] | {"xpnet": run["xpnet"]} for run in (before, self._record))
         others = [
             f"{what} was {then.get(what)} and is {now.get(what)}"
             for what in sorted(then | now)
@@ -227,6 +230,12 @@ class Run:
             every_minutes=every_minutes,
             tell=tell,
         ).train()
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers that a version begins with, to be compared."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
 def _check_name(path: Path) -> None:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from xpnet.errors import OutputError
 from xpnet.files.atomic import remove_unfinished, write_text
 from xpnet.models import Network
 from xpnet.report import plots
-from xpnet.report.metrics import EpochMetrics
+from xpnet.report.metrics import EpochMetrics, columns
 
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
 METRICS, SUMMARY = "metrics.csv", "summary.json"
@@ -98,11 +97,9 @@ class RunDirectory:
     def write_metrics(self, history: Sequence[EpochMetrics]) -> None:
         """Write `metrics.csv`: a header and one row an epoch."""
         table = io.StringIO()
-        writer = csv.DictWriter(
-            table, [field.name for field in fields(EpochMetrics)], lineterminator="\n"
-        )
+        writer = csv.DictWriter(table, columns(history), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(metrics) for metrics in history)
+        writer.writerows(metrics.record() for metrics in history)
         write_text(self.path / METRICS, table.getvalue())
 
     def finish(

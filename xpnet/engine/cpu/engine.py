@@ -11,6 +11,7 @@ import numpy as np
 
 from xpnet.arrays import Array
 from xpnet.arrays.parameters import FlatParams
+from xpnet.engine.base import Engine, OneByOne
 from xpnet.engine.checks import check_counts, obstacle_of, shaped
 from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import FEWEST, IMAGES, NUMBERS, ROWS, Division, Part, divided
@@ -25,11 +26,12 @@ from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Backward, Convolution, HeadsWithLoss
 from xpnet.layers.base import is_frozen
 from xpnet.models.network import Network
+from xpnet.optim import Optimizer
 
 T = TypeVar("T")
 
 
-class CpuEngine:
+class CpuEngine(OneByOne):
     """Computes what `Network` computes, up to rounding, in less time.
 
     Each thread takes an equal share of a batch, goes through it in small parts, and adds up their
@@ -80,6 +82,19 @@ class CpuEngine:
             if len(node.inputs) > 1 and type(node.layer) not in KERNELS:
                 return f"{type(node.layer).__name__} joins values in a way of its own"
         return None
+
+    def __repr__(self) -> str:
+        return f"CpuEngine({self.network!r}, threads={self.threads})"
+
+    def check(
+        self,
+        x: Array,
+        t: Array | None = None,
+        optimizer: Optimizer | None = None,
+        clip_norm: float | None = None,
+    ) -> Engine:
+        """Itself: it needs no compiler and no driver that could have failed."""
+        return self
 
     def division(self, n: int, *, train: bool = True) -> Division:
         """How a batch of n samples is divided."""

@@ -58,6 +58,10 @@ class CudaEngine(CompiledNetwork):
         self._make_instead = instead
         self.instead: Engine | None = None
 
+    def __repr__(self) -> str:
+        about = ", ".join(f"{name}={value!r}" for name, value in self.describe().items())
+        return f"CudaEngine({self.network!r}, {about})"
+
     def check(
         self,
         x: Array,
@@ -173,7 +177,13 @@ class CudaEngine(CompiledNetwork):
         computing = self.check(first)
         return super().predict(x) if computing is self else computing.predict(x)
 
-    def training(
+    def steps_obstacle(self, optimizer: Optimizer) -> str | None:
+        """Why whole steps cannot be had, or None if they can."""
+        if self.instead is not None:
+            return "the engine failed its check"
+        return Training.obstacle(optimizer)
+
+    def steps(
         self,
         x: Array,
         t: Array,
@@ -189,7 +199,7 @@ class CudaEngine(CompiledNetwork):
                 "loss_and_gradient, which the layers compute instead"
             )
         if self.check(x, t, optimizer, clip_norm) is not self:
-            return self.training(x, t, batch_size, optimizer, clip_norm=clip_norm)  # which refuses
+            return self.steps(x, t, batch_size, optimizer, clip_norm=clip_norm)  # which refuses
         # Kernels know nothing of strides.
         x, t = (a if a.flags.c_contiguous else contiguous(a) for a in (shaped(self.network, x), t))
         return Training(self, x, t, batch_size, optimizer, clip_norm=clip_norm)

@@ -14,6 +14,7 @@ import numpy as np
 
 from xpnet.arrays import Array, get_device, to_numpy
 from xpnet.data.batches import scaled
+from xpnet.engine.base import CHECKED
 from xpnet.engine.checks import shaped
 from xpnet.engine.cuda.compiled import CompiledNetwork
 from xpnet.engine.cuda.training import Training
@@ -24,7 +25,7 @@ from xpnet.models.saved import copied
 from xpnet.optim import Optimizer
 from xpnet.optim.clipping import clip_by_norm
 
-SAMPLES, LEAST = 16, 4
+SAMPLES, LEAST = CHECKED, 4
 """Of the batch, at most, and at least if it has so many."""
 
 LIMITS = {"float32": 1e-5, "float64": 1e-11, "tf32": 3e-3, "bfloat16": 2.4e-2}

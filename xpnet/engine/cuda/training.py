@@ -110,6 +110,11 @@ class Training:
             return f"there is no kernel for {type(optimizer).__name__}"
         return None
 
+    @property
+    def unroll(self) -> int:
+        """Steps of a recording."""
+        return UNROLL
+
     def fits(self, optimizer: Optimizer, clip_norm: float | None) -> bool:
         """Whether these are what the steps were compiled for."""
         same = optimizer is self._optimizer and clip_norm == self._clip_norm

@@ -166,7 +166,7 @@ class Worker:
             if self.stopped:
                 raise KeyboardInterrupt
             if search.pruner != "none":
-                trial.report(metrics.test_accuracy, metrics.epoch)
+                trial.report(metrics["test_accuracy"], metrics.epoch)
                 if trial.should_prune():
                     raise optuna.TrialPruned
 

@@ -1,0 +1,476 @@
+"""The training loop, whatever is learned."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.arrays import Array, to_numpy
+from xpnet.errors import ArgumentError, CheckpointError, DeviceError, DivergedError
+from xpnet.layers import Params
+from xpnet.report.metrics import Direction, EpochMetrics
+from xpnet.train.callbacks import Callback, Calls, Progress
+from xpnet.train.early_stopping import EarlyStopping
+from xpnet.train.hints import Hints
+from xpnet.train.learner import Batch, Learner, WholeSteps
+from xpnet.train.undo import Undo
+
+
+class _NotANumberError(Exception):
+    """What a step gave is no number to go on from; the message says what."""
+
+
+class Place(NamedTuple):
+    """How far training is: all of it changes in one go, when a step or an epoch is done."""
+
+    steps: int
+    """Updates so far."""
+    of_epoch: int
+    """Of them, those of an epoch that is not done and measured."""
+    history: list[EpochMetrics]
+    """Of the epochs that are."""
+    losses: list[float]
+    """Of their steps."""
+
+    def after(self, count: int, of_epoch: int | None = None) -> "Place":
+        """So many updates later, of which this epoch has as many if `of_epoch` does not say it."""
+        more = count if of_epoch is None else of_epoch
+        return Place(self.steps + count, self.of_epoch + more, self.history, self.losses)
+
+
+class Loop:
+    """Trains a learner epoch after epoch: what a `Trainer` is, without what makes its learner.
+
+    A step is done whole or not at all: an error or an interrupt within it leaves steps, losses,
+    parameters and states as the step before left them, and `train` goes on from there. Where a GPU
+    replays steps, that is done for so many as are recorded as one. If a GPU fails, its memory
+    cannot be brought back, and only `restore` makes this usable again.
+
+    Parameters
+    ----------
+    learner : what is trained
+    epochs : what `train` goes on to
+    verbose : show a progress bar and a line an epoch
+    callbacks : what looks on, besides
+    on_step : called between steps; where steps are replayed, after every fifty. It may save
+        `state`, or raise an error to stop
+    on_epoch : called with the metrics after every epoch
+    early_stopping : when to end before `epochs` are done
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        epochs: int = 20,
+        verbose: bool = True,
+        *,
+        callbacks: Sequence[Callback] = (),
+        on_step: Callable[[], object] | None = None,
+        on_epoch: Callable[[EpochMetrics], object] | None = None,
+        early_stopping: EarlyStopping | None = None,
+    ) -> None:
+        if epochs < 1:
+            raise ArgumentError(f"training needs at least one epoch, got {epochs}")
+        self.learner, self.epochs, self.verbose = learner, epochs, verbose
+        self.callbacks, self.early_stopping = list(callbacks), early_stopping
+        self.on_step, self.on_epoch = on_step, on_epoch
+        if unknown := set(learner.optimizers) - set(learner.networks):
+            raise ArgumentError(
+                f"an optimizer is called as the network that it updates, {min(unknown)!r} is none "
+                f"of {', '.join(learner.networks)}; rename it"
+            )
+        network = next(iter(learner.networks.values()))
+        self.device, self._dtype = network.device, network.dtype
+        if self.best[0] not in self.directions:
+            raise ArgumentError(
+                f"{type(learner).__name__} says that {self.best[0]} decides what is best, and "
+                f"measures {', '.join(self.directions)}; choose one of them"
+            )
+        if early_stopping is not None:
+            early_stopping.check(self)
+        self.seconds = 0.0
+        self.last_epoch = epochs
+        self._progress, self._hints, self._stop = Progress(), Hints(), ""
+        self._place, self._undo = Place(0, 0, [], []), Undo(learner)
+        self._torn = ""
+        # What the steps of an epoch so far gave, by name
+        self._values: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        done = f"{len(self.history)} of {self.epochs} epochs and {self.steps} steps done"
+        return f"{type(self).__name__}({self.learner!r}, {done})"
+
+    @property
+    def history(self) -> list[EpochMetrics]:
+        """What is known of every epoch so far."""
+        return self._place.history
+
+    @property
+    def train_loss_list(self) -> list[float]:
+        """Loss of every step of these epochs."""
+        return self._place.losses
+
+    @property
+    def steps(self) -> int:
+        """Number of updates so far."""
+        return self._place.steps
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """Number of updates so far of an epoch that is not done and measured."""
+        return self._place.of_epoch
+
+    @property
+    def directions(self) -> dict[str, Direction]:
+        """What is measured of an epoch, by its name in the history, and when it is best."""
+        found: dict[str, Direction] = {f"train_{name}": "min" for name in self.learner.losses}
+        for data in self.learner.sets:
+            for metric in self.learner.metrics:
+                found.setdefault(f"{data}_{metric.name}", metric.direction)
+        return found
+
+    @property
+    def best(self) -> tuple[str, Direction]:
+        """The name in the history by which the best epoch is known, and when that is best."""
+        directions = self.directions
+        name = self.learner.best or next(iter(directions))
+        return name, directions.get(name, "max")
+
+    def learned(self) -> Params:
+        """Parameters and states of all networks, by names that begin with the network's."""
+        return {
+            f"{name}.{kind}.{key}": array
+            for name, network in self.learner.networks.items()
+            for kind, group in (("params", network.params), ("state", network.state))
+            for key, array in group.items()
+        }
+
+    def train_step(self, *batch: Array) -> Array:
+        """One update on one batch, x and t for instance; the loss before it, 0-d on the device."""
+        values: dict[str, Array] = {}
+        self._commit(lambda: values.update(self._step(batch)), self._place.after(1, of_epoch=0))
+        return values["loss"]
+
+    @property
+    def _done(self) -> int:
+        return self._place.of_epoch
+
+    def _step(self, batch: Batch) -> Mapping[str, Array]:
+        self.learner.steps_done = self.steps
+        return self.learner.step(batch)
+
+    def _commit(self, take: Callable[[], object], after: Place) -> None:
+        """Do what leads to another place, or leave everything as it is: all steps are taken here.
+
+        Errors may come from anywhere within, interrupts at any time. Where training is then is told
+        by the place alone, which changes in one go.
+        """
+        if self._torn:
+            raise DeviceError(self._torn)
+        self._undo.keep()
+        try:
+            take()
+            self._place = after
+        except BaseException as error:
+            if self._place is not after:
+                try:
+                    self._undo.put_back()
+                except Exception:
+                    self._torn = (
+                        f"a step was broken off ({error}), and the device failed before it was "
+                        "undone; give the trainer a state to go on from, by restore"
+                    )
+            raise
+
+    def train_epoch(self) -> EpochMetrics:
+        """One pass over the training data, or what is left of it, and what is measured after it.
+
+        Losses gather on the device and are read once, at the end: a step never waits for the host.
+
+        Raises
+        ------
+        DivergedError
+            A loss is not finite, or a parameter; told of a step on a CPU, which is then undone, and
+            on a GPU after the epoch or when its state is asked for.
+        """
+        number = len(self.history)
+        looking = [callback for callback in self._looking() if _looks_at_steps(callback)]
+        try:
+            with self.device.guarded():
+                # Compiled and recorded before the clock starts.
+                whole = self.learner.steps()
+                self.device.synchronize()
+                start = time.perf_counter()
+                for _ in self._one_by_one(number) if whole is None else self._many(number, whole):
+                    self.seconds += time.perf_counter() - start
+                    for callback in looking:
+                        callback.on_step(self)
+                    start = time.perf_counter()
+                self.device.synchronize()
+        finally:
+            self._progress.close()
+        self.seconds += time.perf_counter() - start
+        values = self._checked_values()
+        means = {f"train_{k}": float(np.mean(v, dtype=np.float64)) for k, v in values.items()}
+        measured = {
+            f"{data}_{name}": value
+            for data, source in self.learner.sets.items()
+            for name, value in self.learner.evaluate(source).items()
+        }
+        record = {"epoch": number + 1, **measured, **means, "seconds": self.seconds}
+        metrics = EpochMetrics.of(record)
+        losses = [*self.train_loss_list, *values["loss"].tolist()]
+        self._place = Place(self.steps, 0, [*self.history, metrics], losses)
+        return metrics
+
+    def _many(self, number: int, whole: WholeSteps) -> Iterator[None]:
+        """What is left of epoch `number`, so many steps as are recorded as one at a time."""
+        total, kept, first = len(self.learner.source), self._values, self._done
+        self.learner.steps_done = self.steps
+        self._values = dict(whole.begin(number, first))
+        for name, values in self._values.items() if first else ():
+            values[:first] = kept[name][:first]
+        while (done := self._done) < total:
+            count = min(whole.unroll, total - done)
+
+            def take(count: int = count) -> None:
+                whole.advance(count)
+
+            self._commit(take, self._place.after(count))
+            yield
+
+    def _one_by_one(self, number: int) -> Iterator[None]:
+        """What is left of epoch `number`, batch after batch."""
+        if not self._done:
+            self._values = {}
+        on_host = self.device.is_host
+        for batch in self.learner.source.epoch(number, first=self._done):
+
+            def take(batch: Batch = batch) -> None:
+                self._note(self._step(batch), check=on_host)
+
+            try:
+                self._commit(take, self._place.after(1))
+            except _NotANumberError as error:  # and the parameters are those from before
+                raise self._diverged(str(error), self.learner.gradient) from None
+            yield
+
+    def _note(self, values: Mapping[str, Array], *, check: bool) -> None:
+        """Write down what a step gave; a number that is none is an error, if that is to be read."""
+        if missing := {"loss", *self.learner.losses} - set(values):
+            raise ArgumentError(
+                f"a step of {type(self.learner).__name__} must give {', '.join(sorted(missing))}, "
+                f"got {', '.join(values) or 'nothing'}"
+            )
+        at, total = self._done, len(self.learner.source)
+        for name, value in values.items():
+            if check and not isfinite(value):
+                raise _NotANumberError(self._of_step(name, at, float(value)))
+            kept = self._values.get(name)
+            if kept is None or kept.shape[0] < total:  # a new epoch, or one that goes on
+                self._values[name] = self.device.zeros(total, dtype=self._dtype)
+                if at and kept is not None:
+                    self._values[name][:at] = kept[:at]
+            self._values[name][at] = value
+
+    def _checked_values(self) -> dict[str, np.ndarray]:
+        """Of the epoch's steps so far, if they and the parameters are numbers to go on from."""
+        if self._torn:
+            raise DeviceError(self._torn)
+        found = {name: to_numpy(values)[: self._done] for name, values in self._values.items()}
+        for name, values in found.items():
+            if len(bad := np.flatnonzero(~np.isfinite(values))):
+                raise self._diverged(self._of_step(name, int(bad[0]), values[bad[0]]))
+        xp = self.device.xp
+        for network in self.learner.networks.values():
+            if not xp.all(xp.isfinite(network.params.flat)):
+                raise self._diverged(f"after {self.steps} steps not all parameters are finite")
+        return {"loss": np.zeros(0, dtype=self._dtype)} | found
+
+    def _of_step(self, name: str, step: int, value: float) -> str:
+        return f"the {name} of step {step + 1} of epoch {len(self.history) + 1} is {value:.3g}"
+
+    def _diverged(self, what: str, grads: Mapping[str, Array] | None = None) -> DivergedError:
+        networks = self.learner.networks
+        several = len(networks) > 1
+        parameters = {
+            f"{name}.{key}" if several else key: array
+            for name, network in networks.items()
+            for key, array in network.params.items()
+        }
+        gradient = "" if grads is None else f", of the gradient {_largest(grads)}"
+        rates = sorted({optimizer.lr for optimizer in self.learner.optimizers.values()})
+        return DivergedError(
+            f"training cannot go on: {what}; the largest number of the parameters is "
+            f"{_largest(parameters)}{gradient}; use a smaller learning rate than "
+            f"{' and '.join(f'{rate:g}' for rate in rates)}, or clip_norm"
+        )
+
+    def state(self) -> tuple[Params, dict[str, Any]]:
+        """What training has come to: host arrays by name, and a record that JSON can hold.
+
+        A fresh Trainer of the same arguments that is given them by `restore` goes on bit for bit,
+        also from the middle of an epoch.
+
+        Raises
+        ------
+        DivergedError
+            A loss or a parameter is not finite.
+        """
+        values, learner = self._checked_values(), self.learner
+        arrays = {name: np.array(to_numpy(array)) for name, array in self.learned().items()}
+        groups: dict[str, Mapping[str, Array]] = {
+            f"{name}.optimizer": optimizer.state for name, optimizer in learner.optimizers.items()
+        }
+        groups["source"] = learner.source.state()
+        groups |= {f"callback.{name}": one.state() for name, one in self._remembering().items()}
+        for group, own in groups.items():
+            arrays |= {f"{group}.{name}": np.array(to_numpy(a)) for name, a in own.items()}
+        arrays["train_losses"] = np.asarray(self.train_loss_list, dtype=np.float64)
+        arrays["epoch_losses"] = values.pop("loss").copy()
+        arrays |= {f"epoch.{name}": array.copy() for name, array in values.items()}
+        record = {
+            "history": [metrics.record() for metrics in self.history],
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "lr": {name: optimizer.lr for name, optimizer in learner.optimizers.items()},
+            "best": list(self.best),
+        }
+        return arrays, record
+
+    def restore(self, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave.
+
+        Raises
+        ------
+        CheckpointError
+            It is of other networks or optimizers, or of another dtype; the message names the first
+            difference, and everything is as it was.
+        """
+        learner, device = self.learner, self.device
+        own = self.learned()
+        states: dict[str, Params] = {}
+        for name, optimizer in learner.optimizers.items():
+            start = f"{name}.optimizer."
+            fresh = optimizer.fresh()
+            if any(key.startswith(start) for key in arrays):  # not before the first step
+                fresh.start({"flat": learner.networks[name].params.flat})
+            states[name] = fresh.state
+            own |= {f"{start}{key}": array for key, array in fresh.state.items()}
+        others = ("source.", "callback.", "epoch.")
+        given = {k: a for k, a in arrays.items() if "." in k and not k.startswith(others)}
+        for name in sorted(own.keys() | given.keys()):
+            if (here := _kind(own.get(name))) != (there := _kind(given.get(name))):
+                raise CheckpointError(
+                    "a checkpoint of another network or optimizer cannot be used: "
+                    f"{name.removeprefix('network.')} is {there} there and {here} here; build them "
+                    "as they were"
+                )
+        for name, array in own.items():
+            array[...] = device.asarray(given[name])
+        for name, optimizer in learner.optimizers.items():
+            optimizer.state, optimizer.lr = states[name], record["lr"][name]
+        learner.source.restore(_group(arrays, "source."))
+        for name, callback in self._remembering().items():
+            callback.restore(_group(arrays, f"callback.{name}."))
+        history = [EpochMetrics.of(metrics) for metrics in record["history"]]
+        self.seconds, self._torn = record["seconds"], ""
+        values = {"loss": arrays["epoch_losses"], **_group(arrays, "epoch.")}
+        losses = arrays["train_losses"].tolist()
+        self._place = Place(record["steps"], len(values["loss"]), history, losses)
+        self._values = {name: device.asarray(array) for name, array in values.items()}
+        learner.steps_done = self.steps
+
+    def describe(self) -> dict[str, str | int]:
+        """What the record of a run should say of what computes."""
+        return self.learner.describe()
+
+    def train(self, epochs: int | None = None) -> list[EpochMetrics]:
+        """Train until `epochs` epochs are done, or stopped early; the metrics of all of them.
+
+        Parameters
+        ----------
+        epochs : so many more than are done, if not None; one that was begun counts as one of them
+        """
+        if epochs is not None and epochs < 1:
+            raise ArgumentError(f"at least one more epoch is needed, got {epochs}")
+        self._stop = ""
+        self.last_epoch = self.epochs if epochs is None else len(self.history) + epochs
+        looking = self._looking()
+        for callback in looking:
+            callback.on_begin(self)
+        while len(self.history) < self.last_epoch and not self._stop:
+            metrics = self.train_epoch()
+            looking = self._looking()
+            for callback in looking:
+                callback.on_epoch(self, metrics)
+        if len(self.history) < self.last_epoch:
+            self.say(f"stopped after epoch {len(self.history)}: {self._stop}")
+        for callback in looking:
+            callback.on_end(self)
+        return self.history
+
+    def stop(self, reason: str) -> None:
+        """Let training end after this epoch; for callbacks. `train` begins anew."""
+        self._stop = reason
+
+    def say(self, line: str) -> None:
+        """Show a line, if anything is to be shown."""
+        if self.verbose:
+            from tqdm import tqdm
+
+            tqdm.write(line)
+
+    def evaluate(self, source: Any) -> float:
+        """The first of what the learner measures on a data set, such as the accuracy."""
+        found = self.learner.evaluate(source)
+        if not found:
+            raise ArgumentError(f"{type(self.learner).__name__} measures nothing of its data")
+        return next(iter(found.values()))
+
+    def _looking(self) -> list[Callback]:
+        """All callbacks, in the order in which they are called."""
+        shown: list[Callback] = [self._progress, self._hints] if self.verbose else []
+        early = [] if self.early_stopping is None else [self.early_stopping]
+        short = [Calls(self.on_step, self.on_epoch)] if self.on_step or self.on_epoch else []
+        return [*shown, *early, *self.callbacks, *short]
+
+    def _remembering(self) -> dict[str, Callback]:
+        """Callbacks that may have a state, by the names of their classes."""
+        found: dict[str, Callback] = {}
+        for callback in self._looking():
+            name = type(callback).__name__
+            if type(callback).state is Callback.state:
+                continue
+            if name in found:
+                raise ArgumentError(
+                    f"two callbacks are called {name}, and what they remember could not be told "
+                    "apart; give one of them a class of its own"
+                )
+            found[name] = callback
+        return found
+
+
+def _looks_at_steps(callback: Callback) -> bool:
+    return type(callback).on_step is not Callback.on_step
+
+
+def _group(arrays: Mapping[str, np.ndarray], start: str) -> dict[str, np.ndarray]:
+    """Those whose names begin so, by the rest of their names."""
+    return {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
+
+
+def _kind(array: Array | None) -> str:
+    """Dtype and shape."""
+    if array is None:
+        return "nothing"
+    return f"{str(array.dtype).rpartition('.')[2]} of shape {tuple(array.shape)}"
+
+
+def _largest(arrays: Mapping[str, Array]) -> str:
+    """The largest number and whose it is; what is no number counts as larger."""
+    sizes = {name: float(np.max(np.abs(to_numpy(array)))) for name, array in arrays.items()}
+    name = max(sizes, key=lambda name: (not isfinite(sizes[name]), sizes[name]))
+    return f"{sizes[name]:.3g} in {name}"

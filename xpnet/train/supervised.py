@@ -1,0 +1,247 @@
+"""Learning from samples with targets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from xpnet.arrays import Array
+from xpnet.data.batches import Batches
+from xpnet.engine import Steps, get_engine
+from xpnet.engine.base import CHECKED
+from xpnet.errors import ArgumentError
+from xpnet.functions.targets import check_classes
+from xpnet.layers import HeadsWithLoss, IdentityWithLoss, SigmoidWithLoss
+from xpnet.models.network import Network, evaluation_batch
+from xpnet.optim import OPTIMIZERS, Optimizer
+from xpnet.optim.clipping import checked_limit, clip_by_norm
+from xpnet.optim.penalties import Constraint
+from xpnet.optim.schedules import Schedule
+from xpnet.report.metrics import R2, Accuracy, BinaryAccuracy, MeanLoss, Metric
+from xpnet.train.learner import Batch, Learner, WholeSteps
+
+
+class Supervised(Learner):
+    """Samples, their targets, and a loss that says how far a network is from them.
+
+    Classes or numbers, one output or many: what the network's loss takes can be learned.
+
+    Parameters
+    ----------
+    network : on the device where everything happens
+    source : what to train on
+    test : what to measure on besides; nothing if None
+    optimizer : a name, or an Optimizer
+    optimizer_param : arguments of an optimizer given by name
+    metrics : what is measured after every epoch, of which the first decides what is best. If None,
+        by the targets: of labels and one-hot rows `Accuracy`, for each head if there are several;
+        of other rows the loss, and with `IdentityWithLoss` `R2`, with `SigmoidWithLoss` and rows
+        of 0 and 1 `BinaryAccuracy`.
+    evaluate_samples : of each set, to be measured on; all if None
+    constraint : what the parameters are brought to after every update, such as `MaxNorm(3)`
+    clip_norm : gradients are together made no longer than this before every update
+    schedule : learning rate by number of steps done, set before every update, such as
+        `Cosine(0.1, steps=6000)`; the optimizer's own is then not used
+    engine, threads, precision, graph, skip_engine_check : what computes, as in `get_engine`; it is
+        checked at once, by the first samples to train on
+
+    Attributes
+    ----------
+    engine : what computes for the network
+    """
+
+    source: Batches
+    metrics: Sequence[Metric]
+    sets: Mapping[str, Batches]
+
+    def __init__(
+        self,
+        network: Network,
+        source: Batches,
+        test: Batches | None = None,
+        optimizer: str | Optimizer = "SGD",
+        optimizer_param: Mapping[str, float] | None = None,
+        *,
+        metrics: Sequence[Metric] | None = None,
+        evaluate_samples: int | None = None,
+        constraint: Constraint | None = None,
+        clip_norm: float | None = None,
+        schedule: Schedule | None = None,
+        engine: str = "auto",
+        threads: int | None = None,
+        precision: str | None = None,
+        graph: bool = True,
+        skip_engine_check: bool = False,
+    ) -> None:
+        if evaluate_samples is not None and evaluate_samples < 1:
+            raise ArgumentError(
+                f"accuracy needs at least one sample to be measured on, got {evaluate_samples}; "
+                "use None for all"
+            )
+        self.sets = {"train": source}
+        if test is not None:
+            self.sets = {"train": source, "test": test}
+        for batches in self.sets.values():
+            check_classes(batches.classes, classes_of(network))
+        self.source, self.networks = source, {"network": network}
+        self.optimizers = {"network": _optimizer(optimizer, optimizer_param)}
+        self.metrics = _default_metrics(network, self.sets) if metrics is None else list(metrics)
+        names = [metric.name for metric in self.metrics]
+        if not names or len(set(names)) < len(names):
+            raise ArgumentError(
+                "at least one metric is needed, and each needs a name of its own, got "
+                f"{names}; two of one kind need different heads"
+            )
+        self.best = f"{'train' if test is None else 'test'}_{names[0]}"
+        self.evaluate_samples, self.constraint = evaluate_samples, constraint
+        self.clip_norm = None if clip_norm is None else checked_limit(clip_norm)
+        self.schedule = schedule
+        self.engine = get_engine(
+            network,
+            engine,
+            threads,
+            precision=precision,
+            graph=graph,
+            skip_engine_check=skip_engine_check,
+        )
+        self._steps: Steps | None = None
+        # Of the engine's steps, those that it will take.
+        rule = self.optimizer if self.steps_obstacle() is None else None
+        self.engine = self.engine.check(*source.first(CHECKED), rule, self.clip_norm)
+
+    def __repr__(self) -> str:
+        return f"Supervised({self.network!r}, {self.optimizer!r}, {self.metrics})"
+
+    @property
+    def network(self) -> Network:
+        """What learns."""
+        return self.networks["network"]
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What updates it."""
+        return self.optimizers["network"]
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self.optimizers["network"] = optimizer
+
+    def step(self, batch: Batch) -> dict[str, Array]:
+        """One update on inputs and targets; the loss before it."""
+        x, t = batch
+        self.gradient = None  # or the next one would need room beside it
+        loss, _, grads = self.engine.loss_and_gradient(x, t)
+        self.gradient = grads
+        self._update(grads)
+        return {"loss": loss}
+
+    def _update(self, grads: Mapping[str, Array]) -> None:
+        if self.clip_norm is not None:
+            grads = clip_by_norm(grads, self.clip_norm)
+        if self.schedule is not None:
+            self.optimizer.lr = self.schedule(self.steps_done)
+        self.optimizer.update(self.network.params, grads)
+        if self.constraint is not None:
+            self.constraint.apply(self.network.params)
+
+    def evaluate(self, source: Batches) -> dict[str, float]:
+        """Every metric of a data set, or of its first `evaluate_samples`; read once, at the end."""
+        for metric in self.metrics:
+            metric.reset()
+        device = self.network.device
+        with device.guarded():
+            size = evaluation_batch(device)
+            for x, t in source.in_order(size, limit=self.evaluate_samples):
+                outputs = self.engine.predict(x)
+                for metric in self.metrics:
+                    metric.update(outputs, t)
+            return {metric.name: metric.value() for metric in self.metrics}
+
+    def steps(self) -> WholeSteps | None:
+        """The engine's steps, compiled for the optimizer as it is now; None if it takes none."""
+        if self.steps_obstacle() is not None:
+            return None
+        if self._steps is None or not self._steps.fits(self.optimizer, self.clip_norm):
+            source = self.source
+            self._steps = self.engine.steps(
+                source.x, source.t, source.batch_size, self.optimizer, clip_norm=self.clip_norm
+            )
+        self._steps.prepare()
+        return _OfEngine(self, self._steps)
+
+    def steps_obstacle(self) -> str | None:
+        """Why the engine cannot take whole steps, or None if it can."""
+        if not self.source.resident:
+            return "the data are not resident on the device"
+        if self.source.augment is not None:
+            return "there is no kernel for augmentation"
+        if self.constraint is not None:
+            return f"there is no kernel for {type(self.constraint).__name__}"
+        return self.engine.steps_obstacle(self.optimizer)
+
+    def describe(self) -> dict[str, str | int]:
+        """What the record of a run should say of what computes."""
+        about = self.engine.describe()
+        if "steps" in about and (obstacle := self.steps_obstacle()) is not None:
+            about["steps"] = f"launched one by one: {obstacle}"
+        return about
+
+
+@dataclass
+class _OfEngine:
+    """An engine's steps, with the samples and learning rates of an epoch."""
+
+    learner: Supervised
+    of_engine: Steps
+
+    @property
+    def unroll(self) -> int:
+        return self.of_engine.unroll
+
+    def begin(self, epoch: int, first: int) -> dict[str, Array]:
+        order = self.learner.source.order(epoch)
+        self.of_engine.begin(order, self._rates(first), first=first)
+        return {"loss": self.of_engine.losses}
+
+    def advance(self, count: int) -> None:
+        self.of_engine.advance(count)
+
+    def _rates(self, first: int) -> list[float]:
+        """Learning rates of an epoch's steps; the optimizer is left with the last."""
+        learner = self.learner
+        start = learner.steps_done - first
+        steps = range(start, start + len(learner.source))
+        if learner.schedule is None:
+            return [learner.optimizer.lr] * len(steps)
+        rates = [learner.schedule(step) for step in steps]
+        learner.optimizer.lr = rates[-1]
+        return rates
+
+
+def classes_of(network: Network) -> int:
+    """How many outputs a network has to choose from, the fewest if there are several heads."""
+    shape = network.output_shape
+    return int(min(s[0] for s in shape.values()) if isinstance(shape, dict) else shape[0])
+
+
+def _default_metrics(network: Network, sets: Mapping[str, Batches]) -> list[Metric]:
+    """What the targets, and a network's loss, leave to be asked."""
+    loss, kinds = network.last_layer, {batches.target_kind for batches in sets.values()}
+    if kinds <= {"labels", "one-hot"}:
+        if not isinstance(network.output_shape, dict):
+            return [Accuracy()]
+        weights = loss.weights if isinstance(loss, HeadsWithLoss) else {}
+        heads = sorted(network.output_shape, key=lambda name: -weights.get(name, 1.0))
+        return [Accuracy(head) for head in heads]
+    if isinstance(loss, IdentityWithLoss):
+        return [MeanLoss(loss), R2()]
+    if isinstance(loss, SigmoidWithLoss) and "numbers" not in kinds:
+        return [MeanLoss(loss), BinaryAccuracy()]
+    return [MeanLoss(loss)]
+
+
+def _optimizer(optimizer: str | Optimizer, arguments: Mapping[str, float] | None) -> Optimizer:
+    if not isinstance(optimizer, str):
+        return optimizer
+    kind = OPTIMIZERS.get(optimizer.lower())
+    if kind is None:
+        raise ArgumentError(f"optimizer {optimizer!r} is unknown; use {', '.join(OPTIMIZERS)}")
+    return kind(**(arguments or {"lr": 0.01}))
