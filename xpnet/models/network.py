@@ -1,7 +1,7 @@
 """A network: layers, a loss, and the methods that the books give them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -277,7 +277,24 @@ class Network(Described):
                 f"a network takes floating-point inputs, got {x.dtype}; "
                 "pixels 0..255 become floats by dividing by 255"
             )
-        return self.device.asarray(x, dtype=self.dtype)
+        return self.shaped(self.device.asarray(x, dtype=self.dtype))
+
+    def shaped(self, x: Array) -> Array:
+        """Samples in the shape that the network takes: (N, ...), or (n_in,) for one of rows.
+
+        Raises
+        ------
+        ArgumentError
+            They are of another shape; as rows of n_in numbers images will do, too.
+        """
+        want, got = self.input_shape, tuple(x.shape[1:])
+        if got == want or (tuple(x.shape) == want and len(want) == 1):
+            return x
+        if len(want) == 1 and prod(got) == prod(want) and x.ndim > 1:
+            return self.device.xp.reshape(x, (x.shape[0], *want))
+        raise ArgumentError(
+            f"a batch of shape (N, {', '.join(map(str, want))}) is needed, got {tuple(x.shape)}"
+        )
 
     def place_targets(self, t: Any) -> Any:
         """Targets on this network's device; by name where there are several heads."""
@@ -300,7 +317,7 @@ class Network(Described):
 
         But of those that are frozen. Nothing is read back from the device.
         """
-        scores, backward = self.forward(x, train=True)
+        scores, backward = self.forward(self.shaped(x), train=True)
         loss, loss_backward = self.last_layer.forward(scores, t)
         _, grads = backward(loss_backward(), need_dx=False)
         loss, grads = self.penalized(loss, grads)
