@@ -1,7 +1,7 @@
 """What an engine is."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,11 @@ class Engine(Protocol):
 
     name: str
     network: Network
+
+    def forward(
+        self, x: Array, *, train: bool = False
+    ) -> tuple[Any, Callable[..., tuple[Any, Mapping[str, Array]]]]:
+        """As `Network.forward`; its backward holds until the next call of this engine."""
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Mapping[str, Array]]:
         """As `Network.loss_and_gradient`; the gradient may be written over by the next call."""

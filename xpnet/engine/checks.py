@@ -1,8 +1,5 @@
 """What no engine can run: networks, and batches."""
 
-from math import prod
-
-from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.layers import MaxPool
 from xpnet.models.network import Network
@@ -23,18 +20,6 @@ def obstacle_of(network: Network) -> str | None:
     if any(len(shape) not in (1, 3) for shape in shapes):
         return "a layer takes or gives neither rows nor images"
     return None
-
-
-def shaped(network: Network, x: Array) -> Array:
-    """A batch in the network's shape, or an error before it is taken for something else."""
-    want, got = network.input_shape, tuple(x.shape[1:])
-    if got == want:
-        return x
-    if len(want) == 1 and prod(got) == prod(want):  # as images, too
-        return array_namespace(x).reshape(x, (x.shape[0], *want))
-    raise ArgumentError(
-        f"a batch of shape (N, {', '.join(map(str, want))}) is needed, got {tuple(x.shape)}"
-    )
 
 
 def check_counts(samples: int, targets: int) -> None:

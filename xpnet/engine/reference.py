@@ -6,7 +6,7 @@ from typing import Any
 from xpnet.arrays import Array
 from xpnet.engine.base import Engine, OneByOne
 from xpnet.engine.threads import blas_threads, chosen_threads
-from xpnet.layers import Params
+from xpnet.layers import Backward, Params
 from xpnet.models.network import Network
 from xpnet.optim import Optimizer
 
@@ -36,6 +36,18 @@ class ReferenceEngine(OneByOne):
 
     def __repr__(self) -> str:
         return f"ReferenceEngine({self.network!r}, threads={self.threads})"
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Any, Backward]:
+        """The network's."""
+        with self._limited():
+            y, backward = self.network.forward(x, train=train)
+
+        def limited(dy: Any, need_dx: bool = True, need_grads: bool = True) -> tuple[Any, Params]:
+            with self._limited():
+                dx, grads = backward(dy, need_dx, need_grads)
+            return dx, grads
+
+        return y, limited
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Params]:
         """The network's."""

@@ -277,18 +277,22 @@ class Network(Described):
                 f"a network takes floating-point inputs, got {x.dtype}; "
                 "pixels 0..255 become floats by dividing by 255"
             )
-        return self.shaped(self.device.asarray(x, dtype=self.dtype))
+        return self.shaped(self.device.asarray(x, dtype=self.dtype), single=True)
 
-    def shaped(self, x: Array) -> Array:
-        """Samples in the shape that the network takes: (N, ...), or (n_in,) for one of rows.
+    def shaped(self, x: Array, *, single: bool = False) -> Array:
+        """A batch in the shape that the network takes, (N, ...).
+
+        Parameters
+        ----------
+        single : whether one sample of a network of rows, (n_in,), will do, too
 
         Raises
         ------
         ArgumentError
-            They are of another shape; as rows of n_in numbers images will do, too.
+            It is of another shape; as rows of n_in numbers images will do.
         """
         want, got = self.input_shape, tuple(x.shape[1:])
-        if got == want or (tuple(x.shape) == want and len(want) == 1):
+        if got == want or (single and tuple(x.shape) == want and len(want) == 1):
             return x
         if len(want) == 1 and prod(got) == prod(want) and x.ndim > 1:
             return self.device.xp.reshape(x, (x.shape[0], *want))
@@ -317,7 +321,7 @@ class Network(Described):
 
         But of those that are frozen. Nothing is read back from the device.
         """
-        scores, backward = self.forward(self.shaped(x), train=True)
+        scores, backward = self.forward(self.shaped(x, single=True), train=True)
         loss, loss_backward = self.last_layer.forward(scores, t)
         _, grads = backward(loss_backward(), need_dx=False)
         loss, grads = self.penalized(loss, grads)

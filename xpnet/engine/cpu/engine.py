@@ -12,7 +12,7 @@ import numpy as np
 from xpnet.arrays import Array
 from xpnet.arrays.parameters import FlatParams
 from xpnet.engine.base import Engine, OneByOne
-from xpnet.engine.checks import check_counts, obstacle_of, shaped
+from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import FEWEST, IMAGES, NUMBERS, ROWS, Division, Part, divided
 from xpnet.engine.cpu.kernel import KERNELS, patterns
@@ -121,7 +121,7 @@ class CpuEngine(OneByOne):
         It is 0 where layers are frozen.
         """
         network, n = self.network, len(x)
-        x, scores = shaped(network, x), self._scores(n)
+        x, scores = network.shaped(x), self._scores(n)
         self._check_targets(t, scores)
         self._begin()
         division = self.division(n)
@@ -153,7 +153,7 @@ class CpuEngine(OneByOne):
         written over by the next call, too, and is 0 where layers are frozen.
         """
         n, shape = len(x), x.shape
-        x, scores = shaped(self.network, x), self._scores(n)
+        x, scores = self.network.shaped(x), self._scores(n)
         check_counts(n, n)
         self._begin()
         division = self.division(n, train=train)
@@ -200,7 +200,7 @@ class CpuEngine(OneByOne):
         if x.shape == self.network.input_shape and x.ndim == 1:
             found = self.predict(x[np.newaxis])
             return {k: y[0] for k, y in found.items()} if isinstance(found, dict) else found[0]
-        x, scores = shaped(self.network, x), self._scores(len(x))
+        x, scores = self.network.shaped(x), self._scores(len(x))
         if len(x) == 0:
             return scores
         self._begin()

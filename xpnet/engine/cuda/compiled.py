@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.arrays import Array, Device, cuda
 from xpnet.arrays.parameters import Learning
-from xpnet.engine.checks import check_counts, obstacle_of, shaped
+from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cuda import (  # noqa: F401 (they fill KERNELS)
     activation,
     conv,
@@ -234,7 +234,7 @@ class CompiledNetwork:
         computes anything else, and raises EngineError from then on.
         """
         network = self.network
-        x = shaped(network, network.place(x))
+        x = network.shaped(network.place(x))
         if not (n := x.shape[0]):
             raise ArgumentError("at least one sample is needed, got none")
         program = self.program(n, keeps=True)
@@ -296,7 +296,7 @@ class CompiledNetwork:
             check_counts(n, each.shape[0])
         program = self.program(n, keeps=True)
         self.passes += 1
-        program.x[...] = shaped(network, x)
+        program.x[...] = network.shaped(x)
         targets = self._place_targets(program, t)
         launches = program.forward(n, train=True) + program.train(n, targets)
         run(self.driver, launches + program.finish(n))
@@ -333,7 +333,7 @@ class CompiledNetwork:
             if isinstance(found, dict):
                 return {name: each[0, ...] for name, each in found.items()}
             return found[0, ...]
-        x, n = shaped(self.network, x), x.shape[0]
+        x, n = self.network.shaped(x), x.shape[0]
         numbers = self.outputs if isinstance(self.outputs, dict) else {"": self.outputs}
         scores = {
             name: network.device.zeros((n, *self.kernels[k].output_shape), dtype=network.dtype)

@@ -5,7 +5,7 @@ from typing import Any
 
 from xpnet.arrays import Array, cuda
 from xpnet.engine.base import Engine
-from xpnet.engine.checks import check_counts, shaped
+from xpnet.engine.checks import check_counts
 from xpnet.engine.cuda.compiled import CompiledNetwork, Outputs, first_line
 from xpnet.engine.cuda.driver import Driver
 from xpnet.engine.cuda.product import Tile
@@ -155,7 +155,7 @@ class CudaEngine(CompiledNetwork):
         self, x: Array, *, train: bool = False
     ) -> tuple[Outputs, Callable[..., tuple[Array | None, Mapping[str, Array]]]]:
         """As `CompiledNetwork.forward`."""
-        x = shaped(self.network, self.network.place(x))
+        x = self.network.shaped(self.network.place(x))
         if (computing := self.check(x)) is not self:
             return computing.network.forward(x, train=train)
         return super().forward(x, train=train)
@@ -164,7 +164,7 @@ class CudaEngine(CompiledNetwork):
         """As `Network.loss_and_gradient`; scores and gradient are written over by the next call."""
         for each in t.values() if isinstance(t, Mapping) else (t,):
             check_counts(x.shape[0], each.shape[0])
-        x = shaped(self.network, x)
+        x = self.network.shaped(x)
         if (computing := self.check(x, t)) is not self:
             return computing.loss_and_gradient(x, t)
         return super().loss_and_gradient(x, t)
@@ -173,7 +173,7 @@ class CudaEngine(CompiledNetwork):
         """As `Network.predict`, in memory that does not grow with the number of samples."""
         x = self.network.place(x)
         single = x.shape == self.network.input_shape and x.ndim == 1
-        first = x[None, ...] if single else shaped(self.network, x)
+        first = x[None, ...] if single else self.network.shaped(x)
         computing = self.check(first)
         return super().predict(x) if computing is self else computing.predict(x)
 
@@ -201,5 +201,5 @@ class CudaEngine(CompiledNetwork):
         if self.check(x, t, optimizer, clip_norm) is not self:
             return self.steps(x, t, batch_size, optimizer, clip_norm=clip_norm)  # which refuses
         # Kernels know nothing of strides.
-        x, t = (a if a.flags.c_contiguous else contiguous(a) for a in (shaped(self.network, x), t))
+        x, t = (a if a.flags.c_contiguous else contiguous(a) for a in (self.network.shaped(x), t))
         return Training(self, x, t, batch_size, optimizer, clip_norm=clip_norm)

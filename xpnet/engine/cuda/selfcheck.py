@@ -15,7 +15,6 @@ import numpy as np
 from xpnet.arrays import Array, get_device, to_numpy
 from xpnet.data.batches import scaled
 from xpnet.engine.base import CHECKED
-from xpnet.engine.checks import shaped
 from xpnet.engine.cuda.compiled import CompiledNetwork
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.threads import blas_threads
@@ -336,7 +335,7 @@ def _updates(
     with _undone(network) as before:
         training = Training(
             engine,
-            shaped(network, device.asarray(samples.x[: steps * size])),
+            network.shaped(device.asarray(samples.x[: steps * size])),
             device.asarray(np.asarray(samples.t)[: steps * size]),
             size,
             optimizer.fresh(),
