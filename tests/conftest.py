@@ -133,6 +133,7 @@ def unread(
         kind = type(strict_device.asarray([1.0]))
         flags = {"boolean_indexing": False, "data_dependent_shapes": False}
         with monkeypatch.context() as patch, strict_device.xp.ArrayAPIStrictFlags(**flags):
+            patch.setattr(type(strict_device), "is_host", False)
             for name in ("float", "int", "bool", "complex", "index", "dlpack", "array"):
                 patch.setattr(kind, f"__{name}__", refused, raising=False)
             yield

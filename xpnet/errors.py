@@ -29,6 +29,10 @@ class DivergedError(XPNetError, ArithmeticError):
     """Training has come to numbers that are no numbers."""
 
 
+class TrainingError(XPNetError, RuntimeError):
+    """A training that was broken off where it cannot go on from."""
+
+
 class CheckpointError(XPNetError, ValueError):
     """A checkpoint that is damaged, or of another run."""
 

@@ -382,7 +382,7 @@ def test_steps_stay_together(accelerator, name, graph):
         net = net_of(name, accelerator.device)
         engine = accelerator.engine(net, driver=driver, graph=graph)
         data = [accelerator.device.asarray(array) for array in (x, t)]
-        training = engine.training(*data, size, SGD(0.02))
+        training = engine.steps(*data, size, SGD(0.02))
         losses = to_numpy(training.epoch(np.arange(n), [0.02] * STEPS)).copy()
         results.append({"losses": losses} | named(dict(net.params)) | state(net))
     want, rule = [], SGD(0.02)

@@ -202,7 +202,7 @@ def test_layers_that_do_not_fit_are_refused_when_the_network_is_made(layers, mes
         (lambda: SimpleConvNet(conv_param={"filter_num": 0}), "filters=0"),
         (
             lambda: SimpleConvNet().predict(np.ones((2, 784))),
-            r"takes images of 1 channels, \(1, H, W\), got \(784,\)",
+            r"a batch of shape \(N, 1, 28, 28\) is needed, got \(2, 784\)",
         ),
     ],
 )

@@ -215,7 +215,7 @@ def test_a_description_of_no_network_is_refused(tmp_path, model, arguments):
         (lambda: SGD().update({"W": X}, {}), "needs parameters, and one gradient for each"),
         (lambda: small_net().accuracy(X, T[:3]), "one target a sample, got 3 for 8"),
         (lambda: Network([ReLU(), Affine(2, 2), ReLU()]).gradient(np.ones((1, 3)), T[:1]),
-         "Affine takes 2 numbers a sample"),
+         r"a batch of shape \(N, 2\) is needed, got \(1, 3\)"),
     ],
 )  # fmt: skip
 def test_misuse_is_told(call, message):

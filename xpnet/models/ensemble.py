@@ -41,7 +41,7 @@ class Ensemble:
 
     def probabilities(self, x: Array) -> Array:
         """The mean of the networks' probabilities: (N, K), every row sums to 1."""
-        x = self.networks[0].place(x)
+        x = self.device.asarray(x)
         total = sum(network.probabilities(x) for network in self.networks)
         return total / len(self.networks)
 

@@ -54,6 +54,11 @@ class Learner(Protocol):
         first of `losses` in training if it is ""
     steps_done : updates so far, which schedules go by. The Trainer counts, and tells it here.
     gradient : of the last step, for what is told when it went wrong; None if nobody keeps it
+    tells_updates : whether `updating` can be relied on. If not, all that a step changes is copied
+        before every step, so that an error in it can be undone.
+    updating : set to False before every step, and by the step to True when it begins to change
+        parameters or optimizers. An error before that leaves these as they are; an error after it
+        leaves what cannot be gone on from.
     """
 
     networks: Mapping[str, Network]
@@ -73,6 +78,8 @@ class Learner(Protocol):
     best: str = ""
     steps_done: int = 0
     gradient: Mapping[str, Array] | None = None
+    tells_updates: bool = False
+    updating: bool = False
 
     def evaluate(self, source: Any) -> Mapping[str, float]:
         """What `metrics` name, measured on one of `sets`."""

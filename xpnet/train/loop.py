@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.arrays import Array, to_numpy
-from xpnet.errors import ArgumentError, CheckpointError, DeviceError, DivergedError
+from xpnet.errors import ArgumentError, CheckpointError, DivergedError, TrainingError
 from xpnet.layers import Params
 from xpnet.report.metrics import Direction, EpochMetrics
 from xpnet.train.callbacks import Callback, Calls, Progress
 from xpnet.train.early_stopping import EarlyStopping
 from xpnet.train.hints import Hints
 from xpnet.train.learner import Batch, Learner, WholeSteps
+from xpnet.train.signals import Interrupts
 from xpnet.train.undo import Undo
 
 
@@ -43,10 +45,11 @@ class Place(NamedTuple):
 class Loop:
     """Trains a learner epoch after epoch: what a `Trainer` is, without what makes its learner.
 
-    A step is done whole or not at all: an error or an interrupt within it leaves steps, losses,
-    parameters and states as the step before left them, and `train` goes on from there. Where a GPU
-    replays steps, that is done for so many as are recorded as one. If a GPU fails, its memory
-    cannot be brought back, and only `restore` makes this usable again.
+    A step is done whole or not at all. An error within it leaves steps, losses, parameters and
+    states as the step before left them, and `train` goes on from there; Ctrl-C is obeyed after the
+    step, and a second one at once. Where a GPU replays steps, all this holds for so many as are
+    recorded as one. If a GPU fails, or an update itself is broken off, there is no going back, and
+    nothing but `restore` makes this usable again.
 
     Parameters
     ----------
@@ -94,7 +97,7 @@ class Loop:
         self.last_epoch = epochs
         self._progress, self._hints, self._stop = Progress(), Hints(), ""
         self._place, self._undo = Place(0, 0, [], []), Undo(learner)
-        self._torn = ""
+        self._torn, self._interrupts = "", Interrupts()
         # What the steps of an epoch so far gave, by name
         self._values: dict[str, Array] = {}
 
@@ -150,38 +153,56 @@ class Loop:
     def train_step(self, *batch: Array) -> Array:
         """One update on one batch, x and t for instance; the loss before it, 0-d on the device."""
         values: dict[str, Array] = {}
-        self._commit(lambda: values.update(self._step(batch)), self._place.after(1, of_epoch=0))
+        with self._interrupts.heard():
+            self._take(batch, self._place.after(1, of_epoch=0), values.update)
+        self._interrupts.obey()
         return values["loss"]
 
     @property
     def _done(self) -> int:
         return self._place.of_epoch
 
-    def _step(self, batch: Batch) -> Mapping[str, Array]:
-        self.learner.steps_done = self.steps
-        return self.learner.step(batch)
+    def _take(
+        self, batch: Batch, after: Place, note: Callable[[Mapping[str, Array]], object]
+    ) -> None:
+        """Take one step and write down what it gave; on a CPU that must be numbers."""
 
-    def _commit(self, take: Callable[[], object], after: Place) -> None:
+        def take() -> None:
+            self.learner.steps_done = self.steps
+            values = self.learner.step(batch)
+            for name, value in values.items() if self.device.is_host else ():
+                if not isfinite(value):
+                    raise _NotANumberError(self._of_step(name, self._done, float(value)))
+            note(values)
+
+        try:
+            self._commit(take, after)
+        except _NotANumberError as error:  # and the parameters are those from before
+            raise self._diverged(str(error), self.learner.gradient) from None
+
+    def _commit(self, take: Callable[[], object], after: Place, *, whole: bool = False) -> None:
         """Do what leads to another place, or leave everything as it is: all steps are taken here.
+
+        If `whole`, nothing is relied on that the learner tells of its updates.
 
         Errors may come from anywhere within, interrupts at any time. Where training is then is told
         by the place alone, which changes in one go.
         """
         if self._torn:
-            raise DeviceError(self._torn)
-        self._undo.keep()
+            raise TrainingError(self._torn)
+        self._undo.keep(whole=whole or not self.learner.tells_updates)
         try:
             take()
             self._place = after
         except BaseException as error:
             if self._place is not after:
-                try:
-                    self._undo.put_back()
-                except Exception:
-                    self._torn = (
-                        f"a step was broken off ({error}), and the device failed before it was "
-                        "undone; give the trainer a state to go on from, by restore"
-                    )
+                self._torn = (
+                    f"a step was broken off ({str(error) or type(error).__name__}) in its update, "
+                    "or could not be undone; give the trainer a state to go on from, by restore"
+                )
+                with suppress(Exception):  # such as of a GPU that has failed
+                    if self._undo.put_back():
+                        self._torn = ""
             raise
 
     def train_epoch(self) -> EpochMetrics:
@@ -198,7 +219,7 @@ class Loop:
         number = len(self.history)
         looking = [callback for callback in self._looking() if _looks_at_steps(callback)]
         try:
-            with self.device.guarded():
+            with self._interrupts.heard(), self.device.guarded():
                 # Compiled and recorded before the clock starts.
                 whole = self.learner.steps()
                 self.device.synchronize()
@@ -207,6 +228,7 @@ class Loop:
                     self.seconds += time.perf_counter() - start
                     for callback in looking:
                         callback.on_step(self)
+                    self._interrupts.obey()
                     start = time.perf_counter()
                 self.device.synchronize()
         finally:
@@ -238,27 +260,19 @@ class Loop:
             def take(count: int = count) -> None:
                 whole.advance(count)
 
-            self._commit(take, self._place.after(count))
+            self._commit(take, self._place.after(count), whole=True)
             yield
 
     def _one_by_one(self, number: int) -> Iterator[None]:
         """What is left of epoch `number`, batch after batch."""
         if not self._done:
             self._values = {}
-        on_host = self.device.is_host
         for batch in self.learner.source.epoch(number, first=self._done):
-
-            def take(batch: Batch = batch) -> None:
-                self._note(self._step(batch), check=on_host)
-
-            try:
-                self._commit(take, self._place.after(1))
-            except _NotANumberError as error:  # and the parameters are those from before
-                raise self._diverged(str(error), self.learner.gradient) from None
+            self._take(batch, self._place.after(1), self._note)
             yield
 
-    def _note(self, values: Mapping[str, Array], *, check: bool) -> None:
-        """Write down what a step gave; a number that is none is an error, if that is to be read."""
+    def _note(self, values: Mapping[str, Array]) -> None:
+        """Write down what a step of the epoch gave."""
         if missing := {"loss", *self.learner.losses} - set(values):
             raise ArgumentError(
                 f"a step of {type(self.learner).__name__} must give {', '.join(sorted(missing))}, "
@@ -266,8 +280,6 @@ class Loop:
             )
         at, total = self._done, len(self.learner.source)
         for name, value in values.items():
-            if check and not isfinite(value):
-                raise _NotANumberError(self._of_step(name, at, float(value)))
             kept = self._values.get(name)
             if kept is None or kept.shape[0] < total:  # a new epoch, or one that goes on
                 self._values[name] = self.device.zeros(total, dtype=self._dtype)
@@ -278,7 +290,7 @@ class Loop:
     def _checked_values(self) -> dict[str, np.ndarray]:
         """Of the epoch's steps so far, if they and the parameters are numbers to go on from."""
         if self._torn:
-            raise DeviceError(self._torn)
+            raise TrainingError(self._torn)
         found = {name: to_numpy(values)[: self._done] for name, values in self._values.items()}
         for name, values in found.items():
             if len(bad := np.flatnonzero(~np.isfinite(values))):

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM, heard but not obeyed at once."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -46,3 +47,38 @@ class Signals:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+class Interrupts:
+    """Ctrl-C in Python, obeyed between steps; a handler that is not Python's own is left alone."""
+
+    def __init__(self) -> None:
+        self._came = False
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Note the first Ctrl-C; a second one raises KeyboardInterrupt, as it always does."""
+        self._came = False
+        usual = signal.default_int_handler
+        if (
+            threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGINT) is not usual
+        ):
+            yield
+            return
+
+        def note(number: int, _: FrameType | None) -> None:
+            self._came = True
+            signal.signal(number, usual)
+
+        signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, usual)
+
+    def obey(self) -> None:
+        """Raise KeyboardInterrupt if it has come."""
+        if self._came:
+            self._came = False
+            raise KeyboardInterrupt

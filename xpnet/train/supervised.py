@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from xpnet.arrays import Array
 from xpnet.data.batches import Batches
@@ -17,6 +18,8 @@ from xpnet.optim.penalties import Constraint
 from xpnet.optim.schedules import Schedule
 from xpnet.report.metrics import R2, Accuracy, BinaryAccuracy, MeanLoss, Metric
 from xpnet.train.learner import Batch, Learner, WholeSteps
+
+_KNOWN = frozenset(OPTIMIZERS.values())
 
 
 class Supervised(Learner):
@@ -130,6 +133,8 @@ class Supervised(Learner):
         self.gradient = None  # or the next one would need room beside it
         loss, _, grads = self.engine.loss_and_gradient(x, t)
         self.gradient = grads
+        if self.network.device.is_host and not isfinite(loss):
+            return {"loss": loss}  # with which the Trainer ends
         self._update(grads)
         return {"loss": loss}
 
@@ -138,9 +143,15 @@ class Supervised(Learner):
             grads = clip_by_norm(grads, self.clip_norm)
         if self.schedule is not None:
             self.optimizer.lr = self.schedule(self.steps_done)
+        self.updating = True
         self.optimizer.update(self.network.params, grads)
         if self.constraint is not None:
             self.constraint.apply(self.network.params)
+
+    @property
+    def tells_updates(self) -> bool:  # type: ignore[override]
+        """True, unless something foreign has a part in an update, which may fail in it."""
+        return type(self.optimizer) in _KNOWN and self.constraint is None
 
     def evaluate(self, source: Batches) -> dict[str, float]:
         """Every metric of a data set, or of its first `evaluate_samples`; read once, at the end."""
