@@ -563,9 +563,7 @@ def test_of_two_networks_both_are_undone_and_told():
     assert_same(state_of(trainer), state_of(whole))
     lost = adversaries()
     lost.learner.networks["critic"].params["Affine2.W"] = np.full((4, 1), np.nan)
-    with pytest.raises(
-        DivergedError, match=r"nan in critic.Affine2.W; use .* 0.02 and 0.05, or"
-    ):
+    with pytest.raises(DivergedError, match=r"nan in critic.Affine2.W; use .* 0.02 and 0.05, or"):
         lost.train()
 
 
@@ -599,9 +597,7 @@ def test_a_learner_that_does_not_do_as_it_says(change, message):
 
 def test_a_checkpoint_of_other_networks_is_refused():
     trainer = adversaries()
-    with pytest.raises(
-        CheckpointError, match=r"critic\.params\.Affine1\.W is nothing there"
-    ):
+    with pytest.raises(CheckpointError, match=r"critic\.params\.Affine1\.W is nothing there"):
         trainer.restore(*sine().state())
     with pytest.raises(AttributeError, match="a trainer of Adversaries has no network"):
         trainer.network  # noqa: B018

@@ -1,6 +1,7 @@
 """Batches of a data set, on the device that computes."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -163,10 +164,17 @@ def _ranges(n: int, size: int) -> Iterator[tuple[int, int]]:
 
 def scaled(x: Array, dtype: Any) -> Array:
     """Pixels, uint8, as floats in 0..1 by dividing by 255; floats as they are, of that dtype."""
+    if x.dtype == dtype:
+        return x
     xp = array_namespace(x)
-    if xp.isdtype(x.dtype, "real floating"):
-        return x if x.dtype == dtype else xp.astype(x, dtype)
-    return xp.astype(x, dtype) / 255.0
+    floats = xp.astype(x, dtype)
+    return floats if _is_float(xp, x.dtype) else floats / 255.0
+
+
+@cache
+def _is_float(xp: Any, dtype: Any) -> bool:
+    """Whether numbers are floats, asked once: a small step would notice."""
+    return bool(xp.isdtype(dtype, "real floating"))
 
 
 def shuffle_dataset(

@@ -7,6 +7,8 @@ from typing import Any
 
 from xpnet.errors import ArgumentError
 
+_UNLIMITED = nullcontext()
+
 
 @cache
 def _libraries() -> Any:
@@ -19,10 +21,11 @@ def _libraries() -> Any:
 def blas_threads(number: int) -> AbstractContextManager[Any]:
     """A context in which the matrix products of this whole process use so many threads."""
     libraries = _libraries()
-    if all(library.num_threads == number for library in libraries.lib_controllers):
-        return nullcontext()  # a tenth of the time, which a step of a small network would notice
-    limited: AbstractContextManager[Any] = libraries.limit(limits=number)
-    return limited
+    for library in libraries.lib_controllers:
+        if library.num_threads != number:
+            limited: AbstractContextManager[Any] = libraries.limit(limits=number)
+            return limited
+    return _UNLIMITED  # a tenth of the time, which a step of a small network would notice
 
 
 def blas_library() -> dict[str, str | int]:

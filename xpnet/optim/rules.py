@@ -76,12 +76,9 @@ class Optimizer(Described):
             gradient = self._flat(params, grads)
             state = [self.state[f"{kind}.flat"] for kind in self.kept]
             of_one_shape = (params.flat, gradient, *state)
-            ways: dict[Learning, tuple[Optimizer, tuple[Array, ...]]] = {}
             for run in params.runs(by_decay=self.decays):
-                if run.learning not in ways:
-                    rule = self.learning(run.learning)
-                    ways[run.learning] = rule, rule.factors()
-                rule, factors = ways[run.learning]
+                rule = self.learning(run.learning)
+                factors = rule.factors()
                 for block in run.blocks:
                     rule.step(*(array[block] for array in of_one_shape), *factors)
             return
@@ -364,11 +361,12 @@ def check_gradients(params: Mapping[str, Array], grads: Mapping[str, Array]) -> 
 
     What is frozen needs no gradient.
     """
-    learning = set(params)
     if isinstance(params, FlatParams):
         if isinstance(grads, FlatParams) and params.shapes == grads.shapes:
             return
         learning = {name for name in params if not params.learning(name).frozen}
+    else:
+        learning = set(params)
     if not params or not learning <= grads.keys() <= params.keys():
         raise ArgumentError(
             f"update needs parameters, and one gradient for each: parameters {sorted(learning)}, "

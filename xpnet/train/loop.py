@@ -84,6 +84,7 @@ class Loop:
                 f"an optimizer is called as the network that it updates, {min(unknown)!r} is none "
                 f"of {', '.join(learner.networks)}; rename it"
             )
+        self._needed = {"loss", *learner.losses}
         network = next(iter(learner.networks.values()))
         self.device, self._dtype = network.device, network.dtype
         if self.best[0] not in self.directions:
@@ -151,36 +152,36 @@ class Loop:
         }
 
     def train_step(self, *batch: Array) -> Array:
-        """One update on one batch, x and t for instance; the loss before it, 0-d on the device."""
+        """One update on one batch, x and t for instance; the loss before it, 0-d on the device.
+
+        Ctrl-C is obeyed at once, and the step undone.
+        """
         values: dict[str, Array] = {}
-        with self._interrupts.heard():
-            self._take(batch, self._place.after(1, of_epoch=0), values.update)
-        self._interrupts.obey()
+
+        def take(batch: Batch) -> None:
+            values.update(self._step(batch))
+
+        self._take(take, batch, self._place.after(1, of_epoch=0), whole=True)
         return values["loss"]
 
     @property
     def _done(self) -> int:
         return self._place.of_epoch
 
-    def _take(
-        self, batch: Batch, after: Place, note: Callable[[Mapping[str, Array]], object]
-    ) -> None:
-        """Take one step and write down what it gave; on a CPU that must be numbers."""
-
-        def take() -> None:
-            self.learner.steps_done = self.steps
-            values = self.learner.step(batch)
-            for name, value in values.items() if self.device.is_host else ():
+    def _step(self, batch: Batch) -> Mapping[str, Array]:
+        """One step of the learner, which on a CPU must give numbers."""
+        learner = self.learner
+        learner.steps_done = self._place.steps
+        values = learner.step(batch)
+        if self.device.is_host:
+            for name, value in values.items():
                 if not isfinite(value):
                     raise _NotANumberError(self._of_step(name, self._done, float(value)))
-            note(values)
+        return values
 
-        try:
-            self._commit(take, after)
-        except _NotANumberError as error:  # and the parameters are those from before
-            raise self._diverged(str(error), self.learner.gradient) from None
-
-    def _commit(self, take: Callable[[], object], after: Place, *, whole: bool = False) -> None:
+    def _take(
+        self, take: Callable[[Any], object], what: Any, after: Place, *, whole: bool = False
+    ) -> None:
         """Do what leads to another place, or leave everything as it is: all steps are taken here.
 
         If `whole`, nothing is relied on that the learner tells of its updates.
@@ -192,7 +193,7 @@ class Loop:
             raise TrainingError(self._torn)
         self._undo.keep(whole=whole or not self.learner.tells_updates)
         try:
-            take()
+            take(what)
             self._place = after
         except BaseException as error:
             if self._place is not after:
@@ -203,6 +204,8 @@ class Loop:
                 with suppress(Exception):  # such as of a GPU that has failed
                     if self._undo.put_back():
                         self._torn = ""
+            if isinstance(error, _NotANumberError):
+                raise self._diverged(str(error), self.learner.gradient) from None
             raise
 
     def train_epoch(self) -> EpochMetrics:
@@ -228,9 +231,12 @@ class Loop:
                     self.seconds += time.perf_counter() - start
                     for callback in looking:
                         callback.on_step(self)
-                    self._interrupts.obey()
+                    if self._interrupts.came:
+                        raise KeyboardInterrupt
                     start = time.perf_counter()
                 self.device.synchronize()
+            if self._interrupts.came:
+                raise KeyboardInterrupt
         finally:
             self._progress.close()
         self.seconds += time.perf_counter() - start
@@ -256,11 +262,7 @@ class Loop:
             values[:first] = kept[name][:first]
         while (done := self._done) < total:
             count = min(whole.unroll, total - done)
-
-            def take(count: int = count) -> None:
-                whole.advance(count)
-
-            self._commit(take, self._place.after(count), whole=True)
+            self._take(whole.advance, count, self._place.after(count), whole=True)
             yield
 
     def _one_by_one(self, number: int) -> Iterator[None]:
@@ -268,12 +270,13 @@ class Loop:
         if not self._done:
             self._values = {}
         for batch in self.learner.source.epoch(number, first=self._done):
-            self._take(batch, self._place.after(1), self._note)
+            self._take(self._noted_step, batch, self._place.after(1))
             yield
 
-    def _note(self, values: Mapping[str, Array]) -> None:
-        """Write down what a step of the epoch gave."""
-        if missing := {"loss", *self.learner.losses} - set(values):
+    def _noted_step(self, batch: Batch) -> None:
+        """One step of the epoch; what it gave is written down."""
+        values = self._step(batch)
+        if missing := self._needed - values.keys():
             raise ArgumentError(
                 f"a step of {type(self.learner).__name__} must give {', '.join(sorted(missing))}, "
                 f"got {', '.join(values) or 'nothing'}"

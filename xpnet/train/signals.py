@@ -50,15 +50,20 @@ class Signals:
 
 
 class Interrupts:
-    """Ctrl-C in Python, obeyed between steps; a handler that is not Python's own is left alone."""
+    """Ctrl-C in Python, noted while steps are taken; other handlers than Python's are left alone.
+
+    Attributes
+    ----------
+    came : whether it has
+    """
 
     def __init__(self) -> None:
-        self._came = False
+        self.came = False
 
     @contextmanager
     def heard(self) -> Iterator[None]:
         """Note the first Ctrl-C; a second one raises KeyboardInterrupt, as it always does."""
-        self._came = False
+        self.came = False
         usual = signal.default_int_handler
         if (
             threading.current_thread() is not threading.main_thread()
@@ -68,7 +73,7 @@ class Interrupts:
             return
 
         def note(number: int, _: FrameType | None) -> None:
-            self._came = True
+            self.came = True
             signal.signal(number, usual)
 
         signal.signal(signal.SIGINT, note)
@@ -76,9 +81,3 @@ class Interrupts:
             yield
         finally:
             signal.signal(signal.SIGINT, usual)
-
-    def obey(self) -> None:
-        """Raise KeyboardInterrupt if it has come."""
-        if self._came:
-            self._came = False
-            raise KeyboardInterrupt

@@ -133,20 +133,21 @@ class Supervised(Learner):
         self.gradient = None  # or the next one would need room beside it
         loss, _, grads = self.engine.loss_and_gradient(x, t)
         self.gradient = grads
-        if self.network.device.is_host and not isfinite(loss):
-            return {"loss": loss}  # with which the Trainer ends
-        self._update(grads)
+        # With another loss the Trainer ends: it is looked at where that does not cost a wait.
+        if not self.source.device.is_host or isfinite(loss):
+            self._update(grads)
         return {"loss": loss}
 
     def _update(self, grads: Mapping[str, Array]) -> None:
+        network, optimizer = self.network, self.optimizer
         if self.clip_norm is not None:
             grads = clip_by_norm(grads, self.clip_norm)
         if self.schedule is not None:
-            self.optimizer.lr = self.schedule(self.steps_done)
+            optimizer.lr = self.schedule(self.steps_done)
         self.updating = True
-        self.optimizer.update(self.network.params, grads)
+        optimizer.update(network.params, grads)
         if self.constraint is not None:
-            self.constraint.apply(self.network.params)
+            self.constraint.apply(network.params)
 
     @property
     def tells_updates(self) -> bool:  # type: ignore[override]

@@ -1,7 +1,5 @@
 """Steps that are taken whole, or not at all."""
 
-from collections.abc import Iterator
-
 from xpnet.arrays import Array, array_namespace
 from xpnet.train.learner import Learner
 
@@ -24,9 +22,17 @@ class Undo:
         """Copy everything as it is now, or only what a step changes before its updates."""
         learner, self._whole = self._learner, whole
         learner.updating = False
-        self._pairs = [self._kept(name, array) for name, array in self._changing(whole)]
-        self._optimizers = {
-            name: (dict(optimizer.state), optimizer.lr)
+        self._pairs = []
+        for name, network in learner.networks.items():
+            for key, array in network.state.items():
+                self._keep(f"{name}.state.{key}", array)
+            if whole:
+                self._keep(f"{name}.params", network.params.flat)
+        for name, optimizer in learner.optimizers.items() if whole else ():
+            for key, array in optimizer.state.items():
+                self._keep(f"{name}.optimizer.{key}", array)
+        self._optimizers = {  # of the states, which arrays there were
+            name: (optimizer.state.copy(), optimizer.lr)
             for name, optimizer in learner.optimizers.items()
         }
 
@@ -44,21 +50,11 @@ class Undo:
             optimizer.state, optimizer.lr = dict(state), lr
         return True
 
-    def _changing(self, whole: bool) -> Iterator[tuple[str, Array]]:
-        for name, network in self._learner.networks.items():
-            for key, array in network.state.items():
-                yield f"{name}.state.{key}", array
-            if whole:
-                yield f"{name}.params", network.params.flat
-        for name, optimizer in self._learner.optimizers.items() if whole else ():
-            for key, array in optimizer.state.items():
-                yield f"{name}.optimizer.{key}", array
-
-    def _kept(self, name: str, array: Array) -> tuple[Array, Array]:
-        """An array, and what it is now, in the place where that was before if there is one."""
+    def _keep(self, name: str, array: Array) -> None:
+        """Note an array and what it is now, in the place where that was before if there is one."""
         copy = self._copies.get(name)
         if copy is None or copy.shape != array.shape or copy.dtype != array.dtype:
             copy = self._copies[name] = array_namespace(array).asarray(array, copy=True)
         else:
             copy[...] = array
-        return array, copy
+        self._pairs.append((array, copy))

@@ -260,7 +260,7 @@ class CpuEngine(OneByOne):
         """Refuse what does not fit the scores, of the whole batch."""
         loss = self.network.last_layer
         pairs: Sequence[tuple[Any, Any]] = ((t, scores),)
-        if isinstance(scores, dict) or isinstance(loss, HeadsWithLoss):
+        if type(scores) is dict or type(loss) is HeadsWithLoss:
             by_name = isinstance(t, Mapping)
             if isinstance(loss, HeadsWithLoss) and not (
                 isinstance(scores, dict)
@@ -271,8 +271,9 @@ class CpuEngine(OneByOne):
             pairs = tuple((t[name] if by_name else t, y) for name, y in scores.items())
         for target, y in pairs:
             check_counts(len(y), len(target))
-            labels = target.ndim == 1 and y.ndim == 2 and target.dtype.kind in "iub"
-            if self._separable[True] and not labels and target.shape != y.shape:
+            if target.ndim == 1 and y.ndim == 2 and target.dtype.kind in "iub":
+                continue
+            if self._separable[True] and target.shape != y.shape:
                 as_one_hot(target, y)  # says what is wrong
 
     def _checked(self, dy: Any, scores: Any) -> Any:
@@ -311,10 +312,11 @@ class CpuEngine(OneByOne):
 
         # A smaller batch leaves workers idle. Each has a context of its own: it begins with this
         # thread's settings of NumPy, and what it changes is forgotten.
-        (first, share), *others = zip(self._workers, division.shares, strict=False)
+        first, share = self._workers[0], division.shares[0]
         with blas_threads(division.blas_threads):
-            if not others:  # without the pool, whose bookkeeping a small step would notice
+            if len(division.shares) == 1:  # without what a small step would notice
                 return [copy_context().run(work, first, share)]
+            others = zip(self._workers[1:], division.shares[1:], strict=False)
 
             def worked(worker: Worker, its_share: Sequence[Part]) -> T:
                 try:

@@ -48,7 +48,9 @@ class SoftmaxLoss:
     def __init__(self, layer: SoftmaxWithLoss, scores: np.ndarray, dscores: np.ndarray) -> None:
         self._layer, self.scores, self._dscores = layer, scores, dscores
         n, classes = scores.shape
-        self._classes = np.arange(classes)
+        # One row for each label, and one on either side for what is no class.
+        self._rows = np.pad(np.eye(classes, dtype=scores.dtype), ((1, 1), (0, 0)))
+        self._row = np.empty(n, dtype=np.intp)
         self._exp, self._log, self._target = (np.empty_like(scores) for _ in range(3))
         self._one = np.empty((n, 1), dtype=scores.dtype)
 
@@ -56,7 +58,8 @@ class SoftmaxLoss:
         """`share` times the mean over these samples; leaves its gradient by the scores."""
         one, target = self._one, self._target
         if t.ndim == 1 and t.dtype.kind in "iu":
-            np.equal(t[:, np.newaxis], self._classes, out=target)
+            np.add(t, 1, out=self._row, casting="unsafe")
+            self._rows.take(self._row, axis=0, out=target, mode="clip")
         else:
             np.copyto(target, as_one_hot(t, self.scores))
         if self._layer.smoothing:

@@ -76,6 +76,7 @@ class Worker:
         self._number, self._lower, self._loss = number, lower, network.last_layer
         self._scratch = Scratch()
         self._compiled: OrderedDict[tuple[int, Needs], list[Program]] = OrderedDict()
+        self._whole = range(len(lower(LEARNING).ops))
         self._segments_of: dict[tuple[Needs, bool], Sequence[range]] = {}
         self._part, self._sum = network.params.like(), network.params.like()
         self.grads = self._part
@@ -88,24 +89,23 @@ class Worker:
 
         Parts are computed one after the other, in the same arrays if they are of one size.
         """
-        loss, (whole,) = 0.0, self._segments(LEARNING, train=False)
-        for k, ((first, end), program) in enumerate(self._prepared(parts)):
+        loss, whole, several = 0.0, self._whole, len(parts) > 1
+        for (first, end), program in self._prepared(parts):
             program.start(x[first:end], train=True, keep=True, first=first)
             program.forward(whole)
             program.put_scores(scores, first, end)
             loss += program.loss(rows(t, first, end), (end - first) / len(x))
             program.backward(whole, LEARNING)
-            if len(parts) > 1:
-                self._add(whole, LEARNING, begun=k > 0)
+            if several:
+                self._add(whole, LEARNING, begun=first > parts[0][0])
         self._finish(parts)
         return loss
 
     def predict(self, parts: Sequence[Part], x: np.ndarray, scores: Any) -> None:
         """Fill in the scores of the share."""
-        (whole,) = self._segments(LEARNING, train=False)
         for (first, end), program in self._prepared(parts):
             program.start(x[first:end])
-            program.forward(whole)
+            program.forward(self._whole)
             program.put_scores(scores, first, end)
 
     def train_together(
@@ -204,10 +204,11 @@ class Worker:
         found = []
         for part in parts:
             n = part[1] - part[0]
-            if n not in programs:
-                programs[n] = self._of_size(n, LEARNING, 1)[0]
-                programs[n].prepare()
-            found.append((part, programs[n]))
+            program = programs.get(n)
+            if program is None:
+                program = programs[n] = self._of_size(n, LEARNING, 1)[0]
+                program.prepare()
+            found.append((part, program))
         self._programs = [found[0][1]]
         return found
 
@@ -219,10 +220,10 @@ class Worker:
 
     def _of_size(self, n: int, needs: Needs, count: int) -> list[Program]:
         """So many programs for n samples at least: new ones, or some of the last few sizes."""
-        programs = self._compiled.pop((n, needs), None) or []
+        programs = self._compiled.setdefault((n, needs), [])
+        self._compiled.move_to_end((n, needs))
         while len(programs) < count:
             programs.append(Program(self._lower, needs, self._loss, n, self._part, self._scratch))
-        self._compiled[n, needs] = programs
         if len(self._compiled) > SIZES:
             self._compiled.popitem(last=False)
         return programs
