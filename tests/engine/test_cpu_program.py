@@ -557,6 +557,8 @@ def test_a_batch_of_which_there_is_no_variance_is_refused_as_by_the_layer():
         ("heads", ["Convolution1", "BatchNorm1", "Heads1.box"]),
         ("Unpooled", ["Convolution1", "Unpooled1"]),
         ("rows", ["Affine1"]),
+        ("rows", ["Affine1.b"]),
+        ("ResNet-20", ["Convolution1", "BatchNorm1.gamma", "Affine1.W"]),
     ],
 )
 def test_frozen_layers_have_no_gradient(name, frozen, threads):

@@ -282,7 +282,7 @@ def test_frozen_parameters_stay_and_cost_nothing():
     net.freeze("conv1", "bn1", "layer1", "fc.b")
     x, t = batch(net, 4)
     grads, want = net.gradient(x, t), all_learn.gradient(x, t)
-    frozen = {name for name in net.params if not name.startswith(("layer2", "fc"))}
+    frozen = {name for name in net.params if not name.startswith(("layer2", "fc"))} | {"fc.b"}
     assert grads.keys() == net.params.keys() - frozen
     for name, gradient in grads.items():
         np.testing.assert_array_equal(gradient, want[name])
@@ -290,7 +290,7 @@ def test_frozen_parameters_stay_and_cost_nothing():
     optimizer = AdamW(0.01)
     optimizer.update(net.params, grads)
     for name, p in net.params.items():
-        assert np.array_equal(p, before[name]) == (name in frozen or name == "fc.b"), name
+        assert np.array_equal(p, before[name]) == (name in frozen), name
     net.thaw()
     assert net.gradient(x, t).keys() == net.params.keys()
 
@@ -322,6 +322,16 @@ def test_nothing_is_computed_below_the_lowest_layer_that_learns():
     y, backward = net.forward(x)
     dx, grads = backward(y, need_grads=False)
     assert (dx.shape, grads, asked) == (x.shape, {}, [(True, False)] * 3)
+
+
+def test_a_copy_elsewhere_learns_in_the_same_way():
+    net = small()
+    net.freeze("conv1", "fc.b")
+    net.scale_rate(0.1, "layer1")
+    twin = copied(net, device="cpu", dtype="float64")
+    for name in net.params:
+        assert twin.params.learning(name) == net.params.learning(name), name
+    assert twin.layers["conv1"].frozen
 
 
 @pytest.mark.parametrize("kind", [SGD, Momentum, Adam, AdamW])

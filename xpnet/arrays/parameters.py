@@ -66,6 +66,7 @@ class FlatParams(Mapping[str, Array]):
     ----------
     flat : the buffer
     shapes : of the arrays, by name
+    changes : how often `set_learning` was called, by which what was compiled knows that it is old
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class FlatParams(Mapping[str, Array]):
     ) -> None:
         self.device, self.dtype, self.shapes = device, dtype, dict(shapes)
         self._learning = {name: Learning(decays=name in decaying) for name in shapes}
+        self.changes = 0
         self._lay_out(device.zeros(_size(shapes), dtype=dtype))
 
     def _lay_out(self, flat: Array) -> None:
@@ -143,6 +145,7 @@ class FlatParams(Mapping[str, Array]):
                 frozen=old.frozen if frozen is None else frozen,
             )
         self._runs = {}
+        self.changes += 1
 
     def runs(self, *, by_decay: bool = False) -> list[Run]:
         """List what learns, in as few slices as there are; frozen parameters are in none.

@@ -307,12 +307,16 @@ class Network(Described):
         return self.device.asarray(t)
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
-        """Scores, and the function that takes their gradient back to the parameters."""
+        """Scores, and the function that takes their gradient back to the parameters that learn."""
         y, backward = self._body.forward(x, train=train)
 
         def named(dy: Any, need_dx: bool = True, need_grads: bool = True) -> tuple[Array, Params]:
             dx, grads = backward(dy, need_dx, need_grads)
-            return dx, {name: grads[key] for key, name in self._names.items() if key in grads}
+            return dx, {
+                name: grads[key]
+                for key, name in self._names.items()
+                if key in grads and not self.params.learning(name).frozen
+            }
 
         return y, named
 

@@ -94,6 +94,8 @@ def load_network(
 def copied(network: Network, *, device: str | Device, dtype: str) -> Network:
     """The same network on another device, or with other digits; it shares nothing with the first.
 
+    What is frozen there is frozen here.
+
     Raises
     ------
     ArgumentError
@@ -104,6 +106,11 @@ def copied(network: Network, *, device: str | Device, dtype: str) -> Network:
         for name, array in own.items():
             kind_of = str(others[name].dtype).rpartition(".")[2]
             others[name][...] = other.device.asarray(to_numpy(array), dtype=kind_of)
+    for name in network.params:
+        how = network.params.learning(name)
+        other.scale_rate(how.rate, name)
+        if how.frozen:
+            other.freeze(name)
     return other
 
 

@@ -32,18 +32,21 @@ def available() -> bool:
 
 
 def learning_curve(path: str | Path, history: Sequence[EpochMetrics]) -> None:
-    """Write a picture of loss and accuracies against epochs."""
+    """Write a picture of the loss against epochs, and of accuracies, or else what was measured."""
     epochs = [metrics.epoch for metrics in history]
+    measured = [name for name in history[0].values if name != "train_loss"] if history else []
+    kinds = [name.partition("_")[2] for name in measured]
+    kind = "accuracy" if "accuracy" in kinds or not kinds else kinds[0]
     figure = _figure(8, 3.5)
     left, right = figure.subplots(1, 2)
-    train = [metrics.train_accuracy for metrics in history]
-    test = [metrics.test_accuracy for metrics in history]
     left.plot(epochs, [metrics.train_loss for metrics in history], marker=".")
     left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-    right.plot(epochs, train, marker=".", label="train")
-    right.plot(epochs, test, "--", marker=".", label="test")
-    right.set(xlabel="epoch", ylabel="accuracy")
-    right.legend()
+    for data, style in (("train", "-"), ("test", "--")):
+        if (name := f"{data}_{kind}") in measured:
+            right.plot(epochs, [m[name] for m in history], style, marker=".", label=data)
+    right.set(xlabel="epoch", ylabel=kind.replace("_", " "))
+    if measured:
+        right.legend()
     _write(path, figure)
 
 

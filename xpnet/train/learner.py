@@ -81,6 +81,9 @@ class Learner(Protocol):
     tells_updates: bool = False
     updating: bool = False
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self.networks)})"
+
     def evaluate(self, source: Any) -> Mapping[str, float]:
         """What `metrics` name, measured on one of `sets`."""
         return {}

@@ -24,7 +24,6 @@ from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Backward, Convolution, HeadsWithLoss
-from xpnet.layers.base import is_frozen
 from xpnet.models.network import Network
 from xpnet.optim import Optimizer
 
@@ -65,7 +64,6 @@ class CpuEngine(OneByOne):
         self._separable = {False: by_samples, True: by_samples and separable(network.last_layer)}
         self._convolves = any(isinstance(layer, Convolution) for layer in layers)
         self._numbers = sum(prod(node.output_shape) for node in self._nodes)
-        self._weighted = [layer for layer in layers if layer.params]
         self._calls = 0
         self._compile()
         # Which starts no thread before there is work for it.
@@ -224,20 +222,21 @@ class CpuEngine(OneByOne):
 
     def _compile(self) -> None:
         """Begin anew, for the layers that learn now."""
-        self._frozen = self._frozen_now()
+        self._changes = self.network.params.changes
         self._lower = self._lowering()
         ops = self._lower(LEARNING).ops
         self._meets = any(op.meets for op in ops)
-        self._learning = {name for op in ops if op.need_grads for name in op.names.values()}
+        learning = {name for op in ops if op.need_grads for name in op.names.values()}
+        params = self.network.params
+        # Of a layer that learns otherwise.
+        self._frozen = [name for name in learning if params.learning(name).frozen]
+        self._learning = learning.difference(self._frozen)
         self._workers: list[Worker] = []
-
-    def _frozen_now(self) -> list[bool]:
-        return [is_frozen(layer) for layer in self._weighted]
 
     def _begin(self) -> None:
         """Begin a call, after which no earlier backward holds."""
         self._calls += 1
-        if self._frozen_now() != self._frozen:
+        if self.network.params.changes != self._changes:
             self._compile()
 
     def _meetings(self, division: Division, *, train: bool) -> Meetings | None:
@@ -298,6 +297,8 @@ class CpuEngine(OneByOne):
         grads = self._workers[0].grads
         for worker in self._workers[1:count]:
             grads.flat += worker.grads.flat
+        for name in self._frozen:
+            grads[name][...] = 0
         return grads
 
     def _run(

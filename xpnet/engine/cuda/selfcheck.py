@@ -184,19 +184,6 @@ def compare(
     return f"passed on {len(samples.x)} samples; relative errors: {told}"
 
 
-def host_twin(network: Network, dtype: str = "float64") -> Network:
-    """The same network on the host, sharing nothing with it."""
-    twin = copied(network, device="cpu", dtype=dtype)
-    if frozen := _frozen(network):
-        twin.freeze(*frozen)
-    return twin
-
-
-def _frozen(network: Network) -> list[str]:
-    """The names of the parameters that do not learn."""
-    return [name for name in network.params if network.params.learning(name).frozen]
-
-
 def _settled(engine: CompiledNetwork, samples: Samples) -> tuple[Samples, Step, Errors]:
     """All samples or the half of them for which rounding matters least, by the reference alone.
 
@@ -209,7 +196,7 @@ def _settled(engine: CompiledNetwork, samples: Samples) -> tuple[Samples, Step, 
     if n >= 2 * LEAST and precision == network.dtype:
         parts += [slice(0, n // 2), slice(n // 2, n)]
     try:
-        twin, own = host_twin(network), host_twin(network, network.dtype)
+        twin, own = (copied(network, device="cpu", dtype=d) for d in ("float64", network.dtype))
         for which in parts:
             part = samples.part(which)
             want = _reference(twin, part)
@@ -255,8 +242,6 @@ def _reference(twin: Network, samples: Samples, off: Off | None = None) -> Step:
         dz = _moved_slope(twin.last_layer, dz, scores, samples.t, n, off)
     _, grads = backward(dz, need_dx=False)
     loss, grads = twin.penalized(loss, grads)
-    # Of a layer of which a part learns the layer computes all.
-    grads = {name: grad for name, grad in grads.items() if name not in _frozen(twin)}
     state = list(_all(twin.state).values())
     twin.restore_state(kept)
     return Step(predictions, float(loss), _hosted(scores), _all(grads), state)
