@@ -49,6 +49,12 @@ class Supervised(Learner):
     Attributes
     ----------
     engine : what computes for the network
+
+    Raises
+    ------
+    ArgumentError
+        Targets are labels that the network has no outputs for, two metrics have one name, or what
+        the optimizer, `clip_norm` or the engine is given cannot be had.
     """
 
     source: Batches

@@ -189,7 +189,13 @@ class Trainer(Loop):
 
     @property
     def test_batches(self) -> Batches:
-        """The batches to measure on besides."""
+        """The batches to measure on besides.
+
+        Raises
+        ------
+        ArgumentError
+            There is no test set.
+        """
         sets = self.supervised.sets
         if "test" not in sets:
             raise ArgumentError("there is no test set; give Trainer x_test and t_test")
