@@ -9,12 +9,23 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_example_prints_what_the_readme_says(capsys):
-    code, shown = re.search(r"```python\n(.*?)```\n\nprints\n\n(.*?)\n\n", README, re.S).groups()
-    exec(compile(code, "README.md", "exec"), {})
-    printed = [float(number) for number in capsys.readouterr().out.split()]
-    # Processors round differently, and after a while that changes a few images of 2,000.
-    assert printed == pytest.approx([float(number) for number in shown.split()], abs=0.01)
+def words(text):
+    """Words, and numbers as numbers."""
+    return [float(word) if re.fullmatch(r"[\d.]+", word) else word for word in text.split()]
+
+
+def test_the_examples_print_what_the_readme_says(capsys, monkeypatch, tmp_path):
+    """All of them in order, each with the names of those before it."""
+    monkeypatch.chdir(tmp_path)  # where they save networks
+    examples = re.findall(r"```python\n(.*?)```\n\nprints\n\n((?:    [^\n]*\n)+)", README, re.S)
+    assert len(examples) == README.count("```python") >= 6
+    names = {}
+    for code, shown in examples:
+        exec(compile(code, "README.md", "exec"), names)
+        printed, wanted = words(capsys.readouterr().out), words(shown)
+        # Processors round differently, and after a while that changes a few images of 2,000.
+        near = [w if isinstance(w, str) else pytest.approx(w, abs=0.01) for w in wanted]
+        assert printed == near, code
 
 
 def test_every_place_it_names_exists():

@@ -100,7 +100,13 @@ class Device:
         return nullcontext()
 
     def free_bytes(self) -> int:
-        """Count the bytes that can still be allocated; for devices with memory of their own."""
+        """Count the bytes that can still be allocated; for devices with memory of their own.
+
+        Raises
+        ------
+        DeviceError
+            The device uses the host's memory.
+        """
         raise DeviceError(f"{self.name} uses the host's memory, of which only the system can tell")
 
     def stream(self, batches: Any) -> Any:

@@ -97,7 +97,7 @@ class Batches:
         return f"Batches({what}, {self.sampling}, seed {self.seed}, on {self.device.name})"
 
     def state(self) -> dict[str, Array]:
-        """What it has come to besides: nothing, since any epoch can be repeated by itself."""
+        """Return nothing: any epoch can be repeated by itself."""
         return {}
 
     def restore(self, state: Mapping[str, Array]) -> None:
@@ -173,7 +173,7 @@ def scaled(x: Array, dtype: Any) -> Array:
 
 @cache
 def _is_float(xp: Any, dtype: Any) -> bool:
-    """Whether numbers are floats, asked once: a small step would notice."""
+    """Tell whether numbers are floats, asked once: a small step would notice."""
     return bool(xp.isdtype(dtype, "real floating"))
 
 

@@ -1,4 +1,4 @@
-"""What an engine is."""
+"""The interface of all engines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ CHECKED = 16
 
 
 class Engine(Protocol):
-    """What computes for a network."""
+    """Computes what a network computes, in its own way."""
 
     name: str
     network: Network
@@ -23,13 +23,13 @@ class Engine(Protocol):
     def forward(
         self, x: Array, *, train: bool = False
     ) -> tuple[Any, Callable[..., tuple[Any, Mapping[str, Array]]]]:
-        """As `Network.forward`; its backward holds until the next call of this engine."""
+        """Compute as `Network.forward`; the backward holds until this engine's next call."""
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Mapping[str, Array]]:
-        """As `Network.loss_and_gradient`; the gradient may be written over by the next call."""
+        """Compute as `Network.loss_and_gradient`; the next call may write over the gradient."""
 
     def predict(self, x: Array) -> Array:
-        """As `Network.predict`."""
+        """Predict as `Network.predict`."""
 
     def check(
         self,
@@ -49,7 +49,7 @@ class Engine(Protocol):
         """
 
     def steps_obstacle(self, optimizer: Optimizer) -> str | None:
-        """Why `steps` cannot be had with this optimizer, or None if they can."""
+        """Say why `steps` cannot be had with this optimizer; None if they can."""
 
     def steps(
         self,
@@ -69,10 +69,10 @@ class Engine(Protocol):
         """
 
     def methods(self) -> dict[str, str]:
-        """How each layer is computed, by its name."""
+        """Say how each layer is computed, by its name."""
 
     def describe(self) -> dict[str, str | int]:
-        """What the record of a run should say of it; "steps" if it can take whole ones."""
+        """Tell what the record of a run should say of it; "steps" if it can take whole ones."""
 
 
 class Steps(Protocol):
@@ -91,7 +91,7 @@ class Steps(Protocol):
         """Steps that are best asked for together: so many are recorded as one."""
 
     def fits(self, optimizer: Optimizer, clip_norm: float | None) -> bool:
-        """Whether these are what the steps were compiled for."""
+        """Tell whether these are what the steps were compiled for."""
 
     def prepare(self) -> None:
         """Do once what would otherwise be part of the first epoch's time."""
@@ -112,7 +112,7 @@ class Steps(Protocol):
 
 
 class OneByOne:
-    """What engines that take no whole steps say of it."""
+    """Base of engines that take no whole steps: it says so."""
 
     def steps_obstacle(self, optimizer: Optimizer) -> str | None:
         """There is no way to have them."""
@@ -127,5 +127,5 @@ class OneByOne:
         *,
         clip_norm: float | None = None,
     ) -> Steps:
-        """Refused."""
+        """Raise ArgumentError."""
         raise ArgumentError(f"whole steps cannot be compiled: {self.steps_obstacle(optimizer)}")

@@ -1,4 +1,4 @@
-"""What no engine can run: networks, and batches."""
+"""The networks and batches that no engine can run."""
 
 from xpnet.errors import ArgumentError
 from xpnet.layers import MaxPool
@@ -6,7 +6,7 @@ from xpnet.models.network import Network
 
 
 def obstacle_of(network: Network) -> str | None:
-    """Why a network cannot be compiled, or None if it can."""
+    """Say why a network cannot be compiled; None if it can."""
     if network.dtype not in ("float32", "float64"):
         return f"its numbers are {network.dtype}"
     if (name := network.changed_method()) is not None:

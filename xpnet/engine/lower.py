@@ -1,4 +1,4 @@
-"""What engines compile: a network as operations on values, with what fits into one kernel fused."""
+"""Networks as engines compile them: operations on values, fused where they fit one kernel."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Pattern:
     fits: Fits = lambda nodes: True
 
     def matches(self, nodes: Sequence[Node]) -> bool:
-        """Whether nodes are such layers."""
+        """Tell whether the nodes are such layers."""
         return (
             len(nodes) == len(self.kinds)
             and all(type(n.layer) in kinds for n, kinds in zip(nodes, self.kinds, strict=True))
@@ -81,12 +81,12 @@ class Op:
 
     @property
     def names(self) -> dict[str, str]:
-        """What the network calls the parameters of the layer that it begins with."""
+        """The network's names of the parameters of the layer that it begins with."""
         return self.nodes[0].names
 
     @property
     def need_dy(self) -> bool:
-        """Whether the gradient of its value is needed."""
+        """True if the gradient of its value is needed."""
         return self.need_grads or any(self.need_dx)
 
 
@@ -189,12 +189,12 @@ def lower(
 
 
 def learns_itself(node: Node) -> bool:
-    """Whether a node has parameters that learn; those of a container are other nodes'."""
+    """Tell whether a node has parameters that learn; those of a container are other nodes'."""
     return bool(node.names) and learns(node.layer)
 
 
 def differentiates(node: Node, place: int) -> bool:
-    """Whether a node passes a gradient to this one of its inputs.
+    """Tell whether a node passes a gradient to this one of its inputs.
 
     From its pool an Unpooled takes the places of the maxima alone.
     """

@@ -66,7 +66,7 @@ class ReferenceEngine(OneByOne):
         optimizer: Optimizer | None = None,
         clip_norm: float | None = None,
     ) -> Engine:
-        """Itself: there is nothing that it could be compared with."""
+        """Return this engine: there is nothing that it could be compared with."""
         return self
 
     def methods(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What targets on the host mean, classes or numbers, asked before training."""
+"""The meaning of targets on the host, classes or numbers, asked before training."""
 
 from typing import Literal, TypeAlias
 
@@ -12,7 +12,7 @@ each as may be; anything else."""
 
 
 def kind_of(t: np.ndarray) -> TargetKind:
-    """What these targets are, by themselves: the narrowest kind that they are of."""
+    """Name the narrowest kind that these targets are of, by themselves."""
     if t.ndim == 1 and t.dtype.kind in "iub":
         return "labels"
     if t.ndim != 2 or not np.all((t == 0) | (t == 1)):

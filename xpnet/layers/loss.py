@@ -121,6 +121,11 @@ class HeadsWithLoss(Described):
         """The loss of outputs by name, against targets by name or the same ones for every head.
 
         `backward` gives a gradient for each head by its name.
+
+        Raises
+        ------
+        ArgumentError
+            Outputs or targets have other names than the losses.
         """
         if not isinstance(x, Mapping) or x.keys() != self.losses.keys():
             got = ", ".join(x) if isinstance(x, Mapping) else "one output"

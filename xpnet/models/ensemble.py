@@ -20,6 +20,11 @@ class Ensemble:
     ----------
     networks : on one device, of one dtype; a sample may be flat for some and an image for others,
         as long as it holds the same number of values
+
+    Raises
+    ------
+    ArgumentError
+        There is no network, or they differ in device, dtype, samples or outputs.
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:

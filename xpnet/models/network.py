@@ -230,7 +230,13 @@ class Network(Described):
         self._set_learning(names, frozen=False)
 
     def scale_rate(self, factor: float, *names: str) -> None:
-        """Have parameters learn at `factor` times the optimizer's rate, named as for `freeze`."""
+        """Have parameters learn at `factor` times the optimizer's rate, named as for `freeze`.
+
+        Raises
+        ------
+        ArgumentError
+            The factor is no positive number, or there is no such layer or parameter.
+        """
         if not (isfinite(factor) and factor > 0):
             raise ArgumentError(
                 f"the factor of a learning rate must be a positive number, got {factor}; "
@@ -270,7 +276,13 @@ class Network(Described):
         return list(rows(self._body, shapes, self.output_shape))
 
     def place(self, x: Array) -> Array:
-        """Inputs as this network takes them: on its device and of its dtype."""
+        """Inputs as this network takes them: on its device and of its dtype.
+
+        Raises
+        ------
+        ArgumentError
+            They are no floats, or of another shape.
+        """
         x = self.device.asarray(x)
         if not self.device.xp.isdtype(x.dtype, "real floating"):
             raise ArgumentError(

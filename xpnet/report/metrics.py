@@ -1,4 +1,4 @@
-"""What is measured of a training."""
+"""Metrics: numbers that are measured of a training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -11,7 +11,7 @@ from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Loss
 
 Direction: TypeAlias = Literal["max", "min"]
-"""Whether the best value is the largest or the smallest."""
+"""The better of two values: the larger or the smaller."""
 
 
 class Measured(Protocol):
@@ -19,11 +19,11 @@ class Measured(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in a history, after the name of its data: "accuracy"."""
+        """Its name in a history, after the name of its data: "accuracy"."""
 
     @property
     def direction(self) -> Direction:
-        """Whether the best value is the largest or the smallest."""
+        """Either "max", where the largest value is best, or "min", where the smallest is."""
 
 
 class Metric:
@@ -104,7 +104,7 @@ class Metric:
         return outputs[self.head]
 
     def _sums(self, y: Array, t: Array) -> Array:
-        """What a batch adds to the sums, (k,), on the device."""
+        """Compute what a batch adds to the sums, (k,), on the device."""
         raise NotImplementedError
 
     def _value(self, *sums: Any) -> float:
@@ -269,7 +269,7 @@ class R2(Metric):
 
 
 def _samples(t: Any) -> int:
-    """How many samples targets are of, which may be by the names of heads."""
+    """Count the samples of targets, which may be by the names of heads."""
     first = next(iter(t.values())) if isinstance(t, Mapping) else t
     return int(first.shape[0])
 
@@ -298,12 +298,12 @@ DIRECTIONS: dict[str, Direction] = {
     kind.kind: kind.direction
     for kind in (Accuracy, BinaryAccuracy, MeanLoss, R2, MeanSquaredError, MeanAbsoluteError)
 }
-"""Of the library's metrics, by name."""
+"""Directions of the library's metrics, by name."""
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What is known after an epoch.
+    """The numbers that are known after an epoch.
 
     Also by name, as `metrics["test_r2"]`; `metrics.values` has all that was measured.
     """
@@ -322,7 +322,7 @@ class EpochMetrics:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "EpochMetrics":
-        """From a record as `record` gives it, or one with nothing but what is measured."""
+        """Make it of a record as `record` gives it, or one with nothing but what is measured."""
         own = {f.name for f in fields(cls)} - {"others"}
         others = {name: value for name, value in record.items() if name not in own}
         return cls(**{name: value for name, value in record.items() if name in own}, others=others)

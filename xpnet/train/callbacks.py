@@ -1,4 +1,4 @@
-"""What looks on while a Trainer trains."""
+"""Callbacks: they look on while a Trainer trains."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from xpnet.train.learner import Learner
 
 
 class Training(Protocol):
-    """What a callback sees of a Trainer.
+    """A Trainer as a callback sees it.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Training(Protocol):
 
     @property
     def history(self) -> list[EpochMetrics]:
-        """What is known of every epoch so far."""
+        """The metrics of every epoch so far."""
 
     @property
     def train_loss_list(self) -> list[float]:
@@ -42,7 +42,7 @@ class Training(Protocol):
 
     @property
     def directions(self) -> dict[str, Direction]:
-        """What is measured of an epoch, by its name in the history, and when it is best."""
+        """The names in the history of all that is measured of an epoch, and when each is best."""
 
     def learned(self) -> Params:
         """Parameters and states of all networks, by names that begin with the network's."""
@@ -75,7 +75,7 @@ class Callback:
         """`Trainer.train` is about to return; not after an error."""
 
     def state(self) -> Mapping[str, Array]:
-        """What it must know again when a run goes on, as arrays by name; part of a checkpoint."""
+        """Return what a checkpoint must keep of it, as arrays by name."""
         return {}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -142,7 +142,7 @@ class Progress(Callback):
 
 
 def line_of(metrics: EpochMetrics) -> str:
-    """What was measured, in one line: accuracies by the names of their data alone."""
+    """Write what was measured in one line: accuracies by the names of their data alone."""
     shown = [f"epoch {metrics.epoch:3d}"]
     for name, value in metrics.values.items():
         if name == "train_loss":

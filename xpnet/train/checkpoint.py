@@ -1,4 +1,4 @@
-"""What a run has come to, kept in files from which it goes on."""
+"""Checkpoints: files from which a run goes on."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from xpnet.errors import CheckpointError, OutputError, WeightsError
 from xpnet.files.weights import load_safetensors, save_weights
 
 FORMAT = 2
-"""Of the files that are written. 0.1.0 wrote the first, which is read as well; others are refused.
+"""Number of the files' format. 0.1.0 wrote the first, which is read as well; others are refused.
 
 1: one network, whose arrays are "params.W1", "state.*" and "optimizer.*", and one learning rate.
 2: these names begin with the network's, "network.params.W1", and there is a rate for each
@@ -23,7 +23,7 @@ FORMAT = 2
 
 NAME = re.compile(r"step-(\d{8,})\.safetensors")
 BEST = ("test_accuracy", "max")
-"""What decides which is the best, where the record does not say."""
+"""Name and direction of what decides which is the best, where the record does not say."""
 SET_ASIDE = ".set-aside"
 """Ending of checkpoints that are newer than the one a run went on from."""
 
@@ -156,7 +156,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def _of_format_1(
     arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What 0.1.0 wrote, as it is written now."""
+    """Rename what 0.1.0 wrote as it is written now."""
     renamed = {f"network.{name}" if "." in name else name: a for name, a in arrays.items()}
     rates = {"lr": {"network": record["lr"]}} if "lr" in record else {}
     return renamed, {**record, **rates, "format": FORMAT, "best": list(BEST)}

@@ -1,4 +1,4 @@
-"""When to stop: before the network learns its training data by heart."""
+"""Early stopping: the end of training before the network learns its data by heart."""
 
 from collections.abc import Mapping, Sequence
 from math import inf, nan
@@ -80,7 +80,7 @@ class EarlyStopping(Callback):
         return best_epoch
 
     def is_over(self, values: Sequence[float]) -> bool:
-        """Whether training should end, from what was measured after every epoch so far."""
+        """Tell whether training should end, from what was measured after every epoch so far."""
         return len(values) - self.best_epoch(values) >= self.patience
 
     def check(self, trainer: Training) -> None:
@@ -147,7 +147,7 @@ class EarlyStopping(Callback):
         return [metrics.values.get(self.metric, nan) for metrics in trainer.history]
 
     def _direction(self) -> Direction:
-        """As it was given, or of the learner's metric, or of the library's by that name."""
+        """Its own direction, or else the learner's metric's, or the library's by that name."""
         found = self.direction or self._found or DIRECTIONS.get(self.metric.partition("_")[2])
         if found is None:
             raise ArgumentError(

@@ -1,4 +1,4 @@
-"""What an epoch tells of a training that goes wrong."""
+"""Hints that an epoch gives of a training that goes wrong."""
 
 from collections.abc import Sequence
 

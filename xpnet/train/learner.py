@@ -1,4 +1,4 @@
-"""What a Trainer can train."""
+"""The interface of all that a Trainer can train."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -15,7 +15,7 @@ Batch: TypeAlias = tuple[Array, ...]
 
 
 class Source(Protocol):
-    """Where batches come from, epoch by epoch; what an epoch is, it says itself.
+    """The source of batches, epoch by epoch; it says itself what an epoch is.
 
     An epoch's batches depend on its number and on `state` alone, and not on how often they were
     asked for: a step that was broken off is taken again, with the same batch. So what is drawn is
@@ -30,7 +30,7 @@ class Source(Protocol):
         """The batches of an epoch from number `first` on, on the device."""
 
     def state(self) -> Mapping[str, Array]:
-        """What it has come to besides, such as a memory of games that were played."""
+        """Return what it has come to besides, such as a memory of games that were played."""
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Take up what `state` gave, as host arrays."""
@@ -85,7 +85,7 @@ class Learner(Protocol):
         return f"{type(self).__name__}({', '.join(self.networks)})"
 
     def evaluate(self, source: Any) -> Mapping[str, float]:
-        """What `metrics` name, measured on one of `sets`."""
+        """Measure `metrics` on one of `sets`."""
         return {}
 
     def steps(self) -> "WholeSteps | None":
@@ -93,7 +93,7 @@ class Learner(Protocol):
         return None
 
     def describe(self) -> dict[str, str | int]:
-        """What the record of a run should say of what computes."""
+        """Tell what the record of a run should say of what computes."""
         return {}
 
 
@@ -102,7 +102,7 @@ class WholeSteps(Protocol):
 
     @property
     def unroll(self) -> int:
-        """So many are best asked for together."""
+        """Steps that are best asked for together."""
 
     def begin(self, epoch: int, first: int) -> Mapping[str, Array]:
         """Prepare an epoch from step number `first` on; where its losses will be, (steps,) each."""

@@ -21,23 +21,23 @@ from xpnet.train.undo import Undo
 
 
 class _NotANumberError(Exception):
-    """What a step gave is no number to go on from; the message says what."""
+    """A step gave what is no number to go on from; the message says what."""
 
 
 class Place(NamedTuple):
-    """How far training is: all of it changes in one go, when a step or an epoch is done."""
+    """The progress of training; all of it changes in one go, when a step or an epoch is done."""
 
     steps: int
     """Updates so far."""
     of_epoch: int
-    """Of them, those of an epoch that is not done and measured."""
+    """Updates of an epoch that is not done and measured."""
     history: list[EpochMetrics]
-    """Of the epochs that are."""
+    """Metrics of the epochs that are."""
     losses: list[float]
-    """Of their steps."""
+    """Losses of their steps."""
 
     def after(self, count: int, of_epoch: int | None = None) -> "Place":
-        """So many updates later, of which this epoch has as many if `of_epoch` does not say it."""
+        """The place `count` updates later, `of_epoch` of them in this epoch, or all."""
         more = count if of_epoch is None else of_epoch
         return Place(self.steps + count, self.of_epoch + more, self.history, self.losses)
 
@@ -108,7 +108,7 @@ class Loop:
 
     @property
     def history(self) -> list[EpochMetrics]:
-        """What is known of every epoch so far."""
+        """The metrics of every epoch so far."""
         return self._place.history
 
     @property
@@ -128,7 +128,7 @@ class Loop:
 
     @property
     def directions(self) -> dict[str, Direction]:
-        """What is measured of an epoch, by its name in the history, and when it is best."""
+        """The names in the history of all that is measured of an epoch, and when each is best."""
         found: dict[str, Direction] = {f"train_{name}": "min" for name in self.learner.losses}
         for data in self.learner.sets:
             for metric in self.learner.metrics:
@@ -254,7 +254,7 @@ class Loop:
         return metrics
 
     def _many(self, number: int, whole: WholeSteps) -> Iterator[None]:
-        """What is left of epoch `number`, so many steps as are recorded as one at a time."""
+        """Take the steps left of epoch `number`, so many at a time as are recorded as one."""
         total, kept, first = len(self.learner.source), self._values, self._done
         self.learner.steps_done = self.steps
         self._values = dict(whole.begin(number, first))
@@ -266,7 +266,7 @@ class Loop:
             yield
 
     def _one_by_one(self, number: int) -> Iterator[None]:
-        """What is left of epoch `number`, batch after batch."""
+        """Take the steps left of epoch `number`, batch after batch."""
         if not self._done:
             self._values = {}
         for batch in self.learner.source.epoch(number, first=self._done):
@@ -291,7 +291,7 @@ class Loop:
             self._values[name][at] = value
 
     def _checked_values(self) -> dict[str, np.ndarray]:
-        """Of the epoch's steps so far, if they and the parameters are numbers to go on from."""
+        """Read the epoch's values so far, if they and the parameters are numbers to go on from."""
         if self._torn:
             raise TrainingError(self._torn)
         found = {name: to_numpy(values)[: self._done] for name, values in self._values.items()}
@@ -324,7 +324,7 @@ class Loop:
         )
 
     def state(self) -> tuple[Params, dict[str, Any]]:
-        """What training has come to: host arrays by name, and a record that JSON can hold.
+        """Return what training has come to: host arrays by name, and a record that JSON can hold.
 
         A fresh Trainer of the same arguments that is given them by `restore` goes on bit for bit,
         also from the middle of an epoch.
@@ -399,7 +399,7 @@ class Loop:
         learner.steps_done = self.steps
 
     def describe(self) -> dict[str, str | int]:
-        """What the record of a run should say of what computes."""
+        """Tell what the record of a run should say of what computes."""
         return self.learner.describe()
 
     def train(self, epochs: int | None = None) -> list[EpochMetrics]:
@@ -473,7 +473,7 @@ def _looks_at_steps(callback: Callback) -> bool:
 
 
 def _group(arrays: Mapping[str, np.ndarray], start: str) -> dict[str, np.ndarray]:
-    """Those whose names begin so, by the rest of their names."""
+    """Select the arrays whose names begin so, by the rest of their names."""
     return {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
 
 

@@ -21,7 +21,7 @@ from xpnet.train.trainer import Trainer
 
 
 class Run:
-    """What stands between the command line and a Trainer.
+    """A training run in a directory: it stands between the command line and a Trainer.
 
     A run is known by its settings, which stand in every checkpoint: model, data, optimizer and so
     on. It goes on with the same ones, but may be given more epochs.
@@ -63,7 +63,7 @@ class Run:
 
     @property
     def directory(self) -> RunDirectory:
-        """Where everything is kept; nobody else can write there until `close`."""
+        """The directory where everything is kept; nobody else can write there until `close`."""
         assert self._directory is not None, "begin first"
         return self._directory
 
@@ -122,7 +122,7 @@ class Run:
         return 0 if self._found is None else len(self._found.record["history"])
 
     def is_finished(self, epochs: int) -> bool:
-        """Whether there is nothing left to do, not even to write."""
+        """Tell whether there is nothing left to do, not even to write."""
         summary = {}
         with suppress(OSError, ValueError):  # an older run's, or none
             summary = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What a training run leaves behind."""
+"""The files that a training run leaves behind."""
 
 import csv
 import io

@@ -20,7 +20,7 @@ class Interrupted(XPNetError):  # noqa: N818, which is no error
 
 
 class Signals:
-    """Whether a signal has come.
+    """Remembers whether a signal has come.
 
     Attributes
     ----------

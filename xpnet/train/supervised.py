@@ -49,6 +49,12 @@ class Supervised(Learner):
     Attributes
     ----------
     engine : what computes for the network
+
+    Raises
+    ------
+    ArgumentError
+        Targets are labels that the network has no outputs for, two metrics have one name, or what
+        the optimizer, `clip_norm` or the engine is given cannot be had.
     """
 
     source: Batches
@@ -115,12 +121,12 @@ class Supervised(Learner):
 
     @property
     def network(self) -> Network:
-        """What learns."""
+        """The network that learns."""
         return self.networks["network"]
 
     @property
     def optimizer(self) -> Optimizer:
-        """What updates it."""
+        """The optimizer that updates it."""
         return self.optimizers["network"]
 
     @optimizer.setter
@@ -180,7 +186,7 @@ class Supervised(Learner):
         return _OfEngine(self, self._steps)
 
     def steps_obstacle(self) -> str | None:
-        """Why the engine cannot take whole steps, or None if it can."""
+        """Say why the engine cannot take whole steps; None if it can."""
         if not self.source.resident:
             return "the data are not resident on the device"
         if self.source.augment is not None:
@@ -190,7 +196,7 @@ class Supervised(Learner):
         return self.engine.steps_obstacle(self.optimizer)
 
     def describe(self) -> dict[str, str | int]:
-        """What the record of a run should say of what computes."""
+        """Tell what the record of a run should say of what computes."""
         about = self.engine.describe()
         if "steps" in about and (obstacle := self.steps_obstacle()) is not None:
             about["steps"] = f"launched one by one: {obstacle}"
@@ -229,13 +235,13 @@ class _OfEngine:
 
 
 def classes_of(network: Network) -> int:
-    """How many outputs a network has to choose from, the fewest if there are several heads."""
+    """Count the outputs that a network chooses from, the fewest if there are several heads."""
     shape = network.output_shape
     return int(min(s[0] for s in shape.values()) if isinstance(shape, dict) else shape[0])
 
 
 def _default_metrics(network: Network, sets: Mapping[str, Batches]) -> list[Metric]:
-    """What the targets, and a network's loss, leave to be asked."""
+    """Choose the metrics that the targets, and a network's loss, allow."""
     loss, kinds = network.last_layer, {batches.target_kind for batches in sets.values()}
     if kinds <= {"labels", "one-hot"}:
         if not isinstance(network.output_shape, dict):

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class _Of(Generic[T]):
-    """What a trainer has of the `Supervised` that it trains."""
+    """An attribute of the `Supervised` that a trainer trains."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -184,12 +184,18 @@ class Trainer(Loop):
 
     @property
     def train_batches(self) -> Batches:
-        """What is trained on."""
+        """The batches to train on."""
         return self.supervised.source
 
     @property
     def test_batches(self) -> Batches:
-        """What is measured on besides."""
+        """The batches to measure on besides.
+
+        Raises
+        ------
+        ArgumentError
+            There is no test set.
+        """
         sets = self.supervised.sets
         if "test" not in sets:
             raise ArgumentError("there is no test set; give Trainer x_test and t_test")

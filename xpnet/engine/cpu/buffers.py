@@ -12,12 +12,12 @@ from xpnet.layers import Shape
 from xpnet.models.nodes import INPUT
 
 Span = tuple[int, int]
-"""When an array is first written and last read, both included. Forward, operation k of K is at time
-k + 1, and backward at 2 K - k; what enters is at 0, and its gradient is read at 2 K + 1."""
+"""The times of an array's first write and last read. Forward, operation k of K is at time k + 1,
+and backward at 2 K - k; what enters is at 0, and its gradient is read at 2 K + 1."""
 
 
 class Habits(Protocol):
-    """What a kernel's class says of the arrays that it works on; see `Kernel`."""
+    """The attributes of a kernel's class that tell what arrays it works on; see `Kernel`."""
 
     owns_x: bool
     owns_y: bool
@@ -81,7 +81,7 @@ class Buffers:
         self._taken: list[list[Span]] = []
 
     def shape(self, shape: Shape) -> tuple[int, ...]:
-        """Of an array for samples of this shape."""
+        """Return the shape in memory of an array for n samples of this shape."""
         features, *image = shape
         return (*image, self.n, features)
 
@@ -118,7 +118,7 @@ class Buffers:
         return self.shape(shape_of(self._lowered, value))
 
     def _array(self, shape: tuple[int, ...], span: Span) -> np.ndarray:
-        """In the first piece of memory that is free in this time."""
+        """Return an array in the first piece of memory that is free in this time."""
         number = 0
         while number < len(self._taken) and any(
             begin <= span[1] and span[0] <= end for begin, end in self._taken[number]
@@ -159,7 +159,7 @@ def _homes(lowered: Lowered, kinds: Sequence[Habits]) -> dict[int, int]:
 def _spans(
     lowered: Lowered, kinds: Sequence[Habits], homes: Mapping[int, int]
 ) -> tuple[dict[int, Span], dict[int, Span]]:
-    """When each value is in use, and when its gradient; with those that live in it."""
+    """Find when each value is in use, and when its gradient; with those that live in it."""
     count, readers = len(lowered.ops), _readers(lowered)
     values: dict[int, Span] = {}
     gradients: dict[int, Span] = {}
@@ -188,7 +188,7 @@ def _readers(lowered: Lowered) -> dict[int, list[int]]:
 
 
 def _back(value: int, count: int) -> int:
-    """When an operation goes backward."""
+    """The time at which an operation goes backward."""
     return 2 * count - value
 
 

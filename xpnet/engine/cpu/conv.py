@@ -29,7 +29,7 @@ class PlanesGemm(Kernel):
 
     @staticmethod
     def fits(layer: Convolution, shape: Shape) -> bool:
-        """Whether the images have one channel."""
+        """Tell whether the images have one channel."""
         return shape[0] == 1
 
     def build(self) -> None:
@@ -63,13 +63,13 @@ class PlanesGemm(Kernel):
             self._w[-1] = self._b
 
     def forward(self) -> None:
-        """From x to y."""
+        """Compute y from x."""
         np.copyto(self._filled, self._seen)
         OH, OW, n, FN = self.y.shape
         np.matmul(self._columns, self._w, out=self.y.reshape(OH, OW * n, FN))
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
-        """From dy to the gradients."""
+        """Compute the gradients of the parameters from dy."""
         if not need_grads:
             return
         OH, OW, n, FN = self.y.shape
@@ -143,7 +143,7 @@ class ShiftGemm(Kernel):
         self._w[...] = self._W.transpose(2, 3, 1, 0)
 
     def forward(self) -> None:
-        """From x to y."""
+        """Compute y from x."""
         (_, _, first), *others = self._x_places
         np.matmul(first, self._w[0, 0], out=self._y)
         for fy, fx, x in others:
@@ -153,7 +153,7 @@ class ShiftGemm(Kernel):
             self._y += self._b
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
-        """From dy to the gradients and dx."""
+        """Compute the gradients and dx from dy."""
         if need_grads:
             for fy, fx, x in self._x_places:
                 np.matmul(x.swapaxes(-1, -2), self._dy, out=self._dw_rows)

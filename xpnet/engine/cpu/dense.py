@@ -41,13 +41,13 @@ class Dense(Kernel):
         self._rows = rows
 
     def forward(self) -> None:
-        """From x to y."""
+        """Compute y from x."""
         np.matmul(self._rows, self._W, out=self.y)
         if self._b is not None:
             self.y += self._b
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
-        """From dy to the gradients and dx."""
+        """Compute the gradients and dx from dy."""
         if need_grads:
             np.matmul(self._rows.T, self.dy, out=self.grads["W"])
             if self._b is not None:  # faster than a sum over the rows

@@ -1,4 +1,4 @@
-"""How a batch is divided among threads, and into parts."""
+"""The division of a batch among threads, and into parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ IMAGES = 50
 """Samples at most in a part, where there are convolutions: matrices are then small enough for the
 fast way of OpenBLAS."""
 NUMBERS = 3_000_000
-"""That the layers of a part may put out together: its arrays then stay in the processor's cache."""
+"""Numbers that the layers of a part may put out, so that they stay in the processor's cache."""
 ROWS = 1000
 """Samples in a part where there are no convolutions: large matrices make those networks fast."""
 FEWEST = 10
@@ -21,7 +21,7 @@ Part = tuple[int, int]
 
 @dataclass(frozen=True)
 class Division:
-    """How a batch is divided.
+    """The shares of a batch, one for each thread.
 
     Attributes
     ----------

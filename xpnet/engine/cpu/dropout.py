@@ -13,7 +13,7 @@ from xpnet.layers import Dropout
 
 @computes(Dropout)
 class DropUnits(Kernel):
-    """Of the mask that the layer has for the whole batch, the part for these samples."""
+    """Draws the part for these samples of the mask that the layer has for the whole batch."""
 
     method = "part of the batch's mask"
 
@@ -51,7 +51,7 @@ class DropUnits(Kernel):
 
     @property
     def _share(self) -> float:
-        """Of each number, at inference."""
+        """The factor of each number at inference."""
         return 1.0 if self._layer.inverted else 1.0 - self._layer.dropout_ratio
 
     def _keep(self, x: np.ndarray, y: np.ndarray) -> None:

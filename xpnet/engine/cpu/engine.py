@@ -71,7 +71,7 @@ class CpuEngine(OneByOne):
 
     @staticmethod
     def obstacle(network: Network) -> str | None:
-        """Why this engine cannot run the network, or None if it can."""
+        """Say why this engine cannot run the network; None if it can."""
         if network.device.name != "cpu":
             return f"it lives on {network.device.name}"
         if (problem := obstacle_of(network)) is not None:
@@ -91,11 +91,11 @@ class CpuEngine(OneByOne):
         optimizer: Optimizer | None = None,
         clip_norm: float | None = None,
     ) -> Engine:
-        """Itself: it needs no compiler and no driver that could have failed."""
+        """Return this engine: it needs no compiler and no driver that could fail."""
         return self
 
     def division(self, n: int, *, train: bool = True) -> Division:
-        """How a batch of n samples is divided."""
+        """Divide a batch of n samples."""
         if not self._separable[train]:
             return divided(n, n, 1, self.threads)
         if not self._convolves:
@@ -104,7 +104,7 @@ class CpuEngine(OneByOne):
         return divided(n, limit, max(1, min(self.threads, n // FEWEST)), 1)
 
     def methods(self) -> dict[str, str]:
-        """How each layer is computed, by its name."""
+        """Say how each layer is computed, by its name."""
         network = self.network
         lower, grads = self._lowering(), network.params.like()
         return Program(lower, LEARNING, network.last_layer, 1, grads, Scratch()).methods
@@ -114,7 +114,7 @@ class CpuEngine(OneByOne):
         return {"engine": self.name, "threads": self.threads}
 
     def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Any, FlatParams]:
-        """As `Network.loss_and_gradient`; the gradient is written over by the next call.
+        """Compute as `Network.loss_and_gradient`; the next call writes over the gradient.
 
         It is 0 where layers are frozen.
         """
@@ -190,7 +190,7 @@ class CpuEngine(OneByOne):
         return scores, backward
 
     def predict(self, x: Array) -> Any:
-        """As `Network.predict`, in memory that does not grow with the number of samples.
+        """Predict as `Network.predict`, in memory that does not grow with the samples.
 
         But for layers of your own, which see the whole batch.
         """
@@ -240,7 +240,7 @@ class CpuEngine(OneByOne):
             self._compile()
 
     def _meetings(self, division: Division, *, train: bool) -> Meetings | None:
-        """Where the parts of a batch meet, if they have to."""
+        """Make the meetings of the parts of a batch; None if they need none."""
         if not (train and self._meets):
             return None
         return Meetings(len(division.shares), self._reduce)

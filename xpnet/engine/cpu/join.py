@@ -1,4 +1,4 @@
-"""Where values meet, and what stands in for a branch."""
+"""Kernels of layers where values meet, and of what stands in for a branch."""
 
 from collections.abc import Iterator, Sequence
 
@@ -111,7 +111,7 @@ class Padded(Kernel):
     method = "pixels and zeros"
 
     def build(self) -> None:
-        """Where the channels go to."""
+        """Find the channels that x goes to."""
         assert isinstance(self.op.layer, PadShortcut)
         channels, self._stride = self.op.input_shapes[0][0], self.op.layer.stride
         before = (self.op.output_shape[0] - channels) // 2

@@ -1,4 +1,4 @@
-"""What does one operation of a program."""
+"""The kernels of the operations of a program: their base, and the choice among them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ BLOCK = 8192
 
 @dataclass
 class Pass:
-    """What kernels must know of the pass that is under way.
+    """The pass that is under way, as far as kernels must know it.
 
     Attributes
     ----------
@@ -89,11 +89,11 @@ class Kernel:
         """Take up the parameters as they are now."""
 
     def forward(self) -> None:
-        """From x to y."""
+        """Compute y from x."""
         raise NotImplementedError
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
-        """From dy to dx, for each input where it is needed, and to the gradients."""
+        """Compute dx from dy, for each input where it is needed, and the gradients."""
         raise NotImplementedError
 
     def commit(self) -> None:
@@ -124,7 +124,7 @@ def computes(*layers: type[Layer] | Pattern) -> Callable[[K], K]:
 
 
 def patterns(nodes: Sequence[Node]) -> list[Pattern]:
-    """What may be done by one kernel in a network.
+    """List the layers of a network that one kernel may do together.
 
     The pool of an `Unpooled` stands alone: behind a ReLU that is fused with it, the places of
     maxima that are not positive would be others.

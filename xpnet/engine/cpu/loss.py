@@ -13,7 +13,7 @@ SEPARABLE = {SoftmaxWithLoss, SigmoidWithLoss, IdentityWithLoss}
 
 
 def separable(loss: Loss) -> bool:
-    """Whether the parts of a batch may be computed one by one."""
+    """Tell whether the parts of a batch may be computed one by one."""
     if isinstance(loss, HeadsWithLoss):
         return type(loss) is HeadsWithLoss and all(map(separable, loss.losses.values()))
     return type(loss) in SEPARABLE
@@ -27,7 +27,7 @@ class PartLoss(Protocol):
 
 
 def part_loss(loss: Loss, scores: Any, dscores: Any) -> PartLoss:
-    """What computes a loss.
+    """Make what computes a loss of the samples of a part.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from xpnet.layers import BatchNorm, ReLU
 
 @dataclass(frozen=True)
 class Moments:
-    """What a part of a batch brings of each feature.
+    """Count, mean and squares of each feature in a part of a batch.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Moments:
     squares: np.ndarray
 
     def __add__(self, other: "Moments") -> "Moments":
-        """Those of both parts.
+        """Return the moments of both parts together.
 
         Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample
         variances", eq. 2.1.
@@ -49,15 +49,15 @@ class Meeting(Kernel):
     """
 
     def bring(self) -> Any:
-        """What these samples have to say."""
+        """Return the sums of these samples that all parts need."""
         raise NotImplementedError
 
     def settle(self, total: Any) -> None:
-        """From x, and what all samples say, to y."""
+        """Compute y from x and the sums of all samples."""
         raise NotImplementedError
 
     def bring_back(self) -> Any:
-        """What these samples have to say of dy."""
+        """Return the sums over dy of these samples that all parts need."""
         raise NotImplementedError
 
     def settle_back(self, total: Any) -> None:
@@ -93,7 +93,7 @@ class Normalize(Meeting):
         self._total: Array = None
 
     def _sum(self, x: np.ndarray) -> np.ndarray:
-        """Of each feature: as products with ones, since NumPy sums over leading axes slowly."""
+        """Sum each feature, as products with ones: NumPy is slow to sum over leading axes."""
         sums: np.ndarray = self._ones @ x.reshape(self._rows)
         return sums.sum(axis=0) if x.ndim == 4 else sums
 

@@ -7,7 +7,7 @@ import numpy as np
 from xpnet.arrays.random import MULTIPLIERS, ROUNDS, WEYL, WORD
 
 LOW, HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)
-"""Where the halves of a 64-bit number are in memory."""
+"""Places in memory of the halves of a 64-bit number."""
 
 
 class Philox:

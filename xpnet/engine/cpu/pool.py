@@ -21,7 +21,7 @@ class Places(Protocol):
         """Each value of v to the place of its window's maximum in y; 0 elsewhere."""
 
     def gather(self, y: np.ndarray, v: np.ndarray) -> None:
-        """What is at the places of the maxima in y, to v."""
+        """Copy what is at the places of the maxima in y to v."""
 
 
 def _pool(op: Op) -> MaxPool:
@@ -42,7 +42,7 @@ class Pool2x2(Kernel):
 
     @staticmethod
     def fits(layer: Layer, shape: Shape) -> bool:
-        """Whether the windows lie side by side and cover the image."""
+        """Tell whether the windows lie side by side and cover the image."""
         assert isinstance(layer, MaxPool)
         tiled = layer.window == (2, 2) and layer.stride == 2 and layer.pad == 0
         return tiled and shape[1] % 2 == 0 and shape[2] % 2 == 0 and layer.ties == "first"
@@ -65,7 +65,7 @@ class Pool2x2(Kernel):
         self.scatter(self._down, self.gradients[0])
 
     def scatter(self, v: np.ndarray, y: np.ndarray) -> None:
-        """As `Places` says."""
+        """Put values at the places of the maxima, as `Places` says."""
         across = self._across
         np.multiply(v, self._upper, out=across[0::2])
         np.subtract(v, across[0::2], out=across[1::2])
@@ -73,7 +73,7 @@ class Pool2x2(Kernel):
         np.subtract(across, y[:, 0::2], out=y[:, 1::2])
 
     def gather(self, y: np.ndarray, v: np.ndarray) -> None:
-        """As `Places` says."""
+        """Take values from the places of the maxima, as `Places` says."""
         across = self._across
         np.copyto(across, y[:, 1::2])
         np.copyto(across, y[:, 0::2], where=self._left)
@@ -126,7 +126,7 @@ class Windows(Kernel):
 
     @classmethod
     def best(cls, op: Op) -> type[Kernel]:
-        """By halves where that fits; padding is left to the layer."""
+        """Choose halves where they fit; padding is left to the layer."""
         layer = _pool(op)
         if Pool2x2.fits(layer, op.input_shapes[0]):
             return Pool2x2
@@ -160,14 +160,14 @@ class Windows(Kernel):
         self.scatter(self.dy, self.gradients[0])
 
     def scatter(self, v: np.ndarray, y: np.ndarray) -> None:
-        """As `Places` says; windows that overlap add."""
+        """Put values at the places of the maxima, as `Places` says; windows that overlap add."""
         y[...] = 0.0
         for view, hit in zip(self._views(y), self._hits, strict=True):
             np.multiply(v, hit, out=self._term)
             view += self._term
 
     def gather(self, y: np.ndarray, v: np.ndarray) -> None:
-        """As `Places` says."""
+        """Take values from the places of the maxima, as `Places` says."""
         v[...] = 0.0
         for view, hit in zip(self._views(y), self._hits, strict=True):
             np.copyto(v, view, where=hit)
@@ -175,7 +175,7 @@ class Windows(Kernel):
 
 @computes(Unpooled)
 class Unpool(Kernel):
-    """What the layers behind a pool put out, at the places that the pool remembers."""
+    """Puts the output of the layers behind a pool at the places that the pool remembers."""
 
     method = "at the pool's places"
 

@@ -24,12 +24,12 @@ from xpnet.models.nodes import INPUT
 
 
 class Needs(NamedTuple):
-    """What a way back is to find."""
+    """The gradients that a way back is to find."""
 
     dx: bool = False
-    """Of the network's input."""
+    """True for that of the network's input."""
     grads: bool = True
-    """Of the parameters."""
+    """True for those of the parameters."""
 
 
 LEARNING = Needs()
@@ -178,7 +178,7 @@ class Program:
 
     @property
     def methods(self) -> dict[str, str]:
-        """How each layer is computed, in words."""
+        """Each layer's name, and in words how it is computed."""
         found: dict[str, str] = {}
         for kernel in self._kernels:
             names = [node.name for node in kernel.op.nodes]
@@ -247,7 +247,7 @@ class Program:
             np.copyto(target, given)
 
     def bring_back(self, segment: range, needs: Needs) -> Any:
-        """What these samples bring to the meeting before a segment's way back, or None."""
+        """Return these samples' sums for the meeting before a segment's way back, or None."""
         op, meeting = self._lower(needs).ops[segment[-1]], self._meeting(segment)
         if meeting is None or not any(op.need_dx):
             return None

@@ -11,8 +11,8 @@ from xpnet.engine.cpu.kernel import Kernel
 from xpnet.layers import Convolution, Shape
 
 POINTS = (0.0, 1.0, -1 / 2, 7 / 4, -5 / 4)
-"""Where the polynomials are evaluated, besides infinity. With the usual 0, 1, -1, 2, -2 the error
-of float32 is 2 to 4 times larger. The second must be 1: there, the sum of a tile is one number."""
+"""Points where the polynomials are evaluated, besides infinity. With the usual 0, 1, -1, 2, -2 the
+error of float32 is 2 to 4 times larger. The second must be 1: there a tile's sum is one number."""
 OUT, TAPS = 4, 3
 IN = OUT + TAPS - 1
 AT_ONE = IN + 1
@@ -148,7 +148,7 @@ def _tiles(size: int) -> int:
 
 
 def _pieces(columns: int, width: int) -> int:
-    """Into how many equal pieces to cut rows of `columns` pixels of `width` numbers each.
+    """Count the equal pieces of rows of `columns` pixels of `width` numbers each.
 
     So few that the product of a transform with one piece stays small.
     """
@@ -178,7 +178,7 @@ class Winograd(Kernel):
 
     @staticmethod
     def fits(layer: Convolution, shape: Shape) -> bool:
-        """Whether this kernel can be used, and saves enough products to be worth its transforms."""
+        """Tell whether the kernel can be used, and saves more products than its transforms cost."""
         FH, FW = layer.params["W"].shape[2:]
         _, OH, OW = layer.output_shape(shape)
         possible = (FH, FW) == (TAPS, TAPS) and layer.stride == 1
@@ -228,7 +228,7 @@ class Winograd(Kernel):
         np.matmul(self._GG, self._filters, out=self._w.reshape(IN * IN, -1))
 
     def forward(self) -> None:
-        """From x to y."""
+        """Compute y from x."""
         take(self._enter)
         np.matmul(self._V, self._w.swapaxes(1, 2), out=self._Y)
         if self._b is not None:
@@ -236,7 +236,7 @@ class Winograd(Kernel):
         take(self._leave)
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
-        """From dy to the gradients and dx."""
+        """Compute the gradients and dx from dy."""
         take(self._enter_dy)
         e = self._Y  # the same memory: Y itself has been used up
         if need_grads:

@@ -1,4 +1,4 @@
-"""What a thread does of a batch, and where threads meet."""
+"""A thread's share of a batch, and the meetings of threads."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -21,16 +21,16 @@ SIZES = 4
 """Sizes of parts that are kept compiled: two of a batch, and as many of one that is left over."""
 
 Reduce: TypeAlias = Callable[[Sequence[Any]], Any]
-"""From what each part of a batch brings to a meeting, in their order, to what all of them say."""
+"""A function that makes one result of what the parts of a batch bring to a meeting, in order."""
 
 
 def added(parts: Sequence[Any]) -> Any:
-    """All of them added up, from the first to the last."""
+    """Add up all of them, from the first to the last."""
     return reduce(add, parts)
 
 
 class Meetings:
-    """Where the parts of a batch bring their sums, and get what all of them add up to.
+    """Meetings of the parts of a batch: each brings its sums, and gets what all add up to.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Meetings:
         self._brought, self._total, self._barrier = brought, total, Barrier(threads, meet)
 
     def meet(self, thread: int, sums: Sequence[Any]) -> Any:
-        """What all parts say, when all threads have come."""
+        """Bring the sums of a thread, and return what they make when all threads have come."""
         self._brought[thread] = sums
         self._barrier.wait()
         # Nobody changes it before all threads have come once more.
@@ -60,7 +60,7 @@ class Meetings:
 
 
 class Worker:
-    """What one thread needs for its share: compiled parts, and room for gradients.
+    """One thread with what its share needs: compiled parts, and room for gradients.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class Worker:
     def train_together(
         self, parts: Sequence[Part], x: np.ndarray, t: Any, scores: Any, meetings: Meetings
     ) -> float:
-        """As `train`, of parts that have to meet: all in arrays of their own, side by side."""
+        """Train as `train`, on parts that have to meet: side by side, in arrays of their own."""
         loss = 0.0
         self.forward(parts, x, scores, meetings, train=True, needs=LEARNING)
         for (first, end), program in zip(parts, self._programs, strict=True):
@@ -161,7 +161,7 @@ class Worker:
         self._programs[0].commit()
 
     def _go_back(self, needs: Needs, meetings: Meetings | None, *, train: bool) -> None:
-        """From the gradients by the scores to those of the parameters, of all parts added up."""
+        """Bring the gradients by the scores to the parameters, added up over all parts."""
         for segment in reversed(self._segments(needs, train=train)):
             sums = [program.bring_back(segment, needs) for program in self._programs]
             if sums[0] is not None:
@@ -219,7 +219,7 @@ class Worker:
         return [next(waiting[n]) for n in sizes]
 
     def _of_size(self, n: int, needs: Needs, count: int) -> list[Program]:
-        """So many programs for n samples at least: new ones, or some of the last few sizes."""
+        """Return `count` programs or more for n samples; those of the last few sizes are kept."""
         programs = self._compiled.setdefault((n, needs), [])
         self._compiled.move_to_end((n, needs))
         while len(programs) < count:

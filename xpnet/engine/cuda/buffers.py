@@ -165,11 +165,11 @@ class Buffers:
         return values
 
     def value(self, number: int) -> Array:
-        """What an operation puts out, or the batch."""
+        """Return the output of an operation, or the batch."""
         return self.x if number == INPUT else self.values[number]
 
     def gradient(self, number: int) -> Array:
-        """By a value, made when it is first asked for."""
+        """Return the gradient by a value, made when it is first asked for."""
         while number in self._passed_on:
             number = self._passed_on[number]
         if number not in self._gradients:
@@ -183,7 +183,7 @@ class Buffers:
         return self._counters[id(dropout)]
 
     def arrays(self, kernel: Kernel, n: int, **more: Any) -> Arrays:
-        """What the forward pass of an operation works on, for the first n samples."""
+        """Return what the forward pass of an operation works on, for the first n samples."""
         inputs = kernel.op.inputs
         return Arrays(
             n,
@@ -198,7 +198,7 @@ class Buffers:
         )
 
     def backward_arrays(self, kernel: Kernel, n: int, **more: Any) -> Arrays:
-        """What its backward pass works on."""
+        """Return what its backward pass works on."""
         pairs = zip(kernel.op.inputs, kernel.op.need_dx, strict=True)
         return self.arrays(
             kernel,

@@ -1,4 +1,4 @@
-"""What follows a layer's sum in its kernel, and how gradients are taken back to before it."""
+"""The layers that follow a sum in the same kernel, and the way of gradients back through them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ def chained(*layers: type[Layer]) -> list[Pattern]:
 
 @dataclass(frozen=True)
 class Chain:
-    """What follows a sum: at most an activation, then at most one Dropout."""
+    """The layers that follow a sum: at most an activation, then at most one Dropout."""
 
     activation: str = "IDENTITY"
     dropout: Dropout | None = None
 
     @staticmethod
     def of(layers: Sequence[Layer]) -> "Chain":
-        """Of these layers."""
+        """Make the chain of these layers."""
         chain = Chain()
         for layer in layers:
             if isinstance(layer, Dropout):
@@ -40,7 +40,7 @@ class Chain:
         return f"Chain<{self.activation}, {boolean(train and self.dropout is not None)}>"
 
     def value(self, *, train: bool = True, which: str = "") -> str:
-        """Itself in C++, made of its parameters, whose names end in `which`."""
+        """Its value in C++, made of its parameters, whose names end in `which`."""
         names = ("calls", "k0", "k1", "dropped", "scale")
         calls, k0, k1, dropped, scale = (f"{name}{which}" for name in names)
         if self.dropout is None:
@@ -72,7 +72,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Below:
-    """How a layer leaves the gradient by one of its inputs.
+    """The way in which a layer leaves the gradient by one of its inputs.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Below:
 
     @property
     def value(self) -> str:
-        """Itself in C++, made of its parameters."""
+        """Its value in C++, made of its parameters."""
         return f"{self.kind}{{{self.chain.value(train=self.train, which=self.which)}}}"
 
     @property

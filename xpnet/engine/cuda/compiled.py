@@ -48,7 +48,7 @@ TENSOR_CORES = (8, 0)
 """The first compute capability whose tensor cores take tf32 and bfloat16."""
 
 Outputs: TypeAlias = "Array | dict[str, Array]"
-"""What a network puts out; by name if it ends in several heads."""
+"""A network's output; by name if it ends in several heads."""
 
 
 class CompiledNetwork:
@@ -129,7 +129,7 @@ class CompiledNetwork:
             raise EngineError(f"the kernels do not compile ({first_line(error)})") from error
 
     def _lowered(self, way: Way) -> tuple[int | dict[str, int], list[Kernel]]:
-        """What does the network's operations if a way back is this one."""
+        """Lower the network, and make the kernels of its operations if a way back is this one."""
         network = self.network
         lowered = lower(
             network.nodes(),
@@ -141,7 +141,7 @@ class CompiledNetwork:
         return lowered.outputs, kernels_of(lowered.ops, way, self.precision, self._tile)
 
     def way_back(self, way: Way) -> tuple[list[Kernel], Module]:
-        """What goes a way back that no training step goes, compiled when it is first gone."""
+        """Return the kernels of a way back that no training step goes, compiled at first use."""
         if way not in self._ways:
             _, kernels = self._lowered(way)
             functions = [f for kernel in kernels for f in kernel.all_backward_functions()]
@@ -172,12 +172,12 @@ class CompiledNetwork:
 
     @property
     def gradient_function(self) -> Function:
-        """From the parts of a pass to `grads`."""
+        """The function that makes `grads` of the parts of a pass."""
         return gradient_function("gradient", self.network.penalty)
 
     @property
     def finish_function(self) -> Function:
-        """What ends a pass with a loss."""
+        """The function that ends a pass with a loss."""
         return finish_function("finish_pass", self.network.penalty, self.dropouts, "*out = loss;")
 
     def check_source(self) -> None:
@@ -190,7 +190,7 @@ class CompiledNetwork:
 
     @staticmethod
     def obstacle(network: Network) -> str | None:
-        """Why this engine cannot run the network, or None if it can."""
+        """Say why this engine cannot run the network; None if it can."""
         for node in network.nodes():
             if type(node.layer) not in KERNELS:
                 return f"there is no kernel for {type(node.layer).__name__}"
@@ -227,7 +227,7 @@ class CompiledNetwork:
     def forward(
         self, x: Array, *, train: bool = False
     ) -> tuple[Outputs, Callable[..., tuple[Array | None, Mapping[str, Array]]]]:
-        """As `Network.forward`: what the network puts out, and the way back.
+        """Compute as `Network.forward`: what the network puts out, and the way back.
 
         `backward(dy, need_dx=True, need_grads=True)` gives the gradient by x and those of the
         parameters, 0 for what is frozen, which the next call writes over. It holds until the engine
@@ -288,7 +288,7 @@ class CompiledNetwork:
         return self.outputs
 
     def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Outputs, Mapping[str, Array]]:
-        """As `Network.loss_and_gradient`; scores and gradient are written over by the next call."""
+        """Compute as `Network.loss_and_gradient`; the next call overwrites scores and gradient."""
         n, network = x.shape[0], self.network
         if not self.losses:
             check_losses(network, self.outputs)
@@ -325,7 +325,7 @@ class CompiledNetwork:
         return forms[0] if len(forms) == 1 else forms
 
     def predict(self, x: Array) -> Outputs:
-        """As `Network.predict`, in memory that does not grow with the number of samples."""
+        """Predict as `Network.predict`, in memory that does not grow with the samples."""
         network = self.network
         x = network.place(x)
         if x.shape == network.input_shape and x.ndim == 1:
@@ -353,7 +353,7 @@ class CompiledNetwork:
 def kernels_of(
     ops: Sequence[Op], way: Way, precision: str, tile: Tile | None = None
 ) -> list[Kernel]:
-    """What does operations, each in its place.
+    """Make the kernels of operations, each in its place.
 
     Parameters
     ----------
@@ -378,13 +378,13 @@ def _told(functions: Iterable[Function]) -> list[tuple[str, Parameters]]:
 
 
 def how_all_learn(network: Network) -> tuple[Learning, ...]:
-    """What learns, and how fast."""
+    """List how each parameter learns, and how fast."""
     params = network.params
     return tuple([params.learning(name) for name in params])
 
 
 def _named(outputs: Outputs) -> dict[str, Array]:
-    """By name; "" if there is but one."""
+    """Return outputs by name; "" if there is but one."""
     return outputs if isinstance(outputs, dict) else {"": outputs}
 
 

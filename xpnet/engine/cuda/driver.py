@@ -43,10 +43,10 @@ class Driver(Protocol):
         """CUDA C++ to what gives its kernels by name."""
 
     def record(self, launches: Callable[[], None]) -> Recording:
-        """What `launches` launches, without doing it. It must not allocate, copy or wait."""
+        """Record what `launches` launches, without doing it. It must not allocate, copy or wait."""
 
     def aside(self) -> AbstractContextManager[None]:
-        """What is launched in it may run beside all that follows, until the next `join`.
+        """Let what is launched in it run beside all that follows, until the next `join`.
 
         It runs after everything that was launched before. Where nothing is recorded it may run at
         its place.

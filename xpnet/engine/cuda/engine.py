@@ -130,7 +130,7 @@ class CudaEngine(CompiledNetwork):
         self.instead = self._make_instead(failure)
 
     def methods(self) -> dict[str, str]:
-        """How each layer is computed, by its name."""
+        """Say how each layer is computed, by its name."""
         if self.instead is not None:
             return self.instead.methods()
         found: dict[str, str] = {}
@@ -154,14 +154,14 @@ class CudaEngine(CompiledNetwork):
     def forward(
         self, x: Array, *, train: bool = False
     ) -> tuple[Outputs, Callable[..., tuple[Array | None, Mapping[str, Array]]]]:
-        """As `CompiledNetwork.forward`."""
+        """Compute as `CompiledNetwork.forward`."""
         x = self.network.shaped(self.network.place(x))
         if (computing := self.check(x)) is not self:
             return computing.network.forward(x, train=train)
         return super().forward(x, train=train)
 
     def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Outputs, Mapping[str, Array]]:
-        """As `Network.loss_and_gradient`; scores and gradient are written over by the next call."""
+        """Compute as `Network.loss_and_gradient`; the next call overwrites scores and gradient."""
         for each in t.values() if isinstance(t, Mapping) else (t,):
             check_counts(x.shape[0], each.shape[0])
         x = self.network.shaped(x)
@@ -170,7 +170,7 @@ class CudaEngine(CompiledNetwork):
         return super().loss_and_gradient(x, t)
 
     def predict(self, x: Array) -> Outputs:
-        """As `Network.predict`, in memory that does not grow with the number of samples."""
+        """Predict as `Network.predict`, in memory that does not grow with the samples."""
         x = self.network.place(x)
         single = x.shape == self.network.input_shape and x.ndim == 1
         first = x[None, ...] if single else self.network.shaped(x)
@@ -178,7 +178,7 @@ class CudaEngine(CompiledNetwork):
         return super().predict(x) if computing is self else computing.predict(x)
 
     def steps_obstacle(self, optimizer: Optimizer) -> str | None:
-        """Why whole steps cannot be had, or None if they can."""
+        """Say why whole steps cannot be had; None if they can."""
         if self.instead is not None:
             return "the engine failed its check"
         return Training.obstacle(optimizer)

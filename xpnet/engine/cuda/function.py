@@ -28,13 +28,13 @@ class Call(NamedTuple):
     block: int
     arguments: tuple[Argument, ...]
     aside: bool = False
-    """Whether nothing waits for it before the next call that `joins`."""
+    """True if nothing waits for it before the next call that `joins`."""
     joins: bool = False
-    """Whether it waits for all that runs aside."""
+    """True if it waits for all that runs aside."""
 
 
 class Place(Protocol):
-    """Where the arrays and sizes of a launch are found, by the names that parameters ask for."""
+    """The arrays and sizes of a launch, by the names that parameters ask for."""
 
     @property
     def real(self) -> type[np.generic]:
@@ -42,7 +42,7 @@ class Place(Protocol):
 
 
 class Parameter(NamedTuple):
-    """What a function is given with each launch.
+    """One of the values that a function is given with each launch.
 
     One whose value is a number is a setting. Seeds, rates and strengths are settings, and not
     compiled in: networks that differ in nothing else share their kernels, which take seconds to
@@ -57,11 +57,11 @@ class Parameter(NamedTuple):
 
     @property
     def is_setting(self) -> bool:
-        """Whether it is the same number for every launch."""
+        """True if it is the same number for every launch."""
         return not callable(self.value)
 
     def argument(self, place: Place) -> Argument:
-        """What a launch is given."""
+        """Find the value for a launch."""
         value = self.value(place) if callable(self.value) else self.value
         return KINDS.get(self.kind, place.real)(value) if isinstance(value, int | float) else value
 
@@ -109,7 +109,7 @@ class Function:
 
     @property
     def settings(self) -> Parameters:
-        """What it is given that the source does not tell."""
+        """The parameters that are given and that the source does not tell."""
         return tuple(parameter for parameter in self.parameters if parameter.is_setting)
 
     def call(self, place: Place, grid: Grid, *, aside: bool = False, joins: bool = False) -> Call:
@@ -124,5 +124,5 @@ def blocks(total: int, threads: int = POINTWISE) -> Grid:
 
 
 def boolean(value: bool) -> str:
-    """As C++."""
+    """Write a truth value in C++."""
     return str(value).lower()

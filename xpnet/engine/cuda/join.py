@@ -32,7 +32,7 @@ class Join(Kernel):
 
     @property
     def slices(self) -> list[str]:
-        """Where each input lies in the output, as types of C++."""
+        """Types of C++ that say where each input lies in the output."""
         sizes = [prod(shape) for shape in self.op.input_shapes]
         firsts = [0, *accumulate(sizes)]
         return [
@@ -42,7 +42,7 @@ class Join(Kernel):
 
     @property
     def threads(self) -> int:
-        """For a sample: as many as the largest input has numbers."""
+        """Threads for a sample: as many as the largest input has numbers."""
         return max(map(prod, self.op.input_shapes))
 
     def input_parameters(self) -> Parameters:
@@ -54,7 +54,7 @@ class Join(Kernel):
         return tuple(map(parameter, range(len(self.op.inputs))))
 
     def forward_lines(self, chain: str) -> list[str]:
-        """From x0, x1, ... to y, for number i of each."""
+        """Lines of C++ that compute y from x0, x1, ..., for number i of each."""
         return [
             f"join_forward<{piece}>(x{place}, y, i, samples, {chain});"
             for place, piece in enumerate(self.slices)
@@ -125,7 +125,7 @@ class SumKernel(Join):
 
     @property
     def slices(self) -> list[str]:
-        """All of it, for each."""
+        """The whole of the output, for each input."""
         size = prod(self.output_shape)
         return [f"Slice<{size}, 0, {size}>"] * len(self.op.inputs)
 
@@ -135,7 +135,7 @@ class SumKernel(Join):
         return len(self.op.inputs) == 1 and self.chain == Chain()
 
     def shares(self, place: int) -> bool:
-        """Where nobody but this operation writes or changes the gradient by that input."""
+        """Tell whether nobody but this operation writes or changes the gradient by that input."""
         source: Any = self.sources[place]
         if source is None or source.op.readers > 1 or source.op.is_output:
             return False
@@ -155,7 +155,7 @@ class PadShortcutKernel(EachNumber):
 
     @property
     def begins(self) -> tuple[str, str]:
-        """For these sizes."""
+        """The calls in C++, for these sizes."""
         before = (self.layer.channels - self.input_shape[0]) // 2
         sizes = (*self.input_shape, self.layer.stride, before, *self.output_shape)
         made = f"Padding<{', '.join(map(str, sizes))}>"

@@ -1,4 +1,4 @@
-"""What does one operation of a network: its kernels, and their launches."""
+"""The base of what does one operation of a network: its kernels, and their launches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -31,21 +31,21 @@ def counter_of(dropout: Dropout) -> Array:
 
 
 class Way(NamedTuple):
-    """What a backward pass is of, and what it is for.
+    """The kind of a backward pass, and its purpose.
 
     Whole training steps, and `loss_and_gradient`, go one way alone; `backward` goes the others.
     """
 
     train: bool = True
-    """Whether the forward pass was one of training."""
+    """True if the forward pass was one of training."""
     need_dx: bool = False
     need_grads: bool = True
     from_loss: bool = True
-    """Whether it begins with the loss, which takes its gradient back through the last chain."""
+    """True if it begins with the loss, which takes its gradient back through the last chain."""
 
 
 class Arrays(NamedTuple):
-    """What the launches of an operation read and write; a `function.Place`.
+    """The arrays that the launches of an operation read and write; a `function.Place`.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Arrays(NamedTuple):
 
 
 KERNELS: dict[type[Layer], type["Kernel"]] = {}
-"""By the layer that an operation begins with."""
+"""Classes by the layer that an operation begins with."""
 
 PATTERNS: list[Pattern] = []
 """Layers that one kernel does."""
@@ -134,15 +134,15 @@ class Kernel(ABC):
         self.input_shape, self.output_shape = op.input_shapes[0], op.output_shape
 
     before_chain: ClassVar[int] = 1
-    """How many layers come before the chain."""
+    """Number of layers before the chain."""
 
     @abstractmethod
     def forward_function(self, *, train: bool) -> Function:
-        """From the inputs to y."""
+        """The kernel that computes y from the inputs."""
 
     @abstractmethod
     def backward_functions(self) -> list[Function]:
-        """From dy to what is needed of dxs and of the parts of the gradient."""
+        """The kernels that compute what is needed of dxs and of the gradient's parts from dy."""
 
     def forward(self, arrays: Arrays, *, train: bool) -> list[Call]:
         """A thread for each number put out, if the subclass does not say otherwise."""
@@ -155,22 +155,22 @@ class Kernel(ABC):
 
     @property
     def is_alias(self) -> bool:
-        """Whether y is the input itself, and nothing has to be done for it."""
+        """True if y is the input itself, and nothing has to be done for it."""
         return False
 
     def shares(self, place: int) -> bool:
-        """Whether dy itself serves as the gradient by this input."""
+        """Tell whether dy itself serves as the gradient by this input."""
         return False
 
     @property
     def reader_takes_slope(self) -> bool:
-        """Whether what reads its value, and nobody else, takes gradients back through its chain."""
+        """True if its one reader, or the loss, takes gradients back through its chain."""
         if self.op.readers == 0:
             return self.way.from_loss
         return self.op.readers == 1 and not self.op.is_output
 
     def below(self, place: int = 0, *, which: str = "") -> Below:
-        """How the gradient by an input is left."""
+        """Say how the gradient by an input is left."""
         source = self.sources[place]
         chain = source.chain if source is not None and source.reader_takes_slope else Chain()
         return Below(chain, self.op.adds[place], self.way.train, which)
@@ -187,7 +187,7 @@ class Kernel(ABC):
         return [Function(f"{self.name}_slope", POINTWISE, parameters + below.parameters, body)]
 
     def all_backward_functions(self) -> list[Function]:
-        """Those of the chain, where they are needed, and the layer's."""
+        """The functions of the chain, where they are needed, and the layer's."""
         return [*self.slope_functions, *(self.backward_functions() if self.op.need_dy else ())]
 
     def all_backward(self, arrays: Arrays) -> list[Call]:
@@ -197,7 +197,7 @@ class Kernel(ABC):
         return slopes + self.backward(arrays)
 
     def parts(self, n: int) -> int:
-        """Into how many the gradient of the layer's parameters comes divided, for n samples."""
+        """Count the parts in which the gradient of the layer's parameters comes, for n samples."""
         return 1
 
     @property
@@ -230,11 +230,11 @@ class EachNumber(Kernel):
     @property
     @abstractmethod
     def begins(self) -> tuple[str, str]:
-        """How the calls of what computes forward and backward begin in C++: "pooled<3>(x"."""
+        """The beginnings of the calls in C++ that compute forward and backward: "pooled<3>(x"."""
 
     @property
     def besides(self) -> tuple[Parameters, Parameters]:
-        """What forward and backward are given besides x, y and their gradients."""
+        """The parameters of forward and backward besides x, y and their gradients."""
         return (), ()
 
     def forward_function(self, *, train: bool) -> Function:
@@ -272,5 +272,5 @@ class EachNumber(Kernel):
 
 
 def forward_name(kernel: Kernel, *, train: bool) -> str:
-    """What the function of a forward pass is called."""
+    """Name the function of a forward pass."""
     return f"{kernel.name}_{'forward' if train else 'infer'}"

@@ -1,4 +1,4 @@
-"""What a network ends in: a loss for its output, or for each of its heads."""
+"""The losses that a network ends in: one for its output, or one for each of its heads."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -43,7 +43,7 @@ TARGETS = {"labels": ("Labels", "int"), "rows": ("Rows", "real")}
 
 
 def loss_obstacle(loss: Loss) -> str | None:
-    """Why there is no kernel for a loss, or None if there is."""
+    """Say why there is no kernel for a loss; None if there is."""
     losses = list(loss.losses.values()) if type(loss) is HeadsWithLoss else [loss]
     for each in losses:
         if type(each) not in (SoftmaxWithLoss, *COSTS):
@@ -52,7 +52,7 @@ def loss_obstacle(loss: Loss) -> str | None:
 
 
 class Outcome(NamedTuple):
-    """What a loss reads and writes; a `function.Place`.
+    """The arrays that a loss reads and writes; a `function.Place`.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class HeadLoss:
         self.classes = prod(source.output_shape)
 
     def function(self, targets: str) -> Function:
-        """For labels or for rows of targets."""
+        """The kernel for labels or for rows of targets."""
         kind, number = TARGETS[targets]
         source = self.source
         below = Below(source.chain if source.reader_takes_slope else Chain())
@@ -107,7 +107,7 @@ class HeadLoss:
         )
 
     def functions(self) -> list[Function]:
-        """For every form of targets."""
+        """The kernels for every form of targets."""
         return [self.function(targets) for targets in TARGETS]
 
     def call(self, targets: str, outcome: Outcome) -> Call:

@@ -18,7 +18,7 @@ FILES = (
     "block", "chain", "tensor_cores", "product", "dense", "convolution", "pool", "pointwise",
     "norm", "join", "loss", "step",
 )  # fmt: skip
-"""In an order in which each finds what it uses."""
+"""Files in an order in which each finds what it uses."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from xpnet.engine.cuda.kernel import Arrays, Kernel, does, forward_name
 from xpnet.layers import BatchNorm
 
 THREADS = 512
-"""Of a block: NORM_THREADS in norm.cuh."""
+"""Threads of a block: NORM_THREADS in norm.cuh."""
 
 
 @does(BatchNorm, patterns=chained(BatchNorm))
@@ -47,7 +47,7 @@ class BatchNormKernel(Kernel):
         return tuple(map(parameter, names))
 
     def statistics(self, kind: str) -> Parameters:
-        """Of the batch."""
+        """Parameters for the batch's mean and deviation."""
 
         def parameter(name: str) -> Parameter:
             return Parameter(kind, name, lambda a: a.kept[name])
@@ -56,16 +56,16 @@ class BatchNormKernel(Kernel):
 
     @property
     def eps(self) -> Parameter:
-        """In the root."""
+        """The number that is added to the variance in the root."""
         return Parameter("real", "eps", self.layer.eps)
 
     @property
     def ddof(self) -> Parameter:
-        """In the variance."""
+        """The number that is taken from the count in the variance."""
         return Parameter("int", "ddof", self.layer.ddof)
 
     def forward_function(self, *, train: bool) -> Function:
-        """With the batch's statistics, or the running ones."""
+        """The kernel with the batch's statistics, or with the running ones."""
         running, chain, name = ("running_mean", "running_var"), self.chain, forward_name
         parameters = (*reads("x"), *self.own("gamma", "beta"))
         if not train:

@@ -8,7 +8,7 @@ from xpnet.engine.cuda.kernel import EachNumber, does
 from xpnet.layers import AveragePool, GlobalAveragePool, MaxPool, Shape, Unpooled
 
 PLACES = "places"
-"""What a pool keeps for an unpooling: where in its plane each maximum is."""
+"""Name of what a pool keeps for an unpooling: where in its plane each maximum is."""
 
 
 def window_of(layer: Any, into: Shape, out: Shape) -> str:
@@ -23,12 +23,12 @@ class AveragePoolKernel(EachNumber):
 
     @property
     def window(self) -> str:
-        """In C++."""
+        """The window as a type of C++."""
         return window_of(self.layer, self.input_shape, self.output_shape)
 
     @property
     def begins(self) -> tuple[str, str]:
-        """For this window."""
+        """The calls in C++, for this window."""
         return f"average_pool_forward<{self.window}>(x", f"pool_backward<{self.window}, false>(x"
 
 
@@ -38,7 +38,7 @@ class GlobalAveragePoolKernel(AveragePoolKernel):
 
     @property
     def window(self) -> str:
-        """In C++."""
+        """The window as a type of C++."""
         _, height, width = self.input_shape
         return f"Pooling<{height}, {width}, {height}, {width}, 1, 0, 1, 1>"
 
@@ -56,14 +56,14 @@ class MaxPoolKernel(EachNumber):
 
     @property
     def begins(self) -> tuple[str, str]:
-        """For this window."""
+        """The calls in C++, for this window."""
         window = window_of(self.layer, self.input_shape, self.output_shape)
         forward = ("true>(x, places", "false>(x, nullptr")[not self.tells_places]
         return f"max_pool_forward<{window}, {forward}", f"pool_backward<{window}, true>(x"
 
     @property
     def besides(self) -> tuple[Parameters, Parameters]:
-        """Where it leaves the places."""
+        """The array where it leaves the places."""
         if not self.tells_places:
             return (), ()
         return (Parameter("int*", PLACES, lambda a: a.kept[PLACES]),), ()
@@ -85,7 +85,7 @@ class UnpoolKernel(EachNumber):
 
     @property
     def begins(self) -> tuple[str, str]:
-        """For the pool's window."""
+        """The calls in C++, for the pool's window."""
         window = window_of(self.layer.pool, self.output_shape, self.input_shape)
         return f"unpool_forward<{window}>(x, places", f"unpool_backward<{window}>(x, places"
 

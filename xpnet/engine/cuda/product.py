@@ -10,12 +10,12 @@ from xpnet.engine.cuda.function import Call, Function, Parameter, Parameters, co
 from xpnet.engine.cuda.kernel import Arrays, Kernel, forward_name
 
 BLOCKS = 264
-"""How many a product should have at least, two for each of the largest GPUs' multiprocessors. It
+"""Blocks that a product should have at least, two for each of the largest GPUs' multiprocessors. It
 does not depend on the GPU at hand, and nor do results."""
 ENOUGH = 132
 """Blocks that a product must have for its tiles to stay large."""
 MOST_PARTS = 16
-"""Into which a sum that one block adds up is divided."""
+"""Parts into which a sum that one block adds up is divided, at most."""
 TYPICAL = 100
 """Samples in a batch, for which the sizes of tiles are chosen."""
 
@@ -25,7 +25,7 @@ FORWARD, GRADIENT, BACKWARD = range(3)
 
 @dataclass(frozen=True)
 class Tile:
-    """What a block of a product computes; see product.cuh."""
+    """The share of a product that one block computes; see product.cuh."""
 
     rows: int
     columns: int
@@ -35,16 +35,16 @@ class Tile:
 
     @property
     def threads(self) -> int:
-        """Of a block."""
+        """Threads of a block."""
         return self.rows // self.own_rows * (self.columns // self.own_columns)
 
     def source(self, math: str) -> str:
-        """As C++."""
+        """Its type in C++."""
         numbers = self.rows, self.columns, self.depth, self.own_rows, self.own_columns
         return f"Tile<{', '.join(map(str, numbers))}, {math}>"
 
     def blocks(self, rows: int, columns: int) -> int:
-        """That cover a matrix."""
+        """Count the blocks that cover a matrix."""
         return -(-columns // self.columns) * -(-rows // self.rows)
 
     def grid(self, rows: int, columns: int, depth: int, most: int) -> Grid:
@@ -100,20 +100,20 @@ class Products(Kernel):
     @property
     @abstractmethod
     def template(self) -> str:
-        """What the three are made for, as C++."""
+        """The types in C++ that the three are made for."""
 
     @abstractmethod
     def counted(self, n: int) -> tuple[int, int, int]:
-        """What the three take as their number of samples or pixels."""
+        """The numbers of samples or pixels that the three take."""
 
     @property
     def has_bias(self) -> bool:
-        """Whether there is a b."""
+        """True if there is a b."""
         return "b" in self.layer.params
 
     @cached_property
     def tiles(self) -> list[Tile]:
-        """Of the three products. Sums over samples or pixels are long, and their tiles deeper."""
+        """Tiles of the three products; deeper where sums over samples or pixels are long."""
         forward, gradient, backward = self.sizes(TYPICAL)
         return [
             # A sum of up to 32 fits one tile, which spares much reckoning of places.
@@ -123,7 +123,7 @@ class Products(Kernel):
         ]
 
     def grids(self, n: int) -> list[Grid]:
-        """Of the three products."""
+        """Grids of the three products."""
         most = (MOST_PARTS, BLOCKS, MOST_PARTS)
         return [
             tile.grid(*size, m)
@@ -131,7 +131,7 @@ class Products(Kernel):
         ]
 
     def parts(self, n: int) -> int:
-        """As many as the blocks along the samples."""
+        """Count the parts of the gradient: as many as the blocks along the samples."""
         return self.grids(n)[GRADIENT][2]
 
     @property
@@ -220,4 +220,4 @@ class Products(Kernel):
 
 
 SHARED: Parameters = (*writes("scratch"), *writes("tickets", kind="int"))
-"""What the blocks of a divided product share."""
+"""Arrays that the blocks of a divided product share."""

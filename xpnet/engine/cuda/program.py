@@ -38,14 +38,14 @@ class Compiled(Protocol):
 
     @property
     def gradient_function(self) -> Function:
-        """From the parts of a pass to `grads`."""
+        """The function that makes `grads` of the parts of a pass."""
 
     @property
     def finish_function(self) -> Function:
-        """What ends a pass with a loss."""
+        """The function that ends a pass with a loss."""
 
     def way_back(self, way: Way) -> tuple[list[Kernel], Module]:
-        """What goes a way back that no training step goes."""
+        """Return the kernels of a way back that no training step goes, and their module."""
 
 
 class Program:
@@ -75,14 +75,14 @@ class Program:
 
     @property
     def outputs(self) -> Array | dict[str, Array]:
-        """What the network puts out, as many samples as there is room for."""
+        """The network's output, for as many samples as there is room for."""
         values, numbers = self.buffers.value, self._compiled.outputs
         if isinstance(numbers, Mapping):
             return {name: values(number) for name, number in numbers.items()}
         return values(numbers)
 
     def forward(self, n: int, *, train: bool) -> list[Launch]:
-        """From `x` to `outputs`, for the first n samples."""
+        """Launches from `x` to `outputs`, for the first n samples."""
 
         def calls() -> list[Call]:
             return [
@@ -123,7 +123,7 @@ class Program:
         return self._kept(("train", single, *forms, n), self._compiled.module, calls)
 
     def backward(self, n: int, way: Way) -> list[Launch]:
-        """From the gradients by the outputs to those of the parameters, and by `x`."""
+        """Launches from the gradients by the outputs to those of the parameters, and by `x`."""
         kernels, module = self._compiled.way_back(way)
         calls = self.buffers.counter if way.train else None
 
@@ -145,7 +145,7 @@ class Program:
         ]
 
     def finish(self, n: int) -> list[Launch]:
-        """What ends a pass with a loss: from `parts` to the gradient, and the mean loss."""
+        """Launches that end a pass with a loss: from `parts` to the gradient, and the mean loss."""
         compiled = self._compiled
 
         def calls() -> list[Call]:
@@ -174,7 +174,7 @@ class Program:
             dropout.state["calls"] += 1
 
     def chunks(self, n: int) -> Array:
-        """What step.cuh has to know of every chunk of the parameters, for a batch of n."""
+        """The table for step.cuh of every chunk of the parameters, for a batch of n."""
         if n not in self._tables:
             places = {}
             pairs = zip(self._compiled.kernels, self.buffers.offsets, strict=True)
@@ -189,7 +189,7 @@ class Program:
     def surroundings(
         self, n: int, out: Array, *, squares: bool = False, **more: Any
     ) -> Surroundings:
-        """What the kernels around a pass of n samples work on; the loss goes to `out`."""
+        """Arrays for the kernels around a pass of n samples; the loss goes to `out`."""
         buffers, compiled = self.buffers, self._compiled
         return Surroundings(
             n,

@@ -1,4 +1,4 @@
-"""Whether the engine of a GPU computes what the layers say: a step beside NumPy, before trust.
+"""Checks, before trust, that a GPU's engine computes what the layers say: a step beside NumPy.
 
 Drivers, compilers and GPUs that nobody here has seen meet the kernels on a user's machine. So the
 first time an engine meets a network, a few samples are computed by both, and what the kernels give
@@ -25,7 +25,7 @@ from xpnet.optim import Optimizer
 from xpnet.optim.clipping import clip_by_norm
 
 SAMPLES, LEAST = CHECKED, 4
-"""Of the batch, at most, and at least if it has so many."""
+"""Samples of the batch to compare, at most, and at least if it has so many."""
 
 LIMITS = {"float32": 1e-5, "float64": 1e-11, "tf32": 3e-3, "bfloat16": 2.4e-2}
 """Errors of a pass, by the precision of products and relative to the largest number. Two correct
@@ -36,18 +36,18 @@ UPDATE_LIMITS = {"float32": 1e-5, "float64": 1e-11}
 """Errors of an update, relative to the largest change of a parameter; no product is part of it."""
 
 ROUNDING = {"float32": 2.0**-22, "float64": 2.0**-51, "tf32": 2.0**-10, "bfloat16": 2.0**-7}
-"""By so much, relative to each number, inputs and parameters are varied to see how far the
+"""Size, relative to each number, of variations of inputs and parameters, which show how far the
 reference depends on rounding: two units of the last digit, or one for factors of few digits."""
 
 VARIATIONS = {"float32": 4, "float64": 2, "tf32": 8, "bfloat16": 8}
-"""How often."""
+"""Number of variations."""
 
 SHARE = {"float32": 4, "float64": 4, "tf32": 2, "bfloat16": 2}
-"""So many times what rounding does to the reference is allowed on top of the limit. Products of few
-digits have more variations, which tell it more surely."""
+"""Multiple of rounding's effect on the reference that is allowed on top of the limit. Products of
+few digits have more variations, which tell it more surely."""
 
 Errors: TypeAlias = dict[str, float]
-"""By what was compared; nan if that has numbers that are none."""
+"""Errors by what was compared; nan if that has numbers that are none."""
 
 
 class DifferenceError(Exception):
@@ -64,7 +64,7 @@ Hosted: TypeAlias = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Step:
-    """What the layers, or the engine, make of some samples, on the host."""
+    """The results of the layers, or of the engine, for some samples, on the host."""
 
     predictions: Hosted
     loss: float | None = None
@@ -74,12 +74,12 @@ class Step:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all of it is numbers."""
+        """True if all of it is numbers."""
         arrays = [*self.predictions.values(), *(self.grads or {}).values(), *self.state]
         return all(np.isfinite(array).all() for array in arrays) and np.isfinite(self.loss or 0.0)
 
     def errors(self, want: "Step", *, length: bool) -> Errors:
-        """How far this is from another, relative to the largest number of each array there.
+        """Measure how far this is from another, relative to the largest number of each array there.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Step:
 
 
 class Samples(NamedTuple):
-    """What a step is made of, on the host: pixels or floats, the same as floats, and targets.
+    """The samples of a step on the host: pixels or floats, the same as floats, and targets.
 
     Targets are an array, or one for each head by its name.
     """
@@ -113,7 +113,7 @@ class Samples(NamedTuple):
     t: Any
 
     def part(self, which: slice) -> "Samples":
-        """Some of them."""
+        """Return some of the samples."""
         return Samples(self.x[which], self.floats[which], _each(lambda t: t[which], self.t))
 
 
@@ -353,7 +353,7 @@ def _updates(
 
 
 def _share(entry: tuple[float, float]) -> float:
-    """Of an error in its limit; what is no number is beyond all others."""
+    """An error's share of its limit; what is no number is beyond all others."""
     error, most = entry
     return np.inf if np.isnan(error) else error / most
 

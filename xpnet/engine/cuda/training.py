@@ -105,7 +105,7 @@ class Training:
 
     @staticmethod
     def obstacle(optimizer: Optimizer) -> str | None:
-        """Why steps cannot be compiled, or None if they can."""
+        """Say why steps cannot be compiled; None if they can."""
         if rule_of(optimizer) is None:
             return f"there is no kernel for {type(optimizer).__name__}"
         return None
@@ -116,7 +116,7 @@ class Training:
         return UNROLL
 
     def fits(self, optimizer: Optimizer, clip_norm: float | None) -> bool:
-        """Whether these are what the steps were compiled for."""
+        """Tell whether these are what the steps were compiled for."""
         same = optimizer is self._optimizer and clip_norm == self._clip_norm
         learning = how_all_learn(self._engine.network) == self._learning
         return same and learning and rule_of(optimizer) == self._rule
@@ -220,7 +220,7 @@ class Training:
             steps %= length
 
     def _recorded(self, length: int) -> Recording:
-        """So many steps as one."""
+        """Record `length` steps as one."""
 
         def steps() -> None:
             for _ in range(length):
@@ -269,18 +269,18 @@ class Training:
 
     @property
     def _limit(self) -> float:
-        """That gradients are made no longer than."""
+        """The longest that a gradient may be."""
         assert self._clip_norm is not None
         return self._clip_norm
 
     @property
     def _targets(self) -> Array:
-        """Where all losses read their targets."""
+        """The array where all losses read their targets."""
         buffers = self._program.buffers
         return (buffers.labels if self._labels else buffers.rows)[0]
 
     def _surroundings(self, n: int) -> Surroundings:
-        """What the kernels around the passes work on."""
+        """The arrays for the kernels around the passes."""
         powers: list[Argument] = [NULL, NULL]
         if isinstance(self._optimizer, Adam):
             powers = [*self._state[-2:]]

@@ -1,4 +1,4 @@
-"""What stands around a network's passes: the gradient of all parameters, and their update."""
+"""The kernels around a network's passes: the gradient of all parameters, and their update."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ ONE_BLOCK = 256
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the kernels around a pass read and write; a `function.Place`.
+    """The arrays that the kernels around a pass read and write; a `function.Place`.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ CURSOR: Parameters = reads("cursor", kind="int")
 def chunk_rows(
     params: FlatParams, places: Mapping[str, tuple[int, int, int]]
 ) -> list[tuple[int, ...]]:
-    """What `chunks` has of every chunk.
+    """List the rows of `chunks`, one for every chunk.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def chunk_rows(
 
 
 def chunk_factors(params: FlatParams) -> list[float]:
-    """What `factors` has of every chunk."""
+    """List the numbers of `factors`, one for every chunk."""
     factors: list[float] = []
     for name, shape in params.shapes.items():
         how = params.learning(name)
@@ -115,7 +115,7 @@ def chunk_factors(params: FlatParams) -> list[float]:
 
 
 def penalty_settings(penalty: Penalty | None) -> Parameters:
-    """What kernels that add a penalty are given."""
+    """The parameters of kernels that add a penalty."""
     if penalty is None:
         return ()
     assert isinstance(penalty, L1 | L2)
@@ -128,7 +128,7 @@ def penalty_value(penalty: Penalty | None) -> str:
 
 
 def gradient_function(name: str, penalty: Penalty | None) -> Function:
-    """From parts to the gradient of all parameters, with what a penalty adds."""
+    """The kernel that makes the gradient of all parameters of its parts, and adds a penalty's."""
     parameters = (*OF_CHUNKS, *reads("parts", "p"), *writes("g", "penalties", "squares"))
     return Function(
         name,
@@ -150,7 +150,7 @@ def finish_function(
     lines: str,
     more: Parameters = (),
 ) -> Function:
-    """What ends a training pass: its loss, and the number of passes of every Dropout.
+    """The kernel that ends a training pass: its loss, and the passes that every Dropout has seen.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def gather_function(x: str, t: str, kept: str, features: int, targets: int) -> F
 
 
 def clip_function(limit: float) -> Function:
-    """What a gradient has to be multiplied by to be no longer than this."""
+    """The kernel that finds the factor by which a gradient is made no longer than this."""
     parameters = (*reads("squares"), *counts(chunk_count=lambda a: a.chunk_count), *writes("clip"))
     return Function(
         "clip",
@@ -242,7 +242,7 @@ def rule_of(optimizer: Optimizer) -> tuple[str, Parameters] | None:
 def update_function(
     rule: tuple[str, Parameters], penalty: Penalty | None, *, clipped: bool
 ) -> Function:
-    """What moves all parameters: by the parts of their gradient or, clipped, by it times a factor.
+    """The kernel that updates all parameters by their gradient's parts or, clipped, by the whole.
 
     Parameters
     ----------
