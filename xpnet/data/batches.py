@@ -9,9 +9,9 @@ import numpy as np
 
 from xpnet.arrays import Array, Device, array_namespace, get_device
 from xpnet.errors import ArgumentError
-from xpnet.functions.targets import check_labels, check_pairs, kind_of
+from xpnet.functions.targets import by_head, check_labels, check_pairs, kind_of, values_of
 
-Batch = tuple[Array, Array]
+Batch = tuple[Array, Any]
 Augment = Callable[[Array, Array], Array]
 """Inputs of a training step and the number of the step, (1,) int64, to inputs."""
 
@@ -30,7 +30,7 @@ class Batches:
     ----------
     x : (N, ...) NumPy array, uint8 pixels or floats; any array-like with slicing and indexing by
         an integer array when streamed, such as `numpy.memmap`
-    t : (N,) integer labels or (N, K) targets, NumPy array
+    t : (N,) integer labels or (N, K) targets, NumPy array; or such by the names of heads
     batch_size : samples in a batch
     device : "cpu", "cuda", "cuda:N", "auto", or a Device
     seed : of the shuffles
@@ -45,8 +45,8 @@ class Batches:
     Attributes
     ----------
     x, t : the data, on the device if they are resident
-    target_kind : what the targets are, as `kind_of` tells
-    classes : that labels need, the highest and 1; 0 if the targets are no labels
+    target_kind : what the targets are, as `kind_of` tells, by name if they are given so
+    classes : that labels need, the highest and 1, or 0 if the targets are no labels; by name, too
 
     Raises
     ------
@@ -57,7 +57,7 @@ class Batches:
     def __init__(
         self,
         x: np.ndarray,
-        t: np.ndarray,
+        t: np.ndarray | Mapping[str, np.ndarray],
         batch_size: int,
         *,
         device: str | Device = "cpu",
@@ -70,7 +70,8 @@ class Batches:
         self.device = get_device(device)
         self.n_samples, self.batch_size = len(x), batch_size
         self.seed, self.dtype, self.sampling, self.augment = seed, dtype, sampling, augment
-        check_pairs(len(x), len(t))
+        for each in values_of(t):
+            check_pairs(len(x), len(each))
         if not 1 <= batch_size <= len(x):
             raise ArgumentError(
                 f"the batch size must be from 1 to the number of samples, {len(x)}; "
@@ -78,15 +79,16 @@ class Batches:
             )
         if sampling not in ("shuffle", "choice"):
             raise ArgumentError(f"sampling must be 'shuffle' or 'choice', got {sampling!r}")
-        self.classes, self.target_kind = check_labels(t), kind_of(t)
+        self.classes, self.target_kind = by_head(check_labels, t), by_head(kind_of, t)
         # Half the free memory leaves room for a large batch's activations.
         size = prod(x.shape) * x.dtype.itemsize
         fits = self.device.is_host or size <= self.device.free_bytes() // 2
         self.resident = fits if resident is None else resident
-        self.x, self.t = x, t
+        self.x: Any = x
+        self.t: Any = t
         if self.resident:
             with self.device.guarded():
-                self.x, self.t = self.device.asarray(x), self.device.asarray(t)
+                self.x, self.t = self.device.asarray(x), by_head(self.device.asarray, t)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -126,32 +128,42 @@ class Batches:
     def _shuffled(self, number: int, first: int) -> Iterator[Batch]:
         order = self.order(number)[first * self.batch_size :]
         if not self.resident:
-            parts = (order[start:end] for start, end in _ranges(len(order), self.batch_size))
-            yield from self._streamed((self.x[part], self.t[part]) for part in parts)
+            yield from self._streamed(
+                order[start:end] for start, end in _ranges(len(order), self.batch_size)
+            )
             return
         xp, n, order = self.device.xp, len(order), self.device.asarray(order)
+        named = isinstance(self.t, Mapping)
         for start, end in _ranges(n, self.batch_size):
             part = order[start:end]
-            yield self._scaled(xp.take(self.x, part, axis=0)), xp.take(self.t, part, axis=0)
+            if named:
+                t = {name: xp.take(each, part, axis=0) for name, each in self.t.items()}
+            else:
+                t = xp.take(self.t, part, axis=0)
+            yield self._scaled(xp.take(self.x, part, axis=0)), t
 
     def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
         """The first `limit` samples (all if None) as they come, for evaluation."""
         ranges = _ranges(min(limit or self.n_samples, self.n_samples), batch_size)
         if not self.resident:
-            yield from self._streamed((self.x[a:b], self.t[a:b]) for a, b in ranges)
+            yield from self._streamed(slice(start, end) for start, end in ranges)
             return
         for start, end in ranges:
-            yield self._scaled(self.x[start:end, ...]), self.t[start:end, ...]
+            t = by_head(lambda each, part=slice(start, end): each[part, ...], self.t)
+            yield self._scaled(self.x[start:end, ...]), t
 
     def first(self, count: int) -> Batch:
         """The first samples and targets, at most so many, as they lie: not scaled, nor moved."""
         count = min(count, self.n_samples)
         if not self.resident:  # what is streamed may know nothing but slices
-            return self.x[:count], self.t[:count]
-        return self.x[:count, ...], self.t[:count, ...]
+            return self.x[:count], by_head(lambda each: each[:count], self.t)
+        return self.x[:count, ...], by_head(lambda each: each[:count, ...], self.t)
 
-    def _streamed(self, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
-        return ((self._scaled(x), t) for x, t in self.device.stream(batches))
+    def _streamed(self, parts: Iterator[np.ndarray | slice]) -> Iterator[Batch]:
+        names = list(self.t) if isinstance(self.t, Mapping) else None
+        batches = ((self.x[p], *(each[p] for each in values_of(self.t))) for p in parts)
+        for x, *t in self.device.stream(batches):
+            yield self._scaled(x), t[0] if names is None else dict(zip(names, t, strict=True))
 
     def _scaled(self, x: Array) -> Array:
         return scaled(x, self.device.dtype(self.dtype))

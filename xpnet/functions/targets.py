@@ -1,6 +1,7 @@
 """The meaning of targets on the host, classes or numbers, asked before training."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -9,6 +10,16 @@ from xpnet.errors import ArgumentError
 TargetKind: TypeAlias = Literal["labels", "one-hot", "binary", "numbers"]
 """Numbers of classes (N,); rows (N, K > 1) of one 1 and otherwise 0; rows of 0 and 1, as many of
 each as may be; anything else."""
+
+
+def by_head(f: Callable[..., Any], t: Any) -> Any:
+    """Return f of targets; of each by its name if they are given by the names of heads."""
+    return {name: f(each) for name, each in t.items()} if isinstance(t, Mapping) else f(t)
+
+
+def values_of(t: Any) -> list[Any]:
+    """List the targets of all heads, or the only ones."""
+    return list(t.values()) if isinstance(t, Mapping) else [t]
 
 
 def kind_of(t: np.ndarray) -> TargetKind:

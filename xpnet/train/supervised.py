@@ -9,8 +9,8 @@ from xpnet.data.batches import Batches
 from xpnet.engine import Steps, get_engine
 from xpnet.engine.base import CHECKED
 from xpnet.errors import ArgumentError
-from xpnet.functions.targets import check_classes
-from xpnet.layers import HeadsWithLoss, IdentityWithLoss, SigmoidWithLoss
+from xpnet.functions.targets import TargetKind, check_classes
+from xpnet.layers import HeadsWithLoss, IdentityWithLoss, Loss, SigmoidWithLoss
 from xpnet.models.network import Network, evaluation_batch
 from xpnet.optim import OPTIMIZERS, Optimizer
 from xpnet.optim.clipping import checked_limit, clip_by_norm
@@ -89,7 +89,7 @@ class Supervised(Learner):
         if test is not None:
             self.sets = {"train": source, "test": test}
         for batches in self.sets.values():
-            check_classes(batches.classes, classes_of(network))
+            _check_classes(network, batches)
         self.source, self.networks = source, {"network": network}
         self.optimizers = {"network": _optimizer(optimizer, optimizer_param)}
         self.metrics = _default_metrics(network, self.sets) if metrics is None else list(metrics)
@@ -189,6 +189,8 @@ class Supervised(Learner):
         """Say why the engine cannot take whole steps; None if it can."""
         if not self.source.resident:
             return "the data are not resident on the device"
+        if isinstance(self.source.t, Mapping):
+            return "every head has targets of its own"
         if self.source.augment is not None:
             return "there is no kernel for augmentation"
         if self.constraint is not None:
@@ -240,20 +242,55 @@ def classes_of(network: Network) -> int:
     return int(min(s[0] for s in shape.values()) if isinstance(shape, dict) else shape[0])
 
 
+def _check_classes(network: Network, batches: Batches) -> None:
+    """Refuse targets without an output, or outputs without a target."""
+    shape, classes = network.output_shape, batches.classes
+    shapes = shape if isinstance(shape, dict) else {"": shape}
+    if not isinstance(classes, Mapping):
+        classes = dict.fromkeys(shapes, classes)
+    elif classes.keys() != shapes.keys() or "" in shapes:
+        heads = "one output" if "" in shapes else f"the heads {', '.join(shapes)}"
+        raise ArgumentError(
+            f"the network has {heads}, and there are targets for {', '.join(classes)}; give each "
+            "head its own, or one array for all"
+        )
+    for name, needed in classes.items():
+        check_classes(needed, shapes[name][0])
+
+
 def _default_metrics(network: Network, sets: Mapping[str, Batches]) -> list[Metric]:
     """Choose the metrics that the targets, and a network's loss, allow."""
-    loss, kinds = network.last_layer, {batches.target_kind for batches in sets.values()}
+    loss, heads = network.last_layer, network.output_shape
+    kinds = [batches.target_kind for batches in sets.values()]
+    if not isinstance(heads, dict):
+        found = [_metric_of(loss, set(kinds), None)]
+    else:
+        losses, weights = {}, {}
+        if isinstance(loss, HeadsWithLoss):
+            losses, weights = loss.losses, loss.weights
+        found = [
+            _metric_of(
+                losses.get(name),
+                {kind[name] if isinstance(kind, Mapping) else kind for kind in kinds},
+                name,
+            )
+            for name in sorted(heads, key=lambda name: -weights.get(name, 1.0))
+        ]
+    metrics = [metric for metric in found if metric is not None]
+    if all(isinstance(metric, Accuracy) for metric in found):
+        return metrics
+    return [MeanLoss(loss), *metrics]
+
+
+def _metric_of(loss: Loss | None, kinds: set[TargetKind], head: str | None) -> Metric | None:
+    """What there is besides the loss to be measured of one output."""
     if kinds <= {"labels", "one-hot"}:
-        if not isinstance(network.output_shape, dict):
-            return [Accuracy()]
-        weights = loss.weights if isinstance(loss, HeadsWithLoss) else {}
-        heads = sorted(network.output_shape, key=lambda name: -weights.get(name, 1.0))
-        return [Accuracy(head) for head in heads]
+        return Accuracy(head)
     if isinstance(loss, IdentityWithLoss):
-        return [MeanLoss(loss), R2()]
+        return R2(head)
     if isinstance(loss, SigmoidWithLoss) and "numbers" not in kinds:
-        return [MeanLoss(loss), BinaryAccuracy()]
-    return [MeanLoss(loss)]
+        return BinaryAccuracy(head)
+    return None
 
 
 def _optimizer(optimizer: str | Optimizer, arguments: Mapping[str, float] | None) -> Optimizer:
