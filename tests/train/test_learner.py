@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from xpnet import (
     BatchNorm,
     Callback,
     EarlyStopping,
+    Heads,
+    HeadsWithLoss,
     IdentityWithLoss,
     Learner,
     MaxNorm,
@@ -39,6 +42,7 @@ from xpnet import (
 from xpnet.arrays.random import uniform
 from xpnet.errors import ArgumentError, CheckpointError, DivergedError, TrainingError
 from xpnet.train.checkpoint import Checkpoints, load_checkpoint
+from xpnet.train.undo import Undo
 
 X = np.linspace(-3, 3, 120, dtype="float32")[:, None]
 Y = np.sin(X)
@@ -129,6 +133,27 @@ def test_misuse_is_told(options, message):
 def test_an_accuracy_of_numbers_is_an_error_and_no_number():
     with pytest.raises(ArgumentError, match=r"and 1(19|20) of 120 rows are not one-hot"):
         sine(metrics=[Accuracy()], epochs=1).train()
+
+
+def two_heads(weights):
+    losses = {name: SoftmaxWithLoss() for name in ("narrow", "wide")}
+    heads = Heads({"narrow": Affine(1, 2, rng=0), "wide": Affine(1, 4, rng=1)})
+    return Network([heads], HeadsWithLoss(losses, weights), input_shape=(1,))
+
+
+@pytest.mark.parametrize(
+    ("weights", "names"),
+    [({"narrow": 0.3}, ["wide", "narrow"]), ({"wide": 0.3}, ["narrow", "wide"])],
+)
+def test_the_head_of_the_largest_weight_decides_what_is_best(weights, names):
+    trainer = Trainer(two_heads(weights), X, np.arange(120) % 2, verbose=False)
+    assert [metric.name for metric in trainer.learner.metrics] == [f"{n}_accuracy" for n in names]
+    assert trainer.best == (f"train_{names[0]}_accuracy", "max")
+
+
+def test_labels_need_an_output_of_every_head():
+    with pytest.raises(ArgumentError, match="must be below the network's 2 outputs, got 2"):
+        Trainer(two_heads({}), X, np.arange(120) % 3, verbose=False)
 
 
 def test_labels_for_one_output_are_told_from_numbers():
@@ -223,6 +248,17 @@ def test_no_number_is_no_improvement():
     assert EarlyStopping(1, metric="val_loss").best_epoch([3.0, math.nan, 2.0, 2.5]) == 3
 
 
+def test_one_rule_may_serve_two_trainers():
+    """What was the best of the first is none of the second's."""
+    stop = EarlyStopping(9, metric="train_r2", restore_best=True)
+    planned([0.5, 0.1], early_stopping=stop).train()
+    assert stop.restored == 1
+    other = planned([math.nan, math.nan], early_stopping=stop)
+    other.train()
+    assert stop.restored is None
+    assert stop.state() == {}
+
+
 def test_directions():
     assert EarlyStopping(1, metric="test_r2").best_epoch([0.1, 0.2]) == 2
     assert EarlyStopping(1, metric="test_r2", direction="min").best_epoch([0.1, 0.2]) == 1
@@ -277,6 +313,21 @@ def test_callbacks_are_called_in_their_order():
         *both("begin", 0), *both("step", 1, 1), "on_step", *both("step", 2, 2), "on_step",
         *both("epoch", 1, 0), "on_epoch", *both("end", 2),
     ]  # fmt: skip
+
+
+def test_what_callbacks_take_is_no_time_of_training(monkeypatch):
+    """On a clock by which a step takes a second, and whoever looks on ten."""
+    now = [0.0]
+    monkeypatch.setattr("xpnet.train.loop.time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def passing(seconds):
+        now[0] += seconds
+
+    trainer = sine(epochs=2, on_step=lambda: passing(10), on_epoch=lambda _: passing(10))
+    step = trainer.learner.step
+    trainer.learner.step = lambda batch: passing(1) or step(batch)
+    trainer.learner.evaluate = lambda _: passing(10) or {"loss": 0.0, "r2": 0.0}
+    assert [metrics.seconds for metrics in trainer.train()] == [6, 12]
 
 
 def test_a_callback_may_stop(capsys):
@@ -417,6 +468,18 @@ def test_an_update_that_is_broken_off_needs_a_state_to_go_on_from(error, at):
     assert_ends_alike(trainer, whole)
 
 
+def test_copies_follow_arrays_that_are_replaced():
+    """By ones of another shape or dtype, as another optimizer has."""
+    learner = fragile().learner
+    undo, optimizer = Undo(learner), learner.optimizer
+    for kept in (np.zeros(3), np.arange(5.0), np.arange(5) + 2**53):
+        optimizer.state = {"v.flat": kept.copy()}
+        undo.keep(whole=True)
+        optimizer.state["v.flat"][...] = 7
+        assert undo.put_back()
+        np.testing.assert_array_equal(optimizer.state["v.flat"], kept, strict=True)
+
+
 @pytest.mark.parametrize("kind", ["of somebody else", "of the library"])
 def test_what_is_not_told_is_copied(kind):
     """An optimizer of somebody else may fail anywhere; and a single step is always undone."""
@@ -430,11 +493,9 @@ def test_what_is_not_told_is_copied(kind):
     trainer.train_step(X[:20], Y[:20])
     before = state_of(trainer)
     mend = broken(trainer, "update", RuntimeError("of a rule"), 1)
+    single = kind == "of the library"
     with pytest.raises(RuntimeError, match="of a rule"):
-        if kind == "of the library":
-            trainer.train_step(X[:20], Y[:20])
-        else:
-            trainer.train()
+        trainer.train_step(X[:20], Y[:20]) if single else trainer.train()
     assert_same(state_of(trainer), before)
     mend()
     trainer.train_step(X[:20], Y[:20])
