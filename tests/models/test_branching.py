@@ -11,9 +11,11 @@ import pytest
 from branching import BRANCHING, batch, heads, resnet, resnet20
 from xpnet import SGD, Adam, AdamW, Momentum, load_network, to_numpy
 from xpnet.errors import ArgumentError, WeightsError
+from xpnet.files.weights import save_weights
 from xpnet.layers import (
     Affine,
     BatchNorm,
+    Concatenate,
     Convolution,
     Dropout,
     IdentityWithLoss,
@@ -116,6 +118,9 @@ def test_the_summary_is_as_deep_as_the_network():
     found = {row.name: (row.kind, row.output_shape) for row in rows}
     assert found["layer2"] == ("Sequential", (3, 3, 3))
     assert found["layer2.0"] == ("Residual", (3, 3, 3))
+    joined = Concatenate([ReLU(), Affine(2, 4)])
+    net = Network({"a": Sequential([Affine(3, 5), Affine(5, 2)]), "b": joined})
+    assert [row.output_shape for row in net.summary() if row.depth == 0] == [(2,), (6,)]
     (row,) = (row for row in heads().summary() if row.name == "heads")
     assert row.output_shape == {"digit": (10,), "parts": (3,)}
 
@@ -322,9 +327,19 @@ def test_weight_files_of_the_first_version_load(name, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_assumed_of_a_file_is_told(tmp_path, capsys):
-    from xpnet.files.weights import save_weights
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weight_files_of_the_first_version_keep_their_digits(tmp_path, dtype):
+    net, path = build_network("two-layer-net", BOOK["two-layer-net"], dtype=dtype), tmp_path / "old"
+    arguments = json.dumps(BOOK["two-layer-net"])
+    save_weights(
+        path, dict(net.params), {"model": "two-layer-net", "arguments": arguments, "dtype": dtype}
+    )
+    other = load_network(path)
+    assert other.dtype == dtype
+    np.testing.assert_array_equal(other.params.flat, net.params.flat)
 
+
+def test_what_is_assumed_of_a_file_is_told(tmp_path, capsys):
     path = tmp_path / "matrices.safetensors"
     save_weights(path, {"W1": np.ones((2, 3)), "b1": np.ones(3)}, {})
     load_network(path)
@@ -334,8 +349,6 @@ def test_what_is_assumed_of_a_file_is_told(tmp_path, capsys):
 
 
 def test_a_matrix_of_nothing_is_none(tmp_path):
-    from xpnet.files.weights import save_weights
-
     path = tmp_path / "matrices.safetensors"
     save_weights(path, {"W1": np.ones((0, 3)), "b1": np.ones(3)}, {})
     with pytest.raises(WeightsError, match=r"W1 must be a matrix, got shape \(0, 3\)"):
