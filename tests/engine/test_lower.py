@@ -67,6 +67,11 @@ def test_what_others_read_is_not_fused_away():
     assert fused(net) == [["Affine"], ["ReLU"], ["Identity"], ["Concatenate"]]
 
 
+def test_what_reads_several_is_not_fused_into_one_of_them():
+    net = row(Sum([Affine(4, 4), Affine(4, 4)]))
+    assert fused(net, [Pattern(((Affine,), (Sum,)))]) == [["Affine"], ["Affine"], ["Sum"]]
+
+
 def test_sums_are_fused_with_what_follows():
     ops = ops_of(resnet((2, 3), 1))
     assert [n.name for n in ops["layer1.0"].nodes] == ["layer1.0", "layer1.relu0"]

@@ -480,6 +480,29 @@ def test_copies_follow_arrays_that_are_replaced():
         np.testing.assert_array_equal(optimizer.state["v.flat"], kept, strict=True)
 
 
+def test_an_interrupt_behind_a_step_undoes_nothing():
+    """When it is counted already: a step is not done and undone both."""
+    whole, trainer, came = fragile(), fragile(), []
+
+    class Late(Trainer):
+        @property
+        def _place(self):
+            return self.__dict__["_place"]
+
+        @_place.setter
+        def _place(self, place):
+            self.__dict__["_place"] = place
+            if place.steps == 3 and not came:
+                came.append(1)
+                raise KeyboardInterrupt
+
+    trainer.__class__ = Late
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert trainer.steps == 3
+    assert_ends_alike(trainer, whole)
+
+
 @pytest.mark.parametrize("kind", ["of somebody else", "of the library"])
 def test_what_is_not_told_is_copied(kind):
     """An optimizer of somebody else may fail anywhere; and a single step is always undone."""
