@@ -554,6 +554,33 @@ def test_an_error_in_a_part_that_others_wait_for_reaches_the_caller(where, monke
     assert_same_grads(grads, other.loss_and_gradient(*x)[2], net)
 
 
+@pytest.mark.parametrize(("train", "need_dx"), [(False, True), (True, False)])
+def test_what_parts_brought_to_a_step_that_failed_is_forgotten(train, need_dx, monkeypatch):
+    """Where the next way back has no meeting: it is not training, or nothing below is needed."""
+    net, other = (
+        Network([BatchNorm(4), Affine(4, 3, rng=0)], input_shape=(4,), dtype="float64")
+        for _ in range(2)
+    )
+    engine, rng = get_engine(net, threads=1), np.random.default_rng(0)
+    dy = rng.standard_normal((8, 3))
+
+    def failing(self, need_dx, need_grads):
+        raise RuntimeError("no power")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Normalize, "backward", failing)
+        _, backward = engine.forward(rng.standard_normal((8, 4)), train=True)
+        with pytest.raises(RuntimeError, match="no power"):
+            backward(dy)
+    other.restore_state(net.copied_state())
+    x = rng.standard_normal((8, 4))
+    dx, grads = engine.forward(x, train=train)[1](dy, need_dx=need_dx)
+    want_dx, want = other.forward(x, train=train)[1](dy)
+    assert_same_grads(grads, want, net)
+    if need_dx:
+        assert_near(dx, want_dx, name="dx")
+
+
 def test_a_batch_of_which_there_is_no_variance_is_refused_as_by_the_layer():
     net, other = (
         Network([Affine(4, 3, rng=0), BatchNorm(3, ddof=1)], dtype="float64") for _ in range(2)
