@@ -418,6 +418,22 @@ def test_values_live_with_those_that_read_them():
     assert join.number in program._buffers.homes.values()
 
 
+def test_values_share_memory_that_is_as_large_as_the_largest_needs():
+    """None is left in a piece that was too small for a later one, and has been replaced."""
+    net = net_of("ResNet-20")
+    engine = get_engine(net, threads=1)
+    engine.loss_and_gradient(*batch(net, 8))
+    (program,) = engine._workers[0]._programs
+    pieces = list(program._buffers._memory._buffers.values())
+    homes = program._buffers.homes
+    values = [
+        y for k, y in program._y.items()
+        if k not in homes and k >= 0 and not program._kernels[k].owns_y
+    ]  # fmt: skip
+    assert len(values) > 9
+    assert all(any(np.shares_memory(y, piece) for piece in pieces) for y in values)
+
+
 def test_what_is_fused_is_told():
     methods = get_engine(net_of("ResNet-20")).methods()
     own = {name: how for name, how in methods.items() if name.startswith("Sequential4.")}
@@ -434,6 +450,15 @@ def test_what_is_fused_is_told():
 
 
 # Parts that meet
+
+
+def test_while_training_nothing_goes_by_running_statistics(monkeypatch):
+    def failing(self):
+        pytest.fail("a training pass reads running statistics")
+
+    monkeypatch.setattr(Normalize, "forward", failing)
+    net = net_of("ResNet-20")
+    get_engine(net, threads=2).loss_and_gradient(*batch(net, 40))
 
 
 @pytest.mark.parametrize("name", ["ResNet-20", "heads"])
@@ -529,6 +554,33 @@ def test_an_error_in_a_part_that_others_wait_for_reaches_the_caller(where, monke
     assert_same_grads(grads, other.loss_and_gradient(*x)[2], net)
 
 
+@pytest.mark.parametrize(("train", "need_dx"), [(False, True), (True, False)])
+def test_what_parts_brought_to_a_step_that_failed_is_forgotten(train, need_dx, monkeypatch):
+    """Where the next way back has no meeting: it is not training, or nothing below is needed."""
+    net, other = (
+        Network([BatchNorm(4), Affine(4, 3, rng=0)], input_shape=(4,), dtype="float64")
+        for _ in range(2)
+    )
+    engine, rng = get_engine(net, threads=1), np.random.default_rng(0)
+    dy = rng.standard_normal((8, 3))
+
+    def failing(self, need_dx, need_grads):
+        raise RuntimeError("no power")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Normalize, "backward", failing)
+        _, backward = engine.forward(rng.standard_normal((8, 4)), train=True)
+        with pytest.raises(RuntimeError, match="no power"):
+            backward(dy)
+    other.restore_state(net.copied_state())
+    x = rng.standard_normal((8, 4))
+    dx, grads = engine.forward(x, train=train)[1](dy, need_dx=need_dx)
+    want_dx, want = other.forward(x, train=train)[1](dy)
+    assert_same_grads(grads, want, net)
+    if need_dx:
+        assert_near(dx, want_dx, name="dx")
+
+
 def test_a_batch_of_which_there_is_no_variance_is_refused_as_by_the_layer():
     net, other = (
         Network([Affine(4, 3, rng=0), BatchNorm(3, ddof=1)], dtype="float64") for _ in range(2)
@@ -543,6 +595,27 @@ def test_a_batch_of_which_there_is_no_variance_is_refused_as_by_the_layer():
     _, _, grads = get_engine(net).loss_and_gradient(x, t)
     assert_same_grads(grads, other.loss_and_gradient(x, t)[2], net)
     assert_same_state(net, other)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_network_that_ends_in_a_norm_is_itself(threads):
+    """While not training by its running statistics, though parts would meet at the very end."""
+    net, other = (Network([Affine(4, 6, rng=0), BatchNorm(6)], dtype="float64") for _ in range(2))
+    engine, rng = get_engine(net, threads=threads), np.random.default_rng(0)
+    x, t = rng.standard_normal((40, 4)), np.arange(40) % 6
+    _, _, grads = engine.loss_and_gradient(x, t)
+    assert_same_grads(grads, other.loss_and_gradient(x, t)[2], net)
+    assert_same_state(net, other)
+    assert_same(engine.predict(x), other.predict(x))
+    for train in (False, True):
+        y, backward = engine.forward(x, train=train)
+        want_y, want_backward = other.forward(x, train=train)
+        assert_same(y, want_y)
+        dy = rng.standard_normal(y.shape)
+        dx, grads = backward(dy)
+        want_dx, want = want_backward(dy)
+        assert_near(dx, want_dx, name="dx")
+        assert_same_grads(grads, want, net)
 
 
 # What is frozen

@@ -683,6 +683,16 @@ def test_only_the_last_sizes_stay_compiled():
         assert len(engine._workers[0]._compiled) <= SIZES
 
 
+def test_of_sizes_those_stay_compiled_that_were_used_last():
+    net = net_of("simple-convnet")
+    engine = get_engine(net, threads=1)
+    x, _ = batch(net, 60)
+    used = [*range(1, SIZES + 1), 1, SIZES + 1]
+    for n in used:
+        engine.predict(x[:n])
+    assert [n for n, _ in engine._workers[0]._compiled] == used[-SIZES:]
+
+
 def test_an_engine_that_is_gone_leaves_nothing_behind():
     """Neither arrays nor threads, and not only when Python looks for cycles."""
     before = set(threading.enumerate())

@@ -67,6 +67,11 @@ def test_what_others_read_is_not_fused_away():
     assert fused(net) == [["Affine"], ["ReLU"], ["Identity"], ["Concatenate"]]
 
 
+def test_what_reads_several_is_not_fused_into_one_of_them():
+    net = row(Sum([Affine(4, 4), Affine(4, 4)]))
+    assert fused(net, [Pattern(((Affine,), (Sum,)))]) == [["Affine"], ["Affine"], ["Sum"]]
+
+
 def test_sums_are_fused_with_what_follows():
     ops = ops_of(resnet((2, 3), 1))
     assert [n.name for n in ops["layer1.0"].nodes] == ["layer1.0", "layer1.relu0"]
@@ -84,10 +89,11 @@ def test_every_gradient_is_left_once_before_it_is_read(name, patterns):
         assert op.need_dy == (number in left), op.name
         for value, need, adds in zip(op.inputs, op.need_dx, op.adds, strict=True):
             assert value < number
+            assert adds == (need and value in left), op.name
             if need:
-                assert adds == (value in left), op.name
                 left[value] = left.get(value, 0) + 1
     for number, op in enumerate(low.ops):
+        assert op.need_grads == any(node.names for node in op.nodes), op.name
         assert op.readers == sum(other.inputs.count(number) for other in low.ops)
     assert INPUT not in left
 
@@ -140,3 +146,5 @@ def test_segments_end_where_the_parts_of_a_batch_meet():
         assert [low.ops[k].meets for k in segment] == [False] * (len(segment) - 1) + [True]
     assert not any(low.ops[k].meets for k in segments[-1])
     assert len(lowered(inception()).segments()) == 1
+    behind = [Pattern(((Convolution,), (BatchNorm,)))]
+    assert len(lowered(resnet((2, 3), 1), behind).segments()) == len(segments)

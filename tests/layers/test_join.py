@@ -73,6 +73,12 @@ def test_concatenated_and_summed_by_hand(device):
     assert_near(backward(device.asarray([[1.0, 2.0]]))[0], [[3, 6]], EX)
 
 
+def test_the_features_of_one_sample_are_joined(device):
+    y, backward = Concatenate([Identity(), Twice()]).forward(device.asarray([1.0, 2.0]))
+    assert_near(y, [1, 2, 2, 4], EX)
+    assert_near(backward(device.asarray([1.0, 2.0, 3.0, 4.0]))[0], [7, 10], EX)
+
+
 def test_a_residual_block_by_hand(device):
     """y = relu(w2 relu(w1 x) + x) of x = 1, -2, 3 with w1 = 0.5, w2 = 2."""
     first, second = weights(device, 0.5, 2.0)
@@ -101,14 +107,15 @@ def test_global_average_pool_by_hand(device):
     assert_near(dx, [[np.full((2, 2), 1.0), np.full((2, 2), 2.0)]], EX)
 
 
-def test_pad_shortcut_takes_every_second_pixel(device):
+@pytest.mark.parametrize(("channels", "before"), [(5, 1), (4, 1), (2, 0)])
+def test_pad_shortcut_takes_every_second_pixel(device, channels, before):
     x = np.arange(30.0).reshape(1, 2, 3, 5)
-    layer = PadShortcut(2, 5)
+    layer = PadShortcut(2, channels)
     y, backward = layer.forward(device.asarray(x))
-    want = np.zeros((1, 5, 2, 3))
-    want[:, 1:3] = x[:, :, ::2, ::2]
+    want = np.zeros((1, channels, 2, 3))
+    want[:, before : before + 2] = x[:, :, ::2, ::2]
     assert_near(y, want, EX)
-    assert layer.output_shape((2, 3, 5)) == (5, 2, 3)
+    assert layer.output_shape((2, 3, 5)) == (channels, 2, 3)
     dx, _ = backward(y)
     assert np.sum(to_numpy(dx)) == np.sum(want)
 
@@ -123,6 +130,13 @@ def test_pooling_with_places_by_hand(device):
     places = pool.places(x)
     assert places.dtype == device.xp.int64
     assert_near(places, [[[[1, 7], [13, 11]]]], EX)
+
+
+@pytest.mark.parametrize("ties", ["first", "all"])
+def test_of_equals_the_first_has_the_place(device, ties):
+    """Also where the gradient goes to all of them."""
+    x = device.asarray([[[[1.0, 2.0], [2.0, 2.0]]]])
+    assert_near(MaxPool(2, ties=ties).places(x), [[[[1]]]], EX)
 
 
 def test_places_are_those_of_pytorch(device):
@@ -155,6 +169,13 @@ def test_unpooled_by_hand(device):
     assert_near(seen[0], [[[[2, 8], [14, 12]]]], EX)
     want[[1, 7, 13, 11]] = [2, 8, 14, 12]
     assert_near(dx, want.reshape(1, 1, 4, 4), EX)
+
+
+def test_of_equals_the_first_is_unpooled(device):
+    x = device.asarray([[[[1.0, 2.0], [2.0, 2.0]]]])
+    y, backward = Unpooled([Identity()]).forward(x)
+    assert_near(y, [[[[0, 2], [0, 0]]]], EX)
+    assert_near(backward(x)[0], [[[[0, 2], [0, 0]]]], EX)
 
 
 def rng():
@@ -203,6 +224,72 @@ def test_what_is_not_needed_is_left_out_and_changes_nothing_else(name):
         assert backward(y, need_dx=False)[0] is None
 
 
+AROUND = {
+    "Sequential": lambda layers: Sequential(layers),
+    "Sum": lambda layers: Sum(layers),
+    "Residual": lambda layers: Residual(layers[:1], Sequential(layers[1:])),
+    "Concatenate": lambda layers: Concatenate(layers),
+    "Heads": lambda layers: Heads(layers),
+    "Unpooled": lambda layers: Unpooled(layers, 1),
+}
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("name", AROUND)
+def test_layers_within_know_whether_the_network_is_training(name, train):
+    seen = []
+
+    class Noting(Twice):
+        def forward(self, x, *, train=False):
+            seen.append(train)
+            return super().forward(x)
+
+    AROUND[name]([Noting(), Noting()]).forward(np.ones((2, 3, 4, 4)), train=train)
+    assert seen == [train, train]
+
+
+def told(layer, asked):
+    """The layer, which tells what its backward is asked for."""
+    forward = layer.forward
+
+    def telling(x, *, train=False):
+        y, backward = forward(x, train=train)
+
+        def asking(dy, **needs):
+            asked.append((type(layer).__name__, *needs.values()))
+            return backward(dy, **needs)
+
+        return y, asking
+
+    layer.forward = telling
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("name", "need_dx", "need_grads", "want"),
+    [
+        ("Sum", True, True, [("Convolution", True), ("ReLU", True)]),
+        ("Sum", False, True, [("Convolution", False)]),
+        ("Sum", True, False, [("Convolution", True, False), ("ReLU", True)]),
+        ("Sequential", True, True, [("ReLU", True), ("Convolution", True)]),
+        ("Sequential", False, True, [("ReLU", True), ("Convolution", False)]),
+        ("Sequential", True, False, [("ReLU", True), ("Convolution", True, False)]),
+        ("Sequential", False, False, []),
+        ("Unpooled", False, True, [("ReLU", True), ("Convolution", False)]),
+        ("Unpooled", True, False, [("ReLU", True), ("Convolution", True, False)]),
+    ],
+)
+def test_layers_within_are_asked_for_what_is_needed(name, need_dx, need_grads, want):
+    asked = []
+    layers = [told(Convolution(3, 3, 1, rng=0), asked), told(ReLU(), asked)]
+    layer = AROUND[name](layers)
+    y, backward = layer.forward(np.ones((2, 3, 4, 4)))
+    dx, grads = backward(y, need_dx=need_dx, need_grads=need_grads)
+    assert asked == want
+    assert (dx is not None) == need_dx
+    assert bool(grads) == need_grads
+
+
 def test_the_output_shape_is_that_of_the_output():
     for make, shape in COMBINED.values():
         layer = make()
@@ -227,8 +314,10 @@ def test_heads_give_and_take_by_name(device):
     )  # fmt: skip
     assert_near(dx, want, E12)
     assert list(grads) == list(layer.params)
-    with pytest.raises(ArgumentError, match=r"for each of a, b.head1, b.head2 is needed, got a"):
-        backward({"a": y["a"]})
+    for other in ({"a": y["a"]}, y | {"c": y["a"]}):
+        message = f"for each of a, b.head1, b.head2 is needed, got {', '.join(other)}"
+        with pytest.raises(ArgumentError, match=message):
+            backward(other)
 
 
 def test_the_loss_of_heads_is_their_weighted_sum(device):
@@ -241,6 +330,16 @@ def test_the_loss_of_heads_is_their_weighted_sum(device):
     dx = backward()
     assert_near(dx["a"], to_numpy(parts["a"][1]()), E12)
     assert_near(dx["b"], 0.25 * to_numpy(parts["b"][1]()), E12)
+    for name, twice in backward(2.0).items():
+        assert_near(twice, 2 * to_numpy(dx[name]), E12)
+
+
+def test_a_head_of_no_weight_adds_nothing():
+    loss = HeadsWithLoss({"a": SoftmaxWithLoss(), "b": IdentityWithLoss()}, {"b": 0})
+    x, t = {name: rng().standard_normal((3, 2)) for name in "ab"}, np.eye(3, 2)
+    total, backward = loss.forward(x, t)
+    assert total == loss.losses["a"].forward(x["a"], t)[0]
+    assert not np.any(backward()["b"])
 
 
 def test_a_loss_may_take_the_same_targets_for_every_head():
@@ -275,6 +374,14 @@ REFUSED = [
         "layer ReLU1 follows several heads, which must come last",
     ),
     (
+        lambda: Network({"a": Heads([Affine(2, 3)]), "b": Sequential({"c": ReLU()})}),
+        "layer b follows several heads, which must come last",
+    ),
+    (
+        lambda: Network({"a": Heads([Affine(2, 3)]), "b": Unpooled([ReLU()])}),
+        "layer b follows several heads, which must come last",
+    ),
+    (
         lambda: Sum([Heads([Affine(2, 3)]), Affine(2, 3)]).output_shape((2,)),
         "branch branch1 ends in several heads, which must come last",
     ),
@@ -285,6 +392,18 @@ REFUSED = [
     (
         lambda: Residual({"downsample": ReLU()}, Identity()),
         "a layer of the body is called 'downsample', as the shortcut is",
+    ),
+    (
+        lambda: Sum([Affine(2, 3), Affine(4, 3)]).output_shape((2,)),
+        "layer branch2: Affine takes 4 numbers a sample, got the shape (2,)",
+    ),
+    (
+        lambda: Sequential([Affine(2, 3), Affine(4, 3)]).output_shape((2,)),
+        "layer Affine2: Affine takes 4 numbers a sample, got the shape (3,)",
+    ),
+    (
+        lambda: Sequential([Heads([Affine(2, 3)]), ReLU()]).output_shape((2,)),
+        "layer ReLU1 follows several heads, which must come last",
     ),
     (lambda: Sum([]), "Sum needs at least one branch, got none"),
     (
@@ -297,6 +416,30 @@ REFUSED = [
     ),
     (lambda: Sequential({"a": Affine}), "layer 'a' must have forward(x, train=...)"),
     (lambda: Unpooled({"pool": ReLU()}), "a layer in Unpooled is called 'pool'"),
+    (
+        lambda: Unpooled([ReLU()], (2, 3)),
+        "the windows of Unpooled lie side by side and must be square, got (2, 3)",
+    ),
+    (
+        lambda: Unpooled([GlobalAveragePool(), Affine(1, 1)]).forward(np.ones((1, 1, 2, 2))),
+        "the layers in Unpooled must keep the pooled shape, (1, 1, 1), got (1,)",
+    ),
+    (
+        lambda: Unpooled([Convolution(1, 2, 1)]).forward(np.ones((1, 1, 4, 4))),
+        "the layers in Unpooled must keep the pooled shape, (1, 2, 2), got (2, 2, 2)",
+    ),
+    (
+        lambda: GlobalAveragePool().forward(np.ones((2, 3))),
+        "GlobalAveragePool takes images, (C, H, W), got (3,)",
+    ),
+    (
+        lambda: PadShortcut(0, 2),
+        "PadShortcut needs a stride and channels of at least 1, got stride=0, channels=2",
+    ),
+    (
+        lambda: PadShortcut(2, 0),
+        "PadShortcut needs a stride and channels of at least 1, got stride=2, channels=0",
+    ),
     (
         lambda: PadShortcut(1, 2).output_shape((3, 4, 4)),
         "PadShortcut takes images of up to 2 channels, (C, H, W), got (3, 4, 4)",
@@ -312,6 +455,22 @@ REFUSED = [
     (
         lambda: HeadsWithLoss({"a": SoftmaxWithLoss()}, {"a": -1}),
         "the weight of a must be a number from 0, got -1",
+    ),
+    (
+        lambda: HeadsWithLoss({"a": SoftmaxWithLoss()}, {"a": np.inf}),
+        "the weight of a must be a number from 0, got inf",
+    ),
+    (
+        lambda: HeadsWithLoss({"a": SoftmaxWithLoss()}).forward(
+            {name: np.ones((2, 2)) for name in "ab"}, np.zeros(2, int)
+        ),
+        "HeadsWithLoss has losses for a, got a, b",
+    ),
+    (
+        lambda: HeadsWithLoss({"a": SoftmaxWithLoss()}).forward(
+            {"a": np.ones((2, 2))}, {name: np.zeros(2, int) for name in "ab"}
+        ),
+        "targets for a are needed, got a, b",
     ),
 ]
 

@@ -167,6 +167,17 @@ def test_loss_gradient_is_the_derivative_of_the_loss(loss, device):
 
 
 @pytest.mark.parametrize(
+    "loss", [layers.SoftmaxWithLoss(0.1), layers.SigmoidWithLoss(), layers.IdentityWithLoss()]
+)
+def test_the_loss_of_one_sample_is_that_of_a_batch_of_one(loss, device):
+    x, t = device.asarray([0.5, -1.0, 2.0]), device.asarray([0.0, 1.0, 0.0])
+    value, backward = loss.forward(x, t)
+    want, of_batch = loss.forward(x[None, :], t[None, :])
+    assert float(value) == float(want)
+    np.testing.assert_array_equal(to_numpy(backward()), to_numpy(of_batch())[0])
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: layers.Affine(0, 3), "Affine needs at least one input and one output, got n_in=0"),

@@ -196,6 +196,7 @@ def test_what_is_written_is_what_pytorch_reads(there, tmp_path):
     net, path = resnet18("float64"), tmp_path / "resnet18.safetensors"
     save_torch(net, path)
     other = ResNet18().double().eval()
+    assert load_file(path).keys() == other.state_dict().keys()
     other.load_state_dict(load_file(path))  # strict: every name, and no other
     x = np.random.default_rng(0).standard_normal((1, 3, 64, 64))
     with torch.no_grad():
@@ -222,3 +223,18 @@ def test_what_does_not_fit_is_refused_or_told(tmp_path):
     save_torch(Network({"fc": Affine(3, 4), "more": Affine(4, 4)}), path)
     with pytest.raises(WeightsError, match=r"holds more than the network: 'more.bias'"):
         load_torch(Network({"fc": Affine(3, 4)}), path)
+    passed_over = load_torch(Network({"fc": Affine(3, 4)}), path, strict=False)
+    assert sorted(passed_over) == ["more.bias", "more.weight"]
+
+
+@pytest.mark.parametrize("bias", [np.asarray([1.0, np.nan]), np.asarray([1, 2])])
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_is_no_finite_float_is_refused(tmp_path, bias, strict):
+    from safetensors.numpy import save_file
+
+    net, path = Network({"fc": Affine(3, 2, rng=0)}), tmp_path / "net.safetensors"
+    save_file({"fc.weight": np.ones((2, 3)), "fc.bias": bias}, path)
+    before = to_numpy(net.params.flat).copy()
+    with pytest.raises(WeightsError, match=rf"fc.bias must hold finite floats, got {bias.dtype}"):
+        load_torch(net, path, strict=strict)
+    np.testing.assert_array_equal(net.params.flat, before)

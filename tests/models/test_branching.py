@@ -11,9 +11,11 @@ import pytest
 from branching import BRANCHING, batch, heads, resnet, resnet20
 from xpnet import SGD, Adam, AdamW, Momentum, load_network, to_numpy
 from xpnet.errors import ArgumentError, WeightsError
+from xpnet.files.weights import save_weights
 from xpnet.layers import (
     Affine,
     BatchNorm,
+    Concatenate,
     Convolution,
     Dropout,
     IdentityWithLoss,
@@ -21,6 +23,7 @@ from xpnet.layers import (
     Residual,
     Sequential,
     Tanh,
+    Unpooled,
 )
 from xpnet.models import Network, build_network
 from xpnet.models.nodes import INPUT
@@ -52,7 +55,15 @@ EVERY = {
     **BRANCHING,
     **{name: lambda name=name, **o: build_network(name, BOOK[name], rng=0, **o) for name in MODELS},
     "dropout": lambda **o: Network([Affine(6, 5, rng=0), Dropout(0.3, rng=1), Affine(5, 3)], **o),
-}
+    "another shortcut": lambda **o: Network(
+        [Residual([Affine(6, 3, rng=0)], Affine(6, 3, rng=1), shortcut_name="side")],
+        input_shape=(6,), **o,
+    ),
+    "unpooled by 3": lambda **o: Network(
+        [Unpooled([Convolution(1, 1, 1, rng=0)], 3), Affine(36, 3, rng=1)], input_shape=(1, 6, 6),
+        **o,
+    ),
+}  # fmt: skip
 
 
 def stepped(net, steps=3, optimizer=None):
@@ -80,6 +91,7 @@ def test_nodes_tell_what_reads_what():
     assert nodes["layer2.0"].inputs == (number["layer2.0.bn2"], number["layer2.0.downsample.1"])
     assert nodes["layer2.0.downsample.0"].inputs == nodes["layer2.0.conv1"].inputs
     assert nodes["layer2.0.conv1"].names == {"W": "layer2.0.conv1.W"}
+    assert nodes["layer2.0"].names == {}  # which those of its layers have
     assert nodes["layer2.0"].output_shape == (3, 3, 3)
     assert all(value < k for k, node in enumerate(net.nodes()) for value in node.inputs)
     assert net.outputs == len(net.nodes()) - 1
@@ -106,6 +118,9 @@ def test_the_summary_is_as_deep_as_the_network():
     found = {row.name: (row.kind, row.output_shape) for row in rows}
     assert found["layer2"] == ("Sequential", (3, 3, 3))
     assert found["layer2.0"] == ("Residual", (3, 3, 3))
+    joined = Concatenate([ReLU(), Affine(2, 4)])
+    net = Network({"a": Sequential([Affine(3, 5), Affine(5, 2)]), "b": joined})
+    assert [row.output_shape for row in net.summary() if row.depth == 0] == [(2,), (6,)]
     (row,) = (row for row in heads().summary() if row.name == "heads")
     assert row.output_shape == {"digit": (10,), "parts": (3,)}
 
@@ -117,6 +132,8 @@ def test_paths_are_the_names_and_the_books_names_are_on_demand():
     net = Network(layers, names="book")
     assert list(net.params) == ["W1", "b1", "gamma1", "beta1", "W2"]
     assert net.paths()["BatchNorm1.gamma"] == "gamma1"
+    net = Network([Sequential([Affine(3, 2)]), Affine(2, 2)], names="book")
+    assert list(net.params) == ["W1", "b1", "W2", "b2"]
     with pytest.raises(ArgumentError, match=r"names must be 'paths' or 'book', got 'short'"):
         Network([Affine(3, 2)], names="short")
     with pytest.raises(ArgumentError, match=r"would share a name: .*; use names='paths'"):
@@ -164,6 +181,24 @@ def test_what_is_saved_loaded_copied_and_pickled_scores_alike(device, tmp_path, 
         stepped(other, 1)
         assert not same(other.predict(x), before)
     assert same(net.predict(x), before)
+
+
+def test_numbers_of_numpy_are_described_as_numbers():
+    net = Network([Affine(np.int64(6), 4, rng=0), Dropout(np.float32(0.25)), Affine(4, 3, rng=1)])
+    other = copied(net, device="cpu", dtype="float32")
+    assert same(other.predict(np.ones((2, 6))), net.predict(np.ones((2, 6))))
+
+
+def test_counters_are_copied_whole():
+    """Floats of another dtype have other digits; a counter has all of its own."""
+    net = EVERY["dropout"](dtype="float32")
+    for array in net.state.values():
+        array[...] = 2**24 + 1
+    other = copied(net, device="cpu", dtype="float32")
+    assert net.state
+    for name, array in net.state.items():
+        assert other.state[name].dtype == array.dtype
+        assert np.all(other.state[name] == 2**24 + 1)
 
 
 def test_a_copys_layers_are_views_of_its_own_buffer():
@@ -242,11 +277,37 @@ def test_layers_of_ones_own_are_copied_pickled_and_saved(tmp_path):
     assert same(other.predict(x), net.predict(x))
 
 
-def test_a_network_with_a_method_of_its_own_is_not_taken_for_another(tmp_path):
+@pytest.mark.parametrize("name", ["Doubled", "Network"])
+def test_a_network_with_a_method_of_its_own_is_not_taken_for_another(tmp_path, name):
+    """Not even if it is called as one of the library's."""
     path = tmp_path / "own.safetensors"
-    Doubled([Affine(3, 2)]).save_params(path)
-    with pytest.raises(WeightsError, match=r"with .*Doubled, which is not one of xpnet's"):
+    type(name, (Doubled,), {})([Affine(3, 2)]).save_params(path)
+    message = rf"with {__name__}\.{name}, which is not one of xpnet's"
+    with pytest.raises(WeightsError, match=message):
         load_network(path)
+
+
+def test_a_layer_that_is_called_as_one_of_the_librarys_is_not_taken_for_it(tmp_path):
+    path = tmp_path / "own.safetensors"
+    own = type("ReLU", (Scale,), {})
+    Network([Affine(3, 2), own(), Affine(2, 2)]).save_params(path)
+    with pytest.raises(WeightsError, match=rf"with {__name__}\.ReLU, which is not one of xpnet"):
+        load_network(path)
+
+
+def test_a_file_of_another_network_is_refused_though_two_would_share_the_books_names(tmp_path):
+    path = tmp_path / "other.safetensors"
+    Network([Affine(3, 2)]).save_params(path)
+    net = Network([Affine(3, 2), BatchNorm(2), BatchNorm(2)])
+    with pytest.raises(WeightsError, match=r"lacks|must have shape"):
+        net.load_params(path)
+
+
+def test_a_file_that_says_its_activation_is_not_told_another(tmp_path):
+    path = tmp_path / "net.safetensors"
+    Network([Affine(3, 2)]).save_params(path)
+    with pytest.raises(ArgumentError, match="says itself what its activation is; leave out"):
+        load_network(path, activation="relu")
 
 
 @pytest.mark.parametrize("name", ["two-layer-net", "params"])
@@ -266,15 +327,32 @@ def test_weight_files_of_the_first_version_load(name, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_assumed_of_a_file_is_told(tmp_path, capsys):
-    from xpnet.files.weights import save_weights
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weight_files_of_the_first_version_keep_their_digits(tmp_path, dtype):
+    net, path = build_network("two-layer-net", BOOK["two-layer-net"], dtype=dtype), tmp_path / "old"
+    arguments = json.dumps(BOOK["two-layer-net"])
+    save_weights(
+        path, dict(net.params), {"model": "two-layer-net", "arguments": arguments, "dtype": dtype}
+    )
+    other = load_network(path)
+    assert other.dtype == dtype
+    np.testing.assert_array_equal(other.params.flat, net.params.flat)
 
+
+def test_what_is_assumed_of_a_file_is_told(tmp_path, capsys):
     path = tmp_path / "matrices.safetensors"
     save_weights(path, {"W1": np.ones((2, 3)), "b1": np.ones(3)}, {})
     load_network(path)
     assert "does not tell the activation between its layers; sigmoid is" in capsys.readouterr().err
     load_network(path, activation="relu")
     assert capsys.readouterr().err == ""
+
+
+def test_a_matrix_of_nothing_is_none(tmp_path):
+    path = tmp_path / "matrices.safetensors"
+    save_weights(path, {"W1": np.ones((0, 3)), "b1": np.ones(3)}, {})
+    with pytest.raises(WeightsError, match=r"W1 must be a matrix, got shape \(0, 3\)"):
+        load_network(path, activation="relu")
 
 
 def test_frozen_parameters_stay_and_cost_nothing():

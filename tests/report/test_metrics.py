@@ -65,6 +65,13 @@ def test_nothing_is_read_before_the_value(strict_device, unread):
     assert all(metric.value() >= 0 or metric.name == "r2" for metric in metrics)
 
 
+def test_r2_loses_no_digits_to_a_mean_far_from_0():
+    y, t = Y.astype("float64") + 1e8, T.astype("float64") + 1e8
+    metric, want = R2(), r2_score(t, y, multioutput="variance_weighted")
+    metric.update(y, t)
+    assert metric.value() == pytest.approx(want, rel=1e-9)
+
+
 def test_r2_at_its_ends():
     """Exact, as good as the mean, and targets without variance, of which 0.1 has no exact sum."""
     host = np.float32
@@ -75,6 +82,12 @@ def test_r2_at_its_ends():
     metric = R2()
     metric.update(Y, np.full_like(T, 0.1))
     assert isnan(metric.value())
+
+
+def test_a_score_of_0_is_a_0():
+    metric = BinaryAccuracy()
+    metric.update(np.zeros((2, 2)), np.asarray([[0.0, 0.0], [0.0, 1.0]]))
+    assert metric.value() == 0.75
 
 
 def test_heads():
@@ -103,6 +116,10 @@ def update(metric, *batch):
             "one-hot; use another metric, such as R2 for numbers",
         ),
         (lambda: update(Accuracy(), Y, T), "and 23 of 23 rows are not one-hot"),
+        (
+            lambda: update(Accuracy(), Y[:2], np.asarray([[1, 0.5, 0], [1, 0, 0]])),
+            "and 1 of 2 rows are not one-hot",
+        ),
         (lambda: update(Accuracy(), Y, T[:, 0]), r"got float32 of shape \(23,\)"),
         (lambda: update(Accuracy(), Y, LABELS[1:]), r"got int64 of shape \(22,\)"),
         (lambda: update(BinaryAccuracy(), Y, T), "and 69 of 69 targets are neither"),

@@ -3,7 +3,10 @@
 import json
 import math
 import re
+import signal
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +22,8 @@ from xpnet import (
     BatchNorm,
     Callback,
     EarlyStopping,
+    Heads,
+    HeadsWithLoss,
     IdentityWithLoss,
     Learner,
     MaxNorm,
@@ -35,8 +40,9 @@ from xpnet import (
     to_numpy,
 )
 from xpnet.arrays.random import uniform
-from xpnet.errors import ArgumentError, CheckpointError, DivergedError
+from xpnet.errors import ArgumentError, CheckpointError, DivergedError, TrainingError
 from xpnet.train.checkpoint import Checkpoints, load_checkpoint
+from xpnet.train.undo import Undo
 
 X = np.linspace(-3, 3, 120, dtype="float32")[:, None]
 Y = np.sin(X)
@@ -127,6 +133,27 @@ def test_misuse_is_told(options, message):
 def test_an_accuracy_of_numbers_is_an_error_and_no_number():
     with pytest.raises(ArgumentError, match=r"and 1(19|20) of 120 rows are not one-hot"):
         sine(metrics=[Accuracy()], epochs=1).train()
+
+
+def two_heads(weights):
+    losses = {name: SoftmaxWithLoss() for name in ("narrow", "wide")}
+    heads = Heads({"narrow": Affine(1, 2, rng=0), "wide": Affine(1, 4, rng=1)})
+    return Network([heads], HeadsWithLoss(losses, weights), input_shape=(1,))
+
+
+@pytest.mark.parametrize(
+    ("weights", "names"),
+    [({"narrow": 0.3}, ["wide", "narrow"]), ({"wide": 0.3}, ["narrow", "wide"])],
+)
+def test_the_head_of_the_largest_weight_decides_what_is_best(weights, names):
+    trainer = Trainer(two_heads(weights), X, np.arange(120) % 2, verbose=False)
+    assert [metric.name for metric in trainer.learner.metrics] == [f"{n}_accuracy" for n in names]
+    assert trainer.best == (f"train_{names[0]}_accuracy", "max")
+
+
+def test_labels_need_an_output_of_every_head():
+    with pytest.raises(ArgumentError, match="must be below the network's 2 outputs, got 2"):
+        Trainer(two_heads({}), X, np.arange(120) % 3, verbose=False)
 
 
 def test_labels_for_one_output_are_told_from_numbers():
@@ -221,6 +248,17 @@ def test_no_number_is_no_improvement():
     assert EarlyStopping(1, metric="val_loss").best_epoch([3.0, math.nan, 2.0, 2.5]) == 3
 
 
+def test_one_rule_may_serve_two_trainers():
+    """What was the best of the first is none of the second's."""
+    stop = EarlyStopping(9, metric="train_r2", restore_best=True)
+    planned([0.5, 0.1], early_stopping=stop).train()
+    assert stop.restored == 1
+    other = planned([math.nan, math.nan], early_stopping=stop)
+    other.train()
+    assert stop.restored is None
+    assert stop.state() == {}
+
+
 def test_directions():
     assert EarlyStopping(1, metric="test_r2").best_epoch([0.1, 0.2]) == 2
     assert EarlyStopping(1, metric="test_r2", direction="min").best_epoch([0.1, 0.2]) == 1
@@ -277,6 +315,21 @@ def test_callbacks_are_called_in_their_order():
     ]  # fmt: skip
 
 
+def test_what_callbacks_take_is_no_time_of_training(monkeypatch):
+    """On a clock by which a step takes a second, and whoever looks on ten."""
+    now = [0.0]
+    monkeypatch.setattr("xpnet.train.loop.time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def passing(seconds):
+        now[0] += seconds
+
+    trainer = sine(epochs=2, on_step=lambda: passing(10), on_epoch=lambda _: passing(10))
+    step = trainer.learner.step
+    trainer.learner.step = lambda batch: passing(1) or step(batch)
+    trainer.learner.evaluate = lambda _: passing(10) or {"loss": 0.0, "r2": 0.0}
+    assert [metrics.seconds for metrics in trainer.train()] == [6, 12]
+
+
 def test_a_callback_may_stop(capsys):
     class Enough(Callback):
         def on_epoch(self, trainer, metrics):
@@ -301,17 +354,17 @@ PLACES = ["forward", "gradient", "update", "constraint", "schedule"]
 
 
 def fragile(**options):
-    """Dropout-like counters and running statistics, momentum and a constraint."""
+    """Running statistics, momentum and a constraint."""
     layers = [Affine(1, 9, rng=0), BatchNorm(9), Tanh(), Affine(9, 1, rng=1)]
+    defaults = {"optimizer": Momentum(0.1), "constraint": MaxNorm(1.0)}
     return Trainer(
         Network(layers, IdentityWithLoss()), X, Y, epochs=2, mini_batch_size=20, verbose=False,
-        optimizer=Momentum(0.1), constraint=MaxNorm(1.0), schedule=lambda step: 0.1 / (1 + step),
-        engine="reference", **options,
+        schedule=lambda step: 0.1 / (1 + step), engine="reference", **(defaults | options),
     )  # fmt: skip
 
 
-def broken(trainer, place, error, at):
-    """Have the step after `at` fail half-way through something."""
+def broken(trainer, place, error, at, *, spoils=True):
+    """Have the step after `at` fail half-way through something, which spoils a parameter."""
     learner = trainer.learner
     owner, name = {
         "forward": (learner.network, "loss_and_gradient"),
@@ -325,7 +378,8 @@ def broken(trainer, place, error, at):
     def failing(*arguments, **options):
         if trainer.steps == at:
             found = original(*arguments, **options)
-            trainer.network.params["Affine1.W"][0, 0] = 7
+            if spoils:
+                trainer.network.params["Affine1.W"][0, 0] = 7
             if place == "update":
                 trainer.optimizer.state["v.flat"][0] = 7
             assert found is not error
@@ -360,12 +414,223 @@ def test_a_step_that_is_broken_off_is_none(place, error, at):
     ):
         np.testing.assert_array_equal(array, want, err_msg=name)
     mend()
+    assert_ends_alike(trainer, whole)
+
+
+def assert_ends_alike(trainer, whole):
+    """Trained to their ends, both have come to the same."""
     trainer.train()
     whole.train()
     np.testing.assert_array_equal(trainer.network.params.flat, whole.network.params.flat)
     for name, array in whole.learned().items():
         np.testing.assert_array_equal(trainer.learned()[name], array, err_msg=name)
     assert trainer.train_loss_list == whole.train_loss_list
+
+
+@pytest.mark.parametrize("place", ["forward", "gradient", "schedule"])
+@pytest.mark.parametrize("at", [0, 8])
+def test_before_an_update_there_is_nothing_of_it_to_be_undone(place, at):
+    """Where the learner tells when it updates, parameters and momenta are never copied."""
+    whole, trainer = fragile(constraint=None), fragile(constraint=None)
+    assert trainer.learner.tells_updates
+    states = [state_of(trainer)]
+    trainer.on_step = lambda: states.append(state_of(trainer))
+    mend = broken(trainer, place, RuntimeError("of a layer"), at, spoils=False)
+    with pytest.raises(RuntimeError, match="of a layer"):
+        trainer.train()
+    assert trainer.steps == at
+    assert_same(state_of(trainer), states[-1])
+    assert set(trainer._undo._copies) == {
+        "network.state.BatchNorm1.running_mean", "network.state.BatchNorm1.running_var",
+    }  # fmt: skip
+    mend()
+    assert_ends_alike(trainer, whole)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("of a rule"), MemoryError()])
+@pytest.mark.parametrize("at", [0, 8])
+def test_an_update_that_is_broken_off_needs_a_state_to_go_on_from(error, at):
+    """Where the learner tells when it updates, and so nothing of that was copied."""
+    whole, trainer = fragile(constraint=None), fragile(constraint=None)
+    states = [trainer.state()]
+    trainer.on_step = lambda: states.append(trainer.state())
+    mend = broken(trainer, "update", error, at)
+    with pytest.raises(type(error)):
+        trainer.train()
+    mend()
+    trainer.on_step = None
+    assert trainer.steps == at
+    what = re.escape(str(error) or type(error).__name__)
+    for call in (trainer.train, trainer.state, lambda: trainer.train_step(X[:20], Y[:20])):
+        with pytest.raises(TrainingError, match=rf"off \({what}\) in its .* give the trainer a st"):
+            call()
+    trainer.restore(*states[-1])
+    assert_ends_alike(trainer, whole)
+
+
+def test_copies_follow_arrays_that_are_replaced():
+    """By ones of another shape or dtype, as another optimizer has."""
+    learner = fragile().learner
+    undo, optimizer = Undo(learner), learner.optimizer
+    for kept in (np.zeros(3), np.arange(5.0), np.arange(5) + 2**53):
+        optimizer.state = {"v.flat": kept.copy()}
+        undo.keep(whole=True)
+        optimizer.state["v.flat"][...] = 7
+        assert undo.put_back()
+        np.testing.assert_array_equal(optimizer.state["v.flat"], kept, strict=True)
+
+
+def test_an_interrupt_behind_a_step_undoes_nothing():
+    """When it is counted already: a step is not done and undone both."""
+    whole, trainer, came = fragile(), fragile(), []
+
+    class Late(Trainer):
+        @property
+        def _place(self):
+            return self.__dict__["_place"]
+
+        @_place.setter
+        def _place(self, place):
+            self.__dict__["_place"] = place
+            if place.steps == 3 and not came:
+                came.append(1)
+                raise KeyboardInterrupt
+
+    trainer.__class__ = Late
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert trainer.steps == 3
+    assert_ends_alike(trainer, whole)
+
+
+@pytest.mark.parametrize("kind", ["of somebody else", "of the library"])
+def test_what_is_not_told_is_copied(kind):
+    """An optimizer of somebody else may fail anywhere; and a single step is always undone."""
+
+    class Own(Momentum):
+        pass
+
+    optimizer = Own(0.1) if kind == "of somebody else" else Momentum(0.1)
+    trainer = fragile(constraint=None, optimizer=optimizer)
+    assert trainer.learner.tells_updates == (kind == "of the library")
+    trainer.train_step(X[:20], Y[:20])
+    before = state_of(trainer)
+    mend = broken(trainer, "update", RuntimeError("of a rule"), 1)
+    single = kind == "of the library"
+    with pytest.raises(RuntimeError, match="of a rule"):
+        trainer.train_step(X[:20], Y[:20]) if single else trainer.train()
+    assert_same(state_of(trainer), before)
+    mend()
+    trainer.train_step(X[:20], Y[:20])
+    assert trainer.steps == 2
+
+
+# Ctrl-C
+
+
+@pytest.fixture
+def usual_ctrl_c():
+    """Ctrl-C as Python takes it, whatever runs these tests has made of it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def pressed(trainer, at, times=1):
+    """Have Ctrl-C be pressed within the step after `at`; what of the step is still reached."""
+    step, reached = trainer.learner.step, []
+
+    def pressing(batch):
+        if trainer.steps == at and not reached:
+            reached.append(0)
+            for k in range(times):
+                signal.raise_signal(signal.SIGINT)
+                reached.append(k + 1)
+        return step(batch)
+
+    trainer.learner.step = pressing
+    return reached
+
+
+@pytest.mark.parametrize("at", [0, 5, 8])
+def test_ctrl_c_is_obeyed_after_the_step(at, usual_ctrl_c):
+    """Of the steps of an epoch also after the last, and before anything is measured."""
+    whole, trainer, seen = fragile(constraint=None), fragile(constraint=None), []
+    trainer.on_step = lambda: seen.append(trainer.steps)
+    reached = pressed(trainer, at)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert reached == [0, 1]
+    assert trainer.steps == at + 1
+    assert len(trainer.history) == at // 6
+    assert seen[-1] == at + 1  # and so it can be saved
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert_ends_alike(trainer, whole)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_is_obeyed_at_once(usual_ctrl_c):
+    whole, trainer = fragile(constraint=None), fragile(constraint=None)
+    reached = pressed(trainer, 8, times=2)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert reached == [0, 1]
+    assert trainer.steps == 8
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert_ends_alike(trainer, whole)
+
+
+def test_ctrl_c_behind_the_last_step_is_obeyed_before_anything_is_measured(usual_ctrl_c):
+    whole, trainer = fragile(), fragile()
+    epoch, evaluate, pressed = trainer.learner.source.epoch, trainer.learner.evaluate, []
+
+    def pressing(number, *, first=0):
+        yield from epoch(number, first=first)
+        if not pressed:
+            pressed.append(1)
+            signal.raise_signal(signal.SIGINT)
+
+    trainer.learner.source.epoch = pressing
+    trainer.learner.evaluate = lambda _: pytest.fail("it is measured")
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert (trainer.steps, trainer.steps_of_epoch, trainer.history) == (6, 6, [])
+    trainer.learner.evaluate = evaluate
+    assert_ends_alike(trainer, whole)
+
+
+def test_ctrl_c_in_a_single_step_is_obeyed_at_once(usual_ctrl_c):
+    trainer = fragile(constraint=None)
+    before, reached = state_of(trainer), pressed(trainer, 0)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train_step(X[:20], Y[:20])
+    assert reached == [0]
+    assert_same(state_of(trainer), before)
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_other_handlers_of_ctrl_c_are_left_alone(ignored, usual_ctrl_c):
+    """Whoever runs the training has said what it is to mean."""
+    came = []
+    handler = signal.SIG_IGN if ignored else lambda number, _: came.append(number)
+    signal.signal(signal.SIGINT, handler)
+    trainer = fragile()
+    reached = pressed(trainer, 8, times=2)
+    assert len(trainer.train()) == 2
+    assert reached == [0, 1, 2]
+    assert came == ([] if ignored else [signal.SIGINT] * 2)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_other_threads_leave_ctrl_c_alone(usual_ctrl_c):
+    """Only the main thread can hear it."""
+    trainer, seen, found = fragile(), set(), []
+    trainer.on_step = lambda: seen.add(signal.getsignal(signal.SIGINT))
+    thread = threading.Thread(target=lambda: found.extend(trainer.train()))
+    thread.start()
+    thread.join(timeout=120)
+    assert len(found) == 2
+    assert seen == {signal.default_int_handler}
 
 
 def test_an_interrupt_while_measuring():
