@@ -1,6 +1,7 @@
 """Fixtures: every array library in turn, and the real data where they are."""
 
 import os
+import signal
 
 # Before NumPy is imported, here and in the processes that tests start: on a busy machine the
 # threads of these small products wait for each other many times longer than they compute.
@@ -22,6 +23,10 @@ from xpnet.arrays import Device, get_device
 from xpnet.engine.cuda import CudaEngine
 from xpnet.engine.cuda.driver import CupyDriver, Driver
 from xpnet.models.network import Network
+
+# What runs behind a shell's "&" begins with Ctrl-C ignored; tests of Ctrl-C need Python's own way.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The processes that tests start find xpnet and the tests' modules from any directory, and where
 # nothing is installed.

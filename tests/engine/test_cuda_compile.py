@@ -78,13 +78,12 @@ def of_every_layer():
 
 def of_branches():
     """Every way back, too."""
-    names = ("Inception", "SegNet of two levels, uneven", "branches that are one value", "rows")
-    nets = [branching(get_device("cpu")), *map(branching_net_of, (*names, "heads"))]
+    nets = [branching(get_device("cpu")), branching_net_of("rows")]
     found = []
     for number, net in enumerate(nets):
         collector = Collector()
         engine = CudaEngine(net, driver=collector)
-        engine.way_back(Way(number % 3 > 0, True, number % 4 > 0, False))
+        engine.way_back(Way(number > 0, True, number > 0, False))
         found += collector.sources
     return found
 
