@@ -449,6 +449,29 @@ def test_what_is_fused_is_told():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_on_even_ground_an_unpooling_puts_values_where_the_layers_do(dtype, threads):
+    """Where windows tie exactly; Winograd's rounding would part them."""
+    net = Network(
+        [
+            Convolution(2, 4, 3, pad=1, rng=0), ReLU(),
+            Unpooled([Convolution(4, 4, 3, pad=1, rng=1), ReLU()]),
+            Convolution(4, 2, 3, pad=1, rng=2), Affine(512, 3, rng=3),
+        ],
+        input_shape=(2, 16, 16), dtype=dtype,
+    )  # fmt: skip
+    net.params["Convolution1.b"][...] = 0.1
+    x = np.zeros((8, 2, 16, 16))
+    x[:, :, 5:11, 6:9] = np.random.default_rng(0).random((8, 2, 6, 3))
+    engine = CpuEngine(net, threads)
+    limit = (EXACT if dtype == "float64" else 1e-5) * np.max(np.abs(net.predict(x)))
+    np.testing.assert_allclose(engine.predict(x), net.predict(x), rtol=0, atol=limit)
+    methods = engine.methods()
+    assert methods["Convolution1"] == "shift-GEMM"
+    assert methods["Convolution2"].startswith("Winograd")
+
+
 # Parts that meet
 
 
