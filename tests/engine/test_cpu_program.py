@@ -472,6 +472,39 @@ def test_on_even_ground_an_unpooling_puts_values_where_the_layers_do(dtype, thre
     assert methods["Convolution2"].startswith("Winograd")
 
 
+class OfTheBatch(IdentityWithLoss):
+    """A loss of one's own, for which the batch stays whole: the square of the mean error's half."""
+
+    def forward(self, y, t):
+        loss, backward = super().forward(y, t)
+        return loss**2, lambda: 2 * loss * backward()
+
+
+def test_another_loss_is_taken_up():
+    """Between batches, with all that depends on it: whether the batch is divided, for one."""
+
+    def net():
+        layers = [Convolution(1, 2, 3, rng=0), ReLU(), Affine(72, 3, rng=1)]
+        return Network(layers, input_shape=(1, 8, 8), dtype="float64")
+
+    n = 4 * FEWEST
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((n, 1, 8, 8)), rng.random((n, 3))
+    t /= t.sum(axis=1, keepdims=True)
+    net, reference = net(), net()
+    engine, losses = CpuEngine(net, 2), [SoftmaxWithLoss(), IdentityWithLoss(), OfTheBatch()]
+    for loss in [*losses, SoftmaxWithLoss(0.5)]:
+        net.last_layer = reference.last_layer = loss
+        got, _, grads = engine.loss_and_gradient(x, t)
+        want, _, want_grads = reference.loss_and_gradient(x, t)
+        assert_near(got, want, EXACT)
+        for name, grad in want_grads.items():
+            assert_near(grads[name], grad, EXACT, name)
+        workers = engine._workers
+        engine.loss_and_gradient(x, t)
+        assert engine._workers is workers  # nothing is compiled anew without a reason
+
+
 # Parts that meet
 
 
