@@ -505,6 +505,51 @@ def test_another_loss_is_taken_up():
         assert engine._workers is workers  # nothing is compiled anew without a reason
 
 
+class Scale:
+    """A layer of one's own, y = g x, which answers as it is told to."""
+
+    def __init__(self, **answers):
+        self.params = {"g": np.ones(1), "h": np.ones(2)}
+        self.answers = answers
+
+    def forward(self, x, *, train=False):
+        def backward(dy, need_dx=True, need_grads=True):
+            grads = {"g": np.sum(dy * x).reshape(1), "h": np.zeros(2)}
+            return self.answers.get("dx", self.params["g"] * dy), self.answers.get("grads", grads)
+
+        return self.answers.get("y", self.params["g"] * x), backward
+
+    def output_shape(self, shape):
+        return shape
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ({"grads": {}}, "backward must give the gradients of g, h, got none; give one for each of"),
+        ({"grads": {"g": np.ones(1)}}, "backward must give the gradients of g, h, got g; give one"),
+        ({"grads": {"g": 7.0, "h": np.ones(2)}}, r"the gradient of g must have shape \(1,\), got"),
+        ({"grads": {"g": np.ones(1), "h": np.ones(3)}}, r"h must have shape \(2,\), got \(3,\);"),
+        ({"dx": np.ones((1, 4))}, r"dx must have shape \(5, 4\), got \(1, 4\); see its forward"),
+        ({"dx": None}, r"dx must have shape \(5, 4\), got None; see"),
+        ({"y": np.ones((5, 3))}, r"the output must have shape \(5, 4\), got \(5, 3\); see"),
+        ({"y": np.ones((5, 1))}, r"the output must have shape \(5, 4\), got \(5, 1\); see"),
+    ],
+)
+def test_what_a_layer_of_ones_own_answers_must_fit(answers, told):
+    """What it leaves out would else be what it gave for the batch before."""
+    layer = Scale()
+    net = Network([Affine(4, 4, rng=0), layer, Affine(4, 3, rng=1)], input_shape=(4,))
+    x, t = np.ones((5, 4), dtype=net.dtype), np.zeros(5, dtype=int)
+    engine = CpuEngine(net, 1)
+    engine.loss_and_gradient(x, t)
+    layer.answers = answers
+    with pytest.raises(ArgumentError, match=f"^layer Scale1: .*{told}"):
+        engine.loss_and_gradient(x, t)
+    layer.answers = {}
+    engine.loss_and_gradient(x, t)
+
+
 # Parts that meet
 
 
