@@ -449,6 +449,107 @@ def test_what_is_fused_is_told():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_on_even_ground_an_unpooling_puts_values_where_the_layers_do(dtype, threads):
+    """Where windows tie exactly; Winograd's rounding would part them."""
+    net = Network(
+        [
+            Convolution(2, 4, 3, pad=1, rng=0), ReLU(),
+            Unpooled([Convolution(4, 4, 3, pad=1, rng=1), ReLU()]),
+            Convolution(4, 2, 3, pad=1, rng=2), Affine(512, 3, rng=3),
+        ],
+        input_shape=(2, 16, 16), dtype=dtype,
+    )  # fmt: skip
+    net.params["Convolution1.b"][...] = 0.1
+    x = np.zeros((8, 2, 16, 16))
+    x[:, :, 5:11, 6:9] = np.random.default_rng(0).random((8, 2, 6, 3))
+    engine = CpuEngine(net, threads)
+    limit = (EXACT if dtype == "float64" else 1e-5) * np.max(np.abs(net.predict(x)))
+    np.testing.assert_allclose(engine.predict(x), net.predict(x), rtol=0, atol=limit)
+    methods = engine.methods()
+    assert methods["Convolution1"] == "shift-GEMM"
+    assert methods["Convolution2"].startswith("Winograd")
+
+
+class OfTheBatch(IdentityWithLoss):
+    """A loss of one's own, for which the batch stays whole: the square of the mean error's half."""
+
+    def forward(self, y, t):
+        loss, backward = super().forward(y, t)
+        return loss**2, lambda: 2 * loss * backward()
+
+
+def test_another_loss_is_taken_up():
+    """Between batches, with all that depends on it: whether the batch is divided, for one."""
+
+    def net():
+        layers = [Convolution(1, 2, 3, rng=0), ReLU(), Affine(72, 3, rng=1)]
+        return Network(layers, input_shape=(1, 8, 8), dtype="float64")
+
+    n = 4 * FEWEST
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((n, 1, 8, 8)), rng.random((n, 3))
+    t /= t.sum(axis=1, keepdims=True)
+    net, reference = net(), net()
+    engine, losses = CpuEngine(net, 2), [SoftmaxWithLoss(), IdentityWithLoss(), OfTheBatch()]
+    for loss in [*losses, SoftmaxWithLoss(0.5)]:
+        net.last_layer = reference.last_layer = loss
+        got, _, grads = engine.loss_and_gradient(x, t)
+        want, _, want_grads = reference.loss_and_gradient(x, t)
+        assert_near(got, want, EXACT)
+        for name, grad in want_grads.items():
+            assert_near(grads[name], grad, EXACT, name)
+        workers = engine._workers
+        engine.loss_and_gradient(x, t)
+        assert engine._workers is workers  # nothing is compiled anew without a reason
+
+
+class Scale:
+    """A layer of one's own, y = g x, which answers as it is told to."""
+
+    def __init__(self, **answers):
+        self.params = {"g": np.ones(1), "h": np.ones(2)}
+        self.answers = answers
+
+    def forward(self, x, *, train=False):
+        def backward(dy, need_dx=True, need_grads=True):
+            grads = {"g": np.sum(dy * x).reshape(1), "h": np.zeros(2)}
+            return self.answers.get("dx", self.params["g"] * dy), self.answers.get("grads", grads)
+
+        return self.answers.get("y", self.params["g"] * x), backward
+
+    def output_shape(self, shape):
+        return shape
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ({"grads": {}}, "backward must give the gradients of g, h, got none; give one for each of"),
+        ({"grads": {"g": np.ones(1)}}, "backward must give the gradients of g, h, got g; give one"),
+        ({"grads": {"g": 7.0, "h": np.ones(2)}}, r"the gradient of g must have shape \(1,\), got"),
+        ({"grads": {"g": np.ones(1), "h": np.ones(3)}}, r"h must have shape \(2,\), got \(3,\);"),
+        ({"dx": np.ones((1, 4))}, r"dx must have shape \(5, 4\), got \(1, 4\); see its forward"),
+        ({"dx": None}, r"dx must have shape \(5, 4\), got None; see"),
+        ({"y": np.ones((5, 3))}, r"the output must have shape \(5, 4\), got \(5, 3\); see"),
+        ({"y": np.ones((5, 1))}, r"the output must have shape \(5, 4\), got \(5, 1\); see"),
+    ],
+)
+def test_what_a_layer_of_ones_own_answers_must_fit(answers, told):
+    """What it leaves out would else be what it gave for the batch before."""
+    layer = Scale()
+    net = Network([Affine(4, 4, rng=0), layer, Affine(4, 3, rng=1)], input_shape=(4,))
+    x, t = np.ones((5, 4), dtype=net.dtype), np.zeros(5, dtype=int)
+    engine = CpuEngine(net, 1)
+    engine.loss_and_gradient(x, t)
+    layer.answers = answers
+    with pytest.raises(ArgumentError, match=f"^layer Scale1: .*{told}"):
+        engine.loss_and_gradient(x, t)
+    layer.answers = {}
+    engine.loss_and_gradient(x, t)
+
+
 # Parts that meet
 
 

@@ -344,6 +344,34 @@ def test_steps_follow_what_learns_and_how_fast(accelerator, rule, clip_norm):
         assert_all_near(named(dict(net.params)), dict(other.params), 1e-11, least=0.1)
 
 
+def test_another_loss_than_was_compiled_in_is_refused(stand_in):
+    """By each pass that has a loss, also where what learns has changed; not by others."""
+    net, (x, t) = deep(), (np.zeros((5, 12)), np.arange(5))
+    engine, before = stand_in.engine(net), net.last_layer
+    training = engine.steps(x, t, 5, SGD())
+    net.last_layer = SoftmaxWithLoss(0.1)
+    engine.predict(x)
+    engine.forward(x)
+    changed = "^a layer, the loss or the penalty has changed since the engine was compiled; make"
+    with pytest.raises(ArgumentError, match=changed):
+        training.epoch(np.arange(5), [0.1])
+    with pytest.raises(ArgumentError, match=changed):
+        engine.loss_and_gradient(x, t)
+    net.freeze("low")
+    with pytest.raises(ArgumentError, match=changed):
+        engine.forward(x)
+    net.last_layer = before
+    engine.loss_and_gradient(x, t)
+
+
+def test_steps_are_told_in_a_line(stand_in):
+    net, optimizer = deep(), Momentum(0.01)
+    training = stand_in.engine(net).steps(np.zeros((5, 12)), np.arange(5), 2, optimizer)
+    assert repr(training) == f"Training({net!r}, {optimizer!r}, 3 steps of 2, clip_norm=None)"
+    assert "\n" not in repr(training)
+    assert " at 0x" not in repr(training)
+
+
 def test_steps_for_what_learned_before_are_refused(stand_in):
     net = deep()
     x, t = np.zeros((5, 12)), np.arange(5)

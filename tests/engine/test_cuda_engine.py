@@ -433,7 +433,11 @@ def change_penalty(net):
     net.penalty = L2(0.5)
 
 
-@pytest.mark.parametrize("change", [change_ratio, change_smoothing, change_penalty])
+def change_loss(net):
+    net.last_layer = SoftmaxWithLoss(0.1)
+
+
+@pytest.mark.parametrize("change", [change_ratio, change_smoothing, change_penalty, change_loss])
 def test_what_is_compiled_into_passes_may_not(accelerator, change):
     net = twin(accelerator, EVERYTHING)
     trainer = trainer_of(net, accelerator.engine(net))

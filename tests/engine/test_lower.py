@@ -11,10 +11,12 @@ from xpnet.layers import (
     Convolution,
     Dropout,
     Identity,
+    MaxPool,
     ReLU,
     Residual,
     Sigmoid,
     Sum,
+    Unpooled,
 )
 from xpnet.models import Network
 from xpnet.models.nodes import INPUT
@@ -120,6 +122,29 @@ def test_of_its_pool_an_unpooling_takes_the_places_alone():
     assert ops["scope"].need_dx == (True, False)
     assert ops["scope.pool"].readers == 2
     assert ops["scope.enc2"].adds == (False,)
+
+
+def test_equal_numbers_stay_equal_above_a_pool_whose_places_are_taken():
+    """Above the outer one, too: what is put back in the middle of it reaches its end alone."""
+    net = Network(
+        [
+            Convolution(2, 4, 3, pad=1),
+            Unpooled([Convolution(4, 4, 3, pad=1), Unpooled([Sigmoid()]), Convolution(4, 4, 1)]),
+            MaxPool(2, stride=2),
+        ],
+        input_shape=(2, 8, 8),
+    )
+    assert [(type(op.layer).__name__, op.keeps_ties) for op in lowered(net).ops] == [
+        ("Convolution", True), ("MaxPool", True), ("Convolution", True), ("MaxPool", True),
+        ("Sigmoid", False), ("Unpooled", False), ("Convolution", False), ("Unpooled", False),
+        ("MaxPool", False),
+    ]  # fmt: skip
+    branches = Residual([Convolution(2, 2, 3, pad=1), ReLU()], Convolution(2, 2, 1))
+    net = Network([branches, Unpooled([Identity()])], input_shape=(2, 8, 8))
+    *above, pool, identity, back = lowered(net).ops
+    assert all(op.keeps_ties for op in (*above, pool))
+    assert not identity.keeps_ties
+    assert not back.keeps_ties
 
 
 def test_heads_are_outputs_whose_gradients_the_loss_leaves():

@@ -48,6 +48,8 @@ class Op:
     readers : how many inputs of operations read its value
     is_output : whether the network puts its value out, so that the loss leaves the first gradient
     meets : whether the parts of a batch must meet in it while training
+    keeps_ties : whether its value reaches, through whatever, the pool of an `Unpooled`: equal
+        numbers must then stay equal, for the places of maxima decide where values are put
     """
 
     nodes: tuple[Node, ...]
@@ -58,6 +60,7 @@ class Op:
     readers: int
     is_output: bool
     meets: bool
+    keeps_ties: bool
 
     @property
     def layer(self) -> Layer:
@@ -158,6 +161,12 @@ def lower(
     for number, group in enumerate(groups):
         learn.append(need_grads and any(learns_itself(nodes[k]) for k in group))
         below[number] = learn[-1] or any(below[op_of[v]] for v in nodes[group[0]].inputs)
+    tied: set[int] = set()  # those above a pool whose places an Unpooled takes
+    for number, group in reversed(list(enumerate(groups))):
+        first = nodes[group[0]]
+        for place, value in enumerate(first.inputs):
+            if number in tied or takes_places(first, place):
+                tied.add(op_of[value])
     left = {op_of[number] for number in numbers}  # gradients that there are already
     reads = [op_of[value] for group in groups for value in nodes[group[0]].inputs]
     ops: list[Op] = []
@@ -180,6 +189,7 @@ def lower(
                 reads.count(number),
                 number in {op_of[k] for k in numbers},
                 any(type(nodes[k].layer) is BatchNorm for k in group),
+                number in tied,
             )
         )
     found = tuple(reversed(ops))
@@ -194,11 +204,16 @@ def learns_itself(node: Node) -> bool:
 
 
 def differentiates(node: Node, place: int) -> bool:
-    """Tell whether a node passes a gradient to this one of its inputs.
+    """Tell whether a node passes a gradient to this one of its inputs."""
+    return not takes_places(node, place)
 
-    From its pool an Unpooled takes the places of the maxima alone.
+
+def takes_places(node: Node, place: int) -> bool:
+    """Tell whether a node takes but the places of the maxima from this one of its inputs.
+
+    So an Unpooled does from its pool.
     """
-    return not (isinstance(node.layer, Unpooled) and place == 1)
+    return isinstance(node.layer, Unpooled) and place == 1
 
 
 def _fused(

@@ -101,7 +101,11 @@ class ShiftGemm(Kernel):
         assert isinstance(layer, Convolution)
         if PlanesGemm.fits(layer, shape) and not any(op.need_dx):
             return PlanesGemm
-        return Winograd if Winograd.fits(layer, shape) else ShiftGemm
+        # Winograd rounds equal windows apart, by where they lie in their tiles. A pool would then
+        # find its maximum elsewhere on even ground, and an Unpooled put another image together.
+        if Winograd.fits(layer, shape) and not op.keeps_ties:
+            return Winograd
+        return ShiftGemm
 
     def build(self) -> None:
         """The padded images, and what each place of the window sees of them."""

@@ -60,8 +60,7 @@ class CpuEngine(OneByOne):
         self.threads, self._reduce = chosen_threads(threads), reduce
         self._nodes = network.nodes()
         layers = [node.layer for node in self._nodes]
-        by_samples = all(type(layer) in KERNELS for layer in layers)
-        self._separable = {False: by_samples, True: by_samples and separable(network.last_layer)}
+        self._by_samples = all(type(layer) in KERNELS for layer in layers)
         self._convolves = any(isinstance(layer, Convolution) for layer in layers)
         self._numbers = sum(prod(node.output_shape) for node in self._nodes)
         self._calls = 0
@@ -120,8 +119,8 @@ class CpuEngine(OneByOne):
         """
         network, n = self.network, len(x)
         x, scores = network.shaped(x), self._scores(n)
-        self._check_targets(t, scores)
         self._begin()
+        self._check_targets(t, scores)
         division = self.division(n)
         if (meetings := self._meetings(division, train=True)) is None:
             losses = self._run(
@@ -221,8 +220,10 @@ class CpuEngine(OneByOne):
         return lowered
 
     def _compile(self) -> None:
-        """Begin anew, for the layers that learn now."""
-        self._changes = self.network.params.changes
+        """Begin anew, for the layers that learn now, and the loss that there is now."""
+        self._changes, self._loss = self.network.params.changes, self.network.last_layer
+        together = self._by_samples and separable(self._loss)
+        self._separable = {False: self._by_samples, True: together}
         self._lower = self._lowering()
         ops = self._lower(LEARNING).ops
         self._meets = any(op.meets for op in ops)
@@ -236,7 +237,8 @@ class CpuEngine(OneByOne):
     def _begin(self) -> None:
         """Begin a call, after which no earlier backward holds."""
         self._calls += 1
-        if self.network.params.changes != self._changes:
+        network = self.network
+        if network.params.changes != self._changes or network.last_layer is not self._loss:
             self._compile()
 
     def _meetings(self, division: Division, *, train: bool) -> Meetings | None:

@@ -10,6 +10,7 @@ import numpy as np
 from xpnet.arrays import Array
 from xpnet.engine.cpu.buffers import Buffers, in_book_order
 from xpnet.engine.lower import Fits, Op, Pattern
+from xpnet.errors import ArgumentError
 from xpnet.layers import Backward, Layer, Params, Unpooled
 from xpnet.layers.base import take_back
 from xpnet.models.nodes import Node
@@ -159,7 +160,7 @@ class AsWritten(Kernel):
         np.copyto(self._x, self.inputs[0])
         train = self.under_way.train
         y, self._backward = self.op.layer.forward(in_book_order(self._x), train=train)
-        np.copyto(in_book_order(self.y), y)
+        self._leave("the output", y, in_book_order(self.y))
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """dy to the gradients and dx."""
@@ -168,10 +169,26 @@ class AsWritten(Kernel):
         layer = self.op.layer
         dx, grads = take_back(self._backward, layer, dy, need_dx=need, need_grads=need_grads)
         if need_grads:
+            # What one call leaves out would be that of the call before.
+            if grads.keys() != self.grads.keys():
+                needed, got = (", ".join(names) or "none" for names in (self.grads, grads))
+                raise ArgumentError(
+                    f"layer {self.op.name}: backward must give the gradients of {needed}, got "
+                    f"{got}; give one for each of the layer's params"
+                )
             for name, grad in grads.items():
-                self.grads[name][...] = grad
+                self._leave(f"the gradient of {name}", grad, self.grads[name])
         if need:
-            np.copyto(in_book_order(self.gradients[0]), dx)
+            self._leave("dx", dx, in_book_order(self.gradients[0]))
+
+    def _leave(self, what: str, found: Array, target: np.ndarray) -> None:
+        """Copy what the layer has computed; NumPy would stretch some of what does not fit."""
+        if (got := np.shape(found)) != target.shape:
+            raise ArgumentError(
+                f"layer {self.op.name}: {what} must have shape {target.shape}, got "
+                f"{'None' if found is None else got}; see its forward and output_shape"
+            )
+        np.copyto(target, found)
 
 
 def zeros_beside(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

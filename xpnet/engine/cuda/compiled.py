@@ -44,6 +44,11 @@ PREDICTED = 1000
 """Samples at most that are predicted at once: bounds memory."""
 PROGRAMS = 4
 """Sizes of batches whose arrays are kept."""
+CHANGED = (
+    "a layer, the loss or the penalty has changed since the engine was compiled; make another "
+    "engine, or Trainer, for the network as it is"
+)
+"""What is said where that which is compiled in is not what the network has."""
 TENSOR_CORES = (8, 0)
 """The first compute capability whose tensor cores take tf32 and bfloat16."""
 
@@ -101,6 +106,7 @@ class CompiledNetwork:
         self.driver: Driver = CupyDriver() if driver is None else driver
         self.grads = network.params.like()
         self.passes = 0
+        self._last_layer = network.last_layer
         self.loss = network.device.zeros(1, dtype=network.dtype)
         self._compile()
 
@@ -182,11 +188,14 @@ class CompiledNetwork:
 
     def check_source(self) -> None:
         """Refuse to go on with launches for what layers, loss or penalty were before."""
+        self.check_loss()
         if _told(self._functions()) != self._compiled_for:
-            raise ArgumentError(
-                "a layer, the loss or the penalty has changed since the engine was compiled; make "
-                "another engine, or Trainer, for the network as it is"
-            )
+            raise ArgumentError(CHANGED)
+
+    def check_loss(self) -> None:
+        """Refuse another loss than the engine was made for, at no cost that a step would notice."""
+        if self.network.last_layer is not self._last_layer:
+            raise ArgumentError(CHANGED)
 
     @staticmethod
     def obstacle(network: Network) -> str | None:
@@ -209,6 +218,7 @@ class CompiledNetwork:
     def program(self, n: int, *, keeps: bool) -> Program:
         """Passes of n samples, with a way back or without; those used last are kept."""
         if keeps and how_all_learn(self.network) != self.learning:
+            self.check_loss()
             self._compile()
         if (n, keeps) not in self._programs:
             largest = max(prod(kernel.output_shape) for kernel in self.kernels)
@@ -290,6 +300,7 @@ class CompiledNetwork:
     def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Outputs, Mapping[str, Array]]:
         """Compute as `Network.loss_and_gradient`; the next call overwrites scores and gradient."""
         n, network = x.shape[0], self.network
+        self.check_loss()
         if not self.losses:
             check_losses(network, self.outputs)
         for each in t.values() if isinstance(t, Mapping) else (t,):

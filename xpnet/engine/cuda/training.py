@@ -103,6 +103,10 @@ class Training:
         self._launches: dict[int, list[Launch]] = {}
         self._recordings: dict[int, Recording] = {}
 
+    def __repr__(self) -> str:
+        about = f"{self.steps} steps of {self._batch_size}, clip_norm={self._clip_norm}"
+        return f"Training({self._engine.network!r}, {self._optimizer!r}, {about})"
+
     @staticmethod
     def obstacle(optimizer: Optimizer) -> str | None:
         """Say why steps cannot be compiled; None if they can."""
