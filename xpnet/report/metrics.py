@@ -3,15 +3,28 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import nan
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 from xpnet.arrays import Array, array_namespace, to_numpy
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Loss
 
+T = TypeVar("T")
 Direction: TypeAlias = Literal["max", "min"]
 """The better of two values: the larger or the smaller."""
+
+
+def checked_list(what: str, given: Any, kind: type[T]) -> list[T]:
+    """The list of `given`, if all in it are instances of `kind`."""
+    found = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    wrong = [one for one in found if not isinstance(one, kind)]
+    if wrong or not isinstance(given, Sequence):
+        raise ArgumentError(
+            f"{what} must be a list of instances of {kind.__name__}, got "
+            f"{wrong[0] if wrong else given!r}; give {what}=[{kind.__name__}(...)] or such"
+        )
+    return found
 
 
 class Measured(Protocol):

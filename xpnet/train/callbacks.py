@@ -57,9 +57,10 @@ class Training(Protocol):
 class Callback:
     """Called by a Trainer; one of your own has this as its base, and the methods that it needs.
 
-    All are called in the order in which the trainer has them: its own first, which show how it goes
-    and stop early, then yours. What they take is not counted as time of training. An error that one
-    raises ends the training, as it is: after the steps and epochs done so far.
+    All are called in the order in which the trainer has them: `EarlyStopping` first, then its own
+    that show how it goes, then yours. What they take is not counted as time of training. An error
+    that one raises ends the training, as it is: after the steps and epochs done so far. Whoever was
+    then still to be told of the epoch is told when training goes on; who raised it is not again.
     """
 
     def on_begin(self, trainer: Training) -> None:

@@ -35,6 +35,10 @@ class Checkpoint(NamedTuple):
     record: dict[str, Any]
     path: Path
 
+    def __repr__(self) -> str:
+        steps = self.record.get("steps")
+        return f"Checkpoint({str(self.path)!r}, {steps} steps, {len(self.arrays)} arrays)"
+
     @property
     def test_accuracy(self) -> float | None:
         """After the epoch that it was written after; None within an epoch, or if not measured."""
@@ -56,6 +60,9 @@ class Checkpoints:
     def __init__(self, directory: Path, *, keep: int = 3) -> None:
         self.directory, self.keep = directory, keep
         self._best: tuple[float, Path] | None = None
+
+    def __repr__(self) -> str:
+        return f"Checkpoints({str(self.directory)!r}, keep={self.keep})"
 
     def paths(self) -> list[Path]:
         """All there are, the newest last."""

@@ -1,7 +1,11 @@
 """Early stopping: the end of training before the network learns its data by heart."""
 
+import gc
 from collections.abc import Mapping, Sequence
 from math import inf, nan
+from numbers import Real
+from typing import Any
+from weakref import ReferenceType, ref
 
 import numpy as np
 
@@ -51,10 +55,13 @@ class EarlyStopping(Callback):
         direction: Direction | None = None,
         restore_best: bool = False,
     ) -> None:
-        if patience < 1 or not min_delta >= 0:
+        numbers = all(
+            isinstance(n, Real) and not isinstance(n, bool) for n in (patience, min_delta)
+        )
+        if not numbers or not patience >= 1 or not min_delta >= 0:
             raise ArgumentError(
                 "early stopping needs a patience of at least 1 epoch and a min_delta of 0 or more, "
-                f"got patience={patience}, min_delta={min_delta}"
+                f"got patience={patience!r}, min_delta={min_delta!r}"
             )
         if direction not in ("max", "min", None):
             raise ArgumentError(f"direction must be 'max' or 'min', got {direction!r}")
@@ -62,7 +69,13 @@ class EarlyStopping(Callback):
         self.direction, self.restore_best = direction, restore_best
         self.restored: int | None = None
         self._found: Direction | None = None  # by the trainer that it serves
-        self._best: dict[str, Array] = {}
+        # The best parameters, and of which epoch; None where an old checkpoint does not say
+        self._kept: tuple[int | None, dict[str, Array]] = (0, {})
+        self._serves: ReferenceType[Training] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has; it is another trainer's."""
+        return {**self.__dict__, "_serves": None}
 
     def __repr__(self) -> str:
         return (
@@ -84,43 +97,58 @@ class EarlyStopping(Callback):
         return len(values) - self.best_epoch(values) >= self.patience
 
     def check(self, trainer: Training) -> None:
-        """Find out what the trainer's metric is, or say that it has none of that name."""
+        """Find out what the trainer's metric is, and serve it.
+
+        Raises
+        ------
+        ArgumentError
+            It has no metric of that name, or another trainer, still there and begun, is served.
+        """
         known = trainer.directions
         if self.metric not in known:
             raise ArgumentError(
                 f"early stopping watches {self.metric}, and there is none; there are "
                 f"{', '.join(known)}: give one of them, as metric={next(iter(known))!r}"
             )
+        if self._serves is not None and self._serves() is not trainer:
+            if self._serves() is not None:
+                gc.collect()  # of what is garbage, only a circle of references may be left
+            other = self._serves()
+            if other is not None and other.steps:
+                raise ArgumentError(
+                    f"{self!r} serves another trainer, whose best parameters it may keep; give "
+                    "each trainer one of its own"
+                )
+            self._kept, self.restored = (0, {}), None
+        self._serves = ref(trainer)
         self._found = known[self.metric]
 
     def on_begin(self, trainer: Training) -> None:
         """Stop at once what is already over, such as a run that went on."""
         self.check(trainer)
-        if not trainer.history:  # and not another one's that this has served before
-            self._best, self.restored = {}, None
-        elif self.restore_best and not self._best:
-            raise ArgumentError(
-                f"early stopping is to put the best epoch back, and what epoch "
-                f"{self.best_epoch(self._values(trainer))} learned was not kept; leave "
-                "restore_best out, or begin anew"
-            )
+        if not trainer.history:
+            self._kept, self.restored = (0, {}), None
+        self._check_kept(trainer)
         self._look(trainer)
 
     def on_epoch(self, trainer: Training, metrics: EpochMetrics) -> None:
         """Keep what is the best so far, and stop what is over."""
+        self.check(trainer)
         values = self._values(trainer)
         if self.restore_best and self.best_epoch(values) == len(values):
-            self._best = {name: _copy(array) for name, array in trainer.learned().items()}
+            best = {name: _copy(array) for name, array in trainer.learned().items()}
+            self._kept = len(values), best
         self._look(trainer)
 
     def on_end(self, trainer: Training) -> None:
         """Put the best back, if that was asked for."""
         values = self._values(trainer)
         epoch = self.best_epoch(values)
-        if not (self.restore_best and self._best and epoch):
+        if not (self.restore_best and epoch):
             return
+        self._check_kept(trainer)
         for name, array in trainer.learned().items():
-            array[...] = trainer.device.asarray(self._best[name])
+            array[...] = trainer.device.asarray(self._kept[1][name])
         self.restored = epoch
         trainer.say(
             f"the parameters are those of epoch {epoch} again, with a {self._metric_in_words} of "
@@ -129,11 +157,25 @@ class EarlyStopping(Callback):
 
     def state(self) -> Mapping[str, Array]:
         """The best parameters and state so far, if they are to be put back."""
-        return self._best
+        epoch, best = self._kept
+        return {**best, "epoch": np.asarray(epoch)} if best and epoch is not None else best
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Take them up."""
-        self._best = dict(state)
+        best = dict(state)
+        epoch = best.pop("epoch", None)
+        self._kept = (None if best else 0) if epoch is None else int(epoch), best
+
+    def _check_kept(self, trainer: Training) -> None:
+        """Refuse to put back what is not of the best epoch."""
+        best = self.best_epoch(self._values(trainer))
+        if self.restore_best and self._kept[0] is None:
+            self._kept = best, self._kept[1]
+        if self.restore_best and best and self._kept[0] != best:
+            raise ArgumentError(
+                f"early stopping is to put the best epoch back, and what epoch {best} learned was "
+                "not kept; leave restore_best out, or begin anew"
+            )
 
     def _look(self, trainer: Training) -> None:
         values = self._values(trainer)

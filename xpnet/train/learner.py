@@ -70,6 +70,8 @@ class Learner(Protocol):
 
         Nothing is read back from the device. All that it changes is in the parameters and states of
         `networks`, in the states of `optimizers` and in the source: so it can be undone.
+        What it adds to its source is not undone: it must be such that the same step, taken again,
+        writes the same, as into a memory that is indexed by the step's number.
         """
 
     losses: Sequence[str] = ("loss",)

@@ -4,14 +4,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.arrays import Array, to_numpy
+from xpnet.data.batches import Batches
 from xpnet.errors import ArgumentError, CheckpointError, DivergedError, TrainingError
 from xpnet.layers import Params
-from xpnet.report.metrics import Direction, EpochMetrics
+from xpnet.report.metrics import Direction, EpochMetrics, checked_list
 from xpnet.train.callbacks import Callback, Calls, Progress
 from xpnet.train.early_stopping import EarlyStopping
 from xpnet.train.hints import Hints
@@ -35,6 +37,8 @@ class Place(NamedTuple):
     """Metrics of the epochs that are."""
     losses: list[float]
     """Losses of their steps."""
+    untold: tuple[Callback, ...] = ()
+    """Callbacks that are still to be told of the last epoch; there are none while steps go on."""
 
     def after(self, count: int, of_epoch: int | None = None) -> "Place":
         """The place `count` updates later, `of_epoch` of them in this epoch, or all."""
@@ -74,10 +78,26 @@ class Loop:
         on_epoch: Callable[[EpochMetrics], object] | None = None,
         early_stopping: EarlyStopping | None = None,
     ) -> None:
-        if epochs < 1:
-            raise ArgumentError(f"training needs at least one epoch, got {epochs}")
+        needed = ("networks", "optimizers", "source", "step", "losses", "metrics", "sets")
+        lacks = [name for name in needed if not hasattr(learner, name)]
+        if isinstance(learner, type) or lacks or not learner.networks:
+            raise ArgumentError(
+                f"a learner is needed, with {', '.join(needed)}, got {learner!r}; give a "
+                "Supervised, or an instance of your own class with Learner as its base"
+            )
+        if not _is_count(epochs):
+            raise ArgumentError(
+                f"training needs at least one epoch, got {epochs}; give a whole number"
+            )
+        for name in learner.networks:
+            if "." in name or name in ("source", "callback", "epoch"):
+                raise ArgumentError(
+                    f"a network cannot be called {name!r}, or a checkpoint could not be read: "
+                    "'source', 'callback', 'epoch' and dots have a meaning there; rename it"
+                )
         self.learner, self.epochs, self.verbose = learner, epochs, verbose
-        self.callbacks, self.early_stopping = list(callbacks), early_stopping
+        self.callbacks = checked_list("callbacks", callbacks, Callback)
+        self.early_stopping = early_stopping
         self.on_step, self.on_epoch = on_step, on_epoch
         if unknown := set(learner.optimizers) - set(learner.networks):
             raise ArgumentError(
@@ -92,15 +112,15 @@ class Loop:
                 f"{type(learner).__name__} says that {self.best[0]} decides what is best, and "
                 f"measures {', '.join(self.directions)}; choose one of them"
             )
-        if early_stopping is not None:
-            early_stopping.check(self)
         self.seconds = 0.0
         self.last_epoch = epochs
-        self._progress, self._hints, self._stop = Progress(), Hints(), ""
+        self._progress, self._hints = Progress(), Hints()
+        self._stop: str | None = None
         self._place, self._undo = Place(0, 0, [], []), Undo(learner)
         self._torn, self._interrupts = "", Interrupts()
         # What the steps of an epoch so far gave, by name
         self._values: dict[str, Array] = {}
+        self._check_early_stopping()
 
     def __repr__(self) -> str:
         done = f"{len(self.history)} of {self.epochs} epochs and {self.steps} steps done"
@@ -156,6 +176,7 @@ class Loop:
 
         Ctrl-C is obeyed at once, and the step undone.
         """
+        self._tell()
         values: dict[str, Array] = {}
 
         def take(batch: Batch) -> None:
@@ -173,8 +194,15 @@ class Loop:
         learner = self.learner
         learner.steps_done = self._place.steps
         values = learner.step(batch)
+        try:
+            items = values.items()
+        except AttributeError:
+            raise ArgumentError(
+                f"a step of {type(learner).__name__} must give numbers by their names, got "
+                f'{type(values).__name__}; let it return {{"loss": loss}}'
+            ) from None
         if self.device.is_host:
-            for name, value in values.items():
+            for name, value in items:
                 if not isfinite(value):
                     raise _NotANumberError(self._of_step(name, self._done, float(value)))
         return values
@@ -205,11 +233,16 @@ class Loop:
                     if self._undo.put_back():
                         self._torn = ""
             if isinstance(error, _NotANumberError):
+                if blame := self._not_finite(what):
+                    raise DivergedError(f"training cannot go on: {error}, {blame}") from None
                 raise self._diverged(str(error), self.learner.gradient) from None
             raise
 
     def train_epoch(self) -> EpochMetrics:
         """One pass over the training data, or what is left of it, and what is measured after it.
+
+        Callbacks are told of it, `EarlyStopping` first. Those left when one raises an error are
+        told when training goes on, before anything else; Ctrl-C is obeyed when all are told.
 
         Losses gather on the device and are read once, at the end: a step never waits for the host.
 
@@ -219,6 +252,7 @@ class Loop:
             A loss is not finite, or a parameter; told of a step on a CPU, which is then undone, and
             on a GPU after the epoch or when its state is asked for.
         """
+        self._tell()
         number = len(self.history)
         looking = [callback for callback in self._looking() if _looks_at_steps(callback)]
         try:
@@ -250,8 +284,25 @@ class Loop:
         record = {"epoch": number + 1, **measured, **means, "seconds": self.seconds}
         metrics = EpochMetrics.of(record)
         losses = [*self.train_loss_list, *values["loss"].tolist()]
-        self._place = Place(self.steps, 0, [*self.history, metrics], losses)
+        looking = self._looking()
+        self._tell(Place(self.steps, 0, [*self.history, metrics], losses, tuple(looking)))
         return metrics
+
+    def _tell(self, place: Place | None = None) -> None:
+        """Go to the place after an epoch, if given, and call on_epoch of who is still to be told.
+
+        Each is noted as told before its call: one that raises an error is not called again.
+        """
+        if place is None and not self._place.untold:
+            return
+        with self._interrupts.heard():
+            self._place = place or self._place
+            while self._place.untold:
+                one, *others = self._place.untold
+                self._place = self._place._replace(untold=tuple(others))
+                one.on_epoch(self, self.history[-1])
+        if self._interrupts.came:
+            raise KeyboardInterrupt
 
     def _many(self, number: int, whole: WholeSteps) -> Iterator[None]:
         """Take the steps left of epoch `number`, so many at a time as are recorded as one."""
@@ -269,26 +320,46 @@ class Loop:
         """Take the steps left of epoch `number`, batch after batch."""
         if not self._done:
             self._values = {}
-        for batch in self.learner.source.epoch(number, first=self._done):
+        total = len(self.learner.source)
+        for name, kept in self._values.items():
+            if kept.shape[0] < total:  # of a state that was restored
+                self._values[name] = self.device.zeros(total, dtype=self._dtype)
+                self._values[name][: self._done] = kept[: self._done]
+        batches = self.learner.source.epoch(number, first=self._done)
+        for at, batch in enumerate(batches, self._done):
+            if at >= total:
+                raise ArgumentError(
+                    f"{type(self.learner.source).__name__} has more batches in epoch {number + 1} "
+                    f"than its len, {total}; make them agree"
+                )
             self._take(self._noted_step, batch, self._place.after(1))
             yield
 
     def _noted_step(self, batch: Batch) -> None:
         """One step of the epoch; what it gave is written down."""
         values = self._step(batch)
+        at = self._done
+        if not at or values.keys() != self._values.keys():
+            self._name_values(values, at)
+        for name, value in values.items():
+            self._values[name][at] = value
+
+    def _name_values(self, values: Mapping[str, Array], at: int) -> None:
+        """Make room for what the first step of an epoch gives; all others must give the same."""
+        who = f"a step of {type(self.learner).__name__}"
         if missing := self._needed - values.keys():
             raise ArgumentError(
-                f"a step of {type(self.learner).__name__} must give {', '.join(sorted(missing))}, "
+                f"{who} must give {', '.join(sorted(missing))}, "
                 f"got {', '.join(values) or 'nothing'}"
             )
-        at, total = self._done, len(self.learner.source)
-        for name, value in values.items():
-            kept = self._values.get(name)
-            if kept is None or kept.shape[0] < total:  # a new epoch, or one that goes on
-                self._values[name] = self.device.zeros(total, dtype=self._dtype)
-                if at and kept is not None:
-                    self._values[name][:at] = kept[:at]
-            self._values[name][at] = value
+        if at:
+            raise ArgumentError(
+                f"{who} must give the same names all through an epoch: step {at + 1} gave "
+                f"{', '.join(values)}, and those before it {', '.join(self._values)}; give "
+                f"{', '.join(sorted(values.keys() ^ self._values.keys()))} at every step, or never"
+            )
+        total = len(self.learner.source)
+        self._values = {name: self.device.zeros(total, dtype=self._dtype) for name in values}
 
     def _checked_values(self) -> dict[str, np.ndarray]:
         """Read the epoch's values so far, if they and the parameters are numbers to go on from."""
@@ -297,12 +368,31 @@ class Loop:
         found = {name: to_numpy(values)[: self._done] for name, values in self._values.items()}
         for name, values in found.items():
             if len(bad := np.flatnonzero(~np.isfinite(values))):
-                raise self._diverged(self._of_step(name, int(bad[0]), values[bad[0]]))
+                what, source = self._of_step(name, int(bad[0]), values[bad[0]]), self.learner.source
+                if isinstance(source, Batches):  # which can be had again
+                    batch = next(source.epoch(len(self.history), first=int(bad[0])))
+                    if blame := self._not_finite(batch):
+                        raise DivergedError(f"training cannot go on: {what}, {blame}")
+                raise self._diverged(what)
         xp = self.device.xp
         for network in self.learner.networks.values():
             if not xp.all(xp.isfinite(network.params.flat)):
                 raise self._diverged(f"after {self.steps} steps not all parameters are finite")
         return {"loss": np.zeros(0, dtype=self._dtype)} | found
+
+    def _not_finite(self, batch: Batch) -> str:
+        """Say what of a batch is not finite, which no learning rate helps; "" if everything is."""
+        of_samples = isinstance(self.learner.source, Batches)
+        for k, array in enumerate(batch):
+            name = ("samples", "targets")[k] if of_samples else f"arrays number {k + 1}"
+            for part in array.values() if isinstance(array, Mapping) else (array,):
+                values = to_numpy(part)
+                if bad := np.count_nonzero(~np.isfinite(values)):
+                    return (
+                        f"and of the {name} of its batch {bad} of {values.size} numbers are not "
+                        "finite; leave these samples out, or give them numbers"
+                    )
+        return ""
 
     def _of_step(self, name: str, step: int, value: float) -> str:
         return f"the {name} of step {step + 1} of epoch {len(self.history) + 1} is {value:.3g}"
@@ -365,6 +455,15 @@ class Loop:
             difference, and everything is as it was.
         """
         learner, device = self.learner, self.device
+        for key in ("train_losses", "epoch_losses"):
+            if key not in arrays:
+                raise CheckpointError(f"a checkpoint without {key} cannot be used; take another")
+        for key in ("history", "steps", "seconds", "lr"):
+            if key not in record:
+                raise CheckpointError(
+                    f"a checkpoint whose record has no {key} cannot be used; take another"
+                )
+        self._check_early_stopping()
         own = self.learned()
         states: dict[str, Params] = {}
         for name, optimizer in learner.optimizers.items():
@@ -383,20 +482,41 @@ class Loop:
                     f"{name.removeprefix('network.')} is {there} there and {here} here; build them "
                     "as they were"
                 )
-        for name, array in own.items():
-            array[...] = device.asarray(given[name])
-        for name, optimizer in learner.optimizers.items():
-            optimizer.state, optimizer.lr = states[name], record["lr"][name]
-        learner.source.restore(_group(arrays, "source."))
-        for name, callback in self._remembering().items():
-            callback.restore(_group(arrays, f"callback.{name}."))
+        if record["lr"].keys() != learner.optimizers.keys():
+            raise CheckpointError(
+                "a checkpoint of other optimizers cannot be used: it has learning rates of "
+                f"{', '.join(record['lr']) or 'none'}, and here are optimizers of "
+                f"{', '.join(learner.optimizers) or 'none'}; build them as they were"
+            )
         history = [EpochMetrics.of(metrics) for metrics in record["history"]]
-        self.seconds, self._torn = record["seconds"], ""
-        values = {"loss": arrays["epoch_losses"], **_group(arrays, "epoch.")}
         losses = arrays["train_losses"].tolist()
-        self._place = Place(record["steps"], len(values["loss"]), history, losses)
-        self._values = {name: device.asarray(array) for name, array in values.items()}
-        learner.steps_done = self.steps
+        values = {"loss": arrays["epoch_losses"], **_group(arrays, "epoch.")}
+        on_device = {name: device.asarray(array) for name, array in values.items()}
+        place = Place(record["steps"], len(values["loss"]), history, losses)
+        others_of = {"source": learner.source} | {
+            f"callback.{name}": callback for name, callback in self._remembering().items()
+        }
+        before = {name: _on_host(one.state()) for name, one in others_of.items()}
+        undo, attributes = Undo(learner), self.__dict__.copy()
+        steps_done = learner.steps_done
+        undo.keep(whole=True)
+        try:
+            for name, array in own.items():
+                array[...] = device.asarray(given[name])
+            for name, optimizer in learner.optimizers.items():
+                optimizer.state, optimizer.lr = states[name], record["lr"][name]
+            for name, one in others_of.items():
+                one.restore(_group(arrays, f"{name}."))
+            self.seconds, self._torn = record["seconds"], ""
+            self._values, self._place, learner.steps_done = on_device, place, place.steps
+        except BaseException:
+            self._torn = "restore failed, and could not be undone; restore another state"
+            undo.put_back()
+            for name, one in others_of.items():
+                one.restore(before[name])
+            learner.steps_done = steps_done
+            self.__dict__.update(attributes)
+            raise
 
     def describe(self) -> dict[str, str | int]:
         """Tell what the record of a run should say of what computes."""
@@ -409,21 +529,21 @@ class Loop:
         ----------
         epochs : so many more than are done, if not None; one that was begun counts as one of them
         """
-        if epochs is not None and epochs < 1:
-            raise ArgumentError(f"at least one more epoch is needed, got {epochs}")
-        self._stop = ""
+        if epochs is not None and not _is_count(epochs):
+            raise ArgumentError(
+                f"at least one more epoch is needed, got {epochs}; give a whole number"
+            )
+        self._stop = None
+        self._tell()
         self.last_epoch = self.epochs if epochs is None else len(self.history) + epochs
-        looking = self._looking()
-        for callback in looking:
+        for callback in self._looking():
             callback.on_begin(self)
-        while len(self.history) < self.last_epoch and not self._stop:
-            metrics = self.train_epoch()
-            looking = self._looking()
-            for callback in looking:
-                callback.on_epoch(self, metrics)
+        while len(self.history) < self.last_epoch and self._stop is None:
+            self.train_epoch()
         if len(self.history) < self.last_epoch:
-            self.say(f"stopped after epoch {len(self.history)}: {self._stop}")
-        for callback in looking:
+            why = f": {self._stop}" if self._stop else ""
+            self.say(f"stopped after epoch {len(self.history)}{why}")
+        for callback in self._looking():
             callback.on_end(self)
         return self.history
 
@@ -446,11 +566,20 @@ class Loop:
         return next(iter(found.values()))
 
     def _looking(self) -> list[Callback]:
-        """All callbacks, in the order in which they are called."""
+        """All callbacks, in the order in which they are called.
+
+        Early stopping is first: it keeps parameters, which nobody must have changed before.
+        """
         shown: list[Callback] = [self._progress, self._hints] if self.verbose else []
         early = [] if self.early_stopping is None else [self.early_stopping]
         short = [Calls(self.on_step, self.on_epoch)] if self.on_step or self.on_epoch else []
-        return [*shown, *early, *self.callbacks, *short]
+        found = [*early, *shown, *self.callbacks, *short]
+        return sorted(found, key=lambda callback: not isinstance(callback, EarlyStopping))
+
+    def _check_early_stopping(self) -> None:
+        for callback in self._looking():
+            if isinstance(callback, EarlyStopping):
+                callback.check(self)
 
     def _remembering(self) -> dict[str, Callback]:
         """Callbacks that may have a state, by the names of their classes."""
@@ -468,8 +597,18 @@ class Loop:
         return found
 
 
+def _is_count(number: Any) -> bool:
+    """Tell whether it is a whole number from 1 on, which True is not."""
+    return isinstance(number, Integral) and not isinstance(number, bool) and int(number) >= 1
+
+
 def _looks_at_steps(callback: Callback) -> bool:
     return type(callback).on_step is not Callback.on_step
+
+
+def _on_host(arrays: Mapping[str, Array]) -> dict[str, np.ndarray]:
+    """Copies of arrays, on the host."""
+    return {name: np.array(to_numpy(array)) for name, array in arrays.items()}
 
 
 def _group(arrays: Mapping[str, np.ndarray], start: str) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from xpnet.optim import OPTIMIZERS, Optimizer
 from xpnet.optim.clipping import checked_limit, clip_by_norm
 from xpnet.optim.penalties import Constraint
 from xpnet.optim.schedules import Schedule
-from xpnet.report.metrics import R2, Accuracy, BinaryAccuracy, MeanLoss, Metric
+from xpnet.report.metrics import R2, Accuracy, BinaryAccuracy, MeanLoss, Metric, checked_list
 from xpnet.train.learner import Batch, Learner, WholeSteps
 
 _KNOWN = frozenset(OPTIMIZERS.values())
@@ -92,7 +92,11 @@ class Supervised(Learner):
             _check_classes(network, batches)
         self.source, self.networks = source, {"network": network}
         self.optimizers = {"network": _optimizer(optimizer, optimizer_param)}
-        self.metrics = _default_metrics(network, self.sets) if metrics is None else list(metrics)
+        self.metrics = (
+            _default_metrics(network, self.sets)
+            if metrics is None
+            else checked_list("metrics", metrics, Metric)
+        )
         names = [metric.name for metric in self.metrics]
         if not names or len(set(names)) < len(names):
             raise ArgumentError(
@@ -294,9 +298,20 @@ def _metric_of(loss: Loss | None, kinds: set[TargetKind], head: str | None) -> M
 
 
 def _optimizer(optimizer: str | Optimizer, arguments: Mapping[str, float] | None) -> Optimizer:
-    if not isinstance(optimizer, str):
+    if isinstance(optimizer, Optimizer):
         return optimizer
+    if not isinstance(optimizer, str):
+        raise ArgumentError(
+            f"an optimizer is a name or an instance of Optimizer, got {optimizer!r}; give 'sgd' or "
+            "SGD(lr=0.01), for instance"
+        )
     kind = OPTIMIZERS.get(optimizer.lower())
     if kind is None:
         raise ArgumentError(f"optimizer {optimizer!r} is unknown; use {', '.join(OPTIMIZERS)}")
+    known = kind().arguments()
+    if unknown := set(arguments or {}) - known.keys():
+        raise ArgumentError(
+            f"{kind.__name__} has no argument {min(unknown)!r} in optimizer_param; there are "
+            f"{', '.join(known)}"
+        )
     return kind(**(arguments or {"lr": 0.01}))

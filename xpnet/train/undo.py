@@ -18,6 +18,9 @@ class Undo:
         self._optimizers: dict[str, tuple[dict[str, Array], float]] = {}
         self._whole = True
 
+    def __repr__(self) -> str:
+        return f"Undo({self._learner!r}, {len(self._pairs)} arrays)"
+
     def keep(self, *, whole: bool) -> None:
         """Copy everything as it is now, or only what a step changes before its updates."""
         learner, self._whole = self._learner, whole
