@@ -253,7 +253,7 @@ class Residual(Sum):
         self.shortcut, self.shortcut_name = shortcut, shortcut_name
         self._other = Identity() if shortcut is None else shortcut
         Container.__init__(
-            self, self._body.layers | ({} if shortcut is None else {shortcut_name: shortcut})
+            self, self._body.children() | ({} if shortcut is None else {shortcut_name: shortcut})
         )
 
     def arguments(self) -> dict[str, Any]:

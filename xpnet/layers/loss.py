@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from math import isfinite
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from xpnet.arrays import Array
@@ -100,18 +101,28 @@ class HeadsWithLoss(Described):
     def __init__(
         self, losses: Mapping[str, Loss], weights: Mapping[str, float] | None = None
     ) -> None:
-        self.losses = dict(losses)
-        if not self.losses:
+        self._losses = dict(losses)
+        if not self._losses:
             raise ArgumentError("HeadsWithLoss needs a loss for each head, got none")
         weights = dict(weights or {})
-        if unknown := weights.keys() - self.losses.keys():
+        if unknown := weights.keys() - self._losses.keys():
             raise ArgumentError(
                 f"there is no head {min(unknown)!r} to weigh; the heads are {', '.join(losses)}"
             )
         for name, weight in weights.items():
             if not (isfinite(weight) and weight >= 0):
                 raise ArgumentError(f"the weight of {name} must be a number from 0, got {weight}")
-        self.weights = {name: float(weights.get(name, 1.0)) for name in self.losses}
+        self._weights = {name: float(weights.get(name, 1.0)) for name in self._losses}
+
+    @property
+    def losses(self) -> Mapping[str, Loss]:
+        """The loss of each head by its name, to be read."""
+        return MappingProxyType(self._losses)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The weight of each head by its name, to be read."""
+        return MappingProxyType(self._weights)
 
     def arguments(self) -> dict[str, Any]:
         """The losses and their weights."""

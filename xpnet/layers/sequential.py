@@ -1,6 +1,7 @@
 """Layers one after the other, which again is a layer."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from xpnet.arrays import Array
@@ -33,9 +34,9 @@ class Sequential(Container):
             raise ArgumentError("Sequential needs at least one layer, got none")
 
     @property
-    def layers(self) -> dict[str, Layer]:
-        """The layers by name, in order."""
-        return self._children
+    def layers(self) -> Mapping[str, Layer]:
+        """The layers by name, in order, to be read; `children` gives a dictionary of them."""
+        return MappingProxyType(self._children)
 
     def arguments(self) -> dict[str, Any]:
         """The layers."""

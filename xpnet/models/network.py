@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from xpnet.arrays import Array, Device, get_device, to_numpy
-from xpnet.arrays.parameters import FlatParams
+from xpnet.arrays.parameters import FlatParams, LayerParams
 from xpnet.described import Described
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.weights import Weights, load_weights, save_weights
@@ -29,7 +29,7 @@ from xpnet.layers import (
 )
 from xpnet.layers.base import Shapes
 from xpnet.models.describing import class_name, description
-from xpnet.models.names import book_names, refuse_twice
+from xpnet.models.names import book_names, claim, refuse_owned, refuse_twice
 from xpnet.models.nodes import Node, Trace
 from xpnet.models.summary import LayerRow, rows
 from xpnet.optim.penalties import Penalty
@@ -78,8 +78,8 @@ class Network(Described):
     Raises
     ------
     ArgumentError
-        Layers do not fit together, or one stands in two places, where each would need parameters
-        and state of its own.
+        Layers do not fit together, or one stands in two places or in another network, too, where
+        each would need parameters and state of its own.
     """
 
     def __init__(
@@ -107,6 +107,7 @@ class Network(Described):
 
     def _adopt(self) -> None:
         """Lay the layers' parameters out in one buffer, and have the layers use it."""
+        refuse_owned(self._body)
         initial = self._body.params
         self._names = {key: key for key in initial}
         if self._naming == "book":
@@ -127,9 +128,11 @@ class Network(Described):
         self._body.params = {key: self.params[name] for key, name in self._names.items()}
         self.state: Params = {}
         for name, layer in leaves(self._body):
+            layer.params = LayerParams(layer.params, self.device)
             if isinstance(layer, Stateful):
                 layer.state = {k: self._placed(array) for k, array in layer.state.items()}
                 self.state |= {f"{name}.{key}": array for key, array in layer.state.items()}
+        claim(self._body)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of: the layers with the parameters, and how these learn."""
@@ -152,7 +155,7 @@ class Network(Described):
     def arguments(self) -> dict[str, Any]:
         """Layers, loss, penalty, shape of a sample, names and dtype."""
         return {
-            "layers": self.layers,
+            "layers": self._body.children(),
             "loss": self.last_layer,
             "penalty": self.penalty,
             "input_shape": self.input_shape,
@@ -194,8 +197,8 @@ class Network(Described):
         return (first.params["W"].shape[0],)
 
     @property
-    def layers(self) -> dict[str, Layer]:
-        """The layers by name, in order."""
+    def layers(self) -> Mapping[str, Layer]:
+        """The layers by name, in order, to be read."""
         return self._body.layers
 
     @property
