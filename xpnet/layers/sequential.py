@@ -20,6 +20,13 @@ from xpnet.layers.base import (
 )
 
 
+def body_of(kind: str, layers: Mapping[str, Layer] | Sequence[Layer]) -> "Sequential":
+    """The layers that a container of this kind has in a row."""
+    if not (named := as_layers(layers)):
+        raise ArgumentError(f"{kind} needs at least one layer, got none")
+    return Sequential(named)
+
+
 class Sequential(Container):
     """y = f_n(... f_2(f_1(x))). A parameter is called after its layer: "Affine1.W".
 
