@@ -355,7 +355,12 @@ REFUSED = [
     ),
     (
         lambda: Network({"x": Sequential({"1": Affine(2, 2), "2": Residual([Affine(2, 3)])})}),
-        "layer x.2: the branches of Residual must put out one shape, got (3,) from body and (2,) "
+        "layer x.2: the body of Residual puts out (3,) and its input is (2,); give a shortcut that "
+        "brings (2,) to (3,)",
+    ),
+    (
+        lambda: Network({"x": Residual([Affine(2, 3)], Affine(2, 2))}, input_shape=(2,)),
+        "layer x: the branches of Residual must put out one shape, got (3,) from body and (2,) "
         "from downsample",
     ),
     (

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, NoReturn, Self
 
 from xpnet.arrays.device import Device
 from xpnet.arrays.namespace import Array
@@ -96,15 +96,7 @@ class FlatParams(Mapping[str, Array]):
         return self._views[name]
 
     def __setitem__(self, name: str, value: Array) -> None:
-        view = self._views.get(name)
-        if view is None:
-            raise ArgumentError(f"no parameter is called {name!r}; there are {', '.join(self)}")
-        value = self.device.asarray(value)
-        if value.shape != view.shape:
-            raise ArgumentError(
-                f"parameter {name} has shape {tuple(view.shape)}, got {tuple(value.shape)}"
-            )
-        view[...] = value if value.dtype == view.dtype else self.device.xp.astype(value, view.dtype)
+        _copy_in(self._views, name, value, self.device)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)
@@ -200,6 +192,65 @@ class FlatParams(Mapping[str, Array]):
     def count(self) -> int:
         """Number of parameters."""
         return sum(map(prod, self.shapes.values()))
+
+
+class LayerParams(dict[str, Array]):
+    """The parameters of a layer within a network, which are views of the network's buffer.
+
+    Assigning to one copies the values in, as in `FlatParams`, so that layer and network go on with
+    the same numbers; none can be added or taken away. A copy or pickle is a plain dictionary.
+
+    Parameters
+    ----------
+    views : by the layer's own names
+    device : where they live
+    """
+
+    def __init__(self, views: Mapping[str, Array], device: Device) -> None:
+        super().__init__(views)
+        self._device = device
+
+    def __setitem__(self, name: str, value: Array) -> None:
+        _copy_in(self, name, value, self._device)
+
+    def update(self, *given: Any, **named: Any) -> None:
+        """Copy in the values of several."""
+        for name, value in dict(*given, **named).items():
+            self[name] = value
+
+    def __ior__(self, given: Any) -> Self:  # type: ignore[override, misc]
+        self.update(given)
+        return self
+
+    def setdefault(self, name: str, default: Array = None) -> Array:
+        """Return a parameter, which is there already."""
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def _kept(self, *_: Any) -> NoReturn:
+        raise ArgumentError(
+            f"the parameters {', '.join(self)} are a network's and cannot be taken away; make a "
+            "network of other layers"
+        )
+
+    __delitem__ = pop = popitem = clear = _kept
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+def _copy_in(views: Mapping[str, Array], name: str, value: Array, device: Device) -> None:
+    """Write values into one of some views of a buffer."""
+    view = views.get(name)
+    if view is None:
+        raise ArgumentError(f"no parameter is called {name!r}; there are {', '.join(views)}")
+    value = device.asarray(value)
+    if value.shape != view.shape:
+        raise ArgumentError(
+            f"parameter {name} has shape {tuple(view.shape)}, got {tuple(value.shape)}"
+        )
+    view[...] = value if value.dtype == view.dtype else device.xp.astype(value, view.dtype)
 
 
 _OF_A_COPY = ("_views", "_runs")

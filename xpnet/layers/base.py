@@ -1,5 +1,6 @@
 """The contract of layers, and of layers made of layers."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -32,8 +33,8 @@ class Layer(Protocol):
 
     The first layer of a network is asked for `backward(dy, need_dx=False)`: nobody reads the
     gradient of the images, and it would be the largest one. A layer with parameters that are not
-    to learn is asked for `backward(dy, need_grads=False)`; one that is never frozen need not take
-    that argument.
+    to learn is asked for `backward(dy, need_grads=False)`; of one that does not take that argument
+    the gradients are computed and dropped.
 
     Layers of the library also have `arguments()`, and `decays`, the names of those parameters that
     weight decay concerns. For a layer without `decays` it concerns those with two axes or more.
@@ -166,9 +167,17 @@ def take_back(
     backward: Backward, layer: Layer, dy: Any, *, need_dx: bool = True, need_grads: bool = True
 ) -> tuple[Any, Params]:
     """Ask a layer's backward for what is needed, and for no gradient of what is frozen."""
-    if layer.params and (not need_grads or is_frozen(layer)):
+    if not layer.params or (need_grads and not is_frozen(layer)):
+        return backward(dy, need_dx=need_dx)
+    if _takes_need_grads(backward):
         return backward(dy, need_dx=need_dx, need_grads=False)
-    return backward(dy, need_dx=need_dx)
+    return backward(dy, need_dx=need_dx)[0], {}
+
+
+def _takes_need_grads(backward: Backward) -> bool:
+    """Return whether a backward can be told that its gradients are not needed."""
+    taken = inspect.signature(backward).parameters
+    return "need_grads" in taken or any(each.kind is each.VAR_KEYWORD for each in taken.values())
 
 
 def located(path: str, error: ArgumentError) -> ArgumentError:

@@ -12,6 +12,7 @@ from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import col2im, conv_output_size, im2col
 from xpnet.functions.init import filled, initial_std, normal
 from xpnet.layers.base import Backward, Params, Shape
+from xpnet.layers.numbers import check_std, check_whole, height_and_width
 
 COLUMNS = 2**26
 """Bytes of columns at most, but those of one image: larger batches are gone through in parts."""
@@ -57,7 +58,9 @@ class Convolution(Described):
         uneven: str = "error",
         bias: bool = True,
     ) -> None:
-        FH, FW = (filter_size, filter_size) if isinstance(filter_size, int) else filter_size
+        FH, FW = height_and_width("Convolution", "filter_size", filter_size)
+        check_whole("Convolution", channels=channels, filters=filters, stride=stride, pad=pad)
+        check_std("Convolution", std)
         if min(channels, filters, FH, FW, stride) < 1 or pad < 0:
             raise ArgumentError(
                 "Convolution needs at least one channel, filter, pixel and step, got "

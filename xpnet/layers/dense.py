@@ -10,6 +10,7 @@ from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.functions.init import filled, initial_std, normal
 from xpnet.layers.base import Backward, Params, Shape
+from xpnet.layers.numbers import check_std, check_whole
 
 
 class Affine(Described):
@@ -40,6 +41,8 @@ class Affine(Described):
         rng: np.random.Generator | int | None = None,
         bias: bool = True,
     ) -> None:
+        check_whole("Affine", n_in=n_in, n_out=n_out)
+        check_std("Affine", std)
         if n_in < 1 or n_out < 1:
             raise ArgumentError(
                 f"Affine needs at least one input and one output, got n_in={n_in}, n_out={n_out}"

@@ -11,6 +11,7 @@ from xpnet.arrays.random import random_words
 from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Backward, Params, Shape
+from xpnet.layers.numbers import check_number
 
 
 class Dropout(Described):
@@ -40,16 +41,20 @@ class Dropout(Described):
         rng: np.random.Generator | int | None = None,
         key: Sequence[int] | None = None,
     ) -> None:
+        check_number("Dropout", dropout_ratio=dropout_ratio)
         if not 0 <= dropout_ratio < 1:
             raise ArgumentError(
                 f"dropout_ratio must be from 0 to below 1, got {dropout_ratio}; try 0.5"
             )
         if key is None:
             key = np.random.default_rng(rng).integers(2**32, size=2).tolist()
-        first, second = key
-        if not all(isinstance(word, int) and 0 <= word < 2**32 for word in key):
+        if not (
+            isinstance(key, Sequence)
+            and len(key) == 2
+            and all(isinstance(word, int) and 0 <= word < 2**32 for word in key)
+        ):
             raise ArgumentError(f"a key of two numbers from 0 to 2^32 - 1 is needed, got {key}")
-        self.key = (first, second)
+        self.key = (key[0], key[1])
         self.dropout_ratio, self.inverted = dropout_ratio, inverted
         self.params: Params = {}
         self.state: Params = {"calls": np.zeros(1, dtype=np.int64)}

@@ -17,7 +17,8 @@ from xpnet.layers.base import (
     located,
     take_back,
 )
-from xpnet.layers.sequential import Sequential
+from xpnet.layers.numbers import check_whole
+from xpnet.layers.sequential import body_of
 
 Split: TypeAlias = Callable[[Array], Sequence[Array]]
 """A function that turns the gradient of a joined output into those of the branches."""
@@ -58,6 +59,7 @@ class PadShortcut(Described):
     """
 
     def __init__(self, stride: int, channels: int) -> None:
+        check_whole("PadShortcut", stride=stride, channels=channels)
         if stride < 1 or channels < 1:
             raise ArgumentError(
                 "PadShortcut needs a stride and channels of at least 1, got "
@@ -244,7 +246,7 @@ class Residual(Sum):
         *,
         shortcut_name: str = "downsample",
     ) -> None:
-        self._body = Sequential(layers)
+        self._body = body_of("Residual", layers)
         if shortcut_name in self._body.layers:
             raise ArgumentError(
                 f"a layer of the body is called {shortcut_name!r}, as the shortcut is; "
@@ -253,7 +255,7 @@ class Residual(Sum):
         self.shortcut, self.shortcut_name = shortcut, shortcut_name
         self._other = Identity() if shortcut is None else shortcut
         Container.__init__(
-            self, self._body.layers | ({} if shortcut is None else {shortcut_name: shortcut})
+            self, self._body.children() | ({} if shortcut is None else {shortcut_name: shortcut})
         )
 
     def arguments(self) -> dict[str, Any]:
@@ -271,6 +273,16 @@ class Residual(Sum):
     def named(self, name: str) -> str:
         """The body adds nothing to the names of its layers."""
         return "" if name == "body" else f"{name}."
+
+    def joined_shape(self, shapes: Mapping[str, Shape]) -> Shape:
+        """The shape of the body, which the shortcut, or the input itself, must have, too."""
+        body, other = shapes["body"], shapes[self.shortcut_name]
+        if self.shortcut is None and body != other:
+            raise ArgumentError(
+                f"the body of Residual puts out {body} and its input is {other}; give a shortcut "
+                f"that brings {other} to {body}"
+            )
+        return super().joined_shape(shapes)
 
     def trace(self, tracer: Tracer, path: str, value: int) -> Any:
         """The sum reads the body and the shortcut, or the input itself."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from math import isfinite
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from xpnet.arrays import Array
 from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.functions import losses
+from xpnet.layers.numbers import check_number
 
 LossBackward: TypeAlias = Callable[..., Array]
 """`backward(dout=1.0)` gives dx."""
@@ -31,6 +33,7 @@ class SoftmaxWithLoss(Described):
     """
 
     def __init__(self, smoothing: float = 0.0) -> None:
+        check_number("SoftmaxWithLoss", smoothing=smoothing)
         if not 0 <= smoothing < 1:
             raise ArgumentError(f"smoothing must be from 0 to below 1, got {smoothing}; try 0.1")
         self.smoothing = smoothing
@@ -100,18 +103,37 @@ class HeadsWithLoss(Described):
     def __init__(
         self, losses: Mapping[str, Loss], weights: Mapping[str, float] | None = None
     ) -> None:
-        self.losses = dict(losses)
-        if not self.losses:
+        for what, given in {"losses": losses, "weights": weights or {}}.items():
+            if not isinstance(given, Mapping):
+                raise ArgumentError(
+                    f"{what} of HeadsWithLoss must be by the names of the heads, such as "
+                    f"{{'digit': ...}}, got {type(given).__name__}"
+                )
+        self._losses = dict(losses)
+        if not self._losses:
             raise ArgumentError("HeadsWithLoss needs a loss for each head, got none")
+        for name, loss in self._losses.items():
+            check_loss(f"the loss of {name}", loss)
         weights = dict(weights or {})
-        if unknown := weights.keys() - self.losses.keys():
+        if unknown := weights.keys() - self._losses.keys():
             raise ArgumentError(
                 f"there is no head {min(unknown)!r} to weigh; the heads are {', '.join(losses)}"
             )
         for name, weight in weights.items():
+            check_number("HeadsWithLoss", **{f"the weight of {name}": weight})
             if not (isfinite(weight) and weight >= 0):
                 raise ArgumentError(f"the weight of {name} must be a number from 0, got {weight}")
-        self.weights = {name: float(weights.get(name, 1.0)) for name in self.losses}
+        self._weights = {name: float(weights.get(name, 1.0)) for name in self._losses}
+
+    @property
+    def losses(self) -> Mapping[str, Loss]:
+        """The loss of each head by its name, to be read."""
+        return MappingProxyType(self._losses)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The weight of each head by its name, to be read."""
+        return MappingProxyType(self._weights)
 
     def arguments(self) -> dict[str, Any]:
         """The losses and their weights."""
@@ -127,12 +149,7 @@ class HeadsWithLoss(Described):
         ArgumentError
             Outputs or targets have other names than the losses.
         """
-        if not isinstance(x, Mapping) or x.keys() != self.losses.keys():
-            got = ", ".join(x) if isinstance(x, Mapping) else "one output"
-            raise ArgumentError(
-                f"HeadsWithLoss has losses for {', '.join(self.losses)}, got {got}; "
-                "a network with these heads is needed"
-            )
+        check_outputs(self, x)
         if isinstance(t, Mapping) and t.keys() != self.losses.keys():
             raise ArgumentError(
                 f"targets for {', '.join(self.losses)} are needed, got {', '.join(t)}"
@@ -147,3 +164,37 @@ class HeadsWithLoss(Described):
             return {name: step(dout * self.weights[name]) for name, step in steps.items()}
 
         return total, backward
+
+
+def check_loss(what: str, loss: Any) -> None:
+    """Refuse what is no loss."""
+    if not callable(getattr(loss, "forward", None)):
+        raise ArgumentError(
+            f"{what} must have forward(x, t), as SoftmaxWithLoss() has, got {loss!r}"
+        )
+
+
+def check_outputs(loss: Loss, outputs: Any) -> None:
+    """Refuse a loss of the library's that is for other outputs than these.
+
+    Parameters
+    ----------
+    outputs : anything by the names of several outputs; anything else stands for one
+
+    Raises
+    ------
+    ArgumentError
+        The loss is of one output, and there are several, or of heads with other names.
+    """
+    several = isinstance(outputs, Mapping)
+    got = ", ".join(outputs) if several else "one output"
+    if isinstance(loss, HeadsWithLoss) and (not several or outputs.keys() != loss.losses.keys()):
+        raise ArgumentError(
+            f"HeadsWithLoss has losses for {', '.join(loss.losses)}, got {got}; "
+            "a network with these heads is needed"
+        )
+    if several and type(loss) in (IdentityWithLoss, SigmoidWithLoss, SoftmaxWithLoss):
+        raise ArgumentError(
+            f"{type(loss).__name__} is the loss of one output, and the network ends in {got}; give "
+            "it a HeadsWithLoss"
+        )

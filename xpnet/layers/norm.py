@@ -8,6 +8,7 @@ from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import inner, outer
 from xpnet.functions.init import filled
 from xpnet.layers.base import Backward, Params, Shape
+from xpnet.layers.numbers import check_number, check_whole
 
 
 class BatchNorm(Described):
@@ -49,6 +50,8 @@ class BatchNorm(Described):
     def __init__(
         self, features: int, *, momentum: float = 0.9, eps: float = 1e-6, ddof: int = 0
     ) -> None:
+        check_whole("BatchNorm", features=features, ddof=ddof)
+        check_number("BatchNorm", momentum=momentum, eps=eps)
         if features < 1 or not 0 <= momentum < 1 or not eps > 0 or ddof not in (0, 1):
             raise ArgumentError(
                 "BatchNorm needs at least one feature, a momentum from 0 to below 1, a positive "

@@ -16,7 +16,8 @@ from xpnet.functions.im2col import (
     shifted,
 )
 from xpnet.layers.base import Backward, Container, Layer, Params, Shape, Tracer, take_back
-from xpnet.layers.sequential import Sequential
+from xpnet.layers.numbers import check_whole, height_and_width
+from xpnet.layers.sequential import body_of
 
 
 class _Pool(Described):
@@ -30,7 +31,8 @@ class _Pool(Described):
         pad: int = 0,
         uneven: str = "error",
     ) -> None:
-        height, width = (window, window) if isinstance(window, int) else window
+        height, width = height_and_width(type(self).__name__, "window", window)
+        check_whole(type(self).__name__, stride=stride, pad=pad)
         if min(height, width, stride) < 1 or not 0 <= pad < min(height, width):
             raise ArgumentError(
                 "pooling needs a window and a stride of at least 1 and padding narrower than the "
@@ -225,11 +227,11 @@ class Unpooled(Container):
     def __init__(
         self, layers: Mapping[str, Layer] | Sequence[Layer], window: int | tuple[int, int] = 2
     ) -> None:
-        self._inner = Sequential(layers)
-        super().__init__(self._inner.layers)
+        self._inner = body_of("Unpooled", layers)
+        super().__init__(self._inner.children())
         if "pool" in self._children:
             raise ArgumentError("a layer in Unpooled is called 'pool', as its pool is; rename it")
-        height, width = (window, window) if isinstance(window, int) else window
+        height, width = height_and_width("Unpooled", "window", window)
         if height != width:
             raise ArgumentError(
                 f"the windows of Unpooled lie side by side and must be square, got {window}"

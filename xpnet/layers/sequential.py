@@ -1,6 +1,7 @@
 """Layers one after the other, which again is a layer."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from xpnet.arrays import Array
@@ -19,6 +20,13 @@ from xpnet.layers.base import (
 )
 
 
+def body_of(kind: str, layers: Mapping[str, Layer] | Sequence[Layer]) -> "Sequential":
+    """The layers that a container of this kind has in a row."""
+    if not (named := as_layers(layers)):
+        raise ArgumentError(f"{kind} needs at least one layer, got none")
+    return Sequential(named)
+
+
 class Sequential(Container):
     """y = f_n(... f_2(f_1(x))). A parameter is called after its layer: "Affine1.W".
 
@@ -33,9 +41,9 @@ class Sequential(Container):
             raise ArgumentError("Sequential needs at least one layer, got none")
 
     @property
-    def layers(self) -> dict[str, Layer]:
-        """The layers by name, in order."""
-        return self._children
+    def layers(self) -> Mapping[str, Layer]:
+        """The layers by name, in order, to be read; `children` gives a dictionary of them."""
+        return MappingProxyType(self._children)
 
     def arguments(self) -> dict[str, Any]:
         """The layers."""

@@ -8,9 +8,13 @@ import numpy as np
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
 from xpnet.layers import Affine, Convolution, Dropout, Layer, MaxPool, ReLU, Sequential
+from xpnet.layers.numbers import sizes
 from xpnet.models.network import Network
 
 ConvParam = Mapping[str, int]
+
+IMAGE = "(1, 28, 28)"
+"""An example of the shape of a sample."""
 
 
 def _convolution(
@@ -21,6 +25,10 @@ def _convolution(
     std: float | None = None,
 ) -> Convolution:
     """A convolution from the book's dictionary; what is not given is as in `default`."""
+    if given is not None and not isinstance(given, Mapping):
+        raise ArgumentError(
+            f"conv_param must be a dictionary, such as {{'filter_num': 30}}, got {given!r}"
+        )
     if unknown := set(given or {}) - set(default):
         raise ArgumentError(
             f"conv_param has {', '.join(default)}, and no {min(unknown)!r}; leave it out"
@@ -62,22 +70,20 @@ class SimpleConvNet(Network):
         device: str | Device = "cpu",
         dtype: str = "float32",
     ) -> None:
-        rng = np.random.default_rng(rng)
+        rng, input_dim = np.random.default_rng(rng), sizes("input_dim", input_dim, IMAGE)
         default = {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}
         layers: dict[str, Layer] = {
             "Conv1": _convolution(input_dim[0], default, conv_param, rng, weight_init_std),
             "Relu1": ReLU(),
             "Pool1": MaxPool(2, stride=2),
         }
-        features = prod(Sequential(layers).output_shape(tuple(input_dim)))
+        features = prod(Sequential(layers).output_shape(input_dim))
         layers |= {
             "Affine1": Affine(features, hidden_size, std=weight_init_std, rng=rng),
             "Relu2": ReLU(),
             "Affine2": Affine(hidden_size, output_size, std=weight_init_std, rng=rng),
         }
-        super().__init__(
-            layers, input_shape=tuple(input_dim), names="book", device=device, dtype=dtype
-        )
+        super().__init__(layers, input_shape=input_dim, names="book", device=device, dtype=dtype)
 
 
 class DeepConvNet(Network):
@@ -115,7 +121,7 @@ class DeepConvNet(Network):
         device: str | Device = "cpu",
         dtype: str = "float32",
     ) -> None:
-        rng = np.random.default_rng(rng)
+        rng, input_dim = np.random.default_rng(rng), sizes("input_dim", input_dim, IMAGE)
         given = (
             conv_param_1, conv_param_2, conv_param_3, conv_param_4, conv_param_5, conv_param_6,
         )  # fmt: skip
@@ -135,7 +141,7 @@ class DeepConvNet(Network):
             channels = conv.params["W"].shape[0]
             if k % 2 == 0:
                 layers[f"Pool{k // 2}"] = MaxPool(2, stride=2)
-        features = prod(Sequential(layers).output_shape(tuple(input_dim)))
+        features = prod(Sequential(layers).output_shape(input_dim))
         layers |= {
             "Affine1": Affine(features, hidden_size, rng=rng),
             "Relu7": ReLU(),
@@ -143,6 +149,4 @@ class DeepConvNet(Network):
             "Affine2": Affine(hidden_size, output_size, rng=rng),
             "Dropout2": Dropout(0.5, rng=rng),
         }
-        super().__init__(
-            layers, input_shape=tuple(input_dim), names="book", device=device, dtype=dtype
-        )
+        super().__init__(layers, input_shape=input_dim, names="book", device=device, dtype=dtype)

@@ -88,7 +88,7 @@ def described(text: str) -> tuple[str, dict[str, Any]]:
         It is no description, or describes what cannot be.
     """
     found = json.loads(text)
-    return found[KIND], {name: _made(each) for name, each in found["arguments"].items()}
+    return found[KIND], {name: _made(each) for name, each in _arguments(found).items()}
 
 
 def _made(value: Any) -> Any:
@@ -100,7 +100,15 @@ def _made(value: Any) -> Any:
         return {name: _made(each) for name, each in value.items()}
     if value[KIND] not in KINDS:
         raise ForeignKindError(value[KIND])
-    return KINDS[value[KIND]](**_made(value["arguments"]))
+    return KINDS[value[KIND]](**{name: _made(each) for name, each in _arguments(value).items()})
+
+
+def _arguments(value: Any) -> dict[str, Any]:
+    """The arguments of what is described, by name."""
+    found = value["arguments"]
+    if not isinstance(found, dict):
+        raise ArgumentError(f"arguments by name are needed, got {found!r}")
+    return found
 
 
 class ForeignKindError(ArgumentError):

@@ -8,6 +8,7 @@ import numpy as np
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
 from xpnet.layers import Affine, BatchNorm, Dropout, Layer
+from xpnet.layers.numbers import sizes as whole_numbers
 from xpnet.models.network import Network
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.optim.penalties import L2
@@ -54,7 +55,8 @@ class MultiLayerNetExtend(Network):
                 f"activation {activation!r} is unknown; use {', '.join(ACTIVATIONS)}"
             )
         rng = np.random.default_rng(rng)
-        sizes = (input_size, *hidden_size_list, output_size)
+        hidden_sizes = whole_numbers("hidden_size_list", hidden_size_list, "[100, 50]")
+        sizes = (input_size, *hidden_sizes, output_size)
         *hidden, last = (
             Affine(n_in, n_out, std=weight_init_std, rng=rng) for n_in, n_out in pairwise(sizes)
         )

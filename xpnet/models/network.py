@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isfinite, prod
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from xpnet.arrays import Array, Device, get_device, to_numpy
-from xpnet.arrays.parameters import FlatParams
+from xpnet.arrays.parameters import FlatParams, LayerParams
 from xpnet.described import Described
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.weights import Weights, load_weights, save_weights
@@ -27,9 +28,11 @@ from xpnet.layers import (
     decaying,
     leaves,
 )
-from xpnet.layers.base import Shapes
+from xpnet.layers.base import Shapes, is_frozen
+from xpnet.layers.loss import check_loss, check_outputs
+from xpnet.layers.numbers import sizes
 from xpnet.models.describing import class_name, description
-from xpnet.models.names import book_names, refuse_twice
+from xpnet.models.names import book_names, claim, refuse_owned, refuse_twice
 from xpnet.models.nodes import Node, Trace
 from xpnet.models.summary import LayerRow, rows
 from xpnet.optim.penalties import Penalty
@@ -78,8 +81,8 @@ class Network(Described):
     Raises
     ------
     ArgumentError
-        Layers do not fit together, or one stands in two places, where each would need parameters
-        and state of its own.
+        Layers do not fit together, or one stands in two places or in another network, too, where
+        each would need parameters and state of its own.
     """
 
     def __init__(
@@ -98,15 +101,24 @@ class Network(Described):
         self.device = get_device(device)
         self.dtype = dtype
         self.last_layer: Loss = SoftmaxWithLoss() if loss is None else loss
+        check_loss("loss", self.last_layer)
+        if penalty is not None and not (hasattr(penalty, "value") and hasattr(penalty, "gradient")):
+            raise ArgumentError(
+                "penalty must have value(params) and gradient(params), as L2(0.1) has, got "
+                f"{penalty!r}"
+            )
         self.penalty = penalty
         self._body = Sequential(layers)
         refuse_twice(self._body)
-        self.input_shape = tuple(input_shape or self._natural_input_shape())
+        if not input_shape:
+            input_shape = self._natural_input_shape()
+        self.input_shape = sizes("input_shape", input_shape, "(1, 28, 28) or (784,)")
         self._naming = names
         self._adopt()
 
     def _adopt(self) -> None:
         """Lay the layers' parameters out in one buffer, and have the layers use it."""
+        refuse_owned(self._body)
         initial = self._body.params
         self._names = {key: key for key in initial}
         if self._naming == "book":
@@ -127,9 +139,11 @@ class Network(Described):
         self._body.params = {key: self.params[name] for key, name in self._names.items()}
         self.state: Params = {}
         for name, layer in leaves(self._body):
+            layer.params = LayerParams(layer.params, self.device)
             if isinstance(layer, Stateful):
                 layer.state = {k: self._placed(array) for k, array in layer.state.items()}
                 self.state |= {f"{name}.{key}": array for key, array in layer.state.items()}
+        claim(self._body)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of: the layers with the parameters, and how these learn."""
@@ -152,7 +166,7 @@ class Network(Described):
     def arguments(self) -> dict[str, Any]:
         """Layers, loss, penalty, shape of a sample, names and dtype."""
         return {
-            "layers": self.layers,
+            "layers": self._body.children(),
             "loss": self.last_layer,
             "penalty": self.penalty,
             "input_shape": self.input_shape,
@@ -194,8 +208,8 @@ class Network(Described):
         return (first.params["W"].shape[0],)
 
     @property
-    def layers(self) -> dict[str, Layer]:
-        """The layers by name, in order."""
+    def layers(self) -> Mapping[str, Layer]:
+        """The layers by name, in order, to be read."""
         return self._body.layers
 
     @property
@@ -237,6 +251,11 @@ class Network(Described):
         ArgumentError
             The factor is no positive number, or there is no such layer or parameter.
         """
+        if not isinstance(factor, Real):
+            raise ArgumentError(
+                f"the factor of a learning rate must be a positive number, got {factor!r}; it "
+                "comes before the names, as in scale_rate(0.1, 'Affine1')"
+            )
         if not (isfinite(factor) and factor > 0):
             raise ArgumentError(
                 f"the factor of a learning rate must be a positive number, got {factor}; "
@@ -260,12 +279,29 @@ class Network(Described):
                     f"{', '.join(self.layers)} and {', '.join(self.params)}"
                 )
             chosen |= found
+        if frozen:
+            self._check_marks(chosen)
         self.params.set_learning(chosen, rate=rate, frozen=frozen)
         for path, layer in leaves(self._body):
             own = [self._names[f"{path}.{key}"] for key in layer.params]
             mark = bool(own) and all(self.params.learning(name).frozen for name in own)
             if mark or hasattr(layer, "frozen"):
                 layer.frozen = mark  # type: ignore[attr-defined]
+
+    def _check_marks(self, chosen: Collection[str]) -> None:
+        """Refuse to freeze a layer that cannot be marked as frozen, before anything is changed."""
+        for path, layer in leaves(self._body):
+            own = [self._names[f"{path}.{key}"] for key in layer.params]
+            marked = all(name in chosen or self.params.learning(name).frozen for name in own)
+            if not own or not marked:
+                continue
+            try:
+                layer.frozen = is_frozen(layer)  # type: ignore[attr-defined]
+            except AttributeError:
+                raise ArgumentError(
+                    f"layer {path}, {type(layer).__name__}, has no attribute `frozen` and no place "
+                    "for it, and cannot be frozen; add 'frozen' to its __slots__"
+                ) from None
 
     def summary(self) -> list[LayerRow]:
         """Kind, output shape and number of parameters of every layer, in order.
@@ -338,6 +374,7 @@ class Network(Described):
         But of those that are frozen. Nothing is read back from the device.
         """
         scores, backward = self.forward(self.shaped(x, single=True), train=True)
+        check_outputs(self.last_layer, scores)
         loss, loss_backward = self.last_layer.forward(scores, t)
         _, grads = backward(loss_backward(), need_dx=False)
         loss, grads = self.penalized(loss, grads)
@@ -363,6 +400,7 @@ class Network(Described):
     def loss(self, x: Array, t: Array, *, train: bool = False) -> Array:
         """Loss of the batch and penalty, a 0-d array on the device; float() reads it."""
         scores, _ = self.forward(self.place(x), train=train)
+        check_outputs(self.last_layer, scores)
         loss = self.last_layer.forward(scores, self.place_targets(t))[0]
         return loss if self.penalty is None else loss + self.penalty.value(self.params)
 
@@ -416,7 +454,8 @@ class Network(Described):
         """Write parameters and running statistics, and what the network is, as safetensors.
 
         `load_network` builds a network of the library's layers from such a file. One with layers
-        of your own is written, too, and read by `load_params` into a network that you build.
+        of your own is written, too, and read by `load_params` into a network that you build. Which
+        parameters are frozen, and what their rates are multiplied by, are no part of the file.
         """
         arrays = {name: to_numpy(array) for name, array in self.file_arrays().items()}
         save_weights(path, arrays, {"network": self.description()})
@@ -476,6 +515,8 @@ def share_correct(
     batch_size: int | None = None,
 ) -> float:
     """Share of samples whose highest prediction is at the target, in bounded memory."""
+    if isinstance(t, Mapping):
+        raise _several(t)
     batch_size = evaluation_batch(device) if batch_size is None else batch_size
     xp, t = device.xp, device.asarray(t)
     labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
@@ -487,13 +528,17 @@ def share_correct(
         end = min(n, start + batch_size)
         scores = predict(x[start:end, ...])
         if isinstance(scores, dict):
-            raise ArgumentError(
-                f"the network has several outputs, {', '.join(scores)}, and accuracy is of one; "
-                "take the argmax of predict(x)[name]"
-            )
+            raise _several(scores)
         best = xp.argmax(scores, axis=-1)
         correct = correct + xp.sum(xp.astype(best == labels[start:end], xp.int64))
     return int(correct) / n
+
+
+def _several(outputs: Mapping[str, Any]) -> ArgumentError:
+    return ArgumentError(
+        f"the network has several outputs, {', '.join(outputs)}, and accuracy is of one; "
+        "take the argmax of predict(x)[name]"
+    )
 
 
 _OF_A_COPY = ("params", "state", "_names", "outputs", "output_shapes")
