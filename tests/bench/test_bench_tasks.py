@@ -11,7 +11,6 @@ from xpnet.bench import accuracy, layers, machine, run, timing
 from xpnet.bench.cases import fresh
 from xpnet.data import Dataset
 from xpnet.errors import ArgumentError
-from xpnet.layers import ReLU
 from xpnet.report import plots
 
 
@@ -70,14 +69,16 @@ def test_a_slow_layer_has_the_largest_share(monkeypatch):
     monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.value)
     monkeypatch.setattr(Device, "synchronize", lambda _: spend(0.00005))
 
-    class Slow(ReLU):
-        def forward(self, x, *, train=False):
-            spend(0.002)
-            return super().forward(x, train=train)
-
     def slowed(model, device):
         network = fresh(model, device)
-        network.layers["Relu1"] = Slow()
+        layer = network.layers["Relu1"]
+        forward = layer.forward
+
+        def slow(x, *, train=False):
+            spend(0.002)
+            return forward(x, train=train)
+
+        layer.forward = slow
         return network
 
     monkeypatch.setattr(layers, "fresh", slowed)

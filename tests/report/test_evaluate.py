@@ -7,7 +7,7 @@ import pytest
 
 from xpnet import SimpleConvNet, get_device, to_numpy
 from xpnet.errors import ArgumentError
-from xpnet.models.network import evaluation_batch
+from xpnet.models.accuracy import evaluation_batch
 from xpnet.report.evaluate import confusion, predictions
 
 

@@ -5,7 +5,8 @@ from math import prod
 
 from xpnet.arrays import Array
 from xpnet.errors import ArgumentError
-from xpnet.models.network import Network, share_correct
+from xpnet.models.accuracy import share_correct
+from xpnet.models.network import Network
 
 
 class Ensemble:

@@ -1,6 +1,6 @@
 """A network: layers, a loss, and the methods that the books give them."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import isfinite, prod
 from numbers import Real
 from pathlib import Path
@@ -31,20 +31,12 @@ from xpnet.layers import (
 from xpnet.layers.base import Shapes, is_frozen
 from xpnet.layers.loss import check_loss, check_outputs
 from xpnet.layers.numbers import sizes
+from xpnet.models.accuracy import share_correct
 from xpnet.models.describing import class_name, description
 from xpnet.models.names import book_names, claim, refuse_owned, refuse_twice
 from xpnet.models.nodes import Node, Trace
 from xpnet.models.summary import LayerRow, rows
 from xpnet.optim.penalties import Penalty
-
-EVALUATION_BATCH, GPU_EVALUATION_BATCH = 200, 1000
-"""Images at a time where only scores are wanted: bounds memory, and costs no speed. A GPU is not
-filled by as few as are enough for a CPU."""
-
-
-def evaluation_batch(device: Device) -> int:
-    """Images at a time on a device where only scores are wanted."""
-    return GPU_EVALUATION_BATCH if device.kind == "cuda" else EVALUATION_BATCH
 
 
 class Network(Described):
@@ -53,9 +45,7 @@ class Network(Described):
     Layers in a row, or whatever they are put together to by `Residual`, `Sum`, `Concatenate`,
     `Unpooled` and, last in a network, `Heads`. Parameters are called by the paths of their layers,
     "Affine1.W" or "layer1.0.conv1.W", and live in one flat buffer. The given layers become the
-    network's own: their parameters become views of that buffer.
-
-    Inputs of all methods are arrays on the network's device, or NumPy arrays, which are copied
+    network's own: their parameters become views of that buffer. Inputs of all methods are arrays on the network's device, or NumPy arrays, which are copied
     there. They are (N, ...); where all layers are fully connected, a single sample (n_in,) will do.
     Targets are labels (N,) or one-hot rows (N, K).
 
@@ -110,9 +100,8 @@ class Network(Described):
         self.penalty = penalty
         self._body = Sequential(layers)
         refuse_twice(self._body)
-        if not input_shape:
-            input_shape = self._natural_input_shape()
-        self.input_shape = sizes("input_shape", input_shape, "(1, 28, 28) or (784,)")
+        shape = input_shape or self._natural_input_shape()
+        self.input_shape = sizes("input_shape", shape, "(1, 28, 28) or (784,)")
         self._naming = names
         self._adopt()
 
@@ -120,9 +109,8 @@ class Network(Described):
         """Lay the layers' parameters out in one buffer, and have the layers use it."""
         refuse_owned(self._body)
         initial = self._body.params
-        self._names = {key: key for key in initial}
-        if self._naming == "book":
-            self._names = book_names(list(initial))
+        by_number = self._naming == "book"
+        self._names = book_names(list(initial)) if by_number else {key: key for key in initial}
         self.outputs = Trace(self._body, self.input_shape, self._names).outputs
         self.output_shapes = self._body.shapes(self.input_shape)
         decaying_keys = {
@@ -505,40 +493,6 @@ class Network(Described):
             if len(names) == len(self._names) and names.keys() <= set(given):
                 return names
         return None
-
-
-def share_correct(
-    predict: Callable[[Array], Array],
-    x: Array,
-    t: Array,
-    device: Device,
-    batch_size: int | None = None,
-) -> float:
-    """Share of samples whose highest prediction is at the target, in bounded memory."""
-    if isinstance(t, Mapping):
-        raise _several(t)
-    batch_size = evaluation_batch(device) if batch_size is None else batch_size
-    xp, t = device.xp, device.asarray(t)
-    labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
-    n: int = x.shape[0]
-    if n == 0 or labels.shape[0] != n:
-        raise ArgumentError(f"accuracy needs one target a sample, got {labels.shape[0]} for {n}")
-    correct = device.zeros((), dtype="int64")
-    for start in range(0, n, batch_size):
-        end = min(n, start + batch_size)
-        scores = predict(x[start:end, ...])
-        if isinstance(scores, dict):
-            raise _several(scores)
-        best = xp.argmax(scores, axis=-1)
-        correct = correct + xp.sum(xp.astype(best == labels[start:end], xp.int64))
-    return int(correct) / n
-
-
-def _several(outputs: Mapping[str, Any]) -> ArgumentError:
-    return ArgumentError(
-        f"the network has several outputs, {', '.join(outputs)}, and accuracy is of one; "
-        "take the argmax of predict(x)[name]"
-    )
 
 
 _OF_A_COPY = ("params", "state", "_names", "outputs", "output_shapes")

@@ -6,7 +6,8 @@ from xpnet.arrays import to_numpy
 from xpnet.data.batches import scaled
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError
-from xpnet.models.network import Network, evaluation_batch
+from xpnet.models.accuracy import evaluation_batch
+from xpnet.models.network import Network
 
 
 def predictions(

@@ -11,7 +11,8 @@ from xpnet.engine.base import CHECKED
 from xpnet.errors import ArgumentError
 from xpnet.functions.targets import TargetKind, check_classes
 from xpnet.layers import HeadsWithLoss, IdentityWithLoss, Loss, SigmoidWithLoss
-from xpnet.models.network import Network, evaluation_batch
+from xpnet.models.accuracy import evaluation_batch
+from xpnet.models.network import Network
 from xpnet.optim import OPTIMIZERS, Optimizer
 from xpnet.optim.clipping import checked_limit, clip_by_norm
 from xpnet.optim.penalties import Constraint
@@ -269,7 +270,8 @@ def _default_metrics(network: Network, sets: Mapping[str, Batches]) -> list[Metr
     if not isinstance(heads, dict):
         found = [_metric_of(loss, set(kinds), None)]
     else:
-        losses, weights = {}, {}
+        losses: Mapping[str, Loss] = {}
+        weights: Mapping[str, float] = {}
         if isinstance(loss, HeadsWithLoss):
             losses, weights = loss.losses, loss.weights
         found = [

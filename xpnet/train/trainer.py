@@ -8,7 +8,8 @@ import numpy as np
 from xpnet.data.batches import Augment, Batches
 from xpnet.engine import Engine
 from xpnet.errors import ArgumentError
-from xpnet.models.network import Network, evaluation_batch
+from xpnet.models.accuracy import evaluation_batch
+from xpnet.models.network import Network
 from xpnet.optim import Optimizer
 from xpnet.optim.penalties import Constraint
 from xpnet.optim.schedules import Schedule

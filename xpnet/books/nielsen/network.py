@@ -18,7 +18,7 @@ from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.atomic import write_text
 from xpnet.functions.init import normal, xavier
 from xpnet.layers import Affine, Layer, Sigmoid
-from xpnet.models.network import EVALUATION_BATCH, share_correct
+from xpnet.models.accuracy import EVALUATION_BATCH, share_correct
 from xpnet.optim import SGD
 from xpnet.optim.penalties import L2, weights
 

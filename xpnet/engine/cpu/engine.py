@@ -24,6 +24,7 @@ from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Backward, Convolution, HeadsWithLoss
+from xpnet.layers.loss import check_outputs
 from xpnet.models.network import Network
 from xpnet.optim import Optimizer
 
@@ -262,12 +263,9 @@ class CpuEngine(OneByOne):
         loss = self.network.last_layer
         pairs: Sequence[tuple[Any, Any]] = ((t, scores),)
         if type(scores) is dict or type(loss) is HeadsWithLoss:
+            check_outputs(loss, scores)
             by_name = isinstance(t, Mapping)
-            if isinstance(loss, HeadsWithLoss) and not (
-                isinstance(scores, dict)
-                and scores.keys() == loss.losses.keys()
-                and (not by_name or t.keys() == scores.keys())
-            ):
+            if by_name and t.keys() != scores.keys():
                 loss.forward(scores, t)  # says what is wrong
             pairs = tuple((t[name] if by_name else t, y) for name, y in scores.items())
         for target, y in pairs:

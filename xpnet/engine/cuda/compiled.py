@@ -22,7 +22,7 @@ from xpnet.engine.cuda import (  # noqa: F401 (they fill KERNELS)
 from xpnet.engine.cuda.driver import CupyDriver, Driver
 from xpnet.engine.cuda.function import Function, Parameters
 from xpnet.engine.cuda.kernel import KERNELS, PATTERNS, Kernel, Way
-from xpnet.engine.cuda.loss import check_losses, loss_obstacle, losses_of
+from xpnet.engine.cuda.loss import loss_obstacle, losses_of
 from xpnet.engine.cuda.module import MATH, Module, run, source
 from xpnet.engine.cuda.product import Products, Tile
 from xpnet.engine.cuda.program import Program
@@ -36,6 +36,7 @@ from xpnet.engine.lower import Op, lower
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Dropout
+from xpnet.layers.loss import check_outputs
 from xpnet.models.network import Network
 from xpnet.models.nodes import INPUT
 from xpnet.optim.penalties import L1, L2
@@ -302,7 +303,7 @@ class CompiledNetwork:
         n, network = x.shape[0], self.network
         self.check_loss()
         if not self.losses:
-            check_losses(network, self.outputs)
+            check_outputs(network.last_layer, self.outputs)
         for each in t.values() if isinstance(t, Mapping) else (t,):
             check_counts(n, each.shape[0])
         program = self.program(n, keeps=True)

@@ -21,7 +21,6 @@ from xpnet.engine.cuda.function import (
     writes,
 )
 from xpnet.engine.cuda.kernel import Kernel, counter_of
-from xpnet.errors import ArgumentError
 from xpnet.layers import (
     Dropout,
     HeadsWithLoss,
@@ -121,7 +120,7 @@ def losses_of(
     """The loss of each output, in the order in which they are added.
 
     None if the network's loss is for other outputs: it can be computed with all the same, but for
-    its loss, of which `check_losses` tells.
+    its loss, of which `check_outputs` tells.
     """
     loss = network.last_layer
     if not isinstance(outputs, Mapping):
@@ -134,19 +133,3 @@ def losses_of(
         HeadLoss(f"loss{k}", head, kernels[outputs[head]], each, loss.weights[head])
         for k, (head, each) in enumerate(loss.losses.items(), start=1)
     ]
-
-
-def check_losses(network: Network, outputs: int | Mapping[str, int]) -> None:
-    """Refuse to compute the loss of a network that has one for other outputs."""
-    loss, got = network.last_layer, "one output"
-    if isinstance(outputs, Mapping):
-        got = ", ".join(outputs)
-    if isinstance(loss, HeadsWithLoss):
-        raise ArgumentError(
-            f"HeadsWithLoss has losses for {', '.join(loss.losses)}, got {got}; "
-            "a network with these heads is needed"
-        )
-    raise ArgumentError(
-        f"{type(loss).__name__} is the loss of one output, and the network ends in {got}; give it "
-        "a HeadsWithLoss"
-    )

@@ -11,7 +11,6 @@ from xpnet.arrays import Array
 from xpnet.engine.cuda.compiled import CompiledNetwork, how_all_learn
 from xpnet.engine.cuda.driver import NULL, Argument, Recording
 from xpnet.engine.cuda.function import Function, Parameters, blocks, writes
-from xpnet.engine.cuda.loss import check_losses
 from xpnet.engine.cuda.module import Launch, Module, run, source
 from xpnet.engine.cuda.update import (
     Surroundings,
@@ -23,6 +22,7 @@ from xpnet.engine.cuda.update import (
 )
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
+from xpnet.layers.loss import check_outputs
 from xpnet.optim import Adam, Optimizer
 from xpnet.optim.clipping import checked_limit
 
@@ -83,7 +83,7 @@ class Training:
         self._program = engine.program(batch_size, keeps=True)
         self._learning = engine.learning
         if not engine.losses:
-            check_losses(engine.network, engine.outputs)
+            check_outputs(engine.network.last_layer, engine.outputs)
         self._labels = t.ndim == 1 and device.xp.isdtype(t.dtype, ("integral", "bool"))
         if not self._labels:
             for loss in engine.losses:  # or they say what is wrong
