@@ -45,11 +45,12 @@ class Network(Described):
     Layers in a row, or whatever they are put together to by `Residual`, `Sum`, `Concatenate`,
     `Unpooled` and, last in a network, `Heads`. Parameters are called by the paths of their layers,
     "Affine1.W" or "layer1.0.conv1.W", and live in one flat buffer. The given layers become the
-    network's own: their parameters become views of that buffer. Inputs of all methods are arrays on the network's device, or NumPy arrays, which are copied
+    network's own: their parameters become views of that buffer. Networks can be copied by
+    `copy.deepcopy` and pickled, as far as the layers can.
+
+    Inputs of all methods are arrays on the network's device, or NumPy arrays, which are copied
     there. They are (N, ...); where all layers are fully connected, a single sample (n_in,) will do.
     Targets are labels (N,) or one-hot rows (N, K).
-
-    Networks can be copied by `copy.deepcopy` and pickled, as far as the layers can.
 
     Parameters
     ----------
