@@ -66,7 +66,7 @@ def test_forward_and_backward_are_the_networks(stand_in, name, train):
         want_y, want_backward = other.forward(x, train=train)
         assert_all_near(named(y), named(want_y), EXACT)
         assert_all_near(state(net), other.state, 1e-13)
-        for need_dx, need_grads in (*WAYS, WAYS[0]):
+        for need_dx, need_grads in (*WAYS, WAYS[0]) if train else WAYS[:1]:
             needs = {"need_dx": need_dx, "need_grads": need_grads}
             want = want_backward(dy, need_dx, need_grads)
             assert_same_gradients(backward(dy, **needs), want, net, **needs)

@@ -524,6 +524,10 @@ def test_it_tells_what_it_does(accelerator):
     assert described == [{"engine": "cuda", "precision": "float64"}] * 2
 
 
+class Heavier(L2):
+    """A kind of L2."""
+
+
 class Leaky(ReLU):
     """A kind of ReLU."""
 
@@ -532,7 +536,7 @@ OBSTACLES = {
     "there is no kernel for Scale": lambda: Network([Scale(12), affine(12)], input_shape=(12,)),
     "there is no kernel for Leaky": lambda: Network([affine(12, 9), Leaky(), affine(9)]),
     "there is no kernel for Summed": lambda: Network([affine(12)], Summed()),
-    "there is no kernel for MaxNorm": lambda: Network([affine(12)], penalty=MaxNorm(1.0)),
+    "there is no kernel for Heavier": lambda: Network([affine(12)], penalty=Heavier(1.0)),
     "its numbers are float16": lambda: TwoLayerNet(12, 9, 10, rng=0, dtype="float16"),
     "Doubled has a forward of its own": lambda: Doubled(12, 9, 10, rng=0),
     "it has no parameters": lambda: Network([ReLU()], input_shape=(12,)),

@@ -341,7 +341,7 @@ def test_threads_and_blocks_may_take_turns_in_any_order(stand_in, name):
     assert_equal(*results)
 
 
-@EACH
+@pytest.mark.parametrize("name", ["ResNet-8", "Inception", "SegNet of two levels, uneven"])
 def test_float32_is_as_near(stand_in, name):
     """As two correct evaluations are; the worst here is 2e-6."""
     net, other = net_of(name, dtype="float32"), net_of(name)

@@ -97,12 +97,12 @@ class EarlyStopping(Callback):
         return len(values) - self.best_epoch(values) >= self.patience
 
     def check(self, trainer: Training) -> None:
-        """Find out what the trainer's metric is, and serve it.
+        """Find out what the trainer's metric is, and serve it; one that begins anew takes over.
 
         Raises
         ------
         ArgumentError
-            It has no metric of that name, or another trainer, still there and begun, is served.
+            It has no metric of that name, or has epochs behind it and another trainer is served.
         """
         known = trainer.directions
         if self.metric not in known:
@@ -111,13 +111,12 @@ class EarlyStopping(Callback):
                 f"{', '.join(known)}: give one of them, as metric={next(iter(known))!r}"
             )
         if self._serves is not None and self._serves() is not trainer:
-            if self._serves() is not None:
+            if trainer.history and self._serves() is not None:
                 gc.collect()  # of what is garbage, only a circle of references may be left
-            other = self._serves()
-            if other is not None and other.steps:
+            if trainer.history and self._serves() is not None:
                 raise ArgumentError(
-                    f"{self!r} serves another trainer, whose best parameters it may keep; give "
-                    "each trainer one of its own"
+                    f"{self!r} serves another trainer by now, whose best parameters it may keep; "
+                    "give each trainer one of its own"
                 )
             self._kept, self.restored = (0, {}), None
         self._serves = ref(trainer)

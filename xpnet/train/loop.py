@@ -58,7 +58,7 @@ class Loop(Stepping):
             )
         if not _is_count(epochs):
             raise ArgumentError(
-                f"training needs at least one epoch, got {epochs}; give a whole number"
+                f"training needs at least one epoch, got {epochs!r}; give a whole number"
             )
         for name in learner.networks:
             if "." in name or name in ("source", "callback", "epoch"):
@@ -69,6 +69,11 @@ class Loop(Stepping):
         super().__init__(learner)
         self.epochs, self.verbose = epochs, verbose
         self.callbacks = checked_list("callbacks", callbacks, Callback)
+        if not isinstance(early_stopping, EarlyStopping | None):
+            raise ArgumentError(
+                f"early_stopping is an EarlyStopping, such as EarlyStopping(3), or None, got "
+                f"{early_stopping!r}"
+            )
         self.early_stopping = early_stopping
         self.on_step, self.on_epoch = on_step, on_epoch
         if unknown := set(learner.optimizers) - set(learner.networks):

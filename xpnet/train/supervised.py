@@ -311,6 +311,10 @@ def _optimizer(optimizer: str | Optimizer, arguments: Mapping[str, float] | None
     if kind is None:
         raise ArgumentError(f"optimizer {optimizer!r} is unknown; use {', '.join(OPTIMIZERS)}")
     known = kind().arguments()
+    if not isinstance(arguments, Mapping | None):
+        raise ArgumentError(
+            f"optimizer_param is arguments by name, such as {{'lr': 0.1}}, got {arguments!r}"
+        )
     if unknown := set(arguments or {}) - known.keys():
         raise ArgumentError(
             f"{kind.__name__} has no argument {min(unknown)!r} in optimizer_param; there are "
