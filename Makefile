@@ -14,13 +14,16 @@ DEV := $(VENV)/.dev
 PACKAGE_cpu := .[plot]
 PACKAGE_cuda := .[plot,cuda]
 
-.PHONY: train test test-gpu gpu-report lint bench reproduce fuzz clean
+.PHONY: train test test-slow test-gpu gpu-report lint bench reproduce fuzz clean
 
 train: $(RUN)  ## train a network on digits; DEVICE=cpu|cuda|cuda:N|auto, ARGS="--epochs 5 ..."
 	$(BIN)/xpnet train --device $(DEVICE) $(ARGS)
 
 test: $(DEV)  ## run the tests, several at a time; ARGS="-k batches ..."
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: $(DEV)  ## run what `make test` leaves out because it takes long
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow $(ARGS)
 
 # The tests take the first GPU that they see: of those that are visible, cuda:N is the N-th from 0.
 GPU := $(patsubst cuda:%,%,$(filter cuda:%,$(DEVICE)))

@@ -125,9 +125,9 @@ def _library(directory: Path, source: str) -> ctypes.CDLL:
     )
     # What stands before the first kernel is the same for many networks.
     first = KERNEL.search(source)
-    assert first is not None
-    ahead = _header(directory, source[: first.start()])
-    text = f'#include "{ahead.name}"\n{source[first.start() :]}\n{entries}'
+    start = 0 if first is None else first.start()
+    ahead = _header(directory, source[:start])
+    text = f'#include "{ahead.name}"\n{source[start:]}\n{entries}'
     return ctypes.CDLL(str(_built(_place(directory, text, ".cpp"), text, ".so", "-shared")))
 
 

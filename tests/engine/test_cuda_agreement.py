@@ -113,8 +113,8 @@ def trainer_of(net, digits, batch_size, engine=None, *, epochs=1, optimizer=None
     [
         ("two-layer-net", "float32", SGD, 0.1),
         ("multi-layer-net-extend", "float64", SGD, 0.1),
-        ("simple-convnet", "float64", Adam, 0.01),
-        ("deep-convnet", "float64", Adam, 0.01),
+        pytest.param("simple-convnet", "float64", Adam, 0.01, marks=pytest.mark.slow),
+        pytest.param("deep-convnet", "float64", Adam, 0.01, marks=pytest.mark.slow),
     ],
 )
 def test_weights_after_100_steps(accelerator, size, digits, model, dtype, optimizer, lr):

@@ -108,6 +108,7 @@ def compiled(sources, architecture, directory):
     return result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sources", "architecture"),
     [
@@ -121,6 +122,7 @@ def test_nvcc_has_nothing_to_say(sources, architecture, tmp_path):
     compiled(sources(), architecture, tmp_path)
 
 
+@pytest.mark.slow
 def test_numbers_of_a_thread_stay_in_its_registers(tmp_path):
     """Those of the books' networks in float32; and shared memory is what any GPU has."""
     said = compiled(of_books(), "sm_90", tmp_path)

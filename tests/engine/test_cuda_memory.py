@@ -129,6 +129,7 @@ def use(name: str, behind: bool, directory: Path) -> None:
     engine.predict(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fence", ["behind", "before"])
 def test_nothing_is_touched_beside_the_arrays(stand_in, fence):
     directory = stand_in.driver().directory

@@ -76,6 +76,7 @@ def quick(tmp_path_factory):
     return out, done
 
 
+@pytest.mark.slow
 def test_every_experiment_runs_and_passes_what_a_quick_run_can_judge(quick):
     out, done = quick
     assert done.returncode == 0, done.stdout + done.stderr
@@ -83,6 +84,7 @@ def test_every_experiment_runs_and_passes_what_a_quick_run_can_judge(quick):
     assert records == {path.stem for path in SCRIPTS.glob("*/ch*.py")}
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_check_and_every_picture(quick):
     out, _ = quick
     page = (out / "README.md").read_text()

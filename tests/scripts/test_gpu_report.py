@@ -189,6 +189,7 @@ def test_what_tests_say_is_kept(parts, job, tmp_path):
     assert "error 10\n" not in text
 
 
+@pytest.mark.slow
 def test_tests_that_take_too_long_tell_what_they_found(parts, job, tmp_path):
     file = tmp_path / "test_some.py"
     file.write_text(TESTS + "def test_long(): time.sleep(100)\n")
@@ -504,6 +505,7 @@ def alive(pid):
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
 def test_a_part_is_killed_at_its_limit_with_all_its_processes(reported, gpu_report, monkeypatch):
@@ -742,6 +744,7 @@ def test_without_its_packages_it_says_which(monkeypatch, capsys):
 # All of it
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_the_stand_in_writes_its_pages(tmp_path):
     """Of parts of every kind; `make gpu-report ARGS=--stand-in` runs all of them."""
