@@ -53,7 +53,7 @@ def assert_same_gradients(got, want, net, *, need_dx, need_grads):
         assert_near(to_numpy(grads[name]), grad, EXACT, name, least=least)
 
 
-@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("train", [True, pytest.param(False, marks=pytest.mark.slow)])
 @EACH
 def test_forward_and_backward_are_the_networks(stand_in, name, train):
     """For all that may be asked for, twice from one forward, and with the masks of that pass."""
