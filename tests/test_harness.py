@@ -35,6 +35,7 @@ def suite():
     return run
 
 
+@pytest.mark.slow
 def test_the_marker_chooses_what_needs_a_gpu(suite):
     """Five tests with CuPy's arrays, and the two of the class `TestCuda`."""
     chosen = suite("-m", "gpu")

@@ -133,6 +133,7 @@ def test_without_mnist_there_is_no_accuracy(bench, monkeypatch, tmp_path):
     assert "left out: accuracy, " in out
 
 
+@pytest.mark.slow
 def test_a_small_network_reads_97_of_100_digits_and_not_99(bench, mnist_dir, monkeypatch):
     monkeypatch.setenv("XPNET_DATA_DIR", str(mnist_dir))
     record, _ = bench("--task", "accuracy", "--model", "two-layer-net", "--seeds", 1)

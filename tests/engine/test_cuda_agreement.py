@@ -185,6 +185,7 @@ def epochs_of(training, n, count):
         training.epoch(np.arange(n), [0.001] * training.steps)
 
 
+@pytest.mark.slow
 def test_recorded_steps_keep_what_they_write_to(accelerator, size, digits):
     """Memory that is free is taken, filled and given back between epochs, on the same stream."""
 

@@ -24,6 +24,7 @@ def test_no_value_lies_where_another_is_still_to_be_read(values):
             assert slots.of[old] != slot or ends[old] < number
 
 
+@pytest.mark.slow
 def test_predictions_take_the_memory_of_few_values(stand_in):
     """And what has a way back keeps each value."""
     net = net_of("ResNet-20")

@@ -140,6 +140,7 @@ def none():
     return []
 
 
+@pytest.mark.slow
 def test_what_a_reader_may_not_do_is_a_failure_and_the_rest_goes_on():
     reader = _fuzzing.Reader("bad", misbehave, misdeeds, none)
     limits = fuzz.Limits(seconds=0.05, patience=3)
