@@ -2,6 +2,7 @@
 
 from math import prod
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
