@@ -1,7 +1,7 @@
 """The interface of all engines."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -112,7 +112,17 @@ class Steps(Protocol):
 
 
 class OneByOne:
-    """Base of engines that take no whole steps: it says so."""
+    """Base of engines that take no whole steps, and need no check: no compiler, no driver."""
+
+    def check(
+        self,
+        x: Array,
+        t: Array | None = None,
+        optimizer: Optimizer | None = None,
+        clip_norm: float | None = None,
+    ) -> Self:
+        """Return this engine: there is nothing in it that could fail a check."""
+        return self
 
     def steps_obstacle(self, optimizer: Optimizer) -> str | None:
         """There is no way to have them."""

@@ -4,11 +4,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from xpnet.arrays import Array
-from xpnet.engine.base import Engine, OneByOne
+from xpnet.engine.base import OneByOne
 from xpnet.engine.threads import blas_threads, chosen_threads
 from xpnet.layers import Backward, Params
 from xpnet.models.network import Network
-from xpnet.optim import Optimizer
 
 
 class ReferenceEngine(OneByOne):
@@ -58,16 +57,6 @@ class ReferenceEngine(OneByOne):
         """The network's."""
         with self._limited():
             return self.network.predict(x)
-
-    def check(
-        self,
-        x: Array,
-        t: Array | None = None,
-        optimizer: Optimizer | None = None,
-        clip_norm: float | None = None,
-    ) -> Engine:
-        """Return this engine: there is nothing that it could be compared with."""
-        return self
 
     def methods(self) -> dict[str, str]:
         """The same for each layer."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from xpnet.arrays import Array
 from xpnet.arrays.parameters import FlatParams
-from xpnet.engine.base import Engine, OneByOne
+from xpnet.engine.base import OneByOne
 from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import FEWEST, IMAGES, NUMBERS, ROWS, Division, Part, divided
@@ -26,7 +26,6 @@ from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Backward, Convolution, HeadsWithLoss
 from xpnet.layers.loss import check_outputs
 from xpnet.models.network import Network
-from xpnet.optim import Optimizer
 
 T = TypeVar("T")
 
@@ -83,16 +82,6 @@ class CpuEngine(OneByOne):
 
     def __repr__(self) -> str:
         return f"CpuEngine({self.network!r}, threads={self.threads})"
-
-    def check(
-        self,
-        x: Array,
-        t: Array | None = None,
-        optimizer: Optimizer | None = None,
-        clip_norm: float | None = None,
-    ) -> Engine:
-        """Return this engine: it needs no compiler and no driver that could fail."""
-        return self
 
     def division(self, n: int, *, train: bool = True) -> Division:
         """Divide a batch of n samples."""
