@@ -250,19 +250,22 @@ class CpuEngine(OneByOne):
     def _check_targets(self, t: Any, scores: Any) -> None:
         """Refuse what does not fit the scores, of the whole batch."""
         loss = self.network.last_layer
-        pairs: Sequence[tuple[Any, Any]] = ((t, scores),)
-        if type(scores) is dict or type(loss) is HeadsWithLoss:
-            check_outputs(loss, scores)
-            by_name = isinstance(t, Mapping)
-            if by_name and t.keys() != scores.keys():
-                loss.forward(scores, t)  # says what is wrong
-            pairs = tuple((t[name] if by_name else t, y) for name, y in scores.items())
-        for target, y in pairs:
-            check_counts(len(y), len(target))
-            if target.ndim == 1 and y.ndim == 2 and target.dtype.kind in "iub":
-                continue
-            if self._separable[True] and target.shape != y.shape:
-                as_one_hot(target, y)  # says what is wrong
+        if type(scores) is not dict and type(loss) is not HeadsWithLoss:
+            self._check_target(t, scores)
+            return
+        check_outputs(loss, scores)
+        by_name = isinstance(t, Mapping)
+        if by_name and t.keys() != scores.keys():
+            loss.forward(scores, t)  # says what is wrong
+        for name, y in scores.items():
+            self._check_target(t[name] if by_name else t, y)
+
+    def _check_target(self, t: Any, y: np.ndarray) -> None:
+        """Refuse targets of one output that do not fit it."""
+        check_counts(len(y), len(t))
+        labels = t.ndim == 1 and y.ndim == 2 and t.dtype.kind in "iub"
+        if not labels and self._separable[True] and t.shape != y.shape:
+            as_one_hot(t, y)  # says what is wrong
 
     def _checked(self, dy: Any, scores: Any) -> Any:
         """A gradient that fits the scores."""
