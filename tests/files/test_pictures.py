@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-import xpnet.files.pictures
+import xpnet.files.images
 from xpnet.errors import ArgumentError, DataError, DataNotFoundError, OutputError
 from xpnet.files.pictures import read_picture, save_picture
 
@@ -232,7 +232,7 @@ def test_a_jpeg_that_draws_its_picture_again_and_again_is_refused(tmp_path, kind
 
 def test_the_limit_itself_is_read(tmp_path, monkeypatch, plain):
     seven().save(tmp_path / "a.png")
-    monkeypatch.setattr(xpnet.files.pictures, "MAX_PIXELS", 300 * 200)
+    monkeypatch.setattr(xpnet.files.images, "MAX_PIXELS", 300 * 200)
     np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), plain)
 
 

@@ -1,28 +1,22 @@
 """Pictures of digits: any picture file made into an image like those of MNIST, and back."""
 
-import warnings
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpnet.errors import ArgumentError, DataError, DataNotFoundError
+from xpnet.errors import ArgumentError, DataError
 from xpnet.files.atomic import atomic_write
+from xpnet.files.images import read_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PIXELS = 64_000_000
-MAX_SCANS = 100  # of a JPEG file; programs write about ten
 MIN_CONTRAST = 0.1  # of the range from black to white
 
 SIDE = 28  # an image of MNIST
 BOX = 20  # the box in it that a digit fills
 MIDDLE = 14  # row and column of the centre of mass: in MNIST's files 13.5 to 14.5, mean 14.0
-
-# Pillow knows more. For EPS it starts another program; TIFF's library prints its own complaints.
-_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM")
 
 
 def read_picture(path: str | Path) -> np.ndarray:
@@ -53,7 +47,7 @@ def read_picture(path: str | Path) -> np.ndarray:
     LeCun, Cortes, Burges, "The MNIST database of handwritten digits", on how its images were made.
     """
     path = Path(path)
-    ink = _ink(_grey(path), path)
+    ink = _ink(_grey(read_image(path)), path)
     if ink.shape != (SIDE, SIDE):
         ink = _centre(_fit(ink))
     return ink[np.newaxis]
@@ -94,57 +88,13 @@ def save_picture(path: str | Path, image: np.ndarray) -> None:
         Image.fromarray(image.reshape(SIDE, SIDE)).save(temporary, format="PNG")
 
 
-def _grey(path: Path) -> np.ndarray:
-    """(H, W), float32, black 0 and white 1, upright and without transparency."""
-    from PIL import Image, ImageOps
-
-    try:
-        exists, is_file = path.exists(), path.is_file()
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror or error}; check its name and permissions"
-        ) from error
-    if not exists:
-        raise DataNotFoundError(f"{path} does not exist; give the path of a picture file")
-    if not is_file:
-        raise DataError(f"{path} is not a file; give the path of a picture file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd files, and its own limit
-            with Image.open(path, formats=_FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
-                if image.format in ("JPEG", "MPO") and _scans(path) > MAX_SCANS:
-                    raise DataError(
-                        f"{path} draws its picture more than {MAX_SCANS} times; save it again"
-                    )
-                return _to_grey(ImageOps.exif_transpose(image))
-    except Image.DecompressionBombError as error:
-        raise DataError(
-            f"{path} has more than {MAX_PIXELS // 10**6} million pixels; save it smaller"
-        ) from error
-    except DataError:
-        raise
-    except Exception as error:  # what Pillow raises for a damaged file depends on its format
-        raise DataError(
-            f"{path} cannot be read as a picture: it is damaged or of another kind; "
-            "save it again as PNG or JPEG"
-        ) from error
-
-
-def _scans(path: Path) -> int:
-    """Count how often a JPEG file goes over its picture; each time costs as much as all pixels."""
-    with path.open("rb") as file:
-        return sum(block.count(b"\xff\xda") for block in iter(partial(file.read, 2**20), b""))
-
-
-def _to_grey(image: "Image") -> np.ndarray:
+def _grey(image: "Image") -> np.ndarray:
+    """(H, W), float32, black 0 and white 1, without transparency."""
     from PIL import Image
 
     if image.mode.startswith("I"):  # 16 bits
         return np.asarray(image, dtype=np.float32) / np.float32(65535)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
+    if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
 
