@@ -1,7 +1,7 @@
 """Writing files so that a reader never meets half of one."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,17 +22,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     try:
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
-        )
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+        # The usual permissions, less what the system takes by the umask. To ask for that is to
+        # change it, for the files of all threads.
+        temporary.touch(0o666, exist_ok=False)
         try:
             yield temporary
-            # mkstemp makes files private; a finished file gets the usual permissions.
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             temporary.replace(path)
