@@ -209,7 +209,8 @@ def progressive(kind, scans):
     stream = io.BytesIO()
     seven().save(stream, kind, progressive=True, **MORE[kind])
     parts = re.split(rb"(?=\xff[\xc0-\xfe])", stream.getvalue())
-    drawn = [part for part in parts if part.startswith(b"\xff\xda")]
+    first = parts[: next(k for k, part in enumerate(parts) if part.startswith(b"\xff\xd9"))]
+    drawn = [part for part in first if part.startswith(b"\xff\xda")]
     at = parts.index(min(drawn, key=len))
     return b"".join([*parts[:at], *[parts[at]] * (1 + scans - len(drawn)), *parts[at + 1 :]])
 

@@ -1,24 +1,71 @@
-"""Opening picture files: which kinds, how large, and into which few modes they are decoded."""
+"""Opening picture files: which kinds, how large, and into which few modes they are decoded.
 
+A small file can promise many pixels, draw them many times, or come in so many pieces that Pillow
+is busy for minutes. Limits on bytes, pixels, scans and pieces keep what is read below 5 seconds
+and 512 MiB.
+"""
+
+import io
+import re
 import warnings
-from functools import partial
+from math import ceil, sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from xpnet.errors import DataError, DataNotFoundError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MIB = 2**20
 MAX_PIXELS = 64_000_000
+MAX_SIDE = 65_535  # pixels in a row or a column
+MAX_BYTES = 128 * MIB
+MAX_HEAD = 16 * MIB  # before the pixels; a JPEG file's notes are joined one by one
 MAX_SCANS = 100  # of a JPEG file; programs write about ten
+MAX_DRAWN = 1_000_000_000  # pixels of a JPEG file, times its scans
+KEPT_PIXELS = 4_000_000  # a larger picture is made smaller while it is read
+STRIP = 2**20  # pixels that are brought into another mode at once
+SLOW_PIXELS = 1_000_000  # where Pillow decodes pixel by pixel, in Python
+HEAD_READS = 200_000  # times that Pillow asks for bytes: it does so for every piece of a header,
+BODY_READS = 1_100_000  # and for every pixel that is slow
+MAX_WEBP = 16  # million pixels, and MiB: its decoder holds five copies
+MAX_TEXT = 8 * MIB  # of a picture in decimal notation
 
 # Pillow knows more. For EPS it starts another program; TIFF's library prints its own complaints.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM")
+_IN_PYTHON = {"bmp_rle", "ppm", "ppm_plain"}  # decoders of Pillow
+_PLAIN = (b"P1", b"P2", b"P3")
+
+# A JPEG file's marker: neither a byte 255 of its data, which a 0 follows, nor one to begin anew at.
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_SCAN, _END, _ALONE = 0xDA, 0xD9, (0x01, 0xD8)
+
+
+class _File(io.BufferedReader):
+    """A file that gives so many bytes at most, at so many requests."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._path = path
+        self.allow(HEAD_READS, MAX_HEAD)
+
+    def allow(self, reads: int, size: int) -> None:
+        self._reads, self._bytes = reads, size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._reads -= 1
+        self._bytes -= len(data)
+        if self._reads < 0:
+            _refuse(self._path, f"is cut into more than {HEAD_READS} pieces")
+        if self._bytes < 0:
+            _refuse(self._path, f"has more than {MAX_HEAD // MIB} MiB before its pixels")
+        return data
 
 
 def read_image(path: Path) -> "Image":
-    """Decode a picture file, its first frame, upright.
+    """Decode a picture file, its first frame, upright; one of over 4 million pixels made smaller.
 
     Returns
     -------
@@ -31,10 +78,11 @@ def read_image(path: Path) -> "Image":
     DataError
         The file is not a picture, is damaged or too large.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     try:
         exists, is_file = path.exists(), path.is_file()
+        size = path.stat().st_size if is_file else 0
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror or error}; check its name and permissions"
@@ -43,21 +91,14 @@ def read_image(path: Path) -> "Image":
         raise DataNotFoundError(f"{path} does not exist; give the path of a picture file")
     if not is_file:
         raise DataError(f"{path} is not a file; give the path of a picture file")
+    if size > MAX_BYTES:
+        _refuse(path, f"has more than {MAX_BYTES // MIB} MiB", "save it smaller")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _File(path) as file:
             warnings.simplefilter("ignore")  # Pillow's remarks on odd files, and its own limit
-            with Image.open(path, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
-                if image.format in ("JPEG", "MPO") and _scans(path) > MAX_SCANS:
-                    raise DataError(
-                        f"{path} draws its picture more than {MAX_SCANS} times; save it again"
-                    )
-                return _in_few_modes(ImageOps.exif_transpose(image))
-    except Image.DecompressionBombError as error:
-        raise DataError(
-            f"{path} has more than {MAX_PIXELS // 10**6} million pixels; save it smaller"
-        ) from error
+            with _open(path, file, size) as image:
+                file.allow(BODY_READS, 2 * MAX_BYTES)
+                return ImageOps.exif_transpose(_reduced(image))
     except DataError:
         raise
     except Exception as error:  # what Pillow raises for a damaged file depends on its format
@@ -67,14 +108,117 @@ def read_image(path: Path) -> "Image":
         ) from error
 
 
-def _scans(path: Path) -> int:
-    """Count how often a JPEG file goes over its picture; each time costs as much as all pixels."""
-    with path.open("rb") as file:
-        return sum(block.count(b"\xff\xda") for block in iter(partial(file.read, 2**20), b""))
+def _refuse(path: Path, reason: str, remedy: str = "save it again as PNG or JPEG") -> NoReturn:
+    raise DataError(f"{path} {reason}; {remedy}")
+
+
+def _check_pixels(path: Path, pixels: int, most: int = MAX_PIXELS, what: str = "") -> None:
+    if pixels > most:
+        _refuse(path, f"has more than {most // 10**6} million pixels{what}", "save it smaller")
+
+
+def _open(path: Path, file: _File, size: int) -> "Image":
+    """Open a picture that is within the limits; none of its pixels is decoded yet."""
+    from PIL import Image
+
+    head = file.read(30)
+    file.seek(0)
+    source: IO[bytes] = file
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":  # Pillow begins by allocating all of it
+        _check_pixels(path, _webp_pixels(head), MAX_WEBP * 10**6, " in WebP")
+        if size > MAX_WEBP * MIB:
+            _refuse(path, f"has more than {MAX_WEBP} MiB of WebP")
+    if head[:2] in _PLAIN:
+        if size > MAX_TEXT:
+            _refuse(path, f"is a text of more than {MAX_TEXT // MIB} MiB")
+        # Pillow copies all that follows for each of its comments.
+        source = io.BytesIO(re.sub(rb"#[^\r\n]*", b"", file.read()))
+    try:
+        image = Image.open(source, formats=FORMATS)
+    except Image.DecompressionBombError:
+        _check_pixels(path, MAX_PIXELS + 1)
+        raise
+    pixels = image.width * image.height
+    _check_pixels(path, pixels)
+    if max(image.size) > MAX_SIDE:
+        _refuse(path, f"is more than {MAX_SIDE} pixels wide or high", "cut the digit out of it")
+    if image.mode == "F":
+        raise ValueError("floats, of which nobody knows which is white")
+    if image.tile and image.tile[0][0] in _IN_PYTHON:
+        _check_pixels(path, pixels, SLOW_PIXELS, " in a form that is slow to read")
+    if image.format in ("JPEG", "MPO"):
+        colours = max(3, len(image.getbands()))
+        _check_pixels(path, pixels, 3 * MAX_PIXELS // colours)
+        most = min(MAX_SCANS, MAX_DRAWN // pixels)
+        if _scans(path, most) > most:
+            _refuse(path, f"draws its picture more than {most} times", "save it again")
+        shrink = next(n for n in (1, 2, 4, 8) if n == 8 or pixels <= KEPT_PIXELS * n * n)
+        image.draft(None, (max(1, image.width // shrink), max(1, image.height // shrink)))
+    return image
+
+
+def _webp_pixels(head: bytes) -> int:
+    """Pixels that the first 30 bytes of a WebP file promise, in each of its three layouts."""
+    if head[12:16] == b"VP8X":
+        return (1 + int.from_bytes(head[24:27], "little")) * (
+            1 + int.from_bytes(head[27:30], "little")
+        )
+    bits = int.from_bytes(head[21:25], "little")
+    if head[12:16] == b"VP8L":
+        return (1 + bits % 2**14) * (1 + bits // 2**14 % 2**14)
+    width, height = (int.from_bytes(head[at : at + 2], "little") % 2**14 for at in (26, 28))
+    return width * height
+
+
+def _scans(path: Path, most: int) -> int:
+    """Count how often a JPEG file goes over its picture, or give more than `most`.
+
+    Each time costs as much as all pixels. What follows the end, such as a film, is not looked at.
+    """
+    data, at, scans = path.read_bytes(), 0, 0
+    for _ in range(100_000):  # markers; each is of four bytes at least
+        found = _MARKER.search(data, at)
+        if found is None or data[found.end() - 1] == _END:
+            return scans
+        kind, at = data[found.end() - 1], found.end()
+        if kind not in _ALONE:
+            at += int.from_bytes(data[at : at + 2], "big")
+        scans += kind == _SCAN
+        if scans > most:
+            return scans
+    return most + 1
+
+
+def _reduced(image: "Image") -> "Image":
+    """Decode it; the mean of each block of pixels where there are more than are kept.
+
+    Strip by strip, since another mode takes up to four times the memory.
+    """
+    from PIL import Image
+
+    image.load()
+    step = ceil(sqrt(image.width * image.height / KEPT_PIXELS))
+    if step <= 1:
+        return _in_few_modes(image)
+    wide = image.width > image.height
+    long, short = max(image.size), min(image.size)
+    length = step * max(1, STRIP // (step * short))
+    strips = []
+    for start in range(0, long, length):
+        end = min(start + length, long)
+        box = (start, 0, end, short) if wide else (0, start, short, end)
+        strip = _in_few_modes(image.crop(box))
+        if strip.mode.startswith("I;"):  # of which Pillow takes no means
+            strip = strip.convert("I")
+        strips.append(strip.reduce(step))
+    small = Image.new(strips[0].mode, (-(-image.width // step), -(-image.height // step)))
+    for strip, start in zip(strips, range(0, long, length), strict=True):
+        small.paste(strip, (start // step, 0) if wide else (0, start // step))
+    small.info = image.info  # it tells which side is up
+    return small
 
 
 def _in_few_modes(image: "Image") -> "Image":
-    image.load()
     if image.mode.startswith("I"):
         return image
     if image.has_transparency_data:

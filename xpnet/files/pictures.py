@@ -29,7 +29,7 @@ def read_picture(path: str | Path) -> np.ndarray:
 
     Parameters
     ----------
-    path : a PNG, JPEG, GIF, BMP, WebP or PPM file of at most 64 million pixels
+    path : a PNG, JPEG, GIF, BMP, WebP or PPM file of at most 64 million pixels, 16 million in WebP
 
     Returns
     -------
