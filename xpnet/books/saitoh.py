@@ -1,5 +1,7 @@
 """The layers of Deep Learning from Scratch as the book writes them: objects that remember.
 
+Also its optimizers, which take Python's numbers for parameters, too, and its trainer.
+
     relu = Relu()
     out = relu.forward(x)
     dx = relu.backward(dout)
@@ -8,13 +10,16 @@ A thin face over `xpnet.layers`, for following the book line by line. `forward` 
 function of that call, and `backward` calls it; networks use the functions themselves.
 """
 
+from collections.abc import Mapping, MutableMapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from xpnet import layers
+from xpnet import layers, optim, train
 from xpnet.arrays import Array, array_namespace, device_of, to_numpy
 from xpnet.errors import XPNetError
+from xpnet.models import Network
 
 
 class _Remembering:
@@ -207,3 +212,69 @@ class IdentityWithLoss(_RememberingLoss):
     def __init__(self) -> None:
         super().__init__()
         self._layer = layers.IdentityWithLoss()
+
+
+class _OfNumbers(optim.Optimizer):
+    """An optimizer for which parameters may be Python's numbers, which it replaces by others."""
+
+    def __init__(self, *arguments: float, **named: float) -> None:
+        super().__init__(*arguments, **named)
+        self._numbers: dict[str, np.ndarray] = {}
+
+    def update(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
+        """Take one step: change arrays in place, and put new numbers into `params`."""
+        numbers = {name: p for name, p in params.items() if isinstance(p, Real)}
+        for name, p in numbers.items():
+            self._numbers.setdefault(name, np.empty(()))[...] = p
+        arrays = {name: self._numbers.get(name, p) for name, p in params.items()}
+        super().update(arrays if numbers else params, grads)
+        if isinstance(params, MutableMapping):
+            params.update({name: float(self._numbers[name]) for name in numbers})
+
+
+class SGD(_OfNumbers, optim.SGD):
+    """See `xpnet.optim.SGD`."""
+
+
+class Momentum(_OfNumbers, optim.Momentum):
+    """See `xpnet.optim.Momentum`."""
+
+
+class Nesterov(_OfNumbers, optim.Nesterov):
+    """See `xpnet.optim.Nesterov`."""
+
+
+class AdaGrad(_OfNumbers, optim.AdaGrad):
+    """See `xpnet.optim.AdaGrad`."""
+
+
+class RMSprop(_OfNumbers, optim.RMSprop):
+    """See `xpnet.optim.RMSprop`."""
+
+
+class Adam(_OfNumbers, optim.Adam):
+    """See `xpnet.optim.Adam`."""
+
+
+class Trainer(train.Trainer):
+    """The book's trainer, whose optimizers by name have a rate of 0.01 if none is given."""
+
+    def __init__(
+        self,
+        network: Network,
+        x_train: np.ndarray,
+        t_train: np.ndarray,
+        x_test: np.ndarray,
+        t_test: np.ndarray,
+        epochs: int = 20,
+        mini_batch_size: int = 100,
+        optimizer: str | optim.Optimizer = "SGD",
+        optimizer_param: Mapping[str, float] | None = None,
+        *arguments: Any,
+        **options: Any,
+    ) -> None:
+        if optimizer_param is None and isinstance(optimizer, str):
+            optimizer_param = {"lr": 0.01}
+        data = (x_train, t_train, x_test, t_test)
+        how = (epochs, mini_batch_size, optimizer, optimizer_param)
+        super().__init__(network, *data, *how, *arguments, **options)

@@ -1,5 +1,6 @@
 """Rules by which parameters follow their gradients."""
 
+from xpnet.optim.checks import check_gradients, checked_eps, checked_learning_rate, checked_share
 from xpnet.optim.rules import (
     EPS,
     OPTIMIZERS,
@@ -11,10 +12,6 @@ from xpnet.optim.rules import (
     Nesterov,
     Optimizer,
     RMSprop,
-    check_gradients,
-    checked_eps,
-    checked_learning_rate,
-    checked_share,
 )
 
 __all__ = [

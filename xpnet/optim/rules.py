@@ -6,15 +6,16 @@ gradient, and products are element by element.
 """
 
 from collections.abc import Callable, Mapping
-from copy import copy
+from copy import deepcopy
 from math import isfinite
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from xpnet.arrays import Array, array_namespace
 from xpnet.arrays.parameters import FlatParams, Learning
 from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Params
+from xpnet.optim.checks import check_gradients, checked_eps, checked_learning_rate, checked_share
 from xpnet.optim.penalties import is_weight
 
 EPS = 1e-7
@@ -30,7 +31,10 @@ class Optimizer(Described):
 
     The parameters of a network are updated as the one buffer they live in, any other mapping array
     by array. Both do the same to every number. How a network's parameter learns, such as with a
-    tenth of the rate or not at all, is in `FlatParams.learning`.
+    tenth of the rate or not at all, is in `FlatParams.learning`. A rule that keeps something is for
+    the parameters of its first update alone; SGD, which keeps nothing, serves any number of
+    networks. A copy has a state of its own and goes on from there, with whichever parameters of
+    these shapes it is given first.
 
     Attributes
     ----------
@@ -42,7 +46,8 @@ class Optimizer(Described):
     Raises
     ------
     ArgumentError
-        lr is not a positive finite number; in `update`, a gradient is missing or misshapen.
+        lr is not a positive finite number; in `update`, a gradient is missing or misshapen, a
+        parameter cannot be changed in place, or the state is of other parameters.
     """
 
     kept: ClassVar[tuple[str, ...]] = ()
@@ -53,7 +58,26 @@ class Optimizer(Described):
     def __init__(self, lr: float = 0.01) -> None:
         self.lr = checked_learning_rate(lr)
         self.state: Params = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        """Belong to no parameters."""
+        self._params: Mapping[str, Array] | None = None
+        self._checked: Params | None = None
         self._gathered: FlatParams | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has; the parameters are another's."""
+        return {**self.__dict__, "_params": None, "_checked": None, "_gathered": None}
+
+    def __copy__(self) -> Self:
+        return deepcopy(self)
+
+    def _twin(self) -> Self:
+        """Another one that shares the state."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
 
     def arguments(self) -> dict[str, Any]:
         """The learning rate, and the rule's other numbers."""
@@ -61,16 +85,15 @@ class Optimizer(Described):
 
     def fresh(self) -> "Optimizer":
         """The same rule with the same numbers, before its first step."""
-        other = copy(self)
-        other.state, other._gathered = {}, None
+        other = self._twin()
+        other.state = {}
+        other._forget()
         return other
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
         """Take one step: change every array of `params` that learns, in place."""
         check_gradients(params, grads)
-        arrays = {"flat": params.flat} if isinstance(params, FlatParams) else params
-        if not self.state:
-            self.start(arrays)
+        self.serve(params)
         self.begin()
         if isinstance(params, FlatParams):
             gradient = self._flat(params, grads)
@@ -82,10 +105,51 @@ class Optimizer(Described):
                 for block in run.blocks:
                     rule.step(*(array[block] for array in of_one_shape), *factors)
             return
-        for name, p in arrays.items():
+        for name, p in params.items():
             rule = self.learning(Learning(decays=is_weight(params, name)))
             state = [self.state[f"{kind}.{name}"] for kind in self.kept]
-            rule.step(p, grads[name], *state, *rule.factors())
+            factors = rule.factors()
+            if not p.ndim:  # or the result would have their axis
+                factors = tuple(array_namespace(p).reshape(factor, ()) for factor in factors)
+            rule.step(p, grads[name], *state, *factors)
+
+    def serve(self, params: Mapping[str, Array]) -> None:
+        """Begin with parameters, or make sure that the state is theirs.
+
+        Raises
+        ------
+        ArgumentError
+            It is of others.
+        """
+        if params is self._params and self.state is self._checked:
+            return
+        self.check(params)
+        if not self.state:
+            self.start(_in_place(params))
+        self._gathered = None
+        # A mapping that is no buffer may hold other arrays the next time.
+        self._checked = self.state if isinstance(params, FlatParams) else None
+        self._params = params
+
+    def check(self, params: Mapping[str, Array]) -> None:
+        """Refuse parameters that are others than those that the state is of."""
+        if not self.state:
+            return
+        kind, mine = type(self).__name__, self._params
+        if mine is not None and not _are_same(mine, params):
+            raise ArgumentError(
+                f"this {kind} belongs to another network, with the parameters {_told(mine)}, of "
+                f"which it keeps {', '.join(self.kept) or 'a state'}, and was given "
+                f"{_told(params)}; make a {kind} for each"
+            )
+        for name, p in _in_place(params).items():
+            for key in (f"{kept}.{name}" for kept in self.kept):
+                found = self.state.get(key)
+                if found is None or found.shape != p.shape or found.dtype != p.dtype:
+                    raise ArgumentError(
+                        f"the state of this {kind} is of other parameters: {key} should be "
+                        f"{_shown(p)} and is {_shown(found)}; make another {kind}"
+                    )
 
     def start(self, arrays: Mapping[str, Array]) -> None:
         """Fill `state` before the first update: with zeros."""
@@ -104,7 +168,7 @@ class Optimizer(Described):
         """The rule for parameters that learn in this way; it shares the state."""
         if how.rate == 1.0:
             return self
-        rule = copy(self)
+        rule = self._twin()
         rule.lr = self.lr * how.rate
         return rule
 
@@ -322,7 +386,7 @@ class AdamW(Adam):
         rule = super().learning(how)
         if how.decays or not self.weight_decay:
             return rule
-        rule = copy(rule)
+        rule = rule._twin()
         assert isinstance(rule, AdamW)
         rule.weight_decay = 0.0
         return rule
@@ -334,50 +398,26 @@ class AdamW(Adam):
         super().step(p, g, m, v, rate, epsilon)
 
 
-def checked_learning_rate(lr: float) -> float:
-    """`lr`, or an error if no step can be taken with it."""
-    if not (isfinite(lr) and lr > 0):
-        raise ArgumentError(f"the learning rate must be a positive number, got {lr}; try 0.1")
-    return lr
+def _in_place(params: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The arrays that an update changes: one buffer, or each."""
+    return {"flat": params.flat} if isinstance(params, FlatParams) else params
 
 
-def checked_share(name: str, share: float) -> float:
-    """Return the share that stays of an average or a speed, or refuse one that never fades."""
-    if not 0 <= share < 1:
-        raise ArgumentError(f"{name} must be from 0 to below 1, got {share}")
-    return share
+def _are_same(a: Mapping[str, Array], b: Mapping[str, Array]) -> bool:
+    """Return whether two mappings are of the same arrays; one that holds others by now is."""
+    if isinstance(a, FlatParams) or isinstance(b, FlatParams):
+        return a is b
+    return a.keys() == b.keys() and all(a[name] is b[name] for name in a)
 
 
-def checked_eps(usual: float, eps: float | None) -> float:
-    """`eps`, or the usual one if None, or an error if it does not keep a quotient finite."""
-    eps = usual if eps is None else eps
-    if not (isfinite(eps) and eps > 0):
-        raise ArgumentError(f"eps must be a small positive number, got {eps}; try {usual}")
-    return eps
+def _told(params: Mapping[str, Array]) -> str:
+    """A few of some parameters, with their shapes."""
+    shown = [f"{name} {tuple(p.shape)}" for name, p in list(params.items())[:4]]
+    return ", ".join(shown + ["..."] * (len(params) > 4))
 
 
-def check_gradients(params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-    """Refuse to update some parameters and forget others, and to stretch a gradient.
-
-    What is frozen needs no gradient.
-    """
-    if isinstance(params, FlatParams):
-        if isinstance(grads, FlatParams) and params.shapes == grads.shapes:
-            return
-        learning = {name for name in params if not params.learning(name).frozen}
-    else:
-        learning = set(params)
-    if not params or not learning <= grads.keys() <= params.keys():
-        raise ArgumentError(
-            f"update needs parameters, and one gradient for each: parameters {sorted(learning)}, "
-            f"gradients {sorted(grads)}"
-        )
-    for name, gradient in grads.items():
-        if params[name].shape != gradient.shape:
-            raise ArgumentError(
-                f"parameter {name} has shape {tuple(params[name].shape)}, its gradient "
-                f"{tuple(gradient.shape)}"
-            )
+def _shown(array: Array | None) -> str:
+    return "missing" if array is None else f"{array.dtype} {tuple(array.shape)}"
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -10,6 +10,7 @@ import numpy as np
 from xpnet.arrays import Array, to_numpy
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.layers import Params
+from xpnet.optim import Optimizer
 from xpnet.report.metrics import Direction, EpochMetrics, checked_list
 from xpnet.train.callbacks import Callback, Calls, Progress
 from xpnet.train.early_stopping import EarlyStopping
@@ -81,6 +82,20 @@ class Loop(Stepping):
                 f"an optimizer is called as the network that it updates, {min(unknown)!r} is none "
                 f"of {', '.join(learner.networks)}; rename it"
             )
+        served: dict[int, str] = {}
+        for name, optimizer in learner.optimizers.items():
+            if not isinstance(optimizer, Optimizer):
+                raise ArgumentError(
+                    f"the optimizer of {name} must be an instance of Optimizer, such as SGD(0.1), "
+                    f"got {optimizer!r}"
+                )
+            optimizer.check(learner.networks[name].params)
+            other = served.setdefault(id(optimizer), name)
+            if other != name and optimizer.kept:
+                raise ArgumentError(
+                    f"{optimizer!r} is the optimizer of {other} and of {name}, and keeps "
+                    f"{', '.join(optimizer.kept)} of one network's parameters; make one for each"
+                )
         if self.best[0] not in self.directions:
             raise ArgumentError(
                 f"{type(learner).__name__} says that {self.best[0]} decides what is best, and "

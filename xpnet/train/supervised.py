@@ -34,7 +34,7 @@ class Supervised(Learner):
     source : what to train on
     test : what to measure on besides; nothing if None
     optimizer : a name, or an Optimizer
-    optimizer_param : arguments of an optimizer given by name
+    optimizer_param : arguments of an optimizer given by name; its own defaults if None
     metrics : what is measured after every epoch, of which the first decides what is best. If None,
         by the targets: of labels and one-hot rows `Accuracy`, for each head if there are several;
         of other rows the loss, and with `IdentityWithLoss` `R2`, with `SigmoidWithLoss` and rows
@@ -301,6 +301,11 @@ def _metric_of(loss: Loss | None, kinds: set[TargetKind], head: str | None) -> M
 
 def _optimizer(optimizer: str | Optimizer, arguments: Mapping[str, float] | None) -> Optimizer:
     if isinstance(optimizer, Optimizer):
+        if arguments is not None:
+            raise ArgumentError(
+                f"optimizer_param is of an optimizer given by name, and {optimizer!r} has its own; "
+                "leave it out"
+            )
         return optimizer
     if not isinstance(optimizer, str):
         raise ArgumentError(
@@ -320,4 +325,4 @@ def _optimizer(optimizer: str | Optimizer, arguments: Mapping[str, float] | None
             f"{kind.__name__} has no argument {min(unknown)!r} in optimizer_param; there are "
             f"{', '.join(known)}"
         )
-    return kind(**(arguments or {"lr": 0.01}))
+    return kind(**(arguments or {}))

@@ -54,7 +54,7 @@ class Trainer(Loop):
     epochs : passes over the training data
     mini_batch_size : samples a step
     optimizer : a name, or an Optimizer
-    optimizer_param : arguments of an optimizer given by name
+    optimizer_param : arguments of an optimizer given by name; its own defaults if None
     evaluate_sample_num_per_epoch : samples of each set to be measured on; all if None
     verbose : show a progress bar and a line an epoch
     seed : of the shuffles

@@ -237,8 +237,7 @@ class Training:
     def _take_up_state(self) -> None:
         """Bind the launches to the optimizer's state, which may have been set anew."""
         params, optimizer = self._engine.network.params, self._optimizer
-        if not optimizer.state:
-            optimizer.start({"flat": params.flat})
+        optimizer.serve(params)
         state = [optimizer.state[f"{kind}.flat"] for kind in optimizer.kept]
         if isinstance(optimizer, Adam):
             state += [optimizer.state["beta1^t"], optimizer.state["beta2^t"]]
