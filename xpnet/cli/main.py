@@ -1,5 +1,6 @@
 """The command line: `xpnet train | tune | evaluate | predict | summary | bench | info | data`."""
 
+import errno
 import sys
 
 import click
@@ -15,14 +16,31 @@ from xpnet.cli.summary import summary
 from xpnet.cli.train import train
 from xpnet.cli.tune import tune
 from xpnet.errors import XPNetError
-from xpnet.notice import notice
+from xpnet.notice import notice, standard_output
 from xpnet.train.signals import Interrupted
 
-USAGE_ERROR, INTERRUPTED = 2, 130
+USAGE_ERROR, INTERRUPTED, UNREAD = 2, 130, 141
+"""Exit codes; the last is a shell's for a program whose reader has gone, such as `head`."""
+LONG = ("train", "tune")
+"""Commands whose work matters more than who reads what they say."""
 
 
 def main() -> None:
-    """Run the command line; anything a user can cause ends in one line and exit code 2."""
+    """Run the command line; anything a user can cause ends in one line and exit code 2.
+
+    Where standard output cannot be written, the work is done all the same, and the exit code tells.
+    """
+    with standard_output() as output:
+        _run()
+    if output.error is None:
+        return
+    if output.error.errno != errno.EPIPE:
+        reason = output.error.strerror or output.error
+        _fail(f"standard output could not be written: {reason}; everything else was done")
+    sys.exit(USAGE_ERROR if sys.argv[1:2] and sys.argv[1] in LONG else UNREAD)
+
+
+def _run() -> None:
     try:
         commands.main(prog_name="xpnet", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as help_page:
@@ -36,7 +54,7 @@ def main() -> None:
     except XPNetError as error:
         _fail(str(error))
     except (click.Abort, KeyboardInterrupt):
-        click.echo("xpnet: interrupted", err=True)
+        notice("interrupted")
         sys.exit(INTERRUPTED)
     except Exception as error:  # CuPy's and CUDA's, wherever they come from
         if (told := cuda.explained(error)) is not None:
@@ -47,7 +65,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    click.echo(f"xpnet: error: {' '.join(message.split())}", err=True)
+    notice(f"error: {message}")
     sys.exit(USAGE_ERROR)
 
 

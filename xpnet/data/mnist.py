@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from xpnet.data.idx import header, read_idx
 from xpnet.errors import DataError, DataNotFoundError
+from xpnet.notice import on_terminal
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
@@ -123,7 +124,7 @@ def _download(file: File, cache: Path) -> None:
     import pooch
 
     downloader = pooch.HTTPDownloader(
-        progressbar=sys.stderr is not None and sys.stderr.isatty(),
+        progressbar=on_terminal(sys.stderr),
         chunk_size=2**16,
         timeout=(3, 30),  # seconds to connect and between two packets
         # pooch leaves the connection of a refused request open.

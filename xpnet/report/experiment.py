@@ -22,6 +22,7 @@ from xpnet.arrays import Device, get_device, versions
 from xpnet.data import Dataset, load_dataset, synthetic_digits
 from xpnet.data.tiny import TinyImages, draw_tiny_images, load_tiny_images
 from xpnet.files.atomic import atomic_write, write_text
+from xpnet.notice import show
 from xpnet.report.script import FAILED, Script, question
 
 if TYPE_CHECKING:
@@ -214,11 +215,11 @@ def main(run: Run, doc: str | None) -> None:
     def answer(options: argparse.Namespace) -> None:
         lab = lab_from(Path(sys.argv[0]).stem, options)
         record = perform(run, doc, lab)
-        print(record["question"])
+        show(record["question"])
         for check in lab.checks:
             state = {True: "pass", False: "FAIL", None: "not judged"}[check.passed]
-            print(f"  {state}: {check.what}: {check.measured} ({check.band})")
-        print(f"record: {lab.out / (lab.name + '.json')}")
+            show(f"  {state}: {check.what}: {check.measured} ({check.band})")
+        show(f"record: {lab.out / (lab.name + '.json')}")
         sys.exit(0 if record["passed"] else FAILED)
 
     lab_script(doc).run(answer)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from xpnet.arrays import Device, get_device
 from xpnet.data import Dataset, load_dataset
 from xpnet.errors import XPNetError
+from xpnet.notice import show
 
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 FLAGS: dict[str, dict[str, Any]] = {
@@ -72,12 +73,12 @@ class Script(argparse.ArgumentParser):
 def open_device(options: argparse.Namespace) -> Device:
     """Open the device of the flags, and say which it is."""
     device = get_device(options.device)
-    print(f"device: {device.name}")
+    show(f"device: {device.name}")
     return device
 
 
 def open_data(options: argparse.Namespace) -> Dataset:
     """Load the data of the flags, and say where they are from."""
     dataset = load_dataset(options.data, data_dir=options.data_dir)
-    print(f"data: {dataset.source}")
+    show(f"data: {dataset.source}")
     return dataset

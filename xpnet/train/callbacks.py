@@ -1,5 +1,6 @@
 """Callbacks: they look on while a Trainer trains."""
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from xpnet.arrays import Array, Device
 from xpnet.layers import Params
+from xpnet.notice import on_terminal
 from xpnet.report.metrics import Direction, EpochMetrics
 from xpnet.train.learner import Learner
 
@@ -124,7 +126,7 @@ class Progress(Callback):
                 desc=f"epoch {len(trainer.history) + 1}/{trainer.last_epoch}",
                 unit="step",
                 leave=False,
-                disable=None,  # unless on a terminal, so that logs stay readable
+                disable=not on_terminal(sys.stderr),  # so that logs stay readable
                 mininterval=0.2,
             )
         self._bar.update(trainer.steps_of_epoch - self._bar.n)

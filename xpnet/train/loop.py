@@ -10,6 +10,7 @@ import numpy as np
 from xpnet.arrays import Array, to_numpy
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.layers import Params
+from xpnet.notice import show
 from xpnet.optim import Optimizer
 from xpnet.report.metrics import Direction, EpochMetrics, checked_list
 from xpnet.train.callbacks import Callback, Calls, Progress
@@ -350,7 +351,8 @@ class Loop(Stepping):
         if self.verbose:
             from tqdm import tqdm
 
-            tqdm.write(line)
+            with tqdm.external_write_mode():  # which takes bars away meanwhile
+                show(line)
 
     def evaluate(self, source: Any) -> float:
         """The first of what the learner measures on a data set, such as the accuracy."""

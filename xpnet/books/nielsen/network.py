@@ -19,6 +19,7 @@ from xpnet.files.atomic import write_text
 from xpnet.functions.init import normal, xavier
 from xpnet.layers import Affine, Layer, Sigmoid
 from xpnet.models.accuracy import EVALUATION_BATCH, share_correct
+from xpnet.notice import show
 from xpnet.optim import SGD
 from xpnet.optim.penalties import L2, weights
 
@@ -247,9 +248,9 @@ class Network:
             if monitor_training_accuracy:
                 monitored[3].append(self._correct(*training))
             if verbose and test is not None:
-                print(f"Epoch {epoch}: {self._correct(*test)} / {len(test[0])}")
+                show(f"Epoch {epoch}: {self._correct(*test)} / {len(test[0])}")
             elif verbose:
-                print(f"Epoch {epoch} complete")
+                show(f"Epoch {epoch} complete")
         return monitored
 
     def evaluate(self, test_data: Pairs) -> int:

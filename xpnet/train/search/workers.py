@@ -15,6 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from xpnet.errors import DivergedError, XPNetError
+from xpnet.notice import show
 from xpnet.train import EpochMetrics
 from xpnet.train.search.plan import Plan, Split
 from xpnet.train.search.results import TrialResult, numbers, read_result
@@ -185,4 +186,4 @@ class Worker:
 def _print_trial(result: TrialResult, total: int) -> None:
     ended = {"complete": "", "pruned": f", ended after epoch {len(result.validation)}"}
     if result.state in ended:
-        print(f"trial {result.trial + 1} of {total} {result}{ended[result.state]}", flush=True)
+        show(f"trial {result.trial + 1} of {total} {result}{ended[result.state]}")
