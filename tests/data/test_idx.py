@@ -104,7 +104,7 @@ def test_damaged_file_is_refused_by_name(tmp_path, case):
 def test_no_file_and_no_right_to_one(tmp_path):
     with pytest.raises(DataNotFoundError, match=re.escape("none: no such file; check the path")):
         read_idx(tmp_path / "none")
-    with pytest.raises(DataError, match=r"Is a directory.*delete it and get it afresh"):
+    with pytest.raises(DataError, match=r"Is a directory.*get it afresh"):
         read_idx(tmp_path)
 
 

@@ -1,7 +1,9 @@
+import errno
 import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -137,6 +139,73 @@ def test_unpacked_files_do_as_well(tiny, tmp_path):
     check(tiny, read_mnist(tmp_path / "mine"))
 
 
+@pytest.mark.parametrize("place", ["", "mnist", "MNIST/raw", "raw", "MNIST", "mnist/raw"])
+@pytest.mark.parametrize("dot", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("home", [False, True])
+def test_found_in_every_usual_layout(tiny, tmp_path, monkeypatch, place, dot, packed, home):
+    """As published, as many programs unpack it, and as torchvision keeps it."""
+    files = {}
+    for name, data in tiny.packed.items():
+        name = name.replace("-idx", ".idx") if dot else name
+        files[name if packed else name.removesuffix(".gz")] = (
+            data if packed else gzip.decompress(data)
+        )
+    put(tmp_path / "data" / place, files)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XPNET_DATA_DIR", "~/data" if home else str(tmp_path / "data"))
+    assert find_mnist() == tmp_path / "data" / place
+    check(tiny, read_mnist())
+    check(tiny, read_mnist("~/data" if home else tmp_path / "data"))
+
+
+def refusal(directory):
+    with pytest.raises(DataNotFoundError) as caught:
+        find_mnist(directory)
+    return str(caught.value)
+
+
+def test_what_is_wrong_with_a_directory_is_said(tmp_path, tiny):
+    path = tmp_path / "no"
+    assert refusal(path) == (
+        f"{path}: there is no such directory; name the one that holds MNIST's four files"
+    )
+    path.write_bytes(b"")
+    assert refusal(path) == f"{path}: it is a file; name the directory that it is in"
+    assert refusal("~nobody-of-this-name/x") == (
+        "~nobody-of-this-name/x: there is no such home directory; write its path without ~"
+    )
+    assert "no such directory" in refusal("a\nb" * 10)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
+def test_a_directory_that_may_not_be_read(tmp_path, tiny):
+    (tmp_path / "mine").mkdir(mode=0)
+    assert "cannot be read (Permission denied)" in refusal(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    "name", ["train-images-idx3-ubyte (1).gz", "Train_Images.IDX", "trainimages"]
+)
+def test_a_file_of_nearly_the_name_is_named(tmp_path, tiny, name):
+    put(tmp_path / "mine", tiny.packed)
+    (tmp_path / "mine" / "train-images-idx3-ubyte.gz").rename(tmp_path / "mine" / name)
+    assert refusal(tmp_path / "mine") == (
+        f"{tmp_path / 'mine'}: train-images-idx3-ubyte or train-images-idx3-ubyte.gz is missing; "
+        f"if {name} is it, rename it"
+    )
+
+
+@pytest.mark.parametrize(("given", "held"), [
+    ("torch", "torch/other"), ("torch", "torch/my/raw"),
+    ("torch/MNIST/processed", "torch/MNIST/raw"),
+])  # fmt: skip
+def test_a_directory_nearby_that_holds_them_is_named(tmp_path, tiny, given, held):
+    put(tmp_path / held, tiny.packed)
+    (tmp_path / given).mkdir(exist_ok=True)
+    assert refusal(tmp_path / given).endswith(f"; name {tmp_path / held}, where all four are")
+
+
 @pytest.mark.parametrize("way", ["argument", "variable"])
 def test_named_directory_is_neither_completed_nor_passed_over(
     server, tiny, cache, tmp_path, monkeypatch, way
@@ -225,16 +294,34 @@ def test_no_network(tiny, monkeypatch):
     monkeypatch.setattr(mnist, "MIRRORS", (f"http://127.0.0.1:{port}/",) * 2)
     with pytest.raises(
         DataNotFoundError,
-        match=r"^MNIST could not be downloaded into .* \(127.0.0.1: ConnectionError\)",
+        match=r"^MNIST could not be downloaded into .* \(127.0.0.1: ConnectionError: .*refused\)",
     ):
         find_mnist()
 
 
-def test_cache_that_cannot_be_written(server, tiny, cache):
+def test_cache_that_cannot_be_made(server, tiny, cache):
     cache.parent.mkdir(parents=True)
     cache.write_text("a file in the way")
-    with pytest.raises(DataNotFoundError, match=r"mnist \(127.0.0.1: Not a directory\); put"):
+    text = f"{cache}, where MNIST is to be kept, cannot be written (File exists); {REMEDY}"
+    with pytest.raises(DataNotFoundError, match=f"^{re.escape(text)}$"):
         find_mnist()
+    cache.unlink()
+    cache.parent.rmdir()
+    cache.parent.write_text("a file in the way")
+    with pytest.raises(DataNotFoundError, match=r"cannot be written \(Not a directory\); put"):
+        find_mnist()
+    assert server.seen == []
+
+
+def test_a_disk_that_is_full_is_not_the_servers_fault(server, tiny, cache, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DataNotFoundError) as caught:
+        find_mnist()
+    assert f"{cache}, where MNIST is to be kept, cannot be written (No space" in str(caught.value)
+    assert len(server.seen) == 1
 
 
 def test_two_processes_at_once(server, tiny, cache):
@@ -279,8 +366,8 @@ def test_damaged_cached_file_is_named_and_not_used(server, tiny, cache):
     want = mnist.FILES[3].sha256[:12]
     got = hashlib.sha256(header((2,)) + b"\1\2").hexdigest()[:12]
     text = (
-        f"{path}: expected contents of SHA-256 {want}..., got {got}...; "
-        "delete it and run again, or get it afresh"
+        f"{path}: this is not MNIST's: expected contents of SHA-256 {want}..., got {got}...; "
+        "delete it and run again, and it is downloaded"
     )
     with pytest.raises(DataError, match=f"^{re.escape(text)}$") as caught:
         read_mnist()
@@ -294,11 +381,44 @@ def test_file_of_another_shape(tiny, tmp_path):
     path = tmp_path / "mine" / "train-images-idx3-ubyte.gz"
     path.write_bytes(tiny.packed["t10k-images-idx3-ubyte.gz"])
     text = (
-        f"{path}: expected shape (3, 28, 28), got (2, 28, 28); "
-        "delete it and run again, or get it afresh"
+        f"{path}: this is not MNIST's: expected shape (3, 28, 28), got (2, 28, 28); "
+        "put MNIST's own there or name another directory"
     )
     with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
         read_mnist(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28), (2, 28, 28)])
+def test_what_is_not_mnist_but_has_its_names_is_named_and_never_to_be_deleted(
+    tiny, tmp_path, monkeypatch, shape
+):
+    packed = gzip.compress(header(shape) + bytes(784 * shape[0]), mtime=0)
+    put(tmp_path / "mine", {**tiny.packed, "train-images-idx3-ubyte.gz": packed})
+    path = tmp_path / "mine" / "train-images-idx3-ubyte.gz"
+
+    def told():
+        with pytest.raises(DataError) as caught:
+            read_mnist(tmp_path / "mine")
+        return str(caught.value)
+
+    remedy = "put MNIST's own there or name another directory"
+    assert told().startswith(f"{path}: this is not MNIST's: expected ")
+    assert told().endswith(f"; {remedy}")
+    monkeypatch.setitem(mnist.RELATED, hashlib.md5(packed).hexdigest(), "Fashion-MNIST")
+    assert told() == f"{path}: this is Fashion-MNIST, not MNIST; {remedy}"
+    path.write_bytes(packed[:-9])
+    assert told() == f"{path}: truncated, the gzip data end early; get it afresh"
+
+
+def test_a_damaged_file_in_the_cache_may_be_deleted(tiny, cache):
+    put(cache, {**tiny.packed, "t10k-labels-idx1-ubyte.gz": b"\x1f\x8b\x08"})
+    with pytest.raises(DataError, match=r"; delete it and run again, and it is downloaded$"):
+        read_mnist()
+
+
+def test_related_data_are_known_by_their_published_sums():
+    assert len(mnist.RELATED) == 8
+    assert all(re.fullmatch("[0-9a-f]{32}", key) for key in mnist.RELATED)
 
 
 # As in the book

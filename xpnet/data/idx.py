@@ -52,13 +52,11 @@ def read_idx(path: str | Path) -> NDArray[np.uint8]:
     except FileNotFoundError:
         raise DataNotFoundError(f"{path}: no such file; check the path") from None
     except EOFError as error:
-        raise DataError(
-            f"{path}: truncated, the gzip data end early; delete it and get it afresh"
-        ) from error
+        raise DataError(f"{path}: truncated, the gzip data end early; get it afresh") from error
     except (OSError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"{path}: cannot be read ({reason}); if it is damaged, delete it and get it afresh"
+            f"{path}: cannot be read ({reason}); if it is damaged, get it afresh"
         ) from error
 
 

@@ -2,18 +2,20 @@
 
 import hashlib
 import os
-import sys
+import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xpnet.data.downloads import fetch
 from xpnet.data.idx import header, read_idx
 from xpnet.errors import DataError, DataNotFoundError
-from xpnet.notice import on_terminal
+from xpnet.files.atomic import atomic_write
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
@@ -61,21 +63,47 @@ MIRRORS = (
 )
 REMEDY = "put its four files into a directory and name it with --data-dir or XPNET_DATA_DIR"
 
+PLACES = ("", "mnist", "MNIST/raw", "raw", "MNIST", "mnist/raw")
+"""Where the files are looked for in a directory; torchvision puts them into MNIST/raw."""
+ENTRIES = 1000  # of a directory that are looked at for what may have been meant
+
+RELATED = {
+    "8d4fb7e6c68d591d4c3dfef9ec88bf0d": "Fashion-MNIST",
+    "25c81989df183df01b3e8a0aad5dffbe": "Fashion-MNIST",
+    "bef4ecab320f06d8554ea6380940ec79": "Fashion-MNIST",
+    "bb300cfdad3c16e7a12a480ee83cd310": "Fashion-MNIST",
+    "bdb82020997e1d708af4cf47b453dcf7": "Kuzushiji-MNIST",
+    "e144d726b3acfaa3e44228e80efcd344": "Kuzushiji-MNIST",
+    "5c965bf0a639b31b8f53240b1b52f4d7": "Kuzushiji-MNIST",
+    "7320c461ea6c1c855c0b718fb2a4b134": "Kuzushiji-MNIST",
+}
+"""Other data in files of MNIST's names, by the MD5 that is published of their .gz."""
+
 
 def named_directory(data_dir: str | Path | None = None) -> Path | None:
-    """Name the directory that the user gave, as an argument or as XPNET_DATA_DIR, or None."""
-    if data_dir is not None:
-        return Path(data_dir)
-    variable = os.environ.get("XPNET_DATA_DIR")
-    return Path(variable) if variable else None
+    """Name the directory that the user gave, as an argument or as XPNET_DATA_DIR, or None.
+
+    Raises
+    ------
+    DataNotFoundError
+        It begins with "~", and there is no such home directory.
+    """
+    named = data_dir if data_dir is not None else os.environ.get("XPNET_DATA_DIR") or None
+    try:
+        return None if named is None else Path(named).expanduser()
+    except RuntimeError:
+        raise DataNotFoundError(
+            f"{named}: there is no such home directory; write its path without ~"
+        ) from None
 
 
 def find_mnist(data_dir: str | Path | None = None, *, download: bool = True) -> Path:
     """Find the directory with MNIST's four files, each packed (.gz) or not.
 
     A directory named by `data_dir`, or else by the environment variable XPNET_DATA_DIR, must hold
-    them all: what a user has named is neither written to nor passed over. With none named, it is
-    the user's cache directory, into which missing files are downloaded if `download`.
+    them all, or its `mnist` or `MNIST/raw`: what a user has named is neither written to nor
+    passed over. With none named, it is the user's cache directory, into which missing files are
+    downloaded if `download`.
 
     Raises
     ------
@@ -84,22 +112,14 @@ def find_mnist(data_dir: str | Path | None = None, *, download: bool = True) -> 
     """
     directory = named_directory(data_dir)
     if directory is not None:
-        for file in FILES:
-            if _held(directory, file) is None:
-                raise DataNotFoundError(
-                    f"{directory}: {file.name} or {file.name}.gz is missing; "
-                    "put MNIST's four files there or name another directory"
-                )
-        return directory
+        places = [directory / place for place in PLACES]
+        found = next((place for place in places if not _missing(place)), None)
+        if found is None:
+            _explain(directory, min(places, key=lambda place: len(_missing(place))))
+        return found
 
-    try:
-        import pooch  # here: `import xpnet` must not need it
-    except ModuleNotFoundError:
-        raise DataNotFoundError(
-            f"the cache with MNIST cannot be found: pooch is not installed; install it, or {REMEDY}"
-        ) from None
-    cache = Path(pooch.os_cache("xpnet")) / "mnist"
-    missing = [file for file in FILES if _held(cache, file) is None]
+    cache = _cache()
+    missing = _missing(cache)
     if missing and not download:
         raise DataNotFoundError(f"MNIST is not in {cache}; let it be downloaded, or {REMEDY}")
     for file in missing:
@@ -107,50 +127,88 @@ def find_mnist(data_dir: str | Path | None = None, *, download: bool = True) -> 
     return cache
 
 
+def _cache() -> Path:
+    try:
+        import pooch  # here: `import xpnet` must not need it
+    except ModuleNotFoundError:
+        raise DataNotFoundError(
+            f"the cache with MNIST cannot be found: pooch is not installed; install it, or {REMEDY}"
+        ) from None
+    return Path(pooch.os_cache("xpnet")) / "mnist"
+
+
+def _missing(directory: Path) -> list[File]:
+    return [file for file in FILES if _held(directory, file) is None]
+
+
 def _held(directory: Path, file: File) -> Path | None:
-    for path in (directory / f"{file.name}.gz", directory / file.name):
-        with suppress(OSError):  # what may not be looked at is not there for us
-            if path.is_file():
-                return path
+    dotted = file.name.replace("-idx", ".idx")  # as many programs unpack it
+    for name in (file.name, dotted):
+        for path in (directory / f"{name}.gz", directory / name):
+            with suppress(OSError):  # what may not be looked at is not there for us
+                if path.is_file():
+                    return path
     return None
+
+
+def _explain(directory: Path, place: Path) -> NoReturn:
+    """Say why MNIST is not in a directory, of whose places `place` comes next to holding it."""
+    try:
+        next(directory.iterdir(), None)
+    except NotADirectoryError:
+        problem = "it is a file; name the directory that it is in"
+    except FileNotFoundError:
+        problem = "there is no such directory; name the one that holds MNIST's four files"
+    except OSError as error:
+        problem = f"it cannot be read ({error.strerror}); name a directory that can"
+    else:
+        file = _missing(place)[0]
+        problem = f"{file.name} or {file.name}.gz is missing; {_meant(directory, place, file)}"
+        directory = place
+    raise DataNotFoundError(f"{directory}: {problem}")
+
+
+def _meant(directory: Path, place: Path, file: File) -> str:
+    """What to do about a missing file: there may be one of nearly its name, or nearly there."""
+    word = "".join(filter(str.isalpha, file.name.partition("-idx")[0]))
+    for path in _entries(place):
+        if word in "".join(filter(str.isalpha, path.name.lower())) and path.is_file():
+            return f"if {path.name} is it, rename it"
+    below = list(_entries(directory))
+    for near in chain(below, *map(_entries, below[:10]), (directory.parent / "raw",)):
+        if not _missing(near):
+            return f"name {near}, where all four are"
+    return "put MNIST's four files there or name another directory"
+
+
+def _entries(directory: Path) -> Iterator[Path]:
+    with suppress(OSError):
+        yield from sorted(islice(directory.iterdir(), ENTRIES))
 
 
 def _download(file: File, cache: Path) -> None:
     """Fetch one file from the first mirror that has it unharmed.
 
-    No lock is needed: pooch writes to a temporary file of its own, checks it and renames it into
-    place, so that two processes at once each finish a whole file, of the same bytes.
+    No lock is needed: two processes at once each move a whole file into place, of the same bytes.
     """
-    import pooch
-
-    downloader = pooch.HTTPDownloader(
-        progressbar=on_terminal(sys.stderr),
-        chunk_size=2**16,
-        timeout=(3, 30),  # seconds to connect and between two packets
-        # pooch leaves the connection of a refused request open.
-        hooks={"response": lambda response, **_: None if response.ok else response.close()},
-    )
-    logger = pooch.get_logger()
-    level, reason = logger.level, ""
-    logger.setLevel("WARNING")
+    reasons = []
     try:
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()  # before anything is fetched in vain
         for mirror in MIRRORS:
-            try:
-                pooch.retrieve(
-                    url=f"{mirror}{file.name}.gz",
-                    known_hash=f"sha256:{file.gz_sha256}",
-                    fname=f"{file.name}.gz",
-                    path=cache,
-                    downloader=downloader,
-                )
+            contents, reason = fetch(f"{mirror}{file.name}.gz", file.gz_sha256)
+            if contents is not None:
+                with atomic_write(cache / f"{file.name}.gz") as temporary:
+                    temporary.write_bytes(contents)
                 return
-            except OSError as error:  # the network's errors, and the disk's
-                reason = f"{urlsplit(mirror).hostname}: {error.strerror or type(error).__name__}"
-            except ValueError:
-                reason = f"{urlsplit(mirror).hostname}: other contents, by SHA-256"
-    finally:
-        logger.setLevel(level)
-    raise DataNotFoundError(f"MNIST could not be downloaded into {cache} ({reason}); {REMEDY}")
+            reasons.append(reason)
+    except OSError as error:
+        why = getattr(error.__cause__ or error, "strerror", None) or error
+        raise DataNotFoundError(
+            f"{cache}, where MNIST is to be kept, cannot be written ({why}); {REMEDY}"
+        ) from error
+    why = "; ".join(dict.fromkeys(reasons)) or "there is no mirror"
+    raise DataNotFoundError(f"MNIST could not be downloaded into {cache} ({why}); {REMEDY}")
 
 
 def read_mnist(
@@ -171,27 +229,36 @@ def read_mnist(
         A file is damaged or is not MNIST's.
     """
     directory = find_mnist(data_dir, download=download)
-    x_train, t_train, x_test, t_test = (_read(directory, file) for file in FILES)
+    ours = named_directory(data_dir) is None
+    x_train, t_train, x_test, t_test = (_read(directory, file, ours=ours) for file in FILES)
     return x_train[:, np.newaxis], t_train, x_test[:, np.newaxis], t_test
 
 
-def _read(directory: Path, file: File) -> NDArray[np.uint8]:
+def _read(directory: Path, file: File, *, ours: bool) -> NDArray[np.uint8]:
+    """Read a file and check it; only in the cache, which is ours, may it be deleted."""
     path = _held(directory, file) or directory / file.name
-    array = read_idx(path)
-    if array.shape != file.shape:
-        raise DataError(
-            f"{path}: expected shape {file.shape}, got {array.shape}; "
-            "delete it and run again, or get it afresh"
-        )
+    remedy = "put MNIST's own there or name another directory"
+    if ours:
+        remedy = "delete it and run again, and it is downloaded"
+    try:
+        array = read_idx(path)
+    except DataError as error:
+        raise DataError(f"{error}; {remedy}" if ours else str(error)) from error
     contents = hashlib.sha256(header(array.shape))
     contents.update(array.data)
-    got = contents.hexdigest()
-    if got != file.sha256:
+    if array.shape == file.shape and contents.hexdigest() == file.sha256:
+        return array
+    name = RELATED.get(hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest())
+    if name is not None:
+        raise DataError(f"{path}: this is {name}, not MNIST; {remedy}")
+    if array.shape != file.shape:
         raise DataError(
-            f"{path}: expected contents of SHA-256 {file.sha256[:12]}..., got {got[:12]}...; "
-            "delete it and run again, or get it afresh"
+            f"{path}: this is not MNIST's: expected shape {file.shape}, got {array.shape}; {remedy}"
         )
-    return array
+    raise DataError(
+        f"{path}: this is not MNIST's: expected contents of SHA-256 {file.sha256[:12]}..., "
+        f"got {contents.hexdigest()[:12]}...; {remedy}"
+    )
 
 
 def load_mnist(
