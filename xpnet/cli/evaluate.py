@@ -15,9 +15,9 @@ from xpnet.cli.options import (
     open_device,
     weights_options,
 )
-from xpnet.models import load_network
 from xpnet.report.evaluate import predictions
-from xpnet.train.run_directory import write_json
+from xpnet.train.run_directory import CHECKPOINTS, write_json
+from xpnet.train.saved import load_model
 
 
 @click.command()
@@ -43,7 +43,7 @@ def evaluate(
 ) -> None:
     """Measure a network's accuracy on the test images."""
     place = open_device(device)
-    network = load_network(weights, activation=activation, device=place)
+    network = load_model(weights, activation=activation, device=place)
     dataset = open_data(data, data_dir)
     read = predictions(
         network,
@@ -63,5 +63,11 @@ def evaluate(
         "device": place.name,
         "versions": versions(),
     }
-    write_json(out or Path(weights).parent / "evaluation.json", record)
+    write_json(out or _beside(Path(weights)) / "evaluation.json", record)
     click.echo(f"test accuracy: {accuracy:.4f} on {len(dataset.x_test)} images")
+
+
+def _beside(weights: Path) -> Path:
+    """The directory for what is measured of weights; a run's own of what is in a run."""
+    directory = weights if weights.is_dir() else weights.parent
+    return directory.parent if directory.name == CHECKPOINTS else directory

@@ -8,7 +8,6 @@ import click
 
 from xpnet.arrays import Device, cuda, get_device
 from xpnet.data import Dataset, load_dataset
-from xpnet.errors import ArgumentError
 from xpnet.models.two_layer_net import ACTIVATIONS
 
 MODELS_OFFERED = ("two-layer-net", "simple-convnet", "deep-convnet")
@@ -109,23 +108,6 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def model_arguments(
-    model: str, image: tuple[int, ...], hidden_size: int | None, activation: str | None
-) -> dict[str, Any]:
-    """Tell what the network is built from, as its weight file will keep it."""
-    if model == "two-layer-net":
-        return {
-            "input_size": math.prod(image),
-            "hidden_size": 50 if hidden_size is None else hidden_size,
-            "output_size": 10,
-            "activation": activation or "relu",
-        }
-    if activation is not None:
-        raise ArgumentError(f"{model} uses ReLU; --activation is for two-layer-net")
-    hidden = {} if hidden_size is None else {"hidden_size": hidden_size}
-    return {"input_dim": list(image), "output_size": 10} | hidden
-
-
 def weights_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take --weights and --activation."""
     for option in (
@@ -135,7 +117,10 @@ def weights_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Of a pickled network, which does not say; sigmoid if left out.",
         ),
         click.option(
-            "--weights", type=FILE, required=True, help="A model.safetensors, or a book's pickle."
+            "--weights",
+            type=click.Path(),
+            required=True,
+            help="A run's directory, a model.safetensors, a checkpoint, or a book's pickle.",
         ),
     ):
         command = option(command)

@@ -8,7 +8,7 @@ from xpnet.cli.options import FILE, device_option, engine_options, open_device, 
 from xpnet.engine import get_engine
 from xpnet.files.pictures import read_picture
 from xpnet.functions.activations import softmax
-from xpnet.models import load_network
+from xpnet.train.saved import load_model
 
 
 @click.command()
@@ -29,7 +29,7 @@ def predict(
 ) -> None:
     """Read digits from picture files, dark on light or light on dark."""
     pictures = np.stack([read_picture(image) for image in images])
-    network = load_network(weights, activation=activation, device=open_device(device))
+    network = load_model(weights, activation=activation, device=open_device(device))
     computing = get_engine(
         network,
         engine,

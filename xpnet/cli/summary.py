@@ -2,10 +2,11 @@
 
 import click
 
-from xpnet.cli.options import model_arguments, model_options
+from xpnet.cli.options import model_options
 from xpnet.engine import get_engine
 from xpnet.layers.base import Shapes
 from xpnet.models import build_network
+from xpnet.train.saved import model_arguments
 
 
 @click.command()

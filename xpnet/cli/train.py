@@ -18,7 +18,6 @@ from xpnet.cli.options import (
     device_option,
     engine_line,
     engine_options,
-    model_arguments,
     model_options,
     open_data,
     open_device,
@@ -29,6 +28,7 @@ from xpnet.notice import notice
 from xpnet.optim import OPTIMIZERS
 from xpnet.report import plots
 from xpnet.train.run import Run
+from xpnet.train.saved import model_arguments
 
 
 @click.command()

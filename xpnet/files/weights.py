@@ -1,4 +1,4 @@
-"""Weight files: safetensors is written; safetensors and the books' pickles are read."""
+"""Weight files: safetensors is written; safetensors, pickles and NumPy's .npz are read."""
 
 import json
 from collections.abc import Mapping
@@ -9,9 +9,13 @@ import numpy as np
 
 from xpnet.errors import WeightsError
 from xpnet.files.atomic import atomic_write
+from xpnet.files.foreign import LOOKED_AT, kind_of, read_gzip, read_zip, text_of
 from xpnet.files.pickles import read_pickled_arrays
 
 MAX_BYTES = 2**30  # the largest network of the books takes 10 MB
+
+CHECKSUM = "sha256"
+"""The text by which a checkpoint is known from weights alone."""
 
 _KINDS = {"BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "F32", "F64"}
 
@@ -66,14 +70,16 @@ def _sort_metadata(contents: bytes) -> bytes:
 
 
 def load_weights(path: str | Path) -> Weights:
-    """Read a safetensors file, or a pickle such as the books publish, told apart by content.
+    """Read a safetensors file, a pickle such as the books publish, or .npz, told by content.
 
-    A pickle is read without running it, and has no metadata: see `xpnet.files.pickles`.
+    A pickle, which may be compressed by gzip, is read without running it: see
+    `xpnet.files.pickles`. It and .npz have no metadata.
 
     Raises
     ------
     WeightsError
-        There is no such file, or it is damaged, larger than 1 GiB or not a weight file.
+        There is no such file, or it is damaged, larger than 1 GiB or not a weight file; of other
+        programs' files the message names the kind.
     """
     path = Path(path)
     try:
@@ -84,7 +90,7 @@ def load_weights(path: str | Path) -> Weights:
         if not path.is_file():
             raise WeightsError(f"{path} is not a file; give a weight file, not a directory")
         with path.open("rb") as file:
-            start = file.read(9)
+            start = file.read(LOOKED_AT)
         if not start:
             raise WeightsError(f"{path} is empty; download or save it again")
         if (size := path.stat().st_size) > MAX_BYTES:
@@ -92,22 +98,38 @@ def load_weights(path: str | Path) -> Weights:
                 f"{path} has {size} bytes, and at most {MAX_BYTES} are read; "
                 "give the weights of a smaller network"
             )
-        if _is_pickle(start, path):
-            return Weights(read_pickled_arrays(path.read_bytes(), str(path)), {}, path)
+        # A safetensors file begins with the length of its header, whose first byte can be any: it
+        # is known by the high bytes of that length, which are 0, and by the brace of the header.
+        params = None if start[4:9] == b"\0\0\0\0{" else _of_other_kind(start, path)
+        if params is not None:
+            return Weights(params, {}, path)
     except OSError as error:
         raise WeightsError(
             f"{path} cannot be read: {error.strerror or error}; check its name and permissions"
         ) from error
-    return load_safetensors(path)
+    weights = load_safetensors(path)
+    if CHECKSUM in weights.metadata:
+        raise WeightsError(
+            f"{path} is a checkpoint of a training run, which holds more than a network; "
+            "--weights takes it, and in Python xpnet.train.saved.load_model"
+        )
+    return weights
 
 
-def _is_pickle(start: bytes, path: Path) -> bool:
-    # A safetensors file begins with the length of its header, whose first byte can be any: it is
-    # known by the high bytes of that length, which are 0, and by the brace that opens the header.
-    if start[4:] == b"\0\0\0\0{":
-        return False
+def _of_other_kind(start: bytes, path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a file that is no safetensors; None if nothing is known that begins so."""
+    if start.startswith(b"\x1f\x8b"):
+        return read_gzip(path)
+    if start.startswith(b"PK\3\4"):
+        return read_zip(path)
+    if kind := kind_of(start):
+        raise WeightsError(f"{path} is {kind}")
     # Protocols 2 to 5 begin with 0x80, a dictionary of protocol 0 or 1 with one of the others.
-    return path.suffix.lower() in {".pkl", ".pickle"} or start[:1] in {b"\x80", b"(", b"}"}
+    if path.suffix.lower() in {".pkl", ".pickle"} or start[:1] in {b"\x80", b"(", b"}"}:
+        return read_pickled_arrays(path.read_bytes(), str(path))
+    if kind := text_of(start):
+        raise WeightsError(f"{path} is {kind}")
+    return None
 
 
 def load_safetensors(path: Path) -> Weights:

@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet.arrays import Array, to_numpy
 from xpnet.errors import WeightsError
-from xpnet.files.weights import load_safetensors, save_weights
+from xpnet.files.weights import load_weights, save_weights
 from xpnet.layers import Affine
 from xpnet.models.network import Network
 
@@ -83,7 +83,7 @@ def load_torch(network: Network, path: str | Path, *, strict: bool = True) -> li
     WeightsError
         The file cannot be read, or does not fit; the network is then unchanged.
     """
-    given = load_safetensors(Path(path)).params
+    given = load_weights(path).params
     places = {place.name: place for place in _places(network)}
     extra = [n for n in given if n not in places and not n.endswith(f".{COUNTED}")]
     fitting: dict[str, np.ndarray] = {}

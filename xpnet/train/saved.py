@@ -1,0 +1,130 @@
+"""Networks that training left behind: of a weight file, a checkpoint, or a run's directory."""
+
+import json
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from xpnet.arrays import Device
+from xpnet.errors import ArgumentError, CheckpointError, WeightsError
+from xpnet.files.weights import CHECKSUM, Weights
+from xpnet.models import Network, build_network, load_network
+from xpnet.notice import notice
+from xpnet.train.checkpoint import Checkpoint, Checkpoints, load_checkpoint
+from xpnet.train.run_directory import CHECKPOINTS, MODEL, SUMMARY
+
+
+def load_model(
+    path: str | Path, *, activation: str | None = None, device: str | Device = "cpu"
+) -> Network:
+    """The network of a weight file, of a checkpoint, or of the directory of a run.
+
+    Of a directory it is what the run came to last: its `model.safetensors`, or the newest
+    checkpoint if the run was stopped after that was written, which is told on standard error.
+    Nothing in the directory is changed.
+
+    Parameters
+    ----------
+    activation : as in `load_network`, of files that do not say
+
+    Raises
+    ------
+    WeightsError, CheckpointError
+        There is no such file, or it is damaged, or no network can be made of it.
+    """
+    path = Path(path)
+    found = None
+    if path.is_dir():
+        path, found = _newest(path)
+    if found is None and _is_checkpoint(path):
+        found = load_checkpoint(path)
+    if found is None:
+        return load_network(path, activation=activation, device=device)
+    if activation is not None:
+        raise ArgumentError(f"{path} says itself what its activation is; leave out --activation")
+    return _network_of(found, device)
+
+
+def model_arguments(
+    model: str, image: tuple[int, ...], hidden_size: int | None, activation: str | None
+) -> dict[str, Any]:
+    """Tell what the network of a run is built from."""
+    if model == "two-layer-net":
+        return {
+            "input_size": prod(image),
+            "hidden_size": 50 if hidden_size is None else hidden_size,
+            "output_size": 10,
+            "activation": activation or "relu",
+        }
+    if activation is not None:
+        raise ArgumentError(f"{model} uses ReLU; --activation is for two-layer-net")
+    hidden = {} if hidden_size is None else {"hidden_size": hidden_size}
+    return {"input_dim": list(image), "output_size": 10} | hidden
+
+
+def _newest(directory: Path) -> tuple[Path, Checkpoint | None]:
+    """The file of a run's last network, and the checkpoint in it if it is one."""
+    run = directory.parent if directory.name == CHECKPOINTS else directory
+    model, problem = run / MODEL, None
+    done = _steps_of_summary(run) if model.is_file() else -1
+    for path in reversed(Checkpoints(run / CHECKPOINTS).paths()):
+        if int(path.stem.removeprefix("step-")) <= done:
+            break
+        try:
+            found = load_checkpoint(path)
+        except CheckpointError as error:
+            problem = problem or error
+            continue
+        about = f"{found.record['steps']} steps, {len(found.record['history'])} epochs"
+        notice(f"{problem or f'{run} is not finished'}; its network is taken from {path}: {about}")
+        return path, found
+    if model.is_file():
+        return model, None
+    if problem is not None:
+        raise problem
+    raise WeightsError(
+        f"{directory} holds neither {MODEL} nor a checkpoint, as a run's directory does; give one "
+        "that does, or a weight file"
+    )
+
+
+def _steps_of_summary(run: Path) -> int:
+    """Updates of the network that a finished run wrote; 0 if that is not known."""
+    try:
+        return int(json.loads((run / SUMMARY).read_text(encoding="utf-8"))["steps"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return 0
+
+
+def _is_checkpoint(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return CHECKSUM in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError, TypeError):
+        return False
+
+
+def _network_of(checkpoint: Checkpoint, device: str | Device) -> Network:
+    """The network of a run, as its settings describe it, with what it had learned."""
+    arrays, record, path = checkpoint
+    try:
+        settings: Mapping[str, Any] = record["run"]["settings"]
+        about = (settings["hidden_size"], settings["activation"])
+        arguments = model_arguments(settings["model"], (1, 28, 28), *about)
+        network = build_network(
+            settings["model"], arguments, rng=0, device=device, dtype=settings["dtype"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} does not tell of which network it is ({error}); restore it in Python, by the "
+            "Trainer that it is of"
+        ) from error
+    names = {
+        f"network.{kind}.{k}": k for kind in ("params", "state") for k in network.file_arrays()
+    }
+    params = {names[name]: array for name, array in arrays.items() if name in names}
+    network.fill(Weights(params, {}, path))
+    return network
