@@ -461,9 +461,20 @@ def test_a_saved_network_is_the_same_again(tmp_path, cost):
     assert np.shape(record["biases"][0]) == (5, 1)
 
 
+def saved(sizes, weights, biases):
+    cost = "QuadraticCost"
+    return json.dumps({"sizes": sizes, "weights": weights, "biases": biases, "cost": cost})
+
+
 @pytest.mark.parametrize(
-    "text", [None, "{", "[]", "{}", '{"sizes": [2, 1], "cost": "Other"}',
-             '{"sizes": [2, 1], "cost": "QuadraticCost", "weights": [[[1]]], "biases": [[[1]]]}']
+    "text",
+    [
+        None, "{", "[]", "{}", '{"sizes": [2, 1], "cost": "Other"}', "[" * 100_000,
+        saved([2, 1], [[[1]]], [[[1]]]),
+        saved([9999, 9999], [], []),
+        saved([1, 1], [[[10**400]]], [[[1]]]),
+        saved([1] * 1001, [[[1]]] * 1000, [[[1]]] * 1000),
+    ],
 )  # fmt: skip
 def test_what_is_no_saved_network_is_refused(tmp_path, text):
     path = tmp_path / "net.json"

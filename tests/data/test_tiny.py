@@ -71,7 +71,7 @@ WRONG_IMAGE = "image 2 must be 4 rows of 3 pixels, each 0 or 1, of one of the di
     ("text", "message"),
     [
         ("", "expected JSON with M1_images_4x3: count and images, each with rows, label and"),
-        ("[" * 10**5, "got something else (RecursionError"),
+        ("[" * 10**5, "got something else (ValueError: it is nested too deeply"),
         ("\udcff", "got something else (UnicodeDecodeError"),
         ("{}", "got something else (KeyError: 'M1_images_4x3')"),
         ("[]", "got something else (TypeError"),
@@ -85,6 +85,8 @@ WRONG_IMAGE = "image 2 must be 4 rows of 3 pixels, each 0 or 1, of one of the di
         (changed(label=2), "got '010/010/010/010', 2 and [0, 1]; get it afresh"),
         (changed(label=2, target=[0, 0]), WRONG_IMAGE),
         (changed(label="1"), WRONG_IMAGE),
+        (changed(label="1" * 9999), f" '{'1' * 79}... and [0, 1]; get it afresh"),
+        (" " * 2**20 + "{}", "(ValueError: it has more than 1048576 bytes); get it afresh"),
         (changed(target=[1, 0]), WRONG_IMAGE),
         (changed(target=[0, 1, 0]), WRONG_IMAGE),
     ],

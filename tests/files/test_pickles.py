@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
+import xpnet.files.pickles
 from xpnet.errors import WeightsError
 from xpnet.files.pickles import read_pickled_arrays
 
@@ -282,3 +283,15 @@ def test_mutated_pickles_give_arrays_or_the_librarys_error():
             read += 1
     assert min(read, len(messages)) > 100
     assert all(re.fullmatch(r"[ -~]*", message) for message in messages)
+
+
+def test_a_pickle_has_a_size_that_is_read(monkeypatch):
+    data = pickle.dumps({"W": np.ones(10)})
+    monkeypatch.setattr(xpnet.files.pickles, "MAX_BYTES", len(data))
+    assert read_pickled_arrays(data, "w.pkl")["W"].shape == (10,)
+    with pytest.raises(WeightsError) as caught:
+        read_pickled_arrays(data + b" ", "w.pkl")
+    assert str(caught.value) == (
+        f"w.pkl is a pickle of {len(data) + 1} bytes, and of such at most {len(data)} are read; "
+        "save it as safetensors"
+    )

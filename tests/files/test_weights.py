@@ -200,3 +200,24 @@ def test_mutated_files_give_weights_or_the_librarys_error(tmp_path):
 def test_no_arrays_are_shown(tmp_path):
     save_weights(tmp_path / "w", PARAMS, {})
     assert repr(load_weights(tmp_path / "w")) == f"<Weights of {tmp_path / 'w'}: W1, b1>"
+
+
+def test_headers_and_numbers_of_arrays_are_bounded(tmp_path, monkeypatch):
+    """Six hundred thousand arrays of nothing take four seconds and half a gigabyte."""
+    path = tmp_path / "w"
+    save_weights(path, {f"W{k}": np.ones(0) for k in range(20)}, {"note": "x" * 3000})
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    monkeypatch.setattr(xpnet.files.weights, "MAX_ARRAYS", 20)
+    monkeypatch.setattr(xpnet.files.weights, "MAX_HEADER", size)
+    assert len(load_weights(path).params) == 20
+    monkeypatch.setattr(xpnet.files.weights, "MAX_ARRAYS", 19)
+    with pytest.raises(WeightsError, match=r"holds 20 arrays, and at most 19 are read; save"):
+        load_weights(path)
+    monkeypatch.setattr(xpnet.files.weights, "MAX_HEADER", size - 1)
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(WeightsError, match=rf"a header of {size} bytes, and at most {size - 1} "):
+        load_weights(path)
+    before = path.read_bytes()
+    with pytest.raises(WeightsError, match=rf"take {size} bytes, and {size - 1} are read again"):
+        save_weights(path, {f"W{k}": np.ones(0) for k in range(20)}, {"note": "x" * 3000})
+    assert path.read_bytes() == before

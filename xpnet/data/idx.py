@@ -18,7 +18,7 @@ from xpnet.errors import ArgumentError, DataError, DataNotFoundError
 from xpnet.files.atomic import atomic_write
 
 MAGIC = {0x00000801: 1, 0x00000803: 3}  # 08: unsigned bytes; the last byte: dimensions
-LIMIT = 2**30  # bytes of values; MNIST's largest file has 47 million
+LIMIT = 3 * 2**27  # bytes of values, 384 MiB; MNIST's largest file has 47 million
 CHUNK = 2**20
 
 

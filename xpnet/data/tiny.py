@@ -4,7 +4,6 @@ The book's own are read from a file. For where that cannot be had, sets of the s
 from the synthetic digits, laid over a coarser grid.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +14,13 @@ from numpy.typing import NDArray
 from xpnet.data.mnist import named_directory
 from xpnet.data.synthetic import BOX, SIZE, synthetic_digits
 from xpnet.errors import ArgumentError, DataError, DataNotFoundError
+from xpnet.files.texts import read_json
 from xpnet.functions.losses import one_hot
 
 Floats = NDArray[np.float64]
 
 FILE = Path("mathematics-of-deep-learning", "images.json")
+LIMIT = 2**20  # bytes of it; the book's images take 21 thousand
 EACH = 32  # images of a digit in a drawn set, as in the book's
 INK = 0.4  # a pixel is black from this share of the darkest one's ink on
 
@@ -94,14 +95,14 @@ def read_tiny_images(path: str | Path, model: str) -> TinyImages:
     """
     path, kind = Path(path), _kind(model)
     try:
-        section = json.loads(path.read_bytes())[kind.key]
+        section = read_json(path, limit=LIMIT)[kind.key]
         count, entries = section["count"], section["images"]
         found = [("/".join(e["rows"]), e["label"], list(e["target"])) for e in entries]
     except FileNotFoundError:
         raise DataNotFoundError(f"{path}: no such file; check the path") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: expected JSON with {kind.key}: count and images, each with rows, label and "
             f"target, got something else ({type(error).__name__}: {error}); get it afresh"
@@ -117,7 +118,7 @@ def read_tiny_images(path: str | Path, model: str) -> TinyImages:
             raise DataError(
                 f"{path}: image {number} must be {kind.shape[0]} rows of {kind.shape[1]} pixels, "
                 f"each 0 or 1, of one of the digits {kind.digits}, with 1 at its place in the "
-                f"target, got {text!r}, {label!r} and {target}; get it afresh"
+                f"target, got {_brief(text)}, {_brief(label)} and {_brief(target)}; get it afresh"
             )
     x = parse_images(*(text for text, _, _ in found))
     t = np.array([target for _, _, target in found], dtype=np.float64)
@@ -167,6 +168,11 @@ def load_tiny_images(
         if (place / FILE).is_file():
             return read_tiny_images(place / FILE, model)
     return draw_tiny_images(model, seed=seed)
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 80 else f"{text[:80]}..."
 
 
 def _kind(model: str) -> Kind:

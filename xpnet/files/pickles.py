@@ -18,6 +18,7 @@ import numpy as np
 
 from xpnet.errors import WeightsError
 
+MAX_BYTES = 2**26  # its texts take up to four times as much
 _MAX_INSTRUCTIONS = 1_000_000  # an array takes about 40
 _MAX_NDIM = 32
 
@@ -67,8 +68,14 @@ def read_pickled_arrays(data: bytes, name: str) -> dict[str, np.ndarray]:
     Raises
     ------
     WeightsError
-        The pickle is damaged, or holds anything but a dictionary from strings to arrays.
+        The pickle is damaged, or larger than 64 MiB, or holds anything but a dictionary from
+        strings to arrays.
     """
+    if len(data) > MAX_BYTES:
+        raise WeightsError(
+            f"{name} is a pickle of {len(data)} bytes, and of such at most {MAX_BYTES} are read; "
+            "save it as safetensors"
+        )
     reader = _Reader(name, len(data))
     try:
         value = reader.run(data)

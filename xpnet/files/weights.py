@@ -13,6 +13,8 @@ from xpnet.files.foreign import LOOKED_AT, kind_of, read_gzip, read_zip, text_of
 from xpnet.files.pickles import read_pickled_arrays
 
 MAX_BYTES = 2**30  # the largest network of the books takes 10 MB
+MAX_HEADER = 2**24  # bytes; it tells names and shapes, and holds the texts
+MAX_ARRAYS = 100_000
 
 CHECKSUM = "sha256"
 """The text by which a checkpoint is known from weights alone."""
@@ -40,7 +42,8 @@ def save_weights(
     Raises
     ------
     WeightsError
-        An array is not of booleans, integers or floats of at most 64 bits.
+        An array is not of booleans, integers or floats of at most 64 bits, or names and texts take
+        more than 16 MiB.
     OutputError
         The file cannot be written; an older one is left as it was.
     """
@@ -66,6 +69,11 @@ def _sort_metadata(contents: bytes) -> bytes:
     header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the numbers stay aligned
+    if len(text) > MAX_HEADER:
+        raise WeightsError(
+            f"save_weights: names, shapes and texts take {len(text)} bytes, and {MAX_HEADER} are "
+            "read again; save fewer arrays, or shorter texts"
+        )
     return len(text).to_bytes(8, "little") + text + contents[end:]
 
 
@@ -138,12 +146,24 @@ def load_safetensors(path: Path) -> Weights:
     Raises
     ------
     WeightsError
-        It is damaged, or no such file.
+        It is damaged, or no such file, or has more than 100,000 arrays or a header of 16 MiB.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
+        with path.open("rb") as start:
+            size = int.from_bytes(start.read(8), "little")
+        if MAX_HEADER < size < path.stat().st_size:
+            raise WeightsError(
+                f"{path} has a header of {size} bytes, and at most {MAX_HEADER} are read; "
+                "save fewer arrays, or shorter texts"
+            )
         with safe_open(path, framework="numpy") as file:
+            if (count := len(file.keys())) > MAX_ARRAYS:
+                raise WeightsError(
+                    f"{path} holds {count} arrays, and at most {MAX_ARRAYS} are read; "
+                    "save those of one network"
+                )
             for name in file.keys():  # noqa: SIM118, the file is no dictionary
                 kind = file.get_slice(name).get_dtype()
                 if kind not in _KINDS:

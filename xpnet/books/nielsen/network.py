@@ -16,6 +16,7 @@ from xpnet.data import Batches
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.atomic import write_text
+from xpnet.files.texts import read_json
 from xpnet.functions.init import normal, xavier
 from xpnet.layers import Affine, Layer, Sigmoid
 from xpnet.models.accuracy import EVALUATION_BATCH, share_correct
@@ -25,6 +26,10 @@ from xpnet.optim.penalties import L2, weights
 
 Monitored: TypeAlias = tuple[list[float], list[int], list[float], list[int]]
 """Evaluation cost and accuracy, training cost and accuracy: an entry an epoch, where monitored."""
+
+
+MAX_LAYERS = 1000
+"""Layers of a network that is read from a file."""
 
 
 class _Views(list[Array]):
@@ -326,12 +331,23 @@ def load(filename: str | Path) -> Network:
         The file cannot be read or is none of these, or its cost is none of `COSTS`.
     """
     try:
-        record = json.loads(Path(filename).read_text(encoding="utf-8"))
-        network = Network(record["sizes"], cost=COSTS[record["cost"]])
-        network.weights, network.biases = record["weights"], record["biases"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        record = read_json(filename)
+        sizes, cost = record["sizes"], COSTS[record["cost"]]
+        weights, biases = (
+            [np.array(values, dtype=np.float64) for values in record[name]]
+            for name in ("weights", "biases")
+        )
+        shapes = [(*pair[::-1], 1) for pair in pairwise(sizes)]
+        found = [(*w.shape, *b.shape[1:]) for w, b in zip(weights, biases, strict=True)]
+        if found != shapes or len(sizes) > MAX_LAYERS:  # before room is made for what it promises
+            raise ValueError(
+                f"sizes, weights and biases disagree, or are of over {MAX_LAYERS} layers"
+            )
+        network = Network(sizes, cost=cost)
+        network.weights, network.biases = weights, biases
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"{filename} is no network that was saved: {type(error).__name__}: {error}; "
+            f"{filename} is no network that was saved: {type(error).__name__}: {str(error)[:200]}; "
             f"give a file of Network.save, with the cost {', '.join(COSTS)}"
         ) from error
     return network
