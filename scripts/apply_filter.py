@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 from xpnet import Convolution, load_network, to_numpy
-from xpnet.data.batches import scaled
+from xpnet.arrays.values import scaled
 from xpnet.errors import ArgumentError
 from xpnet.models import Network
 from xpnet.report import plots

@@ -10,8 +10,8 @@ import argparse
 import numpy as np
 
 from xpnet import to_numpy
+from xpnet.arrays.values import scaled
 from xpnet.data.augment import rotate, shift
-from xpnet.data.batches import scaled
 from xpnet.errors import ArgumentError
 from xpnet.report import plots
 from xpnet.report.script import Script, open_data, open_device

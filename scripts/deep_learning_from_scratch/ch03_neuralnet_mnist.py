@@ -10,7 +10,7 @@ import time
 
 from _shared import make_trainer
 from xpnet import Adam, MultiLayerNet
-from xpnet.data.batches import scaled
+from xpnet.arrays.values import scaled
 from xpnet.report.experiment import Lab, main
 
 SIZES = (1, 10, 100, 1000)

@@ -13,7 +13,7 @@ drawn anew until no hidden unit is that near to it.
 import numpy as np
 
 from xpnet import TwoLayerNet, gradient_check, to_numpy
-from xpnet.data.batches import scaled
+from xpnet.arrays.values import scaled
 from xpnet.functions.gradients import H
 from xpnet.report.experiment import Lab, main
 

@@ -133,7 +133,7 @@ def test_no_images_are_fine(device):
 @pytest.mark.parametrize(
     ("x", "how", "message"),
     [
-        (np.zeros((1, 1, 4, 4), np.uint8), {}, "must be floats .* got uint8; .* dividing by 255"),
+        (np.zeros((1, 1, 4, 4), complex), {}, "numbers are needed, real ones, got complex128"),
         (np.zeros((4, 4)), {}, r"images are \(N, C, H, W\), got \(4, 4\); reshape"),
         (np.zeros((2, 1, 4, 4)), {"angle": np.zeros(3)}, r"angle .* each of 2 images, .*\(3,\)"),
         (np.zeros((2, 1, 4, 4)), {"scale": np.ones((2, 1))}, r"scale .* got shape \(2, 1\)"),
@@ -148,6 +148,16 @@ def test_no_images_are_fine(device):
 def test_what_cannot_be_warped_is_refused(x, how, message):
     with pytest.raises(ArgumentError, match=message):
         warp(x, **how)
+
+
+def test_other_numbers_mean_what_they_mean_to_a_network():
+    pixels = np.array([[0, 51], [102, 255]], np.uint8)[None, None]
+    for moved in (warp, brighten, Augmentation(shift=0.0)):
+        step = (np.zeros(1, int),) if isinstance(moved, Augmentation) else ()
+        for x, want in ((pixels, pixels / np.float32(255)), (pixels > 60, pixels > 60)):
+            got = moved(x, *step)
+            assert got.dtype == np.float32
+            np.testing.assert_array_equal(got, want)
 
 
 CPU = get_device("cpu")

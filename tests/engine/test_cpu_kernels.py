@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xpnet import get_device, to_numpy
+from xpnet import get_device, softmax_cross_entropy, to_numpy
 from xpnet.arrays.random import random_words
 from xpnet.engine.cpu.activation import Rectify
 from xpnet.engine.cpu.buffers import Buffers, Scratch, in_book_order, in_memory_order
@@ -790,7 +790,7 @@ SCORES = np.random.default_rng(0).standard_normal((6, 4)) * [[1], [1], [10], [10
 TARGETS = {
     "labels": np.array([0, 3, 1, 1, 2, 0]),
     "bytes": np.array([0, 3, 1, 1, 2, 0], np.uint8),
-    "labels without a class": np.array([0, 4, -1, 1, 255, 0]),
+    "labels one a row": np.array([[0], [3], [1], [1], [2], [0]]),
     "one-hot": np.eye(4)[[0, 3, 1, 1, 2, 0]],
     "one-hot of integers": np.eye(4, dtype=int)[[0, 3, 1, 1, 2, 0]],
     "shares": np.random.default_rng(1).dirichlet(np.ones(4), 6),
@@ -815,6 +815,29 @@ def test_softmax_loss_is_the_layer(dtype, tol, smoothing, targets):
         np.testing.assert_allclose(dscores, 0.25 * backward(), rtol=tol, atol=tol)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("label", [4, 255, -1, -5, 2**63 - 1, -(2**63)])
+def test_a_label_without_a_class_is_refused_as_by_the_layer(label, smoothing):
+    layer, scores, t = SoftmaxWithLoss(smoothing), SCORES.copy(), np.array([0, label, 1, 1, 2, 0])
+    with pytest.raises(ArgumentError) as want:
+        layer.forward(scores, t)
+    with pytest.raises(ArgumentError) as got:
+        SoftmaxLoss(layer, scores, scores.copy())(t, 0.25)
+    assert str(got.value) == str(want.value)
+
+
+def test_a_class_that_is_impossible_has_no_part_in_the_softmax_loss():
+    scores = np.array([[1, -np.inf, 2], [0, 0, -np.inf]])
+    for t in (np.array([0, 0]), np.eye(3)[[0, 0]]):
+        dscores = np.empty_like(scores)
+        loss = SoftmaxLoss(SoftmaxWithLoss(), scores, dscores)(t, 1.0)
+        assert loss == pytest.approx(1.003204434039084, rel=1e-15)
+        want = softmax_cross_entropy(scores, t)[1]
+        np.testing.assert_allclose(dscores, want, atol=1e-16)
+    smoothed = SoftmaxLoss(SoftmaxWithLoss(0.1), scores, np.empty_like(scores))
+    assert smoothed(np.array([0, 0]), 1.0) == np.inf
+
+
 @EITHER
 def test_any_mean_loss_is_itself(dtype):
     layer, rng = IdentityWithLoss(), np.random.default_rng(0)
@@ -827,7 +850,7 @@ def test_any_mean_loss_is_itself(dtype):
     np.testing.assert_array_equal(dscores, 0.25 * backward())
 
 
-@pytest.mark.parametrize("t", [np.zeros(6), np.zeros((6, 3)), np.zeros((6, 1), int)])
+@pytest.mark.parametrize("t", [np.zeros(6), np.zeros((6, 3)), np.zeros((6, 2), int)])
 def test_targets_that_do_not_fit_are_refused_as_by_the_layer(t):
     scores = np.zeros((6, 4))
     with pytest.raises(ArgumentError) as want:

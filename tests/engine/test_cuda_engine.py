@@ -576,17 +576,16 @@ TARGETS = (
             "at least one sample and one target for each are needed, got 5 and 4",
         ),
         (
-            lambda engine, x, t: engine.loss_and_gradient(x, t[:, None]),
-            TARGETS.format("int64 of shape (5, 1)"),
+            lambda engine, x, t: engine.loss_and_gradient(x, t[:, None] / 1),
+            TARGETS.format("float64 of shape (5, 1)"),
         ),
         (
             lambda engine, x, t: engine.predict(x[0]),
             "a batch of shape (N, 1, 12, 12) is needed, got (1, 12, 12)",
         ),
         (
-            lambda engine, x, t: engine.predict(x.astype(np.uint8)),
-            "a network takes floating-point inputs, got uint8; pixels 0..255 become floats by "
-            "dividing by 255",
+            lambda engine, x, t: engine.predict(x.astype(complex)),
+            "numbers are needed, real ones, got complex128; give integers or floats",
         ),
         (
             lambda engine, x, t: engine.program(2**31 // (4 * 8 * 8) + 1, keeps=False),

@@ -203,7 +203,9 @@ def test_a_description_of_no_network_is_refused(tmp_path, model, arguments):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: small_net().predict(np.ones((2, 6), np.uint8)), "takes floating-point inputs"),
+        (lambda: small_net().predict(np.ones((2, 6), complex)), "real ones, got complex128; give"),
+        (lambda: small_net().predict(3.0), r"a batch of shape \(N, 6\) is needed, got \(\)"),
+        (lambda: small_net().predict("3"), "an array of numbers is needed, got str; convert it"),
         (lambda: small_net().params.__setitem__("W3", X), "no parameter is called 'W3'"),
         (lambda: small_net().params.__setitem__("b1", X), r"b1 has shape \(5,\), got \(8, 6\)"),
         (lambda: TwoLayerNet(2, 2, 2, activation="step"), "activation 'step' is unknown"),

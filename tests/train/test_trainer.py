@@ -81,7 +81,7 @@ def test_verbose_prints_a_line_an_epoch(capsys):
     [
         ({"epochs": 0}, "at least one epoch, got 0"),
         ({"evaluate_sample_num_per_epoch": 0}, "at least one sample to be measured on, got 0"),
-        ({"batch_size": 501}, "from 1 to the number of samples, 500; got 501"),
+        ({"batch_size": 0}, "the batch size must be from 1 on, got 0"),
         ({"optimizer": "adamant"}, "optimizer 'adamant' is unknown; use sgd"),
         ({"optimizer_param": {"lr": -1.0}}, "must be a positive number, got -1.0"),
     ],

@@ -13,6 +13,7 @@ import array_api_compat
 import numpy as np
 
 from xpnet.arrays.namespace import Array, array_namespace
+from xpnet.arrays.values import as_array
 from xpnet.errors import ArgumentError, DeviceError
 
 
@@ -65,19 +66,21 @@ class Device:
     def asarray(self, x: Any, *, dtype: str | None = None) -> Array:
         """Put `x` on this device: as it is if it is here already; host data are copied over.
 
+        What `as_array` takes is taken here.
+
         Raises
         ------
         ArgumentError
-            `x` belongs to another device or array library: moving it is left to the caller, so
-            that no copy between devices goes unnoticed.
+            `x` is no array of numbers; or it belongs to another device or array library: moving it
+            is left to the caller, so that no copy between devices goes unnoticed.
         """
         kind = None if dtype is None else self.dtype(dtype)
-        if isinstance(x, np.ndarray | np.generic | bool | int | float | list | tuple):
-            host = np.asarray(x)
+        x = as_array(x)
+        if isinstance(host := x, np.ndarray):
             if not host.flags.writeable:
                 host = host.copy()  # some libraries share memory, and warn that it is read-only
             return self.xp.asarray(host, dtype=kind, device=self.native)
-        if array_namespace(x) is not self.xp or not self._holds(x):
+        if array_namespace(x) is not self.xp or not self.holds(x):
             raise ArgumentError(
                 f"an array on {self.name} ({self.xp.__name__}) is needed, got one of "
                 f"{array_namespace(x).__name__} on {array_api_compat.device(x)}; "
@@ -85,7 +88,8 @@ class Device:
             )
         return x if kind is None or x.dtype == kind else self.xp.astype(x, kind)
 
-    def _holds(self, x: Array) -> bool:
+    def holds(self, x: Array) -> bool:
+        """Tell whether an array of this library lies here."""
         return self.native is None or array_api_compat.device(x) == self.native
 
     def zeros(self, shape: int | tuple[int, ...], *, dtype: str) -> Array:

@@ -30,6 +30,11 @@ def array_namespace(x: Array) -> Any:
     kind = type(x)
     namespace = _namespaces.get(kind)
     if namespace is None:
+        if issubclass(kind, np.ma.MaskedArray):
+            raise ArgumentError(
+                "an array without a mask is needed, got a masked one, whose hidden values would be "
+                "taken for numbers; fill them with x.filled(0), or leave these samples out"
+            )
         try:
             namespace = _namespaces[kind] = array_api_compat.array_namespace(x)
         except TypeError:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.arrays import Device, to_numpy
-from xpnet.data.batches import scaled
+from xpnet.arrays.values import scaled
 from xpnet.errors import XPNetError
 from xpnet.models import MODELS, Network, build_network
 

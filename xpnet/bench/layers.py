@@ -3,10 +3,10 @@
 import numpy as np
 
 from xpnet.arrays import Array, Device
+from xpnet.arrays.values import scaled
 from xpnet.bench.cases import Ready, fresh
 from xpnet.bench.statistics import Record, spread
 from xpnet.bench.timing import seconds_of, warm_up
-from xpnet.data.batches import scaled
 from xpnet.engine.threads import blas_threads
 from xpnet.layers import Layer
 

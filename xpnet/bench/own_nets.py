@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from xpnet.arrays.values import scaled
 from xpnet.bench.cases import Arrays, Case, Ready, UnavailableError, fresh
-from xpnet.data.batches import scaled
 from xpnet.engine import get_engine
 from xpnet.optim import OPTIMIZERS
 

@@ -15,6 +15,7 @@ from xpnet.cli.options import (
     open_device,
     weights_options,
 )
+from xpnet.functions.targets import check_classes, check_labels
 from xpnet.report.evaluate import predictions
 from xpnet.train.run_directory import CHECKPOINTS, write_json
 from xpnet.train.saved import load_model
@@ -45,6 +46,8 @@ def evaluate(
     place = open_device(device)
     network = load_model(weights, activation=activation, device=place)
     dataset = open_data(data, data_dir)
+    if not isinstance(shape := network.output_shape, dict):
+        check_classes(check_labels(dataset.t_test), shape[0])
     read = predictions(
         network,
         dataset.x_test,

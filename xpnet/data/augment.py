@@ -13,6 +13,7 @@ import numpy as np
 
 from xpnet.arrays import Array, array_namespace, device_of
 from xpnet.arrays.random import WORD, uniform
+from xpnet.arrays.values import kind_of_numbers, scaled
 from xpnet.errors import ArgumentError
 
 SPACING = 4
@@ -32,15 +33,15 @@ def sample(x: Array, rows: Array, columns: Array) -> Array:
 
     Parameters
     ----------
-    x : (N, C, H, W) floats, not altered
+    x : (N, C, H, W), not altered; floats, or what `scaled` makes floats of, such as pixels
     rows, columns : (N, OH, OW), or with 1 for N where all images are read alike; floats on x's
         device. Pixel (0, 0), the top left one, is the point (0, 0).
 
     Returns
     -------
-    (N, C, OH, OW), dtype and device of x
+    (N, C, OH, OW), dtype and device of x; float32 if it has no floats
     """
-    _check(x)
+    x = _images(x)
     xp, (N, C, H, W) = array_namespace(x), x.shape
     # Zeros all around: points outside are moved there, and need no further attention.
     framed = xp.zeros((N, C, H + 2, W + 2), dtype=x.dtype, device=x.device)
@@ -87,7 +88,7 @@ def warp(
 
     Parameters
     ----------
-    x : (N, C, H, W) floats, not altered
+    x : (N, C, H, W), not altered; floats, or what `scaled` makes floats of, such as pixels
     angle : degrees, counter-clockwise
     scale : above 0; 2 doubles lengths
     shift : (down, right), in pixels
@@ -100,11 +101,11 @@ def warp(
     Raises
     ------
     ArgumentError
-        The images are no floats or have another shape, or an argument is neither a number nor one
+        The images are no numbers or have another shape, or an argument is neither a number nor one
         for each image, is not finite, or is a scale not above 0. Values that are on another device
         are not looked at.
     """
-    _check(x)
+    x = _images(x)
     return sample(x, *_origins(x, angle, scale, shift))
 
 
@@ -120,7 +121,7 @@ def shift(x: Array, down: PerImage = 0.0, right: PerImage = 0.0) -> Array:
 
 def brighten(x: Array, gain: PerImage = 1.0, offset: PerImage = 0.0) -> Array:
     """Make images (N, C, H, W) of 0..1 brighter or darker: gain x + offset, clipped to 0..1."""
-    _check(x)
+    x = _images(x)
     xp = array_namespace(x)
     factor, term = (
         xp.expand_dims(_per_image(x, name, value), axis=-1)
@@ -239,7 +240,7 @@ class Augmentation:
         x : floats of 0..1, not altered
         step : int64, shape (1,), on the device, so that nothing is read back to the host
         """
-        _check(x)
+        x = _images(x)
         xp, (N, _, H, W) = array_namespace(x), x.shape
 
         def draw(kind: int, shape: tuple[int, ...]) -> Array:
@@ -286,18 +287,14 @@ def _origins(
     return (sin * u + cos * v) / size + row, (cos * u - sin * v) / size + column
 
 
-def _check(x: Array) -> None:
-    xp = array_namespace(x)
-    if not xp.isdtype(x.dtype, "real floating"):
-        raise ArgumentError(
-            f"images must be floats to be moved, got {x.dtype}; "
-            "pixels 0..255 become floats by dividing by 255"
-        )
+def _images(x: Array) -> Array:
+    """Images as floats: as they are, or what `scaled` makes of other numbers, in float32."""
     if x.ndim != 4:
         raise ArgumentError(
             f"images are (N, C, H, W), got {tuple(x.shape)}; reshape them, "
             "for instance to (N, 1, 28, 28)"
         )
+    return x if kind_of_numbers(x) == "floats" else scaled(x, array_namespace(x).float32)
 
 
 def _per_image(x: Array, name: str, value: PerImage, above: float = -inf) -> Array:

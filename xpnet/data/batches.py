@@ -1,15 +1,25 @@
 """Batches of a data set, on the device that computes."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import Array, Device, array_namespace, get_device
+from xpnet.arrays import Array, Device, get_device
+from xpnet.arrays.values import as_array, kind_of_numbers, scaled
 from xpnet.errors import ArgumentError
-from xpnet.functions.targets import by_head, check_labels, check_pairs, kind_of, values_of
+from xpnet.functions.targets import (
+    as_labels,
+    by_head,
+    check_classes,
+    check_labels,
+    check_pairs,
+    kind_of,
+    values_of,
+)
+from xpnet.layers.base import Shapes
+from xpnet.layers.numbers import check_whole
 
 Batch = tuple[Array, Any]
 Augment = Callable[[Array, Array], Array]
@@ -23,15 +33,15 @@ class Batches:
     host, so that every device sees the same batches, and any epoch can be repeated by itself.
 
     Images stay uint8 in memory. A batch of them is gathered and then scaled to floats in 0..1 by
-    dividing by 255; floating-point inputs are taken as they are. The last batch of an epoch holds
-    what is left over and may be smaller; the loss is a mean over its own samples.
+    dividing by 255; all other numbers are taken as they are, also whole ones. The last batch of an
+    epoch holds what is left over and may be smaller; the loss is a mean over its own samples.
 
     Parameters
     ----------
-    x : (N, ...) NumPy array, uint8 pixels or floats; any array-like with slicing and indexing by
-        an integer array when streamed, such as `numpy.memmap`
-    t : (N,) integer labels or (N, K) targets, NumPy array; or such by the names of heads
-    batch_size : samples in a batch
+    x : (N, ...) NumPy array, uint8 pixels or other numbers; a list or table will do; any array-like
+        with slicing and indexing by an integer array when streamed, such as `numpy.memmap`
+    t : (N,) integer labels or (N, K) targets, alike; or such by the names of heads
+    batch_size : samples in a batch, all if there are fewer
     device : "cpu", "cuda", "cuda:N", "auto", or a Device
     seed : of the shuffles
     dtype : of the inputs handed out
@@ -45,19 +55,20 @@ class Batches:
     Attributes
     ----------
     x, t : the data, on the device if they are resident
+    kind : what the numbers of x are, as `kind_of_numbers` tells
     target_kind : what the targets are, as `kind_of` tells, by name if they are given so
     classes : that labels need, the highest and 1, or 0 if the targets are no labels; by name, too
 
     Raises
     ------
     ArgumentError
-        Lengths differ, the batch is larger than the data, or labels are negative.
+        There are no samples, lengths differ, labels are negative, or something is no number.
     """
 
     def __init__(
         self,
-        x: np.ndarray,
-        t: np.ndarray | Mapping[str, np.ndarray],
+        x: Any,
+        t: Any,
         batch_size: int,
         *,
         device: str | Device = "cpu",
@@ -68,15 +79,23 @@ class Batches:
         augment: Augment | None = None,
     ) -> None:
         self.device = get_device(device)
-        self.n_samples, self.batch_size = len(x), batch_size
+        sliced = hasattr(x, "shape") and hasattr(x, "dtype") and not hasattr(x, "to_numpy")
+        if resident is not False or not sliced or isinstance(x, np.ndarray):
+            x = as_array(x)
+        t = by_head(as_array, t)
+        if not all(each.shape for each in (x, *values_of(t))):
+            raise ArgumentError("samples (N, ...) and targets (N, ...) are needed, got a number")
+        self.n_samples = len(x)
+        self.kind = kind_of_numbers(as_array(x[:0]))  # what is streamed may know nothing but slices
         self.seed, self.dtype, self.sampling, self.augment = seed, dtype, sampling, augment
         for each in values_of(t):
             check_pairs(len(x), len(each))
-        if not 1 <= batch_size <= len(x):
-            raise ArgumentError(
-                f"the batch size must be from 1 to the number of samples, {len(x)}; "
-                f"got {batch_size}"
-            )
+        check_whole("Batches", batch_size=batch_size)
+        if batch_size < 1:
+            raise ArgumentError(f"the batch size must be from 1 on, got {batch_size}")
+        if not len(x):
+            raise ArgumentError("at least one sample is needed, got none")
+        self.batch_size = min(int(batch_size), len(x))
         if sampling not in ("shuffle", "choice"):
             raise ArgumentError(f"sampling must be 'shuffle' or 'choice', got {sampling!r}")
         self.classes, self.target_kind = by_head(check_labels, t), by_head(kind_of, t)
@@ -89,6 +108,40 @@ class Batches:
         if self.resident:
             with self.device.guarded():
                 self.x, self.t = self.device.asarray(x), by_head(self.device.asarray, t)
+                if self.kind not in ("floats", "pixels"):  # once, not in every epoch
+                    self.x = self._scaled(self.x)
+
+    def meet(self, outputs: Shapes) -> None:
+        """Have the targets be those of a network: labels that stand one a row become (N,).
+
+        Parameters
+        ----------
+        outputs : the shape of a sample's output, by name if there are several heads
+
+        Raises
+        ------
+        ArgumentError
+            A label has no output, or the targets have other names than the heads.
+        """
+        shapes = outputs if isinstance(outputs, dict) else {"": outputs}
+        if not isinstance(self.t, Mapping):
+            for shape in shapes.values():
+                self.t = as_labels(self.t, (self.n_samples, *shape))
+        elif isinstance(outputs, dict) and self.t.keys() == outputs.keys():
+            self.t = {
+                name: as_labels(self.t[name], (self.n_samples, *shape))
+                for name, shape in shapes.items()
+            }
+        else:
+            heads = f"the heads {', '.join(outputs)}" if isinstance(outputs, dict) else "one output"
+            raise ArgumentError(
+                f"the network has {heads}, and there are targets for {', '.join(self.t)}; give "
+                "each head its own, or one array for all"
+            )
+        self.classes, self.target_kind = by_head(check_labels, self.t), by_head(kind_of, self.t)
+        for name, shape in shapes.items():
+            named = isinstance(self.classes, Mapping)
+            check_classes(self.classes[name] if named else self.classes, shape[0])
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -174,23 +227,8 @@ def _ranges(n: int, size: int) -> Iterator[tuple[int, int]]:
     return ((start, min(n, start + size)) for start in range(0, n, size))
 
 
-def scaled(x: Array, dtype: Any) -> Array:
-    """Pixels, uint8, as floats in 0..1 by dividing by 255; floats as they are, of that dtype."""
-    if x.dtype == dtype:
-        return x
-    xp = array_namespace(x)
-    floats = xp.astype(x, dtype)
-    return floats if _is_float(xp, x.dtype) else floats / 255.0
-
-
-@cache
-def _is_float(xp: Any, dtype: Any) -> bool:
-    """Tell whether numbers are floats, asked once: a small step would notice."""
-    return bool(xp.isdtype(dtype, "real floating"))
-
-
 def shuffle_dataset(
-    x: np.ndarray, t: np.ndarray, rng: np.random.Generator | int | None = None
+    x: Any, t: Any, rng: np.random.Generator | int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Samples and targets in a new order, the same for both (section 6.5.2).
 
@@ -205,13 +243,14 @@ def shuffle_dataset(
     ArgumentError
         Lengths differ.
     """
+    x, t = as_array(x), as_array(t)
     check_pairs(len(x), len(t))
     order = np.random.default_rng(rng).permutation(len(x))
     return x[order], t[order]
 
 
 def hold_out(
-    x: np.ndarray, t: np.ndarray, count: int
+    x: Any, t: Any, count: int
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Samples to train on, and the last `count` of them, kept aside to validate with.
 
@@ -228,7 +267,9 @@ def hold_out(
     ArgumentError
         Lengths differ, or either part would be empty.
     """
+    x, t = as_array(x), as_array(t)
     check_pairs(len(x), len(t))
+    check_whole("hold_out", count=count)
     if not 1 <= count < len(x):
         raise ArgumentError(
             f"of {len(x)} samples 1 to {len(x) - 1} can be kept aside, got {count}; "

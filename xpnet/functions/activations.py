@@ -1,9 +1,10 @@
-"""Activation functions, each on arrays of any shape and any array library.
+"""Activation functions, each on arrays of any shape and any array library; integers as float64.
 
 Source of all formulas: Saitoh, Deep Learning from Scratch, chapter 3.
 """
 
 from xpnet.arrays import Array, array_namespace
+from xpnet.arrays.values import floating
 
 
 def step_function(x: Array) -> Array:
@@ -17,19 +18,19 @@ def sigmoid(x: Array) -> Array:
 
     For x < 0 the equal form exp(x) / (1 + exp(x)) is used: exp is then never above 1.
     """
-    xp = array_namespace(x)
+    xp, x = array_namespace(x), floating(x)
     e = xp.exp(-xp.abs(x))
     return xp.where(xp.asarray(x >= 0), 1.0, e) / (1.0 + e)
 
 
 def tanh(x: Array) -> Array:
     """Hyperbolic tangent: h(x) = (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
-    return array_namespace(x).tanh(x)
+    return array_namespace(x).tanh(floating(x))
 
 
 def relu(x: Array) -> Array:
     """Rectifier: h(x) = max(0, x) (eq. 3.7)."""
-    return array_namespace(x).maximum(x, 0.0)
+    return array_namespace(x).maximum(floating(x), 0.0)
 
 
 def identity_function(x: Array) -> Array:
@@ -43,13 +44,13 @@ def softmax(a: Array) -> Array:
     The largest a of the row is subtracted first, which changes nothing (3.11) but keeps exp from
     overflowing.
     """
-    xp = array_namespace(a)
+    xp, a = array_namespace(a), floating(a)
     e = xp.exp(a - xp.max(a, axis=-1, keepdims=True))
     return e / xp.sum(e, axis=-1, keepdims=True)
 
 
 def log_softmax(a: Array) -> Array:
     """log y_k = a_k - log sum_i exp(a_i) over the last axis, exact where y_k itself underflows."""
-    xp = array_namespace(a)
+    xp, a = array_namespace(a), floating(a)
     shifted = a - xp.max(a, axis=-1, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))

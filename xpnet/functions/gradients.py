@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any
 
 from xpnet.arrays import Array, array_namespace
+from xpnet.arrays.values import floating
 from xpnet.errors import ArgumentError
 
 H = 1e-4
@@ -76,7 +77,7 @@ def descend(
     gradient is zero x stays.
     """
     xp = array_namespace(init_x)
-    x = xp.asarray(init_x, copy=True)
+    x = xp.asarray(floating(init_x), copy=True)
     yield x
     for _ in range(step_num):
         g = gradient(x)

@@ -2,40 +2,68 @@
 
 from typing import Any
 
-from xpnet.arrays import Array, array_namespace
+from xpnet.arrays import Array, array_namespace, device_of
+from xpnet.arrays.values import as_array, check_same_shape, floating, kind_of_numbers
 from xpnet.errors import ArgumentError
 from xpnet.functions.activations import sigmoid
+from xpnet.functions.targets import as_labels, check_classes, classes_of
 
 
 def mean_squared_error(y: Array, t: Array) -> Array:
     """Half the squared error: E = 1/2 sum (y - t)^2 over all elements; 0-d array.
 
     The book's form (eq. 4.1): half the sum, not divided by the number of samples.
+
+    Raises
+    ------
+    ArgumentError
+        The shapes differ.
     """
-    xp = array_namespace(y)
-    return 0.5 * xp.sum((y - t) ** 2)
+    check_same_shape("mean_squared_error", y, t)
+    return 0.5 * array_namespace(y).sum((floating(y) - floating(t)) ** 2)
 
 
 def one_hot(t: Array, n_classes: int, *, dtype: Any) -> Array:
-    """Write labels of shape (...) as rows (..., n_classes): 1 at the label, 0 elsewhere."""
-    xp = array_namespace(t)
+    """Write labels of shape (...) as rows (..., n_classes): 1 at the label, 0 elsewhere.
+
+    Parameters
+    ----------
+    dtype : of the rows, a floating one
+
+    Raises
+    ------
+    ArgumentError
+        A label is no class. On a device with memory of its own nothing is read back, and what is
+        no class has a row of NaN, which no loss hides.
+    """
+    xp, given = array_namespace(t), t
     t = xp.astype(t, xp.int64)  # in a smaller type, numbers of classes would wrap around
     classes = xp.arange(n_classes, dtype=xp.int64, device=t.device)
-    return xp.astype(xp.expand_dims(t, axis=-1) == classes, dtype)
+    hot = xp.astype(xp.expand_dims(t, axis=-1) == classes, dtype)
+    none = (t < 0) | (t >= n_classes)
+    if not device_of(t).is_host:
+        return xp.where(xp.expand_dims(none, axis=-1), xp.nan, hot)
+    if xp.any(none):
+        check_classes(classes_of(given), n_classes)  # which says what is wrong
+    return hot
 
 
 def as_one_hot(t: Array, y: Array) -> Array:
     """Bring targets into the shape and dtype of the outputs `y`, whichever form they came in.
 
+    Labels may also stand one a row: (N, 1) for outputs (N, K), K > 1.
+
     Raises
     ------
     ArgumentError
-        `t` has the shape of neither labels nor one-hot rows for `y`.
+        `t` has the shape of neither labels nor one-hot rows for `y`, or a label is no class.
     """
-    xp = array_namespace(y)
+    if type(t) is not type(y) or t.dtype != y.dtype:  # such as a list, or the label of one sample
+        t = as_array(t)
     if t.shape == y.shape:
-        return t if t.dtype == y.dtype else xp.astype(t, y.dtype)
-    if t.shape == y.shape[:-1] and not xp.isdtype(t.dtype, "real floating"):
+        return t if t.dtype == y.dtype else array_namespace(y).astype(t, y.dtype)
+    t = as_labels(t, y.shape)
+    if t.shape == y.shape[:-1] and kind_of_numbers(t) != "floats":
         return one_hot(t, y.shape[-1], dtype=y.dtype)
     raise ArgumentError(
         f"targets for outputs of shape {tuple(y.shape)} must be integer labels of shape "
@@ -53,18 +81,30 @@ def smoothed(t: Array, smoothing: float) -> Array:
     return (1.0 - smoothing) * t + smoothing / t.shape[-1] if smoothing else t
 
 
+def samples_of(y: Array) -> int:
+    """The samples of outputs (N, K), or (K,) for one: what a mean over them is divided by.
+
+    Raises
+    ------
+    ArgumentError
+        There is none.
+    """
+    if y.ndim > 1 and not y.shape[0]:
+        raise ArgumentError("at least one sample and one target for each are needed, got 0 and 0")
+    return int(y.shape[0]) if y.ndim > 1 else 1
+
+
 def cross_entropy_error(y: Array, t: Array, eps: float = 1e-7) -> Array:
     """E = -1/N sum_n sum_k t_nk ln(y_nk + eps) for probabilities y; 0-d array (eqs. 4.2, 4.3).
 
     y is (N, K), or (K,) for one sample. The book adds eps = 1e-7 because ln 0 is minus infinity;
     eps = 0 gives the exact value, with 0 ln 0 = 0. Training uses `softmax_cross_entropy`.
     """
-    xp = array_namespace(y)
+    xp, y = array_namespace(y), floating(y)
     hot = as_one_hot(t, y)
     if eps == 0.0:
         y = xp.where(hot == 0.0, 1.0, y)
-    n_samples = y.shape[0] if y.ndim > 1 else 1
-    return -xp.sum(hot * xp.log(y + eps)) / n_samples
+    return -xp.sum(hot * xp.log(y + eps)) / samples_of(y)
 
 
 def softmax_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
@@ -74,20 +114,22 @@ def softmax_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
         E     = -1/N sum t log y
         dE/dz = (y - t) / N
 
-    z is (N, K), or (K,) for one sample. No eps is needed: log y is finite wherever z is.
+    z is (N, K), or (K,) for one sample. No eps is needed: log y is finite wherever z is. A score of
+    minus infinity says that a class is impossible: 0 log 0 = 0 for one that is not the target.
 
     Returns
     -------
     E, 0-d, and dE/dz, in the shape of z
     """
-    xp = array_namespace(z)
+    xp, z = array_namespace(z), floating(z)
     hot = as_one_hot(t, z)
-    n_samples = z.shape[0] if z.ndim > 1 else 1
+    n_samples = samples_of(z)
     shifted = z - xp.max(z, axis=-1, keepdims=True)
     e = xp.exp(shifted)
     total = xp.sum(e, axis=-1, keepdims=True)
     log_y = shifted - xp.log(total)
-    return -xp.sum(hot * log_y) / n_samples, (e / total - hot) / n_samples
+    terms = hot * xp.where(hot == 0.0, 0.0, log_y)
+    return -xp.sum(terms) / n_samples, (e / total - hot) / n_samples
 
 
 def sigmoid_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
@@ -104,8 +146,9 @@ def sigmoid_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
     -------
     E, 0-d, and dE/dz, in the shape of z
     """
-    xp = array_namespace(z)
+    xp, z = array_namespace(z), floating(z)
     target = as_one_hot(t, z)
-    n_samples = z.shape[0] if z.ndim > 1 else 1
-    terms = xp.maximum(z, 0.0) - target * z + xp.log1p(xp.exp(-xp.abs(z)))
+    n_samples = samples_of(z)
+    slope = xp.where(z > 0.0, 1.0 - target, -target)  # of max(z, 0) - t z, where 0 z = 0
+    terms = slope * xp.where(slope == 0.0, 0.0, z) + xp.log1p(xp.exp(-xp.abs(z)))
     return xp.sum(terms) / n_samples, (sigmoid(z) - target) / n_samples

@@ -5,7 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from xpnet.arrays import Array, array_namespace
+from xpnet.arrays.values import floating
 from xpnet.errors import ArgumentError
+
+
+def weighted_sum(x: Array, w: Array) -> Array:
+    """Compute w.x over the last axis, for x of shape (..., n) and w of (n,), or (m, n) for m units.
+
+    Raises
+    ------
+    ArgumentError
+        x and w differ in n.
+    """
+    if x.shape[-1:] != w.shape[-1:]:
+        raise ArgumentError(
+            f"a weight is needed for each input, got inputs of shape {tuple(x.shape)} and weights "
+            f"of shape {tuple(w.shape)}; their last axes must be equal"
+        )
+    return array_namespace(x).sum(floating(x) * floating(w), axis=-1)
 
 
 def perceptron(x: Array, w: Array, b: float) -> Array:
@@ -14,7 +31,7 @@ def perceptron(x: Array, w: Array, b: float) -> Array:
     x is (..., n) and w is (n,); the result has the leading shape of x.
     """
     xp = array_namespace(x)
-    return xp.astype(xp.sum(x * w, axis=-1) + b > 0, xp.int64)
+    return xp.astype(weighted_sum(x, w) + b > 0, xp.int64)
 
 
 def _gate(x1: float, x2: float, w: tuple[float, float], b: float) -> int:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
+from xpnet.arrays import Array, array_namespace
+from xpnet.arrays.values import kind_of_numbers
 from xpnet.errors import ArgumentError
 
 TargetKind: TypeAlias = Literal["labels", "one-hot", "binary", "numbers"]
@@ -22,14 +22,15 @@ def values_of(t: Any) -> list[Any]:
     return list(t.values()) if isinstance(t, Mapping) else [t]
 
 
-def kind_of(t: np.ndarray) -> TargetKind:
+def kind_of(t: Array) -> TargetKind:
     """Name the narrowest kind that these targets are of, by themselves."""
-    if t.ndim == 1 and t.dtype.kind in "iub":
+    xp = array_namespace(t)
+    if t.ndim == 1 and kind_of_numbers(t) != "floats":
         return "labels"
-    if t.ndim != 2 or not np.all((t == 0) | (t == 1)):
+    if t.ndim != 2 or not xp.all((t == 0) | (t == 1)):
         return "numbers"
-    several = t.shape[1] > 1
-    return "one-hot" if several and np.all(np.count_nonzero(t, axis=1) == 1) else "binary"
+    ones = xp.sum(xp.astype(t != 0, xp.int64), axis=1)
+    return "one-hot" if t.shape[1] > 1 and xp.all(ones == 1) else "binary"
 
 
 def check_pairs(samples: int, targets: int) -> None:
@@ -44,7 +45,18 @@ def check_pairs(samples: int, targets: int) -> None:
         raise ArgumentError(f"one target a sample is needed, got {samples} and {targets}")
 
 
-def check_labels(t: np.ndarray) -> int:
+def as_labels(t: Array, outputs: tuple[int, ...]) -> Array:
+    """Labels that stand one a row, integers (N, 1), as (N,); all other targets as they are.
+
+    Parameters
+    ----------
+    outputs : the shape of what they are for, (N, K): of one output alone, rows of one number stay
+    """
+    a_row = len(t.shape) == len(outputs) and t.shape[-1:] == (1,) != outputs[-1:]
+    return t[..., 0] if a_row and kind_of_numbers(t) != "floats" else t
+
+
+def check_labels(t: Array) -> int:
     """Refuse labels below 0, which are no class; how many classes labels need, 0 if they are none.
 
     Raises
@@ -52,11 +64,25 @@ def check_labels(t: np.ndarray) -> int:
     ArgumentError
         A label is below 0.
     """
-    if kind_of(t) != "labels" or not len(t):
+    return classes_of(t) if t.ndim == 1 else 0
+
+
+def classes_of(t: Array) -> int:
+    """The classes that labels of any shape need, the highest and 1; 0 for floats.
+
+    Raises
+    ------
+    ArgumentError
+        A label is below 0.
+    """
+    xp = array_namespace(t)
+    if kind_of_numbers(t) == "floats" or 0 in t.shape:
         return 0
-    if t.min() < 0:
-        raise ArgumentError(f"labels must be 0 or more, got {t.min()}")
-    return int(t.max()) + 1
+    if xp.isdtype(t.dtype, "bool"):
+        return int(xp.any(t)) + 1
+    if (lowest := int(xp.min(t))) < 0:
+        raise ArgumentError(f"labels must be 0 or more, got {lowest}")
+    return int(xp.max(t)) + 1
 
 
 def check_classes(needed: int, outputs: int) -> None:

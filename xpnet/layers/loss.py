@@ -81,7 +81,7 @@ class IdentityWithLoss(Described):
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """The loss of outputs x, (N, K) or (K,), against targets of the same shape."""
         target = losses.as_one_hot(t, x)
-        n_samples = x.shape[0] if x.ndim > 1 else 1
+        n_samples = losses.samples_of(x)
 
         def backward(dout: float = 1.0) -> Array:
             return (x - target) * (dout / n_samples)

@@ -3,8 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xpnet.arrays import Array, Device
+from xpnet.arrays import Array, Device, array_namespace, device_of, to_numpy
+from xpnet.arrays.values import as_array, kind_of_numbers
 from xpnet.errors import ArgumentError
+from xpnet.functions.losses import as_one_hot
+from xpnet.functions.targets import as_labels, check_classes, classes_of
+from xpnet.notice import notice
 
 EVALUATION_BATCH, GPU_EVALUATION_BATCH = 200, 1000
 """Images at a time where only scores are wanted: bounds memory, and costs no speed. A GPU is not
@@ -16,6 +20,90 @@ def evaluation_batch(device: Device) -> int:
     return GPU_EVALUATION_BATCH if device.kind == "cuda" else EVALUATION_BATCH
 
 
+def counted(y: Array, t: Array) -> Array:
+    """Count samples (4,): right, of unclear rows, of labels that are no class, of lost scores.
+
+    Right are those whose highest score is at the target, the first of equal ones being the highest;
+    scores with NaN among them are lost, and never right. Nothing is read back from a device with
+    memory of its own.
+
+    Parameters
+    ----------
+    y : scores (N, K)
+    t : labels (N,) or (N, 1), or one-hot rows (N, K); rows that are not name no class
+
+    Raises
+    ------
+    ArgumentError
+        The targets have none of these shapes; or, on the host, a label is no class.
+    """
+    xp, classes = array_namespace(y), y.shape[-1]
+    t = t if t.shape == y.shape else as_labels(t, y.shape)
+    if t.shape == y.shape[:-1] and kind_of_numbers(t) != "floats":
+        if device_of(t).is_host:
+            check_classes(classes_of(t), classes)
+        labels = xp.astype(t, xp.int64)
+        foreign = (labels < 0) | (labels >= classes)
+        unclear = xp.zeros_like(foreign)
+    else:
+        t = as_one_hot(t, y)
+        labels = xp.argmax(t, axis=-1)
+        ones, others = (xp.astype(a, xp.int64) for a in (t == 1, (t != 0) & (t != 1)))
+        unclear = (xp.sum(ones, axis=-1) != 1) | (xp.sum(others, axis=-1) != 0)
+        foreign = xp.zeros_like(unclear)
+    lost = xp.any(xp.isnan(y), axis=-1)
+    right = (xp.argmax(y, axis=-1) == labels) & ~lost
+    found = (right, unclear, foreign, lost)
+    return xp.stack([xp.sum(xp.astype(each, xp.int64)) for each in found])
+
+
+def share_of(samples: int, right: int, unclear: int, foreign: int, lost: int) -> float:
+    """The share of right samples, of counts as in `counted`; of lost scores a line tells.
+
+    Raises
+    ------
+    ArgumentError
+        There are targets that name no class.
+    """
+    if unclear:
+        raise ArgumentError(
+            f"accuracy needs labels (N,) or one-hot rows (N, K), and {unclear} of {samples} rows "
+            "are not one-hot; use another metric, such as R2 for numbers or BinaryAccuracy for "
+            "rows of 0 and 1"
+        )
+    if foreign:
+        raise ArgumentError(
+            f"labels must be from 0 and below the network's outputs, and {foreign} of {samples} "
+            "are not; give the network one output for each class"
+        )
+    if lost:
+        notice(f"the scores of {lost} of {samples} samples are not numbers, and count as wrong")
+    return right / samples
+
+
+def check_finite(x: Array, first: int = 0, what: str = "inputs") -> None:
+    """Refuse samples with inputs that are not finite, which have no scores that mean anything.
+
+    Parameters
+    ----------
+    x : inputs of some samples, or `what` else they have
+    first : the number of the first of them
+
+    Raises
+    ------
+    ArgumentError
+        There is one; the message names the first.
+    """
+    if kind_of_numbers(x) != "floats":
+        return
+    finite = to_numpy(array_namespace(x).isfinite(x)).reshape(x.shape[0], -1).all(axis=1)
+    if not finite.all():
+        raise ArgumentError(
+            f"{what} must be finite, and those of sample {first + int(finite.argmin())} are not; "
+            "leave it out, or give it numbers that are"
+        )
+
+
 def share_correct(
     predict: Callable[[Array], Array],
     x: Array,
@@ -25,26 +113,29 @@ def share_correct(
 ) -> float:
     """Share of samples whose highest prediction is at the target, in bounded memory."""
     if isinstance(t, Mapping):
-        raise _several(t)
+        check_one_output(t, "accuracy is of one")
     batch_size = evaluation_batch(device) if batch_size is None else batch_size
-    xp, t = device.xp, device.asarray(t)
-    labels = t if t.ndim == 1 else xp.argmax(t, axis=-1)
-    n: int = x.shape[0]
-    if n == 0 or labels.shape[0] != n:
-        raise ArgumentError(f"accuracy needs one target a sample, got {labels.shape[0]} for {n}")
-    correct = device.zeros((), dtype="int64")
-    for start in range(0, n, batch_size):
-        end = min(n, start + batch_size)
-        scores = predict(x[start:end, ...])
-        if isinstance(scores, dict):
-            raise _several(scores)
-        best = xp.argmax(scores, axis=-1)
-        correct = correct + xp.sum(xp.astype(best == labels[start:end], xp.int64))
-    return int(correct) / n
+    x, t = as_array(x), device.asarray(t)
+    n = x.shape[0]
+    if n == 0 or t.shape[:1] != (n,):
+        got = t.shape[0] if t.ndim else "a number"
+        raise ArgumentError(f"accuracy needs one target a sample, got {got} for {n}")
+    counts: Any = 0
+    parts = [slice(start, min(n, start + batch_size)) for start in range(0, n, batch_size)]
+    for part in parts:
+        scores = predict(x[part, ...])
+        check_one_output(scores, "accuracy is of one")
+        counts = counts + counted(scores, t[part, ...])
+    share = share_of(n, *to_numpy(counts).tolist())
+    for part in parts:  # after it, so that no device is waited for before
+        check_finite(x[part, ...], part.start)
+    return share
 
 
-def _several(outputs: Mapping[str, Any]) -> ArgumentError:
-    return ArgumentError(
-        f"the network has several outputs, {', '.join(outputs)}, and accuracy is of one; "
-        "take the argmax of predict(x)[name]"
-    )
+def check_one_output(outputs: Any, what: str) -> None:
+    """Refuse outputs, or targets, by the names of several heads where one is needed."""
+    if isinstance(outputs, Mapping):
+        raise ArgumentError(
+            f"the network has several outputs, {', '.join(outputs)}, and {what}; "
+            "take that of predict(x)[name]"
+        )

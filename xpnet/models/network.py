@@ -1,7 +1,7 @@
 """A network: layers, a loss, and the methods that the books give them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from math import isfinite, prod
+from math import isfinite
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,6 +10,7 @@ import numpy as np
 
 from xpnet.arrays import Array, Device, get_device, to_numpy
 from xpnet.arrays.parameters import FlatParams, LayerParams
+from xpnet.arrays.values import scaled
 from xpnet.described import Described
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.weights import Weights, load_weights, save_weights
@@ -31,10 +32,11 @@ from xpnet.layers import (
 from xpnet.layers.base import Shapes, is_frozen
 from xpnet.layers.loss import check_loss, check_outputs
 from xpnet.layers.numbers import sizes
-from xpnet.models.accuracy import share_correct
+from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.describing import class_name, description
 from xpnet.models.names import book_names, claim, refuse_owned, refuse_twice
 from xpnet.models.nodes import Node, Trace
+from xpnet.models.placing import in_shape, placed_targets
 from xpnet.models.summary import LayerRow, rows
 from xpnet.optim.penalties import Penalty
 
@@ -48,9 +50,10 @@ class Network(Described):
     network's own: their parameters become views of that buffer. Networks can be copied by
     `copy.deepcopy` and pickled, as far as the layers can.
 
-    Inputs of all methods are arrays on the network's device, or NumPy arrays, which are copied
-    there. They are (N, ...); where all layers are fully connected, a single sample (n_in,) will do.
-    Targets are labels (N,) or one-hot rows (N, K).
+    Inputs of all methods are arrays on the network's device, or NumPy arrays, lists or tables,
+    which are copied there. They are (N, ...); where all layers are fully connected, a single sample
+    (n_in,) will do. Pixels, uint8, are divided by 255, all other numbers are taken as they are.
+    Targets are labels (N,) or (N, 1), or one-hot rows (N, K).
 
     Parameters
     ----------
@@ -300,48 +303,33 @@ class Network(Described):
         shapes = {node.name: node.output_shape for node in self.nodes()}
         return list(rows(self._body, shapes, self.output_shape))
 
-    def place(self, x: Array) -> Array:
-        """Inputs as this network takes them: on its device and of its dtype.
+    def place(self, x: Any, *, single: bool = True) -> Array:
+        """Inputs as this network takes them: on its device, and as `scaled` has them of its dtype.
 
         Raises
         ------
         ArgumentError
-            They are no floats, or of another shape.
+            They are no real numbers, or of another shape than `shaped` takes.
         """
-        x = self.device.asarray(x)
-        if not self.device.xp.isdtype(x.dtype, "real floating"):
-            raise ArgumentError(
-                f"a network takes floating-point inputs, got {x.dtype}; "
-                "pixels 0..255 become floats by dividing by 255"
-            )
-        return self.shaped(self.device.asarray(x, dtype=self.dtype), single=True)
+        flat = self.params.flat
+        # What is as it should be is not looked at any closer: a small step would notice.
+        if type(x) is not type(flat) or x.dtype != flat.dtype or not self.device.holds(x):
+            x = scaled(self.device.asarray(x), flat.dtype)
+        return self.shaped(x, single=single)
 
     def shaped(self, x: Array, *, single: bool = False) -> Array:
-        """A batch in the shape that the network takes, (N, ...).
+        """A batch in the shape that the network takes, as `placing.in_shape` brings it there."""
+        return in_shape(x, self.input_shape, single)
 
-        Parameters
-        ----------
-        single : whether one sample of a network of rows, (n_in,), will do, too
+    def place_targets(self, t: Any) -> Any:
+        """Targets on this network's device; by name where there are several heads.
 
         Raises
         ------
         ArgumentError
-            It is of another shape; as rows of n_in numbers images will do.
+            As `placed_targets` raises it.
         """
-        want, got = self.input_shape, tuple(x.shape[1:])
-        if got == want or (single and tuple(x.shape) == want and len(want) == 1):
-            return x
-        if len(want) == 1 and prod(got) == prod(want) and x.ndim > 1:
-            return self.device.xp.reshape(x, (x.shape[0], *want))
-        raise ArgumentError(
-            f"a batch of shape (N, {', '.join(map(str, want))}) is needed, got {tuple(x.shape)}"
-        )
-
-    def place_targets(self, t: Any) -> Any:
-        """Targets on this network's device; by name where there are several heads."""
-        if isinstance(t, Mapping):
-            return {name: self.device.asarray(each) for name, each in t.items()}
-        return self.device.asarray(t)
+        return placed_targets(t, self.device, self.output_shape)
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """Scores, and the function that takes their gradient back to the parameters that learn."""
@@ -362,7 +350,7 @@ class Network(Described):
 
         But of those that are frozen. Nothing is read back from the device.
         """
-        scores, backward = self.forward(self.shaped(x, single=True), train=True)
+        scores, backward = self.forward(self.place(x), train=True)
         check_outputs(self.last_layer, scores)
         loss, loss_backward = self.last_layer.forward(scores, t)
         _, grads = backward(loss_backward(), need_dx=False)
@@ -383,8 +371,15 @@ class Network(Described):
         return self.forward(self.place(x))[0]
 
     def probabilities(self, x: Array) -> Array:
-        """Softmax of the scores: (N, K), every row sums to 1."""
-        return softmax(self.predict(x))
+        """Softmax of the scores: (N, K), every row sums to 1.
+
+        Raises
+        ------
+        ArgumentError
+            The network ends in several heads.
+        """
+        check_one_output(scores := self.predict(x), "probabilities are of one")
+        return softmax(scores)
 
     def loss(self, x: Array, t: Array, *, train: bool = False) -> Array:
         """Loss of the batch and penalty, a 0-d array on the device; float() reads it."""

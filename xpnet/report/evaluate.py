@@ -3,10 +3,10 @@
 import numpy as np
 
 from xpnet.arrays import to_numpy
-from xpnet.data.batches import scaled
+from xpnet.arrays.values import as_array
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError
-from xpnet.models.accuracy import evaluation_batch
+from xpnet.models.accuracy import check_finite, check_one_output, evaluation_batch
 from xpnet.models.network import Network
 
 
@@ -24,13 +24,19 @@ def predictions(
 
     Parameters
     ----------
-    x : (N, ...) on the host; uint8 pixels, which are divided by 255, or floats as they are
+    x : (N, ...) on the host, which a network takes: pixels, uint8, or numbers as they are
     engine, threads, precision, graph, skip_engine_check : what computes, as in `get_engine`
 
     Returns
     -------
     (N,), int64
+
+    Raises
+    ------
+    ArgumentError
+        An image or its scores are not finite, or the network ends in several heads.
     """
+    x = to_numpy(as_array(x))
     computing = get_engine(
         network,
         engine,
@@ -41,9 +47,11 @@ def predictions(
     )
     labels, size = np.empty(len(x), dtype=np.int64), evaluation_batch(network.device)
     for start in range(0, len(x), size):
-        batch = scaled(x[start : start + size], np.dtype(network.dtype))
-        scores = computing.predict(batch)
-        labels[start : start + len(batch)] = to_numpy(network.device.xp.argmax(scores, axis=-1))
+        batch = x[start : start + size]
+        check_finite(batch, start)
+        check_one_output(scores := computing.predict(batch), "a class is read of one")
+        check_finite(scores := to_numpy(scores), start, "scores")
+        labels[start : start + len(batch)] = scores.argmax(axis=-1)
     return labels
 
 

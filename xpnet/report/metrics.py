@@ -6,9 +6,12 @@ from math import nan
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 from xpnet.arrays import Array, array_namespace, to_numpy
+from xpnet.arrays.values import as_array
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
+from xpnet.functions.targets import by_head
 from xpnet.layers import Loss
+from xpnet.models.accuracy import counted, share_of
 
 T = TypeVar("T")
 Direction: TypeAlias = Literal["max", "min"]
@@ -76,15 +79,15 @@ class Metric:
         Parameters
         ----------
         outputs : of the network, (N, ...), or such by the names of its heads
-        targets : labels (N,), or an array in the shape of the outputs, or such by name
+        targets : labels (N,) or (N, 1), or an array in the shape of the outputs, or such by name
 
         Raises
         ------
         ArgumentError
             There is no such head, or the targets do not fit the outputs.
         """
-        y = self._of_head(outputs)
-        t = self._of_head(targets) if isinstance(targets, Mapping) else targets
+        y, t = self._of_head(outputs), by_head(as_array, targets)
+        t = self._of_head(t) if isinstance(t, Mapping) else t
         sums = self._sums(y, t)
         self._total = sums if self._total is None else self._total + sums
         self.samples += _samples(t)
@@ -128,27 +131,18 @@ class Metric:
 class Accuracy(Metric):
     """Share of samples whose highest output is at the target, a label or a one-hot row.
 
-    The first of equal outputs is the highest. Rows that are not one-hot name no class, and are an
-    error.
+    The first of equal outputs is the highest; outputs with NaN among them are never right, and a
+    line on standard error tells of them. Rows that are not one-hot and labels without an output
+    name no class, and are an error.
     """
 
     kind, direction = "accuracy", "max"
 
     def _sums(self, y: Array, t: Array) -> Array:
-        xp = array_namespace(y)
-        labels, unclear = _classes(y, t)
-        right = xp.sum(xp.astype(xp.argmax(y, axis=-1) == labels, xp.int64))
-        return xp.stack([right, unclear])
+        return counted(y, t)
 
     def _value(self, *sums: Any) -> float:
-        right, unclear = sums
-        if unclear:
-            raise ArgumentError(
-                f"accuracy needs labels (N,) or one-hot rows (N, K), and {unclear} of "
-                f"{self.samples} rows are not one-hot; use another metric, such as R2 for numbers "
-                "or BinaryAccuracy for rows of 0 and 1"
-            )
-        return float(right / self.samples)
+        return share_of(self.samples, *sums)
 
 
 class BinaryAccuracy(Metric):
@@ -163,7 +157,7 @@ class BinaryAccuracy(Metric):
         xp = array_namespace(y)
         target = _same_shape(self, y, t)
         clear = (target == 0) | (target == 1)
-        right = (y > 0) == (target == 1)
+        right = ((y > 0) == (target == 1)) & ~xp.isnan(y)
         counts = [xp.sum(xp.astype(found, xp.int64)) for found in (right, ~clear)]
         return xp.stack([*counts, xp.sum(xp.ones_like(right, dtype=xp.int64))])
 
@@ -285,18 +279,6 @@ def _samples(t: Any) -> int:
     """Count the samples of targets, which may be by the names of heads."""
     first = next(iter(t.values())) if isinstance(t, Mapping) else t
     return int(first.shape[0])
-
-
-def _classes(y: Array, t: Array) -> tuple[Array, Array]:
-    """Labels, and how many rows name none."""
-    xp = array_namespace(y)
-    none = xp.zeros((), dtype=xp.int64, device=y.device)
-    if t.shape == y.shape[:-1] and not xp.isdtype(t.dtype, "real floating"):
-        return t, none
-    t = as_one_hot(t, y)
-    ones, others = xp.astype(t == 1, xp.int64), xp.astype((t != 0) & (t != 1), xp.int64)
-    unclear = (xp.sum(ones, axis=-1) != 1) | (xp.sum(others, axis=-1) != 0)
-    return xp.argmax(t, axis=-1), xp.sum(xp.astype(unclear, xp.int64))
 
 
 def _same_shape(metric: Metric, y: Array, t: Array) -> Array:

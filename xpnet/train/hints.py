@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from xpnet.report.metrics import EpochMetrics
 from xpnet.train.callbacks import Callback, Training
+from xpnet.train.inputs import too_large
 from xpnet.train.supervised import Supervised, classes_of
 
 ENOUGH = 500
@@ -15,17 +16,27 @@ RISEN = 1.1
 class Hints(Callback):
     """Tells the hints of each epoch, where a network learns from targets."""
 
+    def on_begin(self, trainer: Training) -> None:
+        """Tell, before the first step, of inputs that it will not get far with."""
+        if not trainer.steps and (hint := too_large(trainer.learner.source)):
+            trainer.say(f"hint: {hint}")
+
     def on_epoch(self, trainer: Training, metrics: EpochMetrics) -> None:
         """Tell those of this epoch."""
         learner = trainer.learner
         if isinstance(learner, Supervised):
             classes, lr = classes_of(learner.network), learner.optimizer.lr
-            for hint in hints(trainer.history, trainer.train_loss_list, classes, lr):
+            history, losses = trainer.history, trainer.train_loss_list
+            for hint in hints(history, losses, classes, lr, too_large(learner.source)):
                 trainer.say(f"hint: {hint}")
 
 
 def hints(
-    history: Sequence[EpochMetrics], losses: Sequence[float], classes: int, lr: float
+    history: Sequence[EpochMetrics],
+    losses: Sequence[float],
+    classes: int,
+    lr: float,
+    inputs: str = "",
 ) -> list[str]:
     """Lines on the last epoch; each kind comes once in a run.
 
@@ -34,6 +45,7 @@ def hints(
     history : of all epochs so far
     losses : of all steps so far
     classes : that there are to choose from; of one alone there is no accuracy to speak of
+    inputs : what is wrong with the inputs, which then is to be mended first
     """
     *before, last = history
     steps = len(losses) // len(history)
@@ -45,13 +57,14 @@ def hints(
     if not judged and classes > 1 and accuracy is not None and accuracy <= at_chance(classes):
         found.append(
             f"after {len(losses)} steps the test accuracy is {accuracy:.4f}, hardly "
-            f"more than guessing among {classes} classes gives; try a learning rate other than "
-            f"{lr:g}, or other initial weights"
+            f"more than guessing among {classes} classes gives; "
+            + (inputs or f"try a learning rate other than {lr:g}, or other initial weights")
         )
     if _risen(last, losses) and not any(_risen(metrics, losses) for metrics in judged):
         found.append(
             f"the mean loss of epoch {last.epoch}, {last.train_loss:.4g}, is above that of the "
-            f"first step, {losses[0]:.4g}; try a smaller learning rate than {lr:g}"
+            f"first step, {losses[0]:.4g}; "
+            + (inputs or f"try a smaller learning rate than {lr:g}")
         )
     return found
 

@@ -138,6 +138,7 @@ class Loop(Stepping):
 
         def take(batch: Batch) -> None:
             values.update(self._step(batch))
+            self._check_names(values)
 
         self._take(take, batch, self._place.after(1, of_epoch=0), whole=True)
         return values["loss"]

@@ -13,6 +13,7 @@ from xpnet.errors import ArgumentError, DivergedError, TrainingError
 from xpnet.layers import Params
 from xpnet.report.metrics import EpochMetrics
 from xpnet.train.callbacks import Callback
+from xpnet.train.inputs import not_finite, too_large
 from xpnet.train.learner import Batch, Learner, WholeSteps
 from xpnet.train.signals import Interrupts
 from xpnet.train.undo import Undo
@@ -145,7 +146,10 @@ class Stepping:
                     if self._undo.put_back():
                         self._torn = ""
             if isinstance(error, _NotANumberError):
-                if blame := self._not_finite(what):
+                # Of `train_step` it is a batch of the caller's own.
+                step = self._done if after.of_epoch > self._done else None
+                source = self.learner.source
+                if blame := not_finite(what, source, len(self.history), step):
                     raise DivergedError(f"training cannot go on: {error}, {blame}") from None
                 raise self._diverged(str(error), self.learner.gradient) from None
             raise
@@ -180,6 +184,11 @@ class Stepping:
                 )
             self._take(self._noted_step, batch, self._place.after(1))
             yield
+        if self._done < total:
+            raise ArgumentError(
+                f"{type(self.learner.source).__name__} has fewer batches in epoch {number + 1} "
+                f"than its len, {total}: {self._done}; make them agree"
+            )
 
     def _noted_step(self, batch: Batch) -> None:
         """One step of the epoch; what it gave is written down."""
@@ -190,14 +199,18 @@ class Stepping:
         for name, value in values.items():
             self._values[name][at] = value
 
+    def _check_names(self, values: Mapping[str, Array]) -> None:
+        """Refuse what a step gives if something is missing that a learner has to tell."""
+        if missing := self._needed - values.keys():
+            raise ArgumentError(
+                f"a step of {type(self.learner).__name__} must give {', '.join(sorted(missing))}, "
+                f"got {', '.join(values) or 'nothing'}"
+            )
+
     def _name_values(self, values: Mapping[str, Array], at: int) -> None:
         """Make room for what the first step of an epoch gives; all others must give the same."""
         who = f"a step of {type(self.learner).__name__}"
-        if missing := self._needed - values.keys():
-            raise ArgumentError(
-                f"{who} must give {', '.join(sorted(missing))}, "
-                f"got {', '.join(values) or 'nothing'}"
-            )
+        self._check_names(values)
         if at:
             raise ArgumentError(
                 f"{who} must give the same names all through an epoch: step {at + 1} gave "
@@ -216,8 +229,9 @@ class Stepping:
             if len(bad := np.flatnonzero(~np.isfinite(values))):
                 what, source = self._of_step(name, int(bad[0]), values[bad[0]]), self.learner.source
                 if isinstance(source, Batches):  # which can be had again
-                    batch = next(source.epoch(len(self.history), first=int(bad[0])))
-                    if blame := self._not_finite(batch):
+                    epoch, step = len(self.history), int(bad[0])
+                    batch = next(source.epoch(epoch, first=step))
+                    if blame := not_finite(batch, source, epoch, step):
                         raise DivergedError(f"training cannot go on: {what}, {blame}")
                 raise self._diverged(what)
         xp = self.device.xp
@@ -225,20 +239,6 @@ class Stepping:
             if not xp.all(xp.isfinite(network.params.flat)):
                 raise self._diverged(f"after {self.steps} steps not all parameters are finite")
         return {"loss": np.zeros(0, dtype=self._dtype)} | found
-
-    def _not_finite(self, batch: Batch) -> str:
-        """Say what of a batch is not finite, which no learning rate helps; "" if everything is."""
-        of_samples = isinstance(self.learner.source, Batches)
-        for k, array in enumerate(batch):
-            name = ("samples", "targets")[k] if of_samples else f"arrays number {k + 1}"
-            for part in array.values() if isinstance(array, Mapping) else (array,):
-                values = to_numpy(part)
-                if bad := np.count_nonzero(~np.isfinite(values)):
-                    return (
-                        f"and of the {name} of its batch {bad} of {values.size} numbers are not "
-                        "finite; leave these samples out, or give them numbers"
-                    )
-        return ""
 
     def _of_step(self, name: str, step: int, value: float) -> str:
         return f"the {name} of step {step + 1} of epoch {len(self.history) + 1} is {value:.3g}"
@@ -252,11 +252,13 @@ class Stepping:
             for key, array in network.params.items()
         }
         gradient = "" if grads is None else f", of the gradient {_largest(grads)}"
+        inputs = too_large(self.learner.source)
         rates = sorted({optimizer.lr for optimizer in self.learner.optimizers.values()})
         return DivergedError(
             f"training cannot go on: {what}; the largest number of the parameters is "
             f"{_largest(parameters)}{gradient}; use a smaller learning rate than "
             f"{' and '.join(f'{rate:g}' for rate in rates)}, or clip_norm"
+            f"{inputs and f'; {inputs}'}"
         )
 
 

@@ -9,9 +9,9 @@ from xpnet.data.batches import Batches
 from xpnet.engine import Steps, get_engine
 from xpnet.engine.base import CHECKED
 from xpnet.errors import ArgumentError
-from xpnet.functions.targets import TargetKind, check_classes
+from xpnet.functions.targets import TargetKind
 from xpnet.layers import HeadsWithLoss, IdentityWithLoss, Loss, SigmoidWithLoss
-from xpnet.models.accuracy import evaluation_batch
+from xpnet.models.accuracy import check_finite, evaluation_batch
 from xpnet.models.network import Network
 from xpnet.optim import OPTIMIZERS, Optimizer
 from xpnet.optim.clipping import checked_limit, clip_by_norm
@@ -90,7 +90,7 @@ class Supervised(Learner):
         if test is not None:
             self.sets = {"train": source, "test": test}
         for batches in self.sets.values():
-            _check_classes(network, batches)
+            batches.meet(network.output_shape)
         self.source, self.networks = source, {"network": network}
         self.optimizers = {"network": _optimizer(optimizer, optimizer_param)}
         self.metrics = (
@@ -172,11 +172,20 @@ class Supervised(Learner):
         device = self.network.device
         with device.guarded():
             size = evaluation_batch(device)
+            xp, finite = device.xp, device.xp.asarray(True, device=device.native)
             for x, t in source.in_order(size, limit=self.evaluate_samples):
                 outputs = self.engine.predict(x)
                 for metric in self.metrics:
                     metric.update(outputs, t)
+                finite = finite if source.kind == "pixels" else finite & xp.all(xp.isfinite(x))
+            if not finite:
+                self._tell_not_finite(source, size)
             return {metric.name: metric.value() for metric in self.metrics}
+
+    def _tell_not_finite(self, source: Batches, size: int) -> None:
+        name = next((name for name, own in self.sets.items() if own is source), "evaluation")
+        for k, (x, _) in enumerate(source.in_order(size, limit=self.evaluate_samples)):
+            check_finite(x, k * size, f"inputs of the {name} data")
 
     def steps(self) -> WholeSteps | None:
         """The engine's steps, compiled for the optimizer as it is now; None if it takes none."""
@@ -245,22 +254,6 @@ def classes_of(network: Network) -> int:
     """Count the outputs that a network chooses from, the fewest if there are several heads."""
     shape = network.output_shape
     return int(min(s[0] for s in shape.values()) if isinstance(shape, dict) else shape[0])
-
-
-def _check_classes(network: Network, batches: Batches) -> None:
-    """Refuse targets without an output, or outputs without a target."""
-    shape, classes = network.output_shape, batches.classes
-    shapes = shape if isinstance(shape, dict) else {"": shape}
-    if not isinstance(classes, Mapping):
-        classes = dict.fromkeys(shapes, classes)
-    elif classes.keys() != shapes.keys() or "" in shapes:
-        heads = "one output" if "" in shapes else f"the heads {', '.join(shapes)}"
-        raise ArgumentError(
-            f"the network has {heads}, and there are targets for {', '.join(classes)}; give each "
-            "head its own, or one array for all"
-        )
-    for name, needed in classes.items():
-        check_classes(needed, shapes[name][0])
 
 
 def _default_metrics(network: Network, sets: Mapping[str, Batches]) -> list[Metric]:

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
 from xpnet.data.batches import Augment, Batches
 from xpnet.engine import Engine
 from xpnet.errors import ArgumentError
@@ -92,10 +90,10 @@ class Trainer(Loop):
     def __init__(
         self,
         network: Network,
-        x_train: np.ndarray,
-        t_train: np.ndarray | Mapping[str, np.ndarray],
-        x_test: np.ndarray | None = None,
-        t_test: np.ndarray | Mapping[str, np.ndarray] | None = None,
+        x_train: Any,
+        t_train: Any,
+        x_test: Any = None,
+        t_test: Any = None,
         epochs: int = 20,
         mini_batch_size: int = 100,
         optimizer: str | Optimizer = "SGD",
@@ -137,8 +135,7 @@ class Trainer(Loop):
         )
         test = None
         if x_test is not None and t_test is not None:
-            size = min(evaluation_batch(network.device), len(x_test))
-            test = Batches(x_test, t_test, size, **options)
+            test = Batches(x_test, t_test, evaluation_batch(network.device), **options)
         learner = Supervised(
             network,
             source,

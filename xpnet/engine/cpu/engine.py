@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from math import prod
+from math import isfinite, prod
 from threading import BrokenBarrierError
 from typing import Any, TypeVar
 
@@ -15,9 +15,10 @@ from xpnet.engine.base import OneByOne
 from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import FEWEST, IMAGES, NUMBERS, ROWS, Division, Part, divided
-from xpnet.engine.cpu.kernel import KERNELS, patterns
+from xpnet.engine.cpu.kernel import KERNELS, kernel_of, patterns
 from xpnet.engine.cpu.loss import separable
 from xpnet.engine.cpu.program import LEARNING, Needs, Program
+from xpnet.engine.cpu.winograd import Winograd
 from xpnet.engine.cpu.worker import Meetings, Reduce, Worker, added
 from xpnet.engine.lower import Lowered, lower
 from xpnet.engine.threads import blas_threads, chosen_threads
@@ -107,9 +108,12 @@ class CpuEngine(OneByOne):
 
         It is 0 where layers are frozen.
         """
-        network, n = self.network, len(x)
-        x, scores = network.shaped(x), self._scores(n)
+        network = self.network
+        x = network.place(x, single=False)
+        n, scores = len(x), self._scores(len(x))
         self._begin()
+        if type(t) is not np.ndarray:  # by name, or nothing that a small step is given
+            t = network.place_targets(t)
         self._check_targets(t, scores)
         division = self.division(n)
         if (meetings := self._meetings(division, train=True)) is None:
@@ -122,9 +126,11 @@ class CpuEngine(OneByOne):
                 meetings,
                 lambda worker, parts: worker.train_together(parts, x, t, scores, meetings),
             )
+        loss = sum(losses)
+        if self._transforms and not isfinite(loss):
+            return self._by_layers(x, t)
         self._workers[0].commit()
         grads = self._total(len(losses))
-        loss = sum(losses)
         if network.penalty is not None:
             loss += float(network.penalty.value(network.params))
             for name, more in network.penalty.gradient(network.params).items():
@@ -139,8 +145,8 @@ class CpuEngine(OneByOne):
         of this engine; dx is None and grads are empty where they are not needed. The gradient is
         written over by the next call, too, and is 0 where layers are frozen.
         """
-        n, shape = len(x), x.shape
-        x, scores = self.network.shaped(x), self._scores(n)
+        shape, x = np.shape(x), self.network.place(x, single=False)
+        n, scores = len(x), self._scores(len(x))
         check_counts(n, n)
         self._begin()
         division = self.division(n, train=train)
@@ -152,6 +158,14 @@ class CpuEngine(OneByOne):
                 parts, x, scores, meetings, needs=Needs(dx=True), train=train
             ),
         )
+        if self._transforms and not _all_finite(scores):
+            y, back = self.network.forward(x, train=train)
+
+            def shaped(dy: Any, need_dx: bool = True, need_grads: bool = True) -> tuple[Any, Any]:
+                dx, grads = back(self._checked(dy, y), need_dx, need_grads)
+                return None if dx is None else dx.reshape(shape), grads
+
+            return y, shaped
         if train:
             self._workers[0].commit()
         calls, workers = self._calls, self._workers
@@ -187,13 +201,23 @@ class CpuEngine(OneByOne):
         if x.shape == self.network.input_shape and x.ndim == 1:
             found = self.predict(x[np.newaxis])
             return {k: y[0] for k, y in found.items()} if isinstance(found, dict) else found[0]
-        x, scores = self.network.shaped(x), self._scores(len(x))
+        scores = self._scores(len(x))
         if len(x) == 0:
             return scores
         self._begin()
         division = self.division(len(x), train=False)
         self._run(division, None, lambda worker, parts: worker.predict(parts, x, scores))
+        if self._transforms and not _all_finite(scores):
+            return self.network.predict(x)
         return scores
+
+    def _by_layers(self, x: np.ndarray, t: Any) -> tuple[Array, Any, FlatParams]:
+        """A training pass by the layers: Winograd's sums may overflow where they do not."""
+        loss, scores, found = self.network.loss_and_gradient(x, t)
+        grads = self._workers[0].grads
+        for name, grad in grads.items():
+            grad[...] = found.get(name, 0)
+        return loss, scores, grads
 
     def _lowering(self) -> Callable[[Needs], Lowered]:
         """The network's operations, for what is needed of them."""
@@ -217,6 +241,8 @@ class CpuEngine(OneByOne):
         self._lower = self._lowering()
         ops = self._lower(LEARNING).ops
         self._meets = any(op.meets for op in ops)
+        # Sums of pixels that a convolution itself would not add up.
+        self._transforms = any(kernel_of(op) is Winograd for op in ops)
         learning = {name for op in ops if op.need_grads for name in op.names.values()}
         params = self.network.params
         # Of a layer that learns otherwise.
@@ -338,3 +364,9 @@ class CpuEngine(OneByOne):
             finally:
                 wait(futures)  # before an error goes on its way, too: they use the same arrays
             return results + [future.result() for future in futures]
+
+
+def _all_finite(scores: Any) -> bool:
+    """Tell whether all scores are numbers, also if they come by name."""
+    found = scores.values() if isinstance(scores, dict) else (scores,)
+    return all(bool(np.isfinite(each).all()) for each in found)

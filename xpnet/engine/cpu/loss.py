@@ -48,8 +48,10 @@ class SoftmaxLoss:
     def __init__(self, layer: SoftmaxWithLoss, scores: np.ndarray, dscores: np.ndarray) -> None:
         self._layer, self.scores, self._dscores = layer, scores, dscores
         n, classes = scores.shape
-        # One row for each label, and one on either side for what is no class.
-        self._rows = np.pad(np.eye(classes, dtype=scores.dtype), ((1, 1), (0, 0)))
+        # One row for each label, and on either side one of NaN, as the loss then is, for no class.
+        no_class = ((1, 1), (0, 0))
+        self._rows = np.pad(np.eye(classes, dtype=scores.dtype), no_class, constant_values=np.nan)
+        self._as_written = LossAsWritten(layer, scores, dscores)
         self._row = np.empty(n, dtype=np.intp)
         self._exp, self._log, self._target = (np.empty_like(scores) for _ in range(3))
         self._one = np.empty((n, 1), dtype=scores.dtype)
@@ -74,7 +76,9 @@ class SoftmaxLoss:
         self._dscores *= scale
         np.log(one, out=one)
         self._log -= one
-        return -scale * float(np.vdot(target, self._log))
+        loss = -scale * float(np.vdot(target, self._log))
+        # The layer refuses labels that are no class, and takes 0 times minus infinity for 0.
+        return loss if loss == loss else self._as_written(t, share)
 
 
 class LossAsWritten:

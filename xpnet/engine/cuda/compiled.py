@@ -245,7 +245,7 @@ class CompiledNetwork:
         computes anything else, and raises EngineError from then on.
         """
         network = self.network
-        x = network.shaped(network.place(x))
+        x = network.place(x, single=False)
         if not (n := x.shape[0]):
             raise ArgumentError("at least one sample is needed, got none")
         program = self.program(n, keeps=True)
@@ -300,7 +300,9 @@ class CompiledNetwork:
 
     def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Outputs, Mapping[str, Array]]:
         """Compute as `Network.loss_and_gradient`; the next call overwrites scores and gradient."""
-        n, network = x.shape[0], self.network
+        network = self.network
+        x, t = network.place(x, single=False), self._on_device(t)
+        n = x.shape[0]
         self.check_loss()
         if not self.losses:
             check_outputs(network.last_layer, self.outputs)
@@ -308,12 +310,16 @@ class CompiledNetwork:
             check_counts(n, each.shape[0])
         program = self.program(n, keeps=True)
         self.passes += 1
-        program.x[...] = network.shaped(x)
+        program.x[...] = x
         targets = self._place_targets(program, t)
         launches = program.forward(n, train=True) + program.train(n, targets)
         run(self.driver, launches + program.finish(n))
         loss = network.device.xp.asarray(self.loss[0, ...], copy=True)
         return loss, program.outputs, self.grads
+
+    def _on_device(self, t: Any) -> Any:
+        """Targets on the device; those that are there already are not looked at any closer."""
+        return t if type(t) is type(self.loss) else self.network.place_targets(t)
 
     def _place_targets(self, program: Program, t: Any) -> str | list[str]:
         """Put targets where the losses read them; in which form they are."""
@@ -345,7 +351,7 @@ class CompiledNetwork:
             if isinstance(found, dict):
                 return {name: each[0, ...] for name, each in found.items()}
             return found[0, ...]
-        x, n = self.network.shaped(x), x.shape[0]
+        n = x.shape[0]
         numbers = self.outputs if isinstance(self.outputs, dict) else {"": self.outputs}
         scores = {
             name: network.device.zeros((n, *self.kernels[k].output_shape), dtype=network.dtype)

@@ -155,16 +155,16 @@ class CudaEngine(CompiledNetwork):
         self, x: Array, *, train: bool = False
     ) -> tuple[Outputs, Callable[..., tuple[Array | None, Mapping[str, Array]]]]:
         """Compute as `CompiledNetwork.forward`."""
-        x = self.network.shaped(self.network.place(x))
+        x = self.network.place(x, single=False)
         if (computing := self.check(x)) is not self:
             return computing.network.forward(x, train=train)
         return super().forward(x, train=train)
 
     def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Outputs, Mapping[str, Array]]:
         """Compute as `Network.loss_and_gradient`; the next call overwrites scores and gradient."""
+        x, t = self.network.place(x, single=False), self._on_device(t)
         for each in t.values() if isinstance(t, Mapping) else (t,):
             check_counts(x.shape[0], each.shape[0])
-        x = self.network.shaped(x)
         if (computing := self.check(x, t)) is not self:
             return computing.loss_and_gradient(x, t)
         return super().loss_and_gradient(x, t)
@@ -173,7 +173,7 @@ class CudaEngine(CompiledNetwork):
         """Predict as `Network.predict`, in memory that does not grow with the samples."""
         x = self.network.place(x)
         single = x.shape == self.network.input_shape and x.ndim == 1
-        first = x[None, ...] if single else self.network.shaped(x)
+        first = x[None, ...] if single else x
         computing = self.check(first)
         return super().predict(x) if computing is self else computing.predict(x)
 

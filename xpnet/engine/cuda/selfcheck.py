@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from xpnet.arrays import Array, get_device, to_numpy
-from xpnet.data.batches import scaled
+from xpnet.arrays.values import scaled
 from xpnet.engine.base import CHECKED
 from xpnet.engine.cuda.compiled import CompiledNetwork
 from xpnet.engine.cuda.training import Training

@@ -1,0 +1,62 @@
+"""Samples and targets as users give them, brought to what a network takes."""
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from xpnet.arrays import Array, Device, array_namespace
+from xpnet.arrays.values import as_array
+from xpnet.errors import ArgumentError
+from xpnet.functions.targets import as_labels, by_head, check_classes, check_labels
+from xpnet.layers.base import Shape, Shapes
+
+
+def in_shape(x: Array, want: Shape, single: bool = False) -> Array:
+    """A batch in the shape that a network takes, (N, ...).
+
+    Parameters
+    ----------
+    want : the shape of a sample
+    single : whether one sample of a network of rows, (n_in,), will do, too
+
+    Raises
+    ------
+    ArgumentError
+        It is of another shape; as rows of n_in numbers images will do.
+    """
+    got = tuple(x.shape[1:])
+    if got == want or (single and tuple(x.shape) == want and len(want) == 1):
+        return x
+    if len(want) == 1 and prod(got) == prod(want) and x.ndim > 1:
+        return array_namespace(x).reshape(x, (x.shape[0], *want))
+    raise ArgumentError(
+        f"a batch of shape (N, {', '.join(map(str, want))}) is needed, got {tuple(x.shape)}"
+    )
+
+
+def placed_targets(t: Any, device: Device, outputs: Shapes) -> Any:
+    """Targets on a device; by name where there are several heads.
+
+    On the host a loss looks at the labels itself. What goes to a device of its own is looked at
+    here, since to read it there would be to wait.
+
+    Parameters
+    ----------
+    outputs : the shape of a sample's output, by name if there are several heads
+
+    Raises
+    ------
+    ArgumentError
+        They are no numbers, or a label that goes to another device is no class.
+    """
+    t = by_head(as_array, t)
+    if not device.is_host:
+        shapes = outputs if isinstance(outputs, dict) else {"": outputs}
+        for name, shape in shapes.items():
+            given = t.get(name) if isinstance(t, Mapping) else t
+            if isinstance(given, np.ndarray) and given.ndim:
+                labels = as_labels(given, (len(given), *shape))
+                check_classes(check_labels(labels), shape[0])
+    return by_head(device.asarray, t)
