@@ -22,6 +22,8 @@ train: $(RUN)  ## train a network on digits; DEVICE=cpu|cuda|cuda:N|auto, ARGS="
 test: $(DEV)  ## run the tests, several at a time; ARGS="-k batches ..."
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
+# A search on a server is tested where there is a system's PostgreSQL, or in the environment the
+# package pgserver, whose wheels end with Python 3.12.
 test-slow: $(DEV)  ## run what `make test` leaves out because it takes long
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow $(ARGS)
 

@@ -11,7 +11,7 @@ gamma = 1 / 784. The tuned machine of over 98.5 % is left out: the book does not
 import numpy as np
 
 from _nielsen import rows
-from xpnet.errors import XPNetError
+from xpnet.optional import needed
 from xpnet.report.experiment import Lab, main
 
 
@@ -32,15 +32,13 @@ def by_svm(x: np.ndarray, t: np.ndarray, x_test: np.ndarray) -> np.ndarray:
 
     Raises
     ------
-    XPNetError
+    ArgumentError
         scikit-learn is not installed.
     """
     try:
         from sklearn.svm import SVC
     except ModuleNotFoundError:
-        raise XPNetError(
-            "the support vector machine needs scikit-learn; pip install 'xpnet[baselines]'"
-        ) from None
+        raise needed("sklearn", "the support vector machine") from None
     machine = SVC(C=1.0, kernel="rbf", gamma=1 / x.shape[1], cache_size=2000)
     return np.asarray(machine.fit(x, t).predict(x_test))
 

@@ -154,7 +154,9 @@ def assert_same(got, want):
 
 @pytest.mark.parametrize("model", NAMES)
 def test_torch_trains_and_predicts_the_same(case, model):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: pip install 'xpnet[bench]'"
+    )
     from xpnet.bench import torch_nets
 
     made = case(model)
@@ -225,11 +227,11 @@ def test_the_command_writes_a_record_a_page_and_a_picture(bench, tmp_path):
 
 
 def test_without_a_gpu_or_torch_it_says_so(bench, no_gpu, monkeypatch):
-    monkeypatch.setattr(contestants, "find_spec", lambda name: None)
+    monkeypatch.setattr(contestants, "installed", lambda name: False)
     code, out, err = bench(*QUICK, "--device", "auto", "--task", "train", "--contestant", "torch")
     assert code == 0, err
     assert out.startswith("device: cpu (there is no GPU)\n")
-    assert "left out: torch, torch is not installed" in out
+    assert "left out: torch, PyTorch is not installed: pip install 'xpnet[bench]'" in out
     assert "\n  torch " not in out
 
 

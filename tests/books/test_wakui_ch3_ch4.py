@@ -401,7 +401,7 @@ def test_minimiser_without_scipy(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(ArgumentError) as caught:
         minimise(M1(), *SMALL)
-    text = "minimise needs SciPy, which is not installed: pip install scipy"
+    text = "minimise needs SciPy, which is not installed: pip install 'xpnet[minimise]'"
     assert str(caught.value) == text
 
 

@@ -140,7 +140,7 @@ def assert_refused(result, *texts):
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
-        (["--device", "cuda"], ["CuPy is not installed", "pip install 'cupy-cuda12x[ctk]'"]),
+        (["--device", "cuda"], ["CuPy is not installed", "pip install 'xpnet[cuda]'"]),
         (["--device", "gpu"], ["device 'gpu' is unknown; use cpu, cuda"]),
         (["--lr", "-0.1"], ["learning rate must be a positive number, got -0.1"]),
         (["--lr", "nan"], ["learning rate must be a positive number, got nan"]),

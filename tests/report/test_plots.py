@@ -114,7 +114,7 @@ def test_colour_images_are_refused(tmp_path):
 
 def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "available", lambda: False)
-    with pytest.raises(ArgumentError, match=f"need matplotlib.*: {plots.INSTALL}"):
+    with pytest.raises(ArgumentError, match=r"needs matplotlib.*: pip install 'xpnet\[plot\]'"):
         plots.filters(tmp_path / "a.png", WEIGHTS, WEIGHTS)
 
 

@@ -14,11 +14,14 @@ import pytest
 from xpnet import Supervised, cli, shuffle_dataset, synthetic_digits
 from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
-from xpnet.errors import ArgumentError, OutputError
+from xpnet.errors import ArgumentError, OutputError, XPNetError
 from xpnet.report import plots
 
 pytest.importorskip("optuna", reason="optuna is not installed")
-from xpnet.train.search import Search, TrialResult, best, narrowed
+from optuna.trial import TrialState
+
+from xpnet.train.search import Search, TrialResult, address, best, narrowed
+from xpnet.train.search.storage import again, opened
 
 X, T = synthetic_digits(60, seed=0)
 TINY = Search(samples=60, hidden_size_list=(8,), epochs=2, batch_size=16, lr=(1e-3, 1.0))
@@ -108,7 +111,7 @@ def test_an_interrupted_trial_is_made_again(go, whole, monkeypatch):
     assert [result for result in results if result.state == "complete"] == whole[:4]
 
 
-@pytest.mark.parametrize("begun", [True, False], ids=["alive", "before its first sign of life"])
+@pytest.mark.parametrize("begun", ["before its first sign of life", "half drawn", "alive"])
 def test_a_killed_trial_is_made_again(go, whole, tmp_path, begun):
     """What a killed process leaves behind: a running trial that shows no more signs of life."""
     go(2)
@@ -116,7 +119,9 @@ def test_a_killed_trial_is_made_again(go, whole, tmp_path, begun):
         file.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 1")
         file.execute("UPDATE trials SET datetime_start = '2020-01-01 00:00:00.0'")
         file.execute("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'")
-        if not begun:
+        if begun == "half drawn":
+            file.execute("DELETE FROM trial_params WHERE trial_id = 2 AND param_name != 'lr'")
+        if begun == "before its first sign of life":
             file.execute("DELETE FROM trial_heartbeats")
             file.execute("DELETE FROM trial_user_attributes WHERE trial_id = 2")
             file.execute("DELETE FROM trial_params WHERE trial_id = 2")
@@ -279,6 +284,84 @@ def test_a_storage_that_cannot_be_used(go, storage, message):
     assert "secret" not in str(caught.value)
 
 
+SECRETS = [
+    "postgresql://me:secret@127.0.0.1:9/a",
+    "postgresql://me:p@secret@127.0.0.1:9/a",  # an @ that is not written %40
+    "postgresql://me:1:secret@127.0.0.1:9/a",
+    "postgresql://me:secret@127.0.0.1:port/a",
+    "postgresql://127.0.0.1:9/a?password=secret",
+    "postgresql+nodriver://me:secret@127.0.0.1:9/a",
+    "nonsense://me:secret@127.0.0.1:9/a",
+    "secret",
+]
+
+
+@pytest.mark.parametrize("storage", SECRETS)
+def test_a_password_is_never_told(go, storage):
+    with pytest.raises(OutputError, match="cannot be used") as caught:
+        go(1, storage=storage)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("there", "given", "want"),
+    [
+        ({"psycopg"}, "postgresql://h/a", "postgresql+psycopg://h/a"),
+        ({"psycopg", "psycopg2"}, "postgres://me:s%40@h/a", "postgresql+psycopg://me:s%40@h/a"),
+        ({"psycopg2"}, "postgresql://h/a", "postgresql+psycopg2://h/a"),
+        ({"psycopg"}, "postgresql+psycopg2://h/a", "postgresql+psycopg2://h/a"),
+        (set(), "sqlite:///a.db", "sqlite:///a.db"),
+    ],
+)
+def test_the_driver_of_a_url(monkeypatch, there, given, want):
+    monkeypatch.setattr(address, "installed", there.__contains__)
+    assert address.connectable(given) == want
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            "postgresql://me:s@h/a",
+            r"//me:\*\*\*@h/a cannot be used: psycopg is not installed: ",
+        ),
+        ("postgresql+psycopg://h/a", r"pip install 'xpnet\[postgresql\]'"),
+        ("sqlite://", "sqlite:// cannot be used: it is in memory, and nothing would be kept; name"),
+    ],
+)
+def test_a_url_that_nothing_can_come_of(monkeypatch, given, told):
+    monkeypatch.setattr(address, "installed", lambda package: False)
+    with pytest.raises(OutputError, match=told):
+        address.connectable(given)
+
+
+def test_a_trial_that_others_took_for_dead_is_left_to_them(go, whole, tmp_path, monkeypatch):
+    """A process that was asleep for longer than its signs of life may be away."""
+    evaluate, calls = Supervised.evaluate, []
+
+    def asleep(*arguments):
+        calls.append(arguments)
+        if len(calls) == 6:  # in the second trial
+            with opened(TINY, f"sqlite:///{tmp_path}/study.db", "xpnet") as (study, _):
+                study.tell(1, state=TrialState.FAIL)
+                again(study, study.trials[1])
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(Supervised, "evaluate", asleep)
+    assert [result for result in go(4) if result.state == "complete"] == whole[:4]
+
+
+def killed(*_):
+    signal.raise_signal(signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_are_told_as_what_they_are(go, monkeypatch):
+    monkeypatch.setattr("xpnet.train.search.workers._work_apart", killed)
+    with pytest.raises(XPNetError, match="a worker was ended by SIGKILL; what was finished is kep"):
+        go(2, workers=2)
+
+
 def test_a_file_that_is_no_database(go, tmp_path):
     (tmp_path / "study.db").write_text("years of work " * 1000)
     with pytest.raises(OutputError, match="file is not a database"):
@@ -357,4 +440,4 @@ def test_without_optuna_the_error_says_what_to_install(command, monkeypatch):
     monkeypatch.delattr("xpnet.train.search")
     code, _, err = command()
     assert code == 2
-    assert "needs Optuna, which is not installed: pip install optuna" in err
+    assert "needs Optuna, which is not installed: pip install 'xpnet[tune]'" in err

@@ -1,7 +1,6 @@
 """NVIDIA GPUs through CuPy. Imported only when a GPU is asked for."""
 
 import importlib
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,8 +11,9 @@ import numpy as np
 from xpnet.arrays.device import Device
 from xpnet.arrays.namespace import Array, array_namespace
 from xpnet.errors import DeviceError, DeviceMemoryError
+from xpnet.optional import install, installed
 
-INSTALL = "pip install 'cupy-cuda12x[ctk]' (CUDA 12 drivers) or 'cupy-cuda13x[ctk]' (CUDA 13)"
+INSTALL = f"{install('cuda')} (CUDA 12 drivers) or {install('cuda13')} (CUDA 13)"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Diagnosis:
 
 def diagnose() -> Diagnosis:
     """Look for CuPy, the NVIDIA driver and the GPUs, in that order; never raises."""
-    if importlib.util.find_spec("cupy") is None:
+    if not installed("cupy"):
         return Diagnosis(problem="CuPy is not installed", remedy=INSTALL)
     try:
         import cupy

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 from xpnet.bench.cases import PRECISIONS, TASKS, Case
+from xpnet.optional import installed, missing
 
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
@@ -48,8 +48,8 @@ class Contestant:
 
     def obstacle(self, precision: str) -> str | None:
         """Tell why it is left out, if it is; nothing is imported to find out."""
-        if self.needs is not None and find_spec(self.needs) is None:
-            return f"{self.needs} is not installed"
+        if self.needs is not None and not installed(self.needs):
+            return missing(self.needs)
         if precision not in self.precisions:
             return f"it computes in {' or '.join(self.precisions)} only"
         return None

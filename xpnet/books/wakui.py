@@ -36,6 +36,7 @@ from xpnet.layers.base import Params, Shape
 from xpnet.layers.loss import LossBackward
 from xpnet.models import Network
 from xpnet.optim import SGD
+from xpnet.optional import needed
 
 State = TypeVar("State")
 
@@ -429,9 +430,7 @@ def minimise(
     try:
         from scipy.optimize import minimize
     except ModuleNotFoundError as error:
-        raise ArgumentError(
-            "minimise needs SciPy, which is not installed: pip install scipy"
-        ) from error
+        raise needed("scipy", "minimise") from error
     x, t, params = net.place(x), net.device.asarray(t), net.params
 
     def cost(values: np.ndarray) -> tuple[float, np.ndarray]:

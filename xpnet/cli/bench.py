@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from xpnet.cli.options import DIRECTORY, MODELS_OFFERED, open_device
+from xpnet.optional import missing
 from xpnet.report import plots
 
 
@@ -69,4 +70,4 @@ def bench(device: str, out: str | None, **options: Any) -> None:
         report.write(directory, record)
         click.echo(f"everything is in {directory}")
         if not plots.available():
-            click.echo(f"no picture was drawn: {plots.INSTALL}")
+            click.echo(f"no picture was drawn: {missing('matplotlib')}")

@@ -8,6 +8,7 @@ from xpnet.arrays import cuda, get_device, versions
 from xpnet.data.mnist import find_mnist
 from xpnet.engine.threads import blas_library
 from xpnet.errors import DataNotFoundError, XPNetError
+from xpnet.optional import missing
 from xpnet.report import plots
 
 
@@ -36,7 +37,7 @@ def info() -> None:
         lines["MNIST"] = f"in {find_mnist(download=False)}"
     except DataNotFoundError as error:
         lines["MNIST"] = str(error)
-    lines["matplotlib"] = "installed" if plots.available() else f"not installed: {plots.INSTALL}"
+    lines["matplotlib"] = "installed" if plots.available() else missing("matplotlib")
     width = max(map(len, lines))
     for name, text in lines.items():
         click.echo(f"{name:{width}}  {text}")

@@ -26,6 +26,7 @@ from xpnet.errors import ArgumentError
 from xpnet.models import MODELS
 from xpnet.notice import notice
 from xpnet.optim import OPTIMIZERS
+from xpnet.optional import missing
 from xpnet.report import plots
 from xpnet.train.run import Run
 from xpnet.train.saved import model_arguments
@@ -183,7 +184,7 @@ def train(
         click.echo(f"test accuracy: {test_accuracy:.4f} on {len(dataset.x_test)} images")
         click.echo(f"trained in {last.seconds:.1f} s on {place.name}; everything is in {run.path}")
         if not plots.available():
-            click.echo(f"no learning curve was drawn: {plots.INSTALL}")
+            click.echo(f"no learning curve was drawn: {missing('matplotlib')}")
 
 
 def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Arrays are NumPy's. Images are (N, H, W) or (N, 1, H, W), uint8 or floats from 0 to 1.
 """
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from math import ceil, sqrt
 from pathlib import Path
@@ -13,13 +12,12 @@ import numpy as np
 
 from xpnet.errors import ArgumentError
 from xpnet.files.atomic import atomic_write
+from xpnet.optional import installed, needed
 from xpnet.report.metrics import EpochMetrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-INSTALL = "pip install matplotlib"
 
 GAP = 0.08  # between tiles that are 1 apart
 TITLED = 1.15  # rows of tiles with titles are that far apart
@@ -28,7 +26,7 @@ TRUE, READ = "#4dd27a", "#ff6b5e"  # of a label and of a wrong prediction
 
 def available() -> bool:
     """Tell whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
+    return installed("matplotlib")
 
 
 def learning_curve(path: str | Path, history: Sequence[EpochMetrics]) -> None:
@@ -286,7 +284,7 @@ def _draw(
 def _figure(width: float, height: float) -> "Figure":
     """An empty figure of a size in inches."""
     if not available():
-        raise ArgumentError(f"pictures need matplotlib, which is not installed: {INSTALL}")
+        raise needed("matplotlib", "a picture")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

@@ -18,14 +18,12 @@ failed after `GRACE` seconds and queued again, with the same hyper-parameters, b
 search or takes it up.
 """
 
-from xpnet.errors import ArgumentError
+from xpnet.optional import needed
 
 try:
     import optuna  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ArgumentError(
-        "the search for hyper-parameters needs Optuna, which is not installed: pip install optuna"
-    ) from error
+    raise needed("optuna", "the search for hyper-parameters") from error
 
 from xpnet.train.search.plan import Plan, narrowed
 from xpnet.train.search.results import TrialResult, best

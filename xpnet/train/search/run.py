@@ -16,9 +16,11 @@ from xpnet.arrays import versions
 from xpnet.errors import ArgumentError, OutputError
 from xpnet.files.atomic import write_text
 from xpnet.report import plots
+from xpnet.train.search.address import shown, told
+from xpnet.train.search.patience import KEPT, STORAGE_ERRORS
 from xpnet.train.search.plan import Plan, narrowed
 from xpnet.train.search.results import TrialResult, best, read_results
-from xpnet.train.search.storage import STORAGE_ERRORS, claim, opened, reason, shown
+from xpnet.train.search.storage import claim, opened
 from xpnet.train.search.workers import Job, Worker, work_together
 
 STUDY_FILE, RESULTS_FILE, PICTURE_FILE = "study.db", "results.json", "best_trials.png"
@@ -87,8 +89,7 @@ class Search(Plan):
                 return read_results(opened_study)
         except STORAGE_ERRORS as error:
             raise OutputError(
-                f"the storage {shown(storage)} failed: {reason(error)}; "
-                "what was finished is kept, and the same command goes on from there"
+                f"the storage {shown(storage)} failed: {told(error, storage)}; {KEPT}"
             ) from error
 
 

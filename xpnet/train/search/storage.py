@@ -1,5 +1,6 @@
 """The database in which a search keeps its trials, and what was broken off in it."""
 
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +9,11 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from xpnet.errors import ArgumentError, OutputError
+from xpnet.train.search.address import EXAMPLES, connectable, shown, told
+from xpnet.train.search.patience import CONNECTING, PATIENCE, PAUSE, PatientStorage, is_outage
 from xpnet.train.search.plan import Plan
 from xpnet.train.search.sampling import PerTrial, pruner
 
@@ -20,25 +22,67 @@ HEARTBEAT, GRACE = 5, 30
 SQLITE_WAIT = 60
 """Seconds to wait for another process that is writing to the file."""
 
-STORAGE_ERRORS = (optuna.exceptions.StorageInternalError, SQLAlchemyError)
+MAKERS = 5
+"""Attempts to find tables which other processes are making at the same time."""
+
+ERRORS = (
+    optuna.exceptions.OptunaError, SQLAlchemyError,
+    ImportError, LookupError, RuntimeError, ValueError,
+)  # fmt: skip
+"""All that opening a database can raise."""
 
 
 @contextmanager
 def opened(
-    plan: Plan, storage: str, study: str
-) -> Iterator[tuple[optuna.Study, optuna.storages.RDBStorage]]:
-    """Open a study, made if it is not there, and the database that it is in."""
-    sqlite = {"connect_args": {"timeout": SQLITE_WAIT}} if storage.startswith("sqlite") else {}
+    plan: Plan, storage: str, study: str, *, patient: bool = False, tell: bool = True
+) -> Iterator[tuple[optuna.Study, PatientStorage]]:
+    """Open a study, made if it is not there, and the database that it is in.
+
+    Parameters
+    ----------
+    patient : whether a server that is not there now is waited for, since it was there before
+    tell : whether a line tells the user of waiting
+
+    Raises
+    ------
+    OutputError
+        The database cannot be used.
+    """
+    url, until = connectable(storage), time.monotonic() + PATIENCE * patient
+    found, makers = None, 0
+    while found is None:
+        try:
+            found = _open(plan, url, study, tell)
+        except ERRORS as error:
+            makers += isinstance(error, IntegrityError | ProgrammingError)  # others make its tables
+            ended = time.monotonic() >= until if is_outage(error) else not 1 <= makers <= MAKERS
+            if ended:
+                raise OutputError(
+                    f"the storage {shown(storage)} cannot be used: {told(error, url)}; give the "
+                    f"URL of a database, such as {EXAMPLES}"
+                ) from error
+            time.sleep(PAUSE)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            database = optuna.storages.RDBStorage(
-                storage,
-                sqlite,
-                heartbeat_interval=HEARTBEAT,
-                grace_period=GRACE,
-                heartbeat_stale_trial_callback=again,
-            )
+        yield found
+    finally:
+        found[1].close()
+
+
+def _open(plan: Plan, url: str, study: str, tell: bool) -> tuple[optuna.Study, PatientStorage]:
+    waiting = {"timeout": SQLITE_WAIT} if url.startswith("sqlite") else {}
+    if url.startswith("postgresql") and "connect_timeout" not in url:
+        waiting = {"connect_timeout": CONNECTING}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        database = PatientStorage(
+            url,
+            {"connect_args": waiting},
+            tell=tell,
+            heartbeat_interval=HEARTBEAT,
+            grace_period=GRACE,
+            heartbeat_stale_trial_callback=again,
+        )
+    try:
         opened = optuna.create_study(
             storage=database,
             sampler=PerTrial(plan.sampler, plan.seed),
@@ -47,35 +91,10 @@ def opened(
             direction="maximize",
             load_if_exists=True,
         )
-    except (
-        optuna.exceptions.OptunaError, SQLAlchemyError,
-        ImportError, LookupError, RuntimeError, ValueError,
-    ) as error:  # fmt: skip
-        raise OutputError(
-            f"the storage {shown(storage)} cannot be used: {reason(error)}; give the URL of a "
-            "database, such as sqlite:///study.db or postgresql://USER@HOST/NAME"
-        ) from error
-    try:
-        yield opened, database
-    finally:
-        database.remove_session()
-        database.engine.dispose()
-
-
-def shown(storage: str) -> str:
-    """Write a URL without its password."""
-    try:
-        return make_url(storage).render_as_string(hide_password=True)
-    except (SQLAlchemyError, ValueError):
-        return "that was given"
-
-
-def reason(error: BaseException) -> str:
-    """Tell an error of a database in one line."""
-    cause: object = error
-    if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ is not None:
-        cause = error.__cause__
-    return str(getattr(cause, "orig", None) or cause).strip().split("\n")[0].rstrip(".")
+    except BaseException:
+        database.close()
+        raise
+    return opened, database
 
 
 def claim(study: optuna.Study, record: dict[str, Any]) -> None:
@@ -116,12 +135,13 @@ def queue_the_dead(study: optuna.Study) -> None:
 
 
 def again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue a trial that was broken off."""
+    """Queue a trial that was broken off; what was half drawn is drawn from the start."""
+    whole = {"lr", "weight_decay"} <= trial.params.keys()
     study.add_trial(
         optuna.create_trial(
             state=TrialState.WAITING,
-            params=trial.params,
-            distributions=trial.distributions,
+            params=trial.params if whole else {},
+            distributions=trial.distributions if whole else {},
             user_attrs={"again": trial.user_attrs.get("again", trial.number)},
         )
     )

@@ -7,19 +7,23 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from math import nan
+from multiprocessing.connection import Connection
 
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from xpnet.errors import DivergedError, XPNetError
-from xpnet.notice import show
+from xpnet.notice import notice, show
 from xpnet.train import EpochMetrics
+from xpnet.train.search.address import told
+from xpnet.train.search.patience import KEPT, STORAGE_ERRORS, PatientStorage
 from xpnet.train.search.plan import Plan, Split
 from xpnet.train.search.results import TrialResult, numbers, read_result
-from xpnet.train.search.storage import STORAGE_ERRORS, again, opened, queue_the_dead, reason
+from xpnet.train.search.storage import again, opened, queue_the_dead
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,11 @@ def work_together(workers: int, job: Job) -> None:
         os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // workers)))
     # A fork would share the connection to the database, and breaks CUDA.
     spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=_work_apart, args=(job,)) for _ in range(workers)]
+    pipes = [spawn.Pipe(duplex=False) for _ in range(workers)]
+    processes = [
+        spawn.Process(target=_work_apart, args=(job, reasons, number == 0))
+        for number, (_, reasons) in enumerate(pipes)
+    ]
     try:
         for process in processes:
             process.start()
@@ -59,30 +67,45 @@ def work_together(workers: int, job: Job) -> None:
             process.terminate()
         for process in started:
             process.join()
-    if all(process.exitcode for process in processes):
-        raise XPNetError(
-            "all workers ended early, killed perhaps for want of memory; what was finished is "
-            "kept, and the same command goes on from there"
-        )
+    ends = [
+        reasons.recv() if reasons.poll() else f"a worker was ended {_by(process.exitcode)}"
+        for process, (reasons, _) in zip(processes, pipes, strict=True)
+        if process.exitcode
+    ]
+    if len(ends) == workers:
+        raise XPNetError(ends[0] if KEPT in ends[0] else f"{ends[0]}; {KEPT}")
+    for reason in dict.fromkeys(ends):
+        notice(f"{reason}; the others went on")
 
 
-def _work_apart(job: Job) -> None:
+def _by(code: int | None) -> str:
+    """Say how a process ended that could not say it itself."""
+    with suppress(ValueError):
+        return f"by {signal.Signals(-(code or 0)).name}"
+    return f"with exit code {code}"
+
+
+def _work_apart(job: Job, reasons: Connection, tell: bool) -> None:
     # Ctrl-C reaches all processes of a terminal; the first one passes it on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        with opened(job.search, job.storage, job.study) as (study, database):
-            Worker(job, study, database).work(signal.SIGTERM)
+        with opened(job.search, job.storage, job.study, patient=True, tell=tell) as found:
+            Worker(job, *found).work(signal.SIGTERM)
     except KeyboardInterrupt:
         pass
-    except (XPNetError, *STORAGE_ERRORS) as error:
-        sys.exit(f"xpnet: a worker ended: {reason(error)}")
+    except XPNetError as error:
+        reasons.send(str(error))
+        sys.exit(1)
+    except STORAGE_ERRORS as error:
+        reasons.send(f"the storage failed ({told(error, job.storage)})")
+        sys.exit(1)
 
 
 class Worker:
     """Makes the trials of a search, alone or beside others."""
 
-    def __init__(self, job: Job, study: optuna.Study, database: optuna.storages.RDBStorage):
+    def __init__(self, job: Job, study: optuna.Study, database: PatientStorage):
         self.job, self.study, self.database = job, study, database
         self.stopped = False
 
@@ -129,7 +152,7 @@ class Worker:
             nonlocal number, error
             number = trial.number
             try:
-                self.database.record_heartbeat(trial._trial_id)  # before it says so
+                self.database.begin_heartbeat(trial._trial_id)  # before it says so
                 trial.set_user_attr("alive", True)
                 earlier = self._trials()[:number]
                 if sum(other.state != TrialState.FAIL for other in earlier) >= self.job.trials:
@@ -144,10 +167,15 @@ class Worker:
 
         try:
             self.study.optimize(objective, n_trials=1)
-        except ValueError:
-            if number is None:
-                raise
+        except Exception as caught:  # of a trial that another process has ended, or of the storage
+            asleep = number is not None and isinstance(caught, AssertionError | ValueError)
+            error = error or (optuna.exceptions.UpdateFinishedTrialError() if asleep else caught)
+        if self.database.lost is not None:
+            raise self.database.lost from error
+        if isinstance(error, optuna.exceptions.UpdateFinishedTrialError):
             return  # this process was asleep for so long that others took its trial for dead
+        if error is not None and number is None:
+            raise error
         trials = self._trials()
         assert number is not None
         if error is not None:
