@@ -2,10 +2,10 @@
 
     python scripts/killed_runs.py --data mnist --out scripts/results/reliability
 
-Each of 100 runs is one command, `xpnet train --resume DIR ...`, that is started, killed by SIGKILL
-after a random time, and started again, until it comes to its end: at the start, in a step, while a
-checkpoint is written, wherever it may be. Its weights must equal those of a run that was left
-alone, bit for bit, and so must its losses and accuracies. Exit code 1 if they do not, or if a
+Each of 100 runs is one command, `xpnet train --resume DIR --begin ...`, that is started, killed by
+SIGKILL after a random time, and started again, until it comes to its end: at the start, in a step,
+while a checkpoint is written, wherever it may be. Its weights must equal those of a run that was
+left alone, bit for bit, and so must its losses and accuracies. Exit code 1 if they do not, or if a
 command fails. Then the time that a checkpoint takes is measured beside that of an epoch of
 SimpleConvNet.
 
@@ -50,7 +50,7 @@ Record = dict[str, Any]
 def command(directory: Path, options: argparse.Namespace) -> list[str]:
     """Make the command, the same at the start and after every kill."""
     data = ["--data", options.data, *(["--data-dir", options.data_dir] if options.data_dir else [])]
-    run = ["-m", "xpnet", "train", "--resume", str(directory)]
+    run = ["-m", "xpnet", "train", "--resume", str(directory), "--begin"]
     return [sys.executable, *run, *OPTIONS, *data]
 
 
@@ -109,7 +109,7 @@ def killed_runs(options: argparse.Namespace, place: Path) -> Record:
         print(f"run {number}: {row['kills']} kills, {'same' if row['same'] else 'DIFFERENT'}")
         sys.stdout.flush()
     return {
-        "command": " ".join(["xpnet", "train", "--resume", "DIR", *OPTIONS]),
+        "command": " ".join(["xpnet", "train", "--resume", "DIR", "--begin", *OPTIONS]),
         "unbroken_seconds": seconds,
         "runs": rows,
     }

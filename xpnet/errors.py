@@ -51,3 +51,7 @@ class WeightsError(XPNetError, ValueError):
 
 class OutputError(XPNetError, OSError):
     """A file or directory that cannot be written."""
+
+
+class DirectoryTakenError(OutputError):
+    """A run's directory that is another run's by now."""

@@ -1,14 +1,17 @@
 """Files that are there whole or not at all, with the permissions that others have."""
 
+import errno
+import json
 import os
 import stat
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from xpnet.errors import OutputError
-from xpnet.files.atomic import atomic_write, write_text
+from xpnet.files.atomic import atomic_write, make_directory, write_text
 from xpnet.files.pictures import save_picture
 from xpnet.files.weights import save_weights
 
@@ -77,3 +80,93 @@ def test_an_error_leaves_what_was_there(tmp_path):
         OutputError, match=r"^cannot write .*absent/file: No such file or directory"
     ):
         write_text(tmp_path / "absent" / "file", "a")
+
+
+NAMES = [
+    "n" * 255,
+    "é" * 127,
+    "a." + "b" * 253,
+    "\udcff" * 255,
+    "日" * 85,
+    "x" * 251 + ".png",
+    "~",
+    " ",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_that_a_file_can_have(tmp_path, name):
+    """The temporary one is not too long, be it in bytes."""
+    path = tmp_path / name
+    write_text(path, "first")
+    write_text(path, "second")
+    assert os.listdir(tmp_path) == [name]  # noqa: PTH208
+    assert path.read_text() == "second"
+    with pytest.raises(OutputError, match="File name too long; choose"):
+        write_text(tmp_path / ("n" * 256), "")
+    with pytest.raises(OutputError, match=r"cannot write \.: "):
+        write_text(".", "")
+
+
+def test_half_characters_come_back(tmp_path):
+    """Of the names of files that are not UTF-8; the file is UTF-8 all the same."""
+    record = {"data": "MNIST in \udcff\udc80", "é": "日\x1b"}
+    write_text(tmp_path / "a.json", json.dumps(record, ensure_ascii=False))
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == record
+
+
+def synced(monkeypatch, error=None, *, of=stat.S_ISDIR):
+    """The names of what is brought to the disk; an error comes of directories, or of files."""
+    names, fsync = [], os.fsync
+
+    def noted(handle):
+        names.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)  # noqa: PTH115
+        if error is not None and of(os.fstat(handle).st_mode):
+            raise OSError(error, os.strerror(error))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return names
+
+
+def test_new_directories_are_brought_to_the_disk(tmp_path, monkeypatch):
+    """Their names are in the directories above them."""
+    names = synced(monkeypatch)
+    make_directory(tmp_path / "a" / "b" / "c")
+    assert sorted(names) == sorted([tmp_path.name, "a", "b"])
+    make_directory(tmp_path / "a" / "b" / "c")
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize("of", [stat.S_ISDIR, stat.S_ISREG])
+def test_a_disk_that_fails_is_told(tmp_path, monkeypatch, of):
+    """Systems that cannot say whether something is on the disk are no reason to."""
+    for number in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+        with monkeypatch.context() as patch:
+            synced(patch, number, of=of)
+            write_text(tmp_path / "a", "first")
+            make_directory(tmp_path / f"d{number}")
+    with monkeypatch.context() as patch:
+        synced(patch, errno.EIO, of=of)
+        with pytest.raises(OutputError, match=f"cannot write {tmp_path}/a: Input/output error"):
+            write_text(tmp_path / "a", "second")
+        if of is stat.S_ISDIR:
+            with pytest.raises(OSError, match="Input/output error"):
+                make_directory(tmp_path / "e")
+    assert (tmp_path / "a").read_text() == ("first" if of is stat.S_ISREG else "second")
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_directory_that_may_only_be_written_into(tmp_path, monkeypatch):
+    """It cannot be opened to be brought to the disk, nor can any on Windows."""
+    opened = os.open
+
+    def refused(path, flags, *more):
+        if Path(path).is_dir():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", refused)
+    write_text(tmp_path / "a", "text")
+    make_directory(tmp_path / "b")
+    assert (tmp_path / "a").read_text() == "text"

@@ -1,5 +1,6 @@
 """Files that runs go on from: what is kept, and that nothing wrong is used."""
 
+import errno
 import json
 import os
 import shutil
@@ -88,6 +89,26 @@ def test_newer_ones_are_set_aside(checkpoints):
     save(checkpoints, 9, 0.3, 0.4, within=True)
     save(checkpoints, 11, 0.3, 0.4, within=True)
     assert steps(checkpoints) == [8, 9, 11]  # 0.4 is the best without the one set aside
+
+
+def test_what_is_set_aside_stays(checkpoints, monkeypatch):
+    """Also where another was set aside by that name before."""
+    first, contents = save(checkpoints, 5, 0.3), []
+    for accuracy in (0.1, 0.2, 0.3):
+        contents.append(save(checkpoints, 10, 0.3, accuracy).read_bytes())
+        checkpoints.go_on_from(first)
+    for ending, want in zip(("", ".1", ".2"), contents, strict=True):
+        aside = checkpoints.directory / f"step-00000010.set-aside{ending}"
+        assert aside.read_bytes() == want
+    assert checkpoints.paths() == [first]
+    save(checkpoints, 10, 0.3)
+
+    def broken(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(OutputError, match=r"cannot rename .* to step-00000010\.set-aside\.3: Read"):
+        checkpoints.go_on_from(first)
 
 
 def test_a_bit_that_is_not_as_written_is_noticed(checkpoints, tmp_path):
@@ -191,4 +212,4 @@ def test_a_file_is_on_the_disk_before_its_name_and_the_name_after(checkpoints, m
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(Path, "replace", renamed)
     save(checkpoints, 1)
-    assert calls == ["file", "name", "directory"]
+    assert calls == ["directory", "file", "name", "directory"]  # of the checkpoints' directory, too

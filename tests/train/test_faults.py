@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,9 +18,9 @@ import pytest
 
 from test_cli import assert_refused
 from test_cli import run as run  # a fixture
-from test_resume import FIVE, T, X, assert_same, of, raising, result, rows, weights
+from test_resume import FIVE, T, X, assert_same, at_step, of, raising, result, rows, weights
 from test_resume import whole as whole  # a fixture
-from xpnet import Adam, Batches, Supervised, Trainer, TwoLayerNet
+from xpnet import Adam, Batches, Trainer, TwoLayerNet
 from xpnet.engine.cpu.program import Program
 from xpnet.errors import OutputError
 from xpnet.train.checkpoint import Checkpoints, load_checkpoint
@@ -27,18 +28,6 @@ from xpnet.train.keeper import Keeper
 from xpnet.train.run_directory import RunDirectory
 
 REMEDY = "choose a directory that exists, can be written and has room left"
-
-
-def at_step(monkeypatch, actions):
-    """Have something happen just before the updates of these numbers, from 0."""
-    done, update = [], Supervised._update
-
-    def watched(self, grads):
-        actions.get(len(done), lambda: None)()
-        done.append(1)
-        update(self, grads)
-
-    monkeypatch.setattr(Supervised, "_update", watched)
 
 
 def warnings(err):
@@ -118,7 +107,7 @@ def test_a_disk_that_fails_altogether(run, whole, monkeypatch, number):
     told = f"{os.strerror(number)}; {REMEDY}"
     with monkeypatch.context() as patch:
         broken = raising(OSError(number, os.strerror(number)))
-        at_step(patch, {40: lambda: patch.setattr("xpnet.files.atomic.tempfile.mkstemp", broken)})
+        at_step(patch, {40: lambda: patch.setattr("xpnet.files.atomic.Path.touch", broken)})
         code, _, err = run("train", *FIVE, "--out", "a")
     lines, (last,) = warnings(err)
     assert len(lines) == 8  # of four epochs, a checkpoint and the record
@@ -132,9 +121,9 @@ def test_a_disk_that_fails_altogether(run, whole, monkeypatch, number):
 
 def test_a_file_system_for_reading_alone(run, tmp_path):
     with mounted(tmp_path / "disk", "ro,size=1m"):
-        for option in ("--out", "--resume"):
+        for options in (["--out"], ["--begin", "--resume"]):
             assert_refused(
-                run("train", *FIVE, option, "disk/a"),
+                run("train", *FIVE, *options, "disk/a"),
                 "cannot create disk/a: Read-only file system; choose another --out",
             )
 
@@ -178,7 +167,7 @@ def test_a_signal_while_nothing_can_be_written(run, monkeypatch, number, code):
             "xpnet: warning: the disk is full\n"
             * 2
             + "xpnet: interrupted after 71 steps; go on from step-00000030 with: "
-            "xpnet train --resume 'a b'\n",
+            f"xpnet train --resume {shlex.quote(str(Path('a b').absolute()))}\n",
         )
         patch.setattr(Checkpoints, "save", full)
         at_step(patch, stop)

@@ -1,8 +1,10 @@
 """A run that was stopped goes on bit for bit, and only as the run it was."""
 
+import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -227,6 +229,18 @@ def killed(monkeypatch, steps):
             yield
 
 
+def at_step(monkeypatch, actions):
+    """Have something happen just before the updates of these numbers, from 0."""
+    done, update = [], Supervised._update
+
+    def watched(self, grads):
+        actions.get(len(done), lambda: None)()
+        done.append(1)
+        update(self, grads)
+
+    monkeypatch.setattr(Supervised, "_update", watched)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The weights and the record of five epochs of 30 steps in one go."""
@@ -244,7 +258,7 @@ def whole(tmp_path_factory):
 def test_two_epochs_a_kill_and_three_more_are_five(run, whole, monkeypatch):
     """With the same command each time; killed at first, in an epoch, after one, and twice."""
     for name, kills in {"a": [0], "b": [17], "c": [60], "d": [60, 15]}.items():
-        command = ("train", *FIVE, "--resume", name, "--checkpoint-steps", 8)
+        command = ("train", *FIVE, "--resume", name, "--begin", "--checkpoint-steps", 8)
         for steps in kills:
             with killed(monkeypatch, steps):
                 run(*command)
@@ -266,7 +280,7 @@ def test_a_run_is_known_by_its_directory(run, whole, monkeypatch):
     ]  # fmt: skip
     assert run("train", "--resume", "a", "--data", "auto", "--model", "two-layer-net")[0] == 0
     assert (weights("a"), rows("a")) == whole
-    out = run("train", *QUICK, "--resume", "new")[1]
+    out = run("train", *QUICK, "--resume", "new", "--begin")[1]
     assert "new holds no checkpoint yet: the run begins\n" in out
 
 
@@ -442,8 +456,59 @@ def test_a_run_killed_before_its_first_checkpoint_begins(run, whole, left):
         path = Path("a") / name
         path.parent.mkdir(exist_ok=True)
         path.mkdir() if name.endswith("/") else path.write_text("")
-    assert run("train", *FIVE, "--resume", "a")[0] == 0
+    assert_refused(
+        run("train", "--resume", "a"),
+        "a holds no run to go on with; give the directory of one, or --begin as well, to begin one "
+        "there",
+    )
+    assert run("train", *FIVE, "--resume", "a", "--begin")[0] == 0
     assert (weights("a"), rows("a")) == whole
+
+
+def test_a_run_is_begun_where_that_is_asked_for(run, tmp_path):
+    """A slip of the pen begins none, nor makes a directory."""
+    for resume in ("none", "none/"):
+        assert_refused(
+            run("train", *QUICK, "--resume", resume),
+            "none holds no run to go on with; give the directory of one, or --begin as well, to "
+            "begin one there",
+        )
+    assert list(tmp_path.iterdir()) == []
+    assert_refused(
+        run("train", *QUICK, "--begin", "--out", "a"),
+        "--begin is for --resume DIR; without that a run begins by itself",
+    )
+    assert run("train", *QUICK, "--resume", "a", "--begin")[0] == 0
+    code, out, _ = run("train", *QUICK, "--resume", "a", "--begin")
+    assert (code, "the run in a is finished" in out) == (0, True)
+
+
+LONG = (pytest.param(name, marks=pytest.mark.slow) for name in ("n" * 255, "é" * 127))
+ODD = ["\udcff\n\x1b[2J 'b'", *LONG]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_directory_may_have_any_name(run, monkeypatch, name):
+    """Not UTF-8, of characters that a terminal would obey, or as long as can be."""
+    monkeypatch.setattr(
+        cli.options, "load_dataset",
+        lambda *_, **__: dataclasses.replace(few_digits(""), source=f"MNIST from {name}"),
+    )  # fmt: skip
+    with monkeypatch.context() as patch:
+        at_step(patch, {45: lambda: signal.raise_signal(signal.SIGINT)})
+        code, _, err = run("train", *QUICK, "--out", name)
+    assert (code, err.count("\n"), err.isascii() or "é" in name) == (130, 1, True)
+    if (bash := shutil.which("bash")) is not None:  # what is said can be pasted
+        words = err.rpartition("--resume ")[2]
+        said = subprocess.run([bash, "-c", f"printf %s {words}"], capture_output=True, check=True)
+        assert said.stdout == os.fsencode(Path(name).absolute())
+    code, out, err = run("train", "--resume", name)
+    assert (code, err, "\x1b" in out) == (0, "", False)
+    assert json.loads((Path(name) / "summary.json").read_text())["data_source"][11:] == name
+    assert "is finished" in run("train", "--resume", name)[1]
+    assert run("evaluate", "--weights", f"{name}/model.safetensors")[0] == 0
+    kept = json.loads((Path(name) / "evaluation.json").read_text())
+    assert kept["weights"] == f"{name}/model.safetensors"
 
 
 def test_what_a_killed_process_was_writing_is_removed(run, monkeypatch):
@@ -511,7 +576,7 @@ def test_a_signal_ends_a_run_after_its_step(run, whole, number, code):
     assert child.returncode == code
     said = re.fullmatch(
         r"xpnet: interrupted after (\d+) steps; go on from step-(\d+) with: "
-        r"xpnet train --resume a\n", err,
+        rf"xpnet train --resume {re.escape(str(Path('a').absolute()))}\n", err,
     )  # fmt: skip
     assert said, err
     assert 30 < int(said[1]) == int(said[2]) < 60

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -410,6 +411,14 @@ def test_the_command(command, tmp_path):
     code, out, err = command("--trials", 9, "--timeout", "1e-9", "--out", "short")
     assert code == 0, err
     assert "to go on to 9, give the same options and --out short" in out
+
+
+@pytest.mark.parametrize("name", ["\udcff", "n" * 255])
+def test_a_search_in_a_directory_of_any_name(command, name):
+    for trials in (1, 2):
+        code, out, err = command("--trials", trials, "--out", name)
+        assert (code, err, out.count("\ntrial ")) == (0, "", 1)
+    assert {path.name for path in Path(name).iterdir()} >= {"study.db", "results.json"}
 
 
 def test_refusals_are_one_line(command, tmp_path):

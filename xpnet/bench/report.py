@@ -10,7 +10,7 @@ from xpnet.bench.cases import TASKS
 from xpnet.bench.run import OWN, OWN_ON_CPU, TASKS_ALONE
 from xpnet.bench.statistics import Record
 from xpnet.errors import OutputError
-from xpnet.files.atomic import atomic_write, write_text
+from xpnet.files.atomic import atomic_write, make_directory, write_text
 from xpnet.report import plots
 
 Row = tuple[str, ...]
@@ -252,7 +252,7 @@ def prepare_directory(path: str | Path) -> Path:
     """Make a directory to write into, before anything is measured in vain."""
     directory = Path(path)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
     except OSError as error:
         raise OutputError(
             f"cannot create {directory}: {error.strerror or error}; choose another --out"

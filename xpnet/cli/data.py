@@ -8,6 +8,7 @@ import numpy as np
 from xpnet.cli.options import DIRECTORY, data_options, open_data
 from xpnet.data import Dataset
 from xpnet.errors import ArgumentError
+from xpnet.files.atomic import make_directory
 from xpnet.files.pictures import save_picture
 
 
@@ -39,7 +40,7 @@ def _export(directory: Path, dataset: Dataset, count: int) -> None:
     if count > len(dataset.x_test):
         raise ArgumentError(f"--count must be at most {len(dataset.x_test)}, got {count}")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
     except OSError as error:
         raise ArgumentError(f"cannot create {directory}: {error.strerror}; name another") from error
     for number in range(count):

@@ -68,7 +68,10 @@ from xpnet.train.saved import model_arguments
 @click.option(
     "--resume",
     type=click.Path(),
-    help="Run directory to go on with, or begin in; or a checkpoint in one.",
+    help="Run directory to go on with, or a checkpoint in one.",
+)
+@click.option(
+    "--begin", is_flag=True, help="With --resume DIR: begin the run if there is none in DIR yet."
 )
 @click.option(
     "--checkpoint-steps",
@@ -99,6 +102,7 @@ def train(
     skip_engine_check: bool,
     out: str | None,
     resume: str | None,
+    begin: bool,
     checkpoint_steps: int | None,
     checkpoint_minutes: float | None,
     keep: int,
@@ -106,14 +110,17 @@ def train(
 ) -> None:
     """Train a network on digits and keep it, with its record, in a run directory.
 
-    After every epoch a checkpoint is written. Stopped or killed, a run goes on with --resume.
+    After every epoch a checkpoint is written. Stopped or killed, a run goes on with --resume DIR.
+    With --begin as well, one command can be repeated until the run is done.
     """
     started = datetime.now().astimezone()
     if out is not None and resume is not None:
         raise ArgumentError("--out begins a run and --resume goes on with one; give one of them")
+    if begin and resume is None:
+        raise ArgumentError("--begin is for --resume DIR; without that a run begins by itself")
     place = open_device(device)
     path = resume or out or Path("runs") / f"{started:%Y%m%d-%H%M%S}-{settings['model']}"
-    with closing(Run(path, resume=resume is not None, keep=keep)) as run:
+    with closing(Run(path, resume=resume is not None, or_begin=begin, keep=keep)) as run:
         given = {
             name
             for name in settings
@@ -147,7 +154,7 @@ def train(
         click.echo(f"engine: {engine_line(trainer.describe())}")
         for line in run.begin(trainer, settings, dataset, place):
             click.echo(line)
-        begin = time.perf_counter()
+        clock = time.perf_counter()
         last = run.train(trainer, checkpoint_steps, checkpoint_minutes, tell=notice)[-1]
         trainer.evaluate_samples = None
         train_accuracy = trainer.evaluate(trainer.train_batches)
@@ -175,11 +182,11 @@ def train(
             "train_accuracy": train_accuracy,
             "test_accuracy": test_accuracy,
             "train_seconds": last.seconds,
-            "total_seconds": time.perf_counter() - begin,
+            "total_seconds": time.perf_counter() - clock,
             "started": started.isoformat(timespec="seconds"),
             "versions": versions(),
         }
-        run.directory.finish(network, trainer.history, summary)
+        run.finish(trainer, summary)
         click.echo(f"train accuracy: {train_accuracy:.4f} on {len(dataset.x_train)} images")
         click.echo(f"test accuracy: {test_accuracy:.4f} on {len(dataset.x_test)} images")
         click.echo(f"trained in {last.seconds:.1f} s on {place.name}; everything is in {run.path}")

@@ -4,9 +4,15 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EINVAL, ENOSYS, ENOTSUP, EOPNOTSUPP
 from pathlib import Path
 
 from xpnet.errors import OutputError
+
+NAME = 100
+"""Bytes of a name that are in a temporary one; a whole one could be too long with more to it."""
+NO_SYNC = {EINVAL, ENOSYS, ENOTSUP, EOPNOTSUPP}
+"""Errors of systems that have no way to tell that something is on the disk."""
 
 
 @contextmanager
@@ -18,20 +24,21 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        The directory does not exist, cannot be written, or the disk is full.
+        The directory does not exist, cannot be written, or the disk is full or fails.
     """
     path = Path(path)
     try:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+        name = os.fsencode(path.name)[:NAME].decode(errors="ignore")
+        suffix = path.suffix if len(path.suffix) < 20 else ""  # by which libraries know a format
+        temporary = path.parent / f".{name}.{secrets.token_hex(4)}{suffix}"
         # The usual permissions, less what the system takes by the umask. To ask for that is to
         # change it, for the files of all threads.
         temporary.touch(0o666, exist_ok=False)
         try:
             yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
+            _sync(temporary)
             temporary.replace(path)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -41,17 +48,42 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         ) from error
 
 
-def _sync_directory(path: Path) -> None:
-    """Have a new name outlive a power cut, as what it names does.
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, so that they outlive a power cut.
 
-    Some systems cannot, such as Windows; the file is in place all the same.
+    Raises
+    ------
+    OSError
+        As `Path.mkdir`; it may be there already.
     """
-    with suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_directory(each.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Have new names in a directory outlive a power cut, as what they name does.
+
+    Raises
+    ------
+    OSError
+        The disk fails. Some systems cannot do it, such as Windows, and directories that may only be
+        written into cannot be opened for it: then nothing is done.
+    """
+    with suppress(PermissionError):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+    finally:
+        os.close(handle)
 
 
 def remove_unfinished(directory: Path, pattern: str) -> None:
@@ -61,6 +93,10 @@ def remove_unfinished(directory: Path, pattern: str) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, atomically."""
+    r"""Write `text` as UTF-8, atomically.
+
+    Names of files that are not UTF-8 have half characters in them; these are written as escapes,
+    \udcff for instance, which JSON reads as what they were.
+    """
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

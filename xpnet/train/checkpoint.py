@@ -5,12 +5,14 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.errors import CheckpointError, OutputError, WeightsError
+from xpnet.files.atomic import make_directory, sync_directory
 from xpnet.files.weights import load_safetensors, save_weights
 
 FORMAT = 2
@@ -25,7 +27,8 @@ NAME = re.compile(r"step-(\d{8,})\.safetensors")
 BEST = ("test_accuracy", "max")
 """Name and direction of what decides which is the best, where the record does not say."""
 SET_ASIDE = ".set-aside"
-"""Ending of checkpoints that are newer than the one a run went on from."""
+"""Ending of checkpoints that are newer than the one a run went on from; ".set-aside.1" and so on
+where there is one of that name."""
 
 
 class Checkpoint(NamedTuple):
@@ -80,7 +83,7 @@ class Checkpoints:
         path = self.directory / f"step-{record['steps']:08d}.safetensors"
         text = json.dumps({"format": FORMAT, **record}, sort_keys=True)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_directory(self.directory)
             save_weights(path, arrays, {"record": text, "sha256": _digest(arrays, text)})
             self._note(_score(arrays, record), path)
             for old in self.paths()[: -self.keep]:
@@ -114,11 +117,17 @@ class Checkpoints:
             raise CheckpointError(f"{error}; {remedy}") from error
 
     def go_on_from(self, path: Path) -> None:
-        """Let no newer one be taken for the newest, and find the best one again."""
+        """Let no newer one be taken for the newest, and find the best one again.
+
+        Raises
+        ------
+        OutputError
+            A newer one cannot be renamed.
+        """
         self._best = None
         for other in self.paths():
             if _steps(other) > _steps(path):
-                other.rename(other.with_suffix(SET_ASIDE))
+                _set_aside(other)
             elif (found := _loaded(other)) is not None:
                 self._note(_score(found.arrays, found.record), other)
 
@@ -171,6 +180,23 @@ def _of_format_1(
 
 def _steps(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
+
+
+def _set_aside(path: Path) -> None:
+    """Give it a name that no other file has."""
+    aside = path.with_suffix(SET_ASIDE)
+    for number in count(1):
+        if not aside.exists():
+            break
+        aside = path.with_suffix(f"{SET_ASIDE}.{number}")
+    try:
+        path.rename(aside)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise OutputError(
+            f"cannot rename {path} to {aside.name}: {error.strerror or error}; a directory that "
+            "can be written is needed"
+        ) from error
 
 
 def _loaded(path: Path) -> Checkpoint | None:

@@ -1,15 +1,16 @@
 """A run that can be stopped at any time, and goes on."""
 
-import shlex
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from xpnet.errors import DivergedError, OutputError
+from xpnet.errors import DirectoryTakenError, DivergedError, OutputError
+from xpnet.notice import quoted
 from xpnet.report.metrics import EpochMetrics
 from xpnet.train.callbacks import Callback, Training
 from xpnet.train.checkpoint import Checkpoints
-from xpnet.train.run_directory import RunDirectory
+from xpnet.train.run_directory import CHECKPOINTS, RunDirectory
 from xpnet.train.signals import Interrupted, Signals
 from xpnet.train.trainer import Trainer
 
@@ -18,7 +19,7 @@ class Keeper(Callback):
     """Saves a trainer's state after every epoch, and more often if wanted, and when it is stopped.
 
     What cannot be written, because the disk is full for instance, does not end the training: `tell`
-    says so, and the next time it is tried again.
+    says so, and the next time it is tried again. But a directory that is another run's by now does.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ class Keeper(Callback):
         ------
         Interrupted
             SIGINT or SIGTERM came; the step it came in was finished and its state saved.
+        DirectoryTakenError
+            Another run has taken the directory; this one's state is saved elsewhere.
         DivergedError
             As `Trainer`; the message names the last checkpoint, which is from before that.
         """
@@ -77,8 +80,22 @@ class Keeper(Callback):
         try:
             self.directory.claim()
             write()
+        except DirectoryTakenError as error:
+            raise self.saved_elsewhere(error) from error
         except OutputError as error:
             self._tell(f"warning: {error}")
+
+    def saved_elsewhere(self, error: DirectoryTakenError) -> DirectoryTakenError:
+        """Save the state where nobody else is, and say where that is."""
+        arrays, record = self.trainer.state()
+        for place in self.directory.elsewhere():
+            with suppress(OutputError):
+                Checkpoints(place / CHECKPOINTS).save(arrays, {**record, "run": self.run})
+                return DirectoryTakenError(
+                    f"{error}; this one stops after {self.trainer.steps} steps, and goes on with: "
+                    f"xpnet train --resume {quoted(place)}"
+                )
+        return DirectoryTakenError(f"{error}, and what this one has learned can be kept nowhere")
 
     def on_step(self, trainer: Training) -> None:
         """Save if it is time, or if this is where the run ends."""
@@ -101,7 +118,7 @@ class Keeper(Callback):
             return
         remedy = "no checkpoint could be written"
         for path in self.checkpoints.paths()[-1:]:
-            directory = shlex.quote(str(self.directory.path))
+            directory = quoted(self.directory.absolute)
             remedy = f"go on from {path.stem} with: xpnet train --resume {directory}"
         steps = self.trainer.steps
         raise Interrupted(f"interrupted after {steps} steps; {remedy}", self._signals.number)

@@ -10,7 +10,7 @@ from typing import Any
 from xpnet import __version__
 from xpnet.arrays import Device, versions
 from xpnet.data import Dataset
-from xpnet.errors import CheckpointError
+from xpnet.errors import CheckpointError, DirectoryTakenError
 from xpnet.models import build_network
 from xpnet.optim.schedules import Cosine
 from xpnet.report.metrics import EpochMetrics
@@ -29,19 +29,22 @@ class Run:
     Parameters
     ----------
     path : the run's directory; to go on from, also a checkpoint in one
-    resume : whether to go on with the run in it, if there is one. Otherwise the directory is not
-        touched before `begin`.
+    resume : whether to go on with the run in it. Otherwise the directory is not touched before
+        `begin`.
+    or_begin : whether there need not be a run yet to go on with
     keep : checkpoints that stay
 
     Raises
     ------
     OutputError
-        The directory is in use, holds something else or cannot be written.
+        The directory is in use, holds something else or no run, or cannot be written.
     CheckpointError
         The checkpoint is damaged, or of a newer version of xpnet, or there is none of that name.
     """
 
-    def __init__(self, path: str | Path, *, resume: bool, keep: int) -> None:
+    def __init__(
+        self, path: str | Path, *, resume: bool, or_begin: bool = False, keep: int
+    ) -> None:
         path = Path(path)
         chosen = path if resume and path.suffix == ".safetensors" else None
         if chosen is not None:
@@ -53,7 +56,7 @@ class Run:
         self._record: dict[str, Any] = {}
         if not resume:
             return
-        self._directory = RunDirectory(self.path, resume=True)
+        self._directory = RunDirectory(self.path, resume=True, begin=or_begin)
         try:
             self._found = load_checkpoint(chosen) if chosen else self._checkpoints.newest()
             self._check_version()
@@ -221,7 +224,7 @@ class Run:
         tell: Callable[[str], None],
     ) -> list[EpochMetrics]:
         """Train to the end, with a checkpoint after every epoch and as often as asked for."""
-        return Keeper(
+        self._keeper = Keeper(
             trainer,
             self.directory,
             self._checkpoints,
@@ -229,7 +232,22 @@ class Run:
             every_steps=every_steps,
             every_minutes=every_minutes,
             tell=tell,
-        ).train()
+        )
+        return self._keeper.train()
+
+    def finish(self, trainer: Trainer, summary: Mapping[str, Any]) -> None:
+        """Write what is left of a run that is done.
+
+        Raises
+        ------
+        OutputError
+            It cannot be written, or the directory is another run's by now; what was learned is kept
+            in checkpoints, there or elsewhere.
+        """
+        try:
+            self.directory.finish(trainer.network, trainer.history, summary)
+        except DirectoryTakenError as error:
+            raise self._keeper.saved_elsewhere(error) from error
 
 
 def _release(version: str) -> tuple[int, ...]:

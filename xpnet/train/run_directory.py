@@ -3,21 +3,29 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from filelock import FileLock, Timeout
 
-from xpnet.errors import OutputError
-from xpnet.files.atomic import remove_unfinished, write_text
+from xpnet.errors import DirectoryTakenError, OutputError
+from xpnet.files.atomic import make_directory, remove_unfinished, write_text
 from xpnet.models import Network
+from xpnet.notice import quoted
 from xpnet.report import plots
 from xpnet.report.metrics import EpochMetrics, columns
+from xpnet.train.checkpoint import Checkpoints
 
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
 METRICS, SUMMARY = "metrics.csv", "summary.json"
 MODEL, PICTURE = "model.safetensors", "learning_curve.png"
+
+Identity: TypeAlias = tuple[int, int] | None
+"""Device and number of a file or directory; None if there is none."""
 
 
 class RunDirectory:
@@ -30,37 +38,32 @@ class RunDirectory:
     Parameters
     ----------
     path : a directory that is empty or does not exist yet
-    resume : whether it may hold a run, to go on with
+    resume : whether it is a run's, to go on with
+    begin : whether, if so, it need not be one yet
+
+    Attributes
+    ----------
+    absolute : the path, for whoever may be somewhere else
 
     Raises
     ------
     OutputError
-        The directory holds something else, is in use, or cannot be created or written.
+        The directory holds something else, or no run to go on with, is in use, or cannot be created
+        or written.
     """
 
-    def __init__(self, path: str | Path, *, resume: bool = False) -> None:
+    def __init__(self, path: str | Path, *, resume: bool = False, begin: bool = False) -> None:
         self.path = Path(path)
         self._lock = FileLock(self.path / LOCK)
+        self._own: tuple[Identity, Identity] | None = None
         try:
-            names = sorted(entry.name for entry in self.path.iterdir())
-        except FileNotFoundError:
-            names = []
+            self.absolute = self.path.absolute()
+            self._check(self._names(), resume, begin)
+            self.claim()
+            self._check(self._names() - {LOCK}, resume, begin=True)  # nobody was faster
         except OSError as error:
-            raise self._unusable(error) from error
-        if resume and any((self.path / CHECKPOINTS).glob("step-*")):
-            names = []
-        elif resume:  # a run that was killed before its first checkpoint
-            begun = (LOCK, METRICS, f".{METRICS}.", CHECKPOINTS)
-            names = [name for name in names if not name.startswith(begun)]
-        if names:
-            raise OutputError(
-                f"{self.path} is not empty ({names[0]}) and holds no checkpoint to go on from; "
-                "choose another directory"
-                if resume
-                else f"{self.path} is not empty ({names[0]}), and no run is overwritten; "
-                f"choose another --out, or go on with a run by --resume {self.path}"
-            )
-        self.claim()
+            self.close()
+            raise error if isinstance(error, OutputError) else self._unusable(error) from error
         if resume:
             for file in (METRICS, SUMMARY, MODEL, PICTURE):
                 remove_unfinished(self.path, file)
@@ -68,31 +71,97 @@ class RunDirectory:
         else:
             self.write_metrics([])
 
+    def _names(self) -> set[str]:
+        try:
+            return {entry.name for entry in self.path.iterdir()}
+        except FileNotFoundError:
+            return set()
+
+    def _check(self, names: set[str], resume: bool, begin: bool) -> None:
+        """Refuse a directory that holds something else, or no run where one is needed."""
+        if resume and Checkpoints(self.path / CHECKPOINTS).paths():
+            return
+        if resume:  # a run that was killed before its first checkpoint
+            begun = (LOCK, METRICS, f".{METRICS}.", CHECKPOINTS)
+            names = {name for name in names if not name.startswith(begun)}
+        if names:
+            raise OutputError(
+                f"{self.path} is not empty ({min(names)}) and holds no checkpoint to go on from; "
+                "choose another directory"
+                if resume
+                else f"{self.path} is not empty ({min(names)}), and no run is overwritten; choose "
+                f"another --out, or go on with a run by --resume {quoted(self.path)}"
+            )
+        if resume and not begin:
+            raise OutputError(
+                f"{self.path} holds no run to go on with; give the directory of one, or --begin as "
+                "well, to begin one there"
+            )
+
     def claim(self) -> None:
         """Make the directory and keep others out; again, should somebody have removed it.
 
+        It is looked at before everything that is written: what is there now may be another's, which
+        came when this one had been removed, and may have ended since.
+
         Raises
         ------
+        DirectoryTakenError
+            It is another run's by now.
         OutputError
             It is in use, or cannot be created or written.
         """
-        if self._lock.is_locked and (self.path / LOCK).exists():
-            return
-        self._lock.release()
+        again = self._own is not None
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            now = _identity(self.path), _identity(self.path / LOCK)
+            if now == self._own:
+                return
+            if self._own is not None and self._is_others(now, self._own):
+                raise self._taken()
+            self._lock.release()
+            make_directory(self.path)
             self._lock.acquire(timeout=0)
+            self._own = _identity(self.path), _identity(self.path / LOCK)
+            if again and now[0] is None and self._names() - {LOCK}:  # somebody was faster
+                raise self._taken()
+        except OutputError:
+            raise
         except Timeout as error:
+            if again:
+                raise self._taken() from error
             raise OutputError(
                 f"another process is writing to {self.path}; wait for it, or choose another --out"
             ) from error
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:  # where files cannot be locked
             raise self._unusable(error) from error
 
-    def _unusable(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"cannot create {self.path}: {error.strerror or error}; choose another --out"
-        )
+    def _is_others(self, now: tuple[Identity, Identity], own: tuple[Identity, Identity]) -> bool:
+        """Tell whether somebody else has been here since; only the lock's file may be gone."""
+        if now[0] == own[0]:
+            return now[1] is not None
+        return self.path.is_dir() and bool(self._names())
+
+    def _taken(self) -> DirectoryTakenError:
+        return DirectoryTakenError(f"another run has taken {self.path} since this one began")
+
+    def _unusable(self, error: Exception) -> OutputError:
+        reason = getattr(error, "strerror", None) or error
+        return OutputError(f"cannot create {self.path}: {reason}; choose another --out")
+
+    def elsewhere(self) -> Iterator[Path]:
+        """Make directories where a run can keep what it has, should this one be another's by now.
+
+        One beside it, named after it, and one where the system keeps temporary files.
+        """
+        with suppress(OSError):
+            for number in count(1):
+                beside = self.absolute.with_name(f"{self.absolute.name}.lost-{number}")
+                if not beside.exists():
+                    make_directory(beside)
+                    yield beside
+                    break
+        with suppress(OSError):
+            yield Path(tempfile.mkdtemp(prefix="xpnet-lost-"))
 
     def write_metrics(self, history: Sequence[EpochMetrics]) -> None:
         """Write `metrics.csv`: a header and one row an epoch."""
@@ -112,24 +181,41 @@ class RunDirectory:
 
         Raises
         ------
+        DirectoryTakenError
+            The directory is another run's by now.
         OutputError
             They cannot be written; the checkpoints are kept.
         """
+        writing: list[Callable[[], object]] = [
+            lambda: self.write_metrics(history),
+            lambda: network.save_params(self.path / MODEL),
+            lambda: write_json(self.path / SUMMARY, summary),
+        ]
+        if plots.available():
+            writing.insert(2, lambda: plots.learning_curve(self.path / PICTURE, history))
         try:
-            self.claim()
-            self.write_metrics(history)
-            network.save_params(self.path / MODEL)
-            if plots.available():
-                plots.learning_curve(self.path / PICTURE, history)
-            write_json(self.path / SUMMARY, summary)
+            for write in writing:
+                self.claim()
+                write()
+        except DirectoryTakenError:
+            raise
         except OutputError as error:
             raise OutputError(
-                f"{error}, or mend this one: --resume {self.path} then writes what is missing"
+                f"{error}, or mend this one: --resume {quoted(self.path)} then writes what is "
+                "missing"
             ) from error
 
     def close(self) -> None:
         """Let others open the directory."""
         self._lock.release()
+
+
+def _identity(path: Path) -> Identity:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def write_json(path: str | Path, record: Mapping[str, Any]) -> None:

@@ -1,12 +1,14 @@
 """A search run, and the directory that it leaves."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import optuna
@@ -14,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from xpnet.arrays import versions
 from xpnet.errors import ArgumentError, OutputError
-from xpnet.files.atomic import write_text
+from xpnet.files.atomic import make_directory, write_text
 from xpnet.report import plots
 from xpnet.train.search.address import shown, told
 from xpnet.train.search.patience import KEPT, STORAGE_ERRORS
@@ -103,7 +105,7 @@ def prepare_directory(path: str | Path) -> Path:
     """
     path = Path(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_directory(path)
         names = sorted(entry.name for entry in path.iterdir())
     except OSError as error:
         raise OutputError(
@@ -122,8 +124,13 @@ def prepare_directory(path: str | Path) -> Path:
 
 def storage_in(directory: Path) -> str:
     """Name the URL of a search's own SQLite file."""
-    url = URL.create("sqlite", database=str(directory.absolute() / STUDY_FILE))
-    return url.render_as_string()
+    path = str(directory.absolute() / STUDY_FILE)
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # a name that is not UTF-8; SQLite takes its bytes
+        database = f"file:{quote(os.fsencode(path))}"
+        return URL.create("sqlite", database=database, query={"uri": "true"}).render_as_string()
+    return URL.create("sqlite", database=path).render_as_string()
 
 
 def write_results(
