@@ -18,6 +18,7 @@ from xpnet import (
     Network,
     ReLU,
     Sigmoid,
+    SigmoidWithLoss,
     SoftmaxWithLoss,
     to_numpy,
 )
@@ -398,3 +399,53 @@ def test_how_fast_it_learns_is_not_compiled_in(stand_in):
 def test_every_network_that_branches_compiles(stand_in):
     for name in NETS:
         assert stand_in.engine(net_of(name)).describe()["engine"] == "cuda"
+
+
+@pytest.mark.slow
+def test_a_class_that_is_impossible_has_no_part_in_the_loss(accelerator):
+    """A score of minus infinity, by a bias, with each loss; and with smoothing an infinite loss."""
+    b, t = np.array([1, -np.inf, 2]), np.array([0, 2])
+    for loss, want in (
+        (SoftmaxWithLoss(), (np.log(np.e + np.e**2) - 1.5) * np.ones(2)),
+        (SigmoidWithLoss(), np.log1p(np.exp(b))[[0, 2]].sum() - np.array([1, 2])),
+        (SoftmaxWithLoss(0.1), np.full(2, np.inf)),
+    ):
+        network = Network([Affine(4, 3, rng=0)], loss, device=accelerator.device, dtype="float64")
+        network.params["Affine1.b"] = b
+        engine = accelerator.engine(network)
+        for targets in (t, t[:, None], np.eye(3)[t]):
+            found, _, grads = engine.loss_and_gradient(np.zeros((2, 4)), targets)
+            assert float(found) == pytest.approx(want.mean(), rel=1e-14)
+            assert np.isfinite(to_numpy(grads["Affine1.b"])).all()
+            if np.isfinite(want).all():
+                ref = network.loss_and_gradient(np.zeros((2, 4)), network.place_targets(targets))
+                assert float(ref[0]) == pytest.approx(want.mean(), rel=1e-14)
+
+
+@pytest.mark.slow
+def test_labels_that_are_no_class_make_no_number_on_the_device(accelerator):
+    network = Network([Affine(4, 3, rng=0)], device=accelerator.device)
+    engine, x = accelerator.engine(network), np.ones((2, 4))
+    for label in (3, -1, 200):
+        on_device = accelerator.device.asarray(np.array([0, label]))
+        assert np.isnan(float(engine.loss_and_gradient(x, on_device)[0]))
+    for given in (np.array([[1], [2]]), [1, 2]):
+        want = float(engine.loss_and_gradient(x, np.array([1, 2]))[0])
+        assert float(engine.loss_and_gradient(x, given)[0]) == want
+
+
+@pytest.mark.slow
+def test_numbers_mean_to_the_engine_what_they_mean_to_the_network(accelerator):
+    network = Network([Affine(4, 3, rng=0)], device=accelerator.device)
+    engine = accelerator.engine(network)
+    pixels = np.array([[0, 51, 102, 255]], np.uint8)
+    for given, floats in (
+        (pixels, pixels / 255),
+        (pixels > 99, [[0, 0, 1, 1]]),
+        ([[1, 2, 3, 4]],) * 2,
+    ):
+        want = to_numpy(engine.predict(np.asarray(floats, np.float32)))
+        np.testing.assert_allclose(to_numpy(engine.predict(given)), want, rtol=1e-6)
+        np.testing.assert_allclose(to_numpy(engine.forward(given)[0]), want, rtol=1e-6)
+        scores = to_numpy(engine.loss_and_gradient(given, [1])[1])
+        np.testing.assert_allclose(scores, want, rtol=1e-6)

@@ -18,6 +18,7 @@ import numpy as np
 
 from xpnet import layers, optim, train
 from xpnet.arrays import Array, array_namespace, device_of, to_numpy
+from xpnet.arrays.values import floating
 from xpnet.errors import XPNetError
 from xpnet.models import Network
 
@@ -88,7 +89,7 @@ class _WithWeights(_Remembering):
 
     def forward(self, *inputs: Array) -> Array:
         """Return the output alone; its backward is kept for the next call of `backward`."""
-        self._layer.params = {"W": self.W, "b": self.b}
+        self._layer.params = {"W": floating(self.W), "b": floating(self.b)}
         return super().forward(*inputs)
 
     def _keep(self, result: Any) -> Array:
@@ -158,7 +159,7 @@ class BatchNormalization(_Remembering):
         self.gamma, self.beta = gamma, beta
         self.dgamma: Array = None
         self.dbeta: Array = None
-        xp = array_namespace(gamma)
+        xp, gamma = array_namespace(gamma), floating(gamma)
         mean = xp.zeros_like(gamma) if running_mean is None else xp.asarray(running_mean, copy=True)
         var = xp.ones_like(gamma) if running_var is None else xp.asarray(running_var, copy=True)
         self._layer = layers.BatchNorm(gamma.shape[0], momentum=momentum)
@@ -177,7 +178,7 @@ class BatchNormalization(_Remembering):
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         """Return the normalized x, by the statistics of the batch while training."""
         reshape = array_namespace(x).reshape
-        self._layer.params = {"gamma": self.gamma, "beta": self.beta}
+        self._layer.params = {"gamma": floating(self.gamma), "beta": floating(self.beta)}
         rows, backward = self._layer.forward(reshape(x, (x.shape[0], -1)), train=train_flg)
 
         def shaped(dout: Array) -> tuple[Array, layers.Params]:

@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xpnet.arrays import Array, Device, array_namespace, to_numpy
+from xpnet.arrays.values import as_array, check_same_shape, floating
 from xpnet.errors import ArgumentError
 from xpnet.functions.gradients import descend
 from xpnet.functions.losses import as_one_hot, mean_squared_error
+from xpnet.functions.perceptron import weighted_sum
 from xpnet.layers import (
     Affine,
     AveragePool,
@@ -57,7 +59,7 @@ def unit(x: Array, w: Array, b: Array | float, activation: Callable[[Array], Arr
     x is (..., n) and w is (n,), or (m, n) for m units side by side on one x; b is a number or (m,).
     The activation also decides what happens at z = 0: `step` fires there, `step_function` does not.
     """
-    return activation(array_namespace(x).sum(x * w, axis=-1) + b)
+    return activation(weighted_sum(x, w) + b)
 
 
 def neuron(x: Array, w: Array, theta: float) -> Array:
@@ -135,7 +137,7 @@ def fit_line(x: ArrayLike, y: ArrayLike) -> Line:
         x and y differ in length, or x has fewer than two different values: two parameters need at
         least two data.
     """
-    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    xs, ys = (np.asarray(as_array(given), dtype=np.float64) for given in (x, y))
     if xs.ndim != 1 or xs.shape != ys.shape or len(np.unique(xs)) < 2:
         raise ArgumentError(
             "fit_line needs as many y as x, and at least two different x, "
@@ -151,8 +153,14 @@ def similarity(a: Array, f: Array) -> Array:
     """Sum a_ij f_ij over two arrays of one shape: their inner product as vectors (appendix C).
 
     Of black and white patterns it is the number of pixels that are ink in both.
+
+    Raises
+    ------
+    ArgumentError
+        The shapes differ.
     """
-    return array_namespace(a).sum(a * f)
+    check_same_shape("similarity", a, f)
+    return array_namespace(a).sum(floating(a) * floating(f))
 
 
 def feature_map(x: Array, w: Array, b: float = 0.0) -> Array:
@@ -160,7 +168,7 @@ def feature_map(x: Array, w: Array, b: float = 0.0) -> Array:
 
     Section 5-3, eq. 1; (N, 1, OH, OW).
     """
-    xp = array_namespace(x)
+    xp, x, w = array_namespace(x), floating(x), floating(w)
     layer = Convolution(1, 1, tuple(w.shape), std=0.0)
     layer.params = {
         "W": xp.reshape(w, (1, 1, *w.shape)),
@@ -171,6 +179,7 @@ def feature_map(x: Array, w: Array, b: float = 0.0) -> Array:
 
 def l2_pool(x: Array, size: int = 2) -> Array:
     """Take the root of the sum of squares in each window of x (N, C, H, W) (section 5-3, memo)."""
+    x = floating(x)
     means, _ = AveragePool(size, stride=size).forward(x * x)
     return array_namespace(x).sqrt(size * size * means)
 
@@ -180,6 +189,7 @@ class SquaredError:
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """Compute C_T of outputs x, (N, K) or (K,), against labels or targets of the same shape."""
+        x = floating(x)
         target = as_one_hot(t, x)
 
         def backward(dout: float = 1.0) -> Array:
@@ -379,7 +389,7 @@ def worksheet(net: Network, x: Array, t: Array) -> Worksheet:
         y, backward = layer.forward(y)
         outputs[name] = y
         steps.append((name, backward))
-    cost, loss_backward = net.last_layer.forward(y, net.device.asarray(t))
+    cost, loss_backward = net.last_layer.forward(y, net.place_targets(t))
     d, errors = loss_backward(), Params()
     for name, backward in reversed(steps):
         errors[name] = d
@@ -396,7 +406,7 @@ def train(net: Network, x: Array, t: Array, *, eta: float = 0.2, n_iter: int = 5
     -------
     C_T of the iterations 1 to n_iter; the network is left with the parameters of the last one
     """
-    x, t, optimizer = net.place(x), net.device.asarray(t), SGD(lr=eta)
+    x, t, optimizer = net.place(x), net.place_targets(t), SGD(lr=eta)
     costs: list[float] = []
     while len(costs) < n_iter:
         cost, _, grads = net.loss_and_gradient(x, t)
@@ -431,7 +441,7 @@ def minimise(
         from scipy.optimize import minimize
     except ModuleNotFoundError as error:
         raise needed("scipy", "minimise") from error
-    x, t, params = net.place(x), net.device.asarray(t), net.params
+    x, t, params = net.place(x), net.place_targets(t), net.params
 
     def cost(values: np.ndarray) -> tuple[float, np.ndarray]:
         # The gaps between the parameters take part, with derivatives that are always zero.

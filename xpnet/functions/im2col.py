@@ -13,6 +13,7 @@ runs over N C neighbouring numbers. Layers take and give the book's (N, C, H, W)
 from collections.abc import Iterator
 
 from xpnet.arrays import Array, array_namespace
+from xpnet.arrays.values import floating
 from xpnet.errors import ArgumentError
 
 
@@ -170,9 +171,9 @@ def col2im(
 
     Returns
     -------
-    (N, C, H, W); what falls on the padding is left out
+    (N, C, H, W), sums in floats; what falls on the padding is left out
     """
-    xp, (N, C, H, W) = array_namespace(col), input_shape
+    xp, col, (N, C, H, W) = array_namespace(col), floating(col), input_shape
     OH = conv_output_size(H, filter_h, stride, pad, uneven=uneven)
     OW = conv_output_size(W, filter_w, stride, pad, uneven=uneven)
     rows = xp.reshape(col, (N, OH, OW, C, filter_h, filter_w))

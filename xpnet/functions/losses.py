@@ -33,10 +33,12 @@ def one_hot(t: Array, n_classes: int, *, dtype: Any) -> Array:
     Raises
     ------
     ArgumentError
-        A label is no class. On a device with memory of its own nothing is read back, and what is
-        no class has a row of NaN, which no loss hides.
+        A label is no class, or no whole number. On a device with memory of its own nothing is read
+        back, and what is no class has a row of NaN, which no loss hides.
     """
     xp, given = array_namespace(t), t
+    if kind_of_numbers(t) == "floats":
+        raise ArgumentError(f"labels must be whole numbers, got {t.dtype}; use t.astype(int)")
     t = xp.astype(t, xp.int64)  # in a smaller type, numbers of classes would wrap around
     classes = xp.arange(n_classes, dtype=xp.int64, device=t.device)
     hot = xp.astype(xp.expand_dims(t, axis=-1) == classes, dtype)

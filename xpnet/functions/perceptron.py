@@ -15,12 +15,12 @@ def weighted_sum(x: Array, w: Array) -> Array:
     Raises
     ------
     ArgumentError
-        x and w differ in n.
+        x and w differ in n, or there are several x for several units.
     """
-    if x.shape[-1:] != w.shape[-1:]:
+    if x.shape[-1:] != w.shape[-1:] or (x.ndim > 1 and w.ndim > 1):
         raise ArgumentError(
             f"a weight is needed for each input, got inputs of shape {tuple(x.shape)} and weights "
-            f"of shape {tuple(w.shape)}; their last axes must be equal"
+            f"of shape {tuple(w.shape)}; their last axes must be equal, and one have no other"
         )
     return array_namespace(x).sum(floating(x) * floating(w), axis=-1)
 

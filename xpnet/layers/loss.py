@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from xpnet.arrays import Array
+from xpnet.arrays.values import floating
 from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.functions import losses
@@ -44,6 +45,7 @@ class SoftmaxWithLoss(Described):
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """The loss of scores x, (N, K) or (K,), against labels or one-hot targets."""
+        x = floating(x)
         target = losses.smoothed(losses.as_one_hot(t, x), self.smoothing)
         loss, dx = losses.softmax_cross_entropy(x, target)
 
@@ -80,6 +82,7 @@ class IdentityWithLoss(Described):
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """The loss of outputs x, (N, K) or (K,), against targets of the same shape."""
+        x = floating(x)
         target = losses.as_one_hot(t, x)
         n_samples = losses.samples_of(x)
 

@@ -5,6 +5,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from xpnet.arrays import Array
+from xpnet.arrays.values import check_same_shape, floating
 from xpnet.functions.activations import sigmoid, softmax
 from xpnet.functions.losses import cross_entropy_error, mean_squared_error
 from xpnet.layers import IdentityWithLoss, Layer, Loss, Sigmoid, SigmoidWithLoss, SoftmaxWithLoss
@@ -14,6 +15,18 @@ def sigmoid_prime(z: Array) -> Array:
     """The slope of the sigmoid: s'(z) = s(z) (1 - s(z))."""
     s = sigmoid(z)
     return s * (1.0 - s)
+
+
+def difference(a: Array, y: Array) -> Array:
+    """Compute a - y of activations and targets, columns of one shape.
+
+    Raises
+    ------
+    ArgumentError
+        The shapes differ.
+    """
+    check_same_shape("a - y", a, y)
+    return floating(a) - floating(y)
 
 
 class Cost(Protocol):
@@ -59,7 +72,8 @@ class QuadraticCost(Cost):
     @staticmethod
     def delta(z: Array, a: Array, y: Array) -> Array:
         """dC_x/dz = (a - y) s'(z) (eq. 30): small where the neuron is saturated, right or wrong."""
-        return (a - y) * sigmoid_prime(z)
+        check_same_shape("delta", z, a)
+        return difference(a, y) * sigmoid_prime(z)
 
 
 class CrossEntropyCost(Cost):
@@ -76,12 +90,13 @@ class CrossEntropyCost(Cost):
     @staticmethod
     def fn(a: Array, y: Array) -> float:
         """C_x = -sum (y ln a + (1 - y) ln(1 - a)), with 0 ln 0 = 0; infinite where a = 1 - y."""
+        check_same_shape("CrossEntropyCost.fn", a, y)
         return LogLikelihoodCost.fn(a, y) + LogLikelihoodCost.fn(1.0 - a, 1.0 - y)
 
     @staticmethod
     def delta(z: Array, a: Array, y: Array) -> Array:
         """dC_x/dz = a - y (eq. 66)."""
-        return a - y
+        return difference(a, y)
 
 
 class LogLikelihoodCost(Cost):
@@ -104,7 +119,7 @@ class LogLikelihoodCost(Cost):
     @staticmethod
     def delta(z: Array, a: Array, y: Array) -> Array:
         """dC_x/dz = a - y (eq. 84)."""
-        return a - y
+        return difference(a, y)
 
 
 COSTS: dict[str, type[Cost]] = {

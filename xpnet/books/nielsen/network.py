@@ -10,7 +10,8 @@ import numpy as np
 
 from xpnet import models
 from xpnet.arrays import Array, Device, array_namespace, device_of, to_numpy
-from xpnet.books.nielsen.costs import COSTS, Cost, QuadraticCost
+from xpnet.arrays.values import as_array, scaled
+from xpnet.books.nielsen.costs import COSTS, Cost, QuadraticCost, difference
 from xpnet.books.nielsen.data import Pairs
 from xpnet.data import Batches
 from xpnet.engine import get_engine
@@ -18,6 +19,7 @@ from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.atomic import write_text
 from xpnet.files.texts import read_json
 from xpnet.functions.init import normal, xavier
+from xpnet.functions.targets import check_classes, check_labels
 from xpnet.layers import Affine, Layer, Sigmoid
 from xpnet.models.accuracy import EVALUATION_BATCH, share_correct
 from xpnet.notice import show
@@ -135,7 +137,7 @@ class Network:
         return self.cost.outputs(self.network.predict(self._rows(a))).T
 
     def _rows(self, columns: Array) -> Array:
-        x = self.network.device.asarray(columns, dtype=self.network.dtype)
+        x = scaled(self.network.device.asarray(columns), self.network.params.flat.dtype)
         if x.ndim != 2 or x.shape[0] != self.sizes[0]:
             raise ArgumentError(
                 f"an input must be a column ({self.sizes[0]}, 1), or several side by side "
@@ -155,7 +157,7 @@ class Network:
 
     def cost_derivative(self, output_activations: Array, y: Array) -> Array:
         """The derivative of the quadratic cost: dC_x/da = a - y."""
-        return output_activations - y
+        return difference(output_activations, y)
 
     def update_mini_batch(
         self,
@@ -174,9 +176,8 @@ class Network:
         n : size of all the training data; that of the mini-batch if None
         """
         x, y = self._stacked(mini_batch)
-        device = self.network.device
-        x, y = device.asarray(x, dtype=self.network.dtype), device.asarray(y)
-        self._step(x, y, SGD(eta), 1.0 - eta * lmbda / (n or len(mini_batch)))
+        decay = 1.0 - eta * lmbda / (n or len(x))
+        self._step(self.network.place(x), self.network.place_targets(y), SGD(eta), decay)
 
     def _step(self, x: Array, y: Array, optimizer: SGD, decay: float) -> None:
         params = self.network.params
@@ -204,7 +205,7 @@ class Network:
     ) -> Monitored:
         """Train by steps of `update_mini_batch`, with every sample once an epoch, in random order.
 
-        The list that is given stays as it is.
+        A list that is given stays as it is; whatever gives pairs will do, such as `zip`.
 
         Parameters
         ----------
@@ -224,17 +225,17 @@ class Network:
         ------
         ArgumentError
             There is nothing to evaluate what is to be monitored on, a sample is no pair of columns,
-            or a number makes no sense.
+            the number of a class has no output, or a number makes no sense.
         """
         if evaluation_data is None and (monitor_evaluation_cost or monitor_evaluation_accuracy):
             raise ArgumentError("monitoring an evaluation needs evaluation_data, got none")
         training = self._stacked(training_data)
-        evaluation = self._stacked(evaluation_data) if evaluation_data else training
-        test = self._stacked(test_data) if test_data else None
-        n = len(training_data)
+        evaluation = training if evaluation_data is None else self._stacked(evaluation_data)
+        test = None if test_data is None else self._stacked(test_data)
+        n = len(training[0])
         batches = Batches(
             *training,
-            min(mini_batch_size, n),
+            mini_batch_size,
             device=self.network.device,
             seed=int(self._rng.integers(2**32)),
             dtype=self.network.dtype,
@@ -297,19 +298,33 @@ class Network:
 
     def _stacked(self, data: Pairs) -> tuple[np.ndarray, np.ndarray]:
         """Inputs as rows (N, n), and targets as rows (N, k) or numbers of classes (N,)."""
-        if not data:
-            raise ArgumentError("at least one sample is needed, got an empty list")
-        columns, targets = (np.stack(parts) for parts in zip(*data, strict=True))
         n, k = self.sizes[0], self.sizes[-1]
+        try:
+            samples = [(as_array(x), as_array(y)) for x, y in data]
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(
+                f"samples must be pairs of a column ({n}, 1), and a column ({k}, 1) or the number "
+                f"of a class, got others: {error}"
+            ) from error
+        if not samples:
+            raise ArgumentError("at least one sample is needed, got an empty list")
+        first = samples[0]
+        for x, y in samples:
+            if x.shape != first[0].shape or y.shape != first[1].shape:
+                raise ArgumentError(
+                    f"all samples must have the shapes of the first, {first[0].shape} and "
+                    f"{first[1].shape}, got {x.shape} and {y.shape}"
+                )
+        columns, targets = (np.stack(parts) for parts in zip(*samples, strict=True))
         if columns.shape[1:] != (n, 1) or targets.shape[1:] not in ((), (k, 1)):
             raise ArgumentError(
                 f"a sample must be a column ({n}, 1), and a column ({k}, 1) or the number of a "
                 f"class, got the shapes {columns.shape[1:]} and {targets.shape[1:]}; "
                 "use x.reshape(-1, 1)"
             )
-        if columns.dtype.kind != "f":  # such as bits, which are no pixels
-            columns = columns.astype(self.network.dtype)
-        return columns[..., 0], targets[..., 0] if targets.ndim == 3 else targets
+        targets = targets[..., 0] if targets.ndim == 3 else targets
+        check_classes(check_labels(targets), k)
+        return columns[..., 0], targets
 
     def save(self, filename: str | Path) -> None:
         """Write sizes, cost, weights and biases as JSON; `load` reads it."""
