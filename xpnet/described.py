@@ -1,6 +1,28 @@
 """Things that say what they are by the arguments that make them again."""
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class ReadOnly(Mapping[str, T]):
+    """A dictionary to be read, as it is at the time; a copy of it is of a copied one."""
+
+    def __init__(self, of: dict[str, T]) -> None:
+        self._of = of
+
+    def __getitem__(self, name: str) -> T:
+        return self._of[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._of)
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def __repr__(self) -> str:
+        return repr(self._of)
 
 
 class Described:

@@ -51,7 +51,8 @@ def check_backward(
         np.testing.assert_array_equal(now, was, err_msg="the layer altered its input or dy")
     without_dx = backward(dy, need_dx=False)[1]
 
-    params = dict(layer.params)
+    # Copies: what a network's layer is given is written where its parameters are.
+    params = {name: device.asarray(to_numpy(p).copy()) for name, p in layer.params.items()}
     if params and "need_grads" in signature(backward).parameters:
         alone, none = backward(dy, need_grads=False)
         assert not none, f"gradients {list(none)} that nobody asked for"

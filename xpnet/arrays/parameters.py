@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, NoReturn, Self
 
+import numpy as np
+
 from xpnet.arrays.device import Device
 from xpnet.arrays.namespace import Array
 from xpnet.errors import ArgumentError
@@ -91,6 +93,12 @@ class FlatParams(Mapping[str, Array]):
             view = self.device.xp.reshape(flat[start:end], shape, copy=False)
             self._views[name] = view
             start += _aligned(prod(shape))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "flat" and "flat" in self.__dict__:  # which the views are of
+            _copy_in(self.__dict__, name, value, self.device)
+        else:
+            super().__setattr__(name, value)
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
@@ -197,8 +205,9 @@ class FlatParams(Mapping[str, Array]):
 class LayerParams(dict[str, Array]):
     """The parameters of a layer within a network, which are views of the network's buffer.
 
-    Assigning to one copies the values in, as in `FlatParams`, so that layer and network go on with
-    the same numbers; none can be added or taken away. A copy or pickle is a plain dictionary.
+    Or its state, which is the network's, too. Assigning to one copies the values in, as in
+    `FlatParams`, so that layer and network go on with the same numbers; none can be added or taken
+    away. A copy or pickle is a plain dictionary.
 
     Parameters
     ----------
@@ -240,17 +249,84 @@ class LayerParams(dict[str, Array]):
         return dict, (dict(self),)
 
 
+class Held:
+    """An attribute of arrays by name that stays a network's once it is: assigning copies values in.
+
+    Reading it costs nothing: there is no `__get__`, and what is read is the instance's own.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __set__(self, instance: Any, given: Any) -> None:
+        own = instance.__dict__.get(self._name)
+        if isinstance(own, FlatParams | LayerParams):
+            copy_in(own, given)
+        else:
+            instance.__dict__[self._name] = given
+
+
+@dataclass(frozen=True)
+class Unheld:
+    """An attribute that is a network's, of a class that does not make it `Held`."""
+
+    instance: Any
+    name: str
+    arrays: LayerParams
+
+    def take_up(self) -> None:
+        """Copy in what it was given since, in place of the network's arrays."""
+        if (given := getattr(self.instance, self.name)) is not self.arrays:
+            copy_in(self.arrays, given)
+            setattr(self.instance, self.name, self.arrays)
+
+
+def hold(instance: Any, name: str, arrays: LayerParams) -> list[Unheld]:
+    """Let an attribute be these arrays from now on; what has to be looked after, if anything."""
+    if isinstance(getattr(type(instance), name, None), Held):
+        instance.__dict__[name] = arrays
+        return []
+    setattr(instance, name, arrays)
+    return [Unheld(instance, name, arrays)]
+
+
+def copy_in(own: FlatParams | LayerParams, given: Any) -> None:
+    """Write values into all of some arrays, or into none.
+
+    Raises
+    ------
+    ArgumentError
+        A name is missing or too many, or a shape differs.
+    """
+    if given is own:
+        return
+    if not isinstance(given, Mapping) or given.keys() != own.keys():
+        got = ", ".join(map(str, given)) if isinstance(given, Mapping) else type(given).__name__
+        raise ArgumentError(
+            f"these arrays are a network's; values for {', '.join(own)} are needed, got {got}"
+        )
+    for name, value in given.items():
+        _check_shape(name, own[name], value)
+    for name, value in given.items():
+        own[name] = value
+
+
 def _copy_in(views: Mapping[str, Array], name: str, value: Array, device: Device) -> None:
     """Write values into one of some views of a buffer."""
     view = views.get(name)
     if view is None:
         raise ArgumentError(f"no parameter is called {name!r}; there are {', '.join(views)}")
+    if value is view:
+        return
     value = device.asarray(value)
-    if value.shape != view.shape:
-        raise ArgumentError(
-            f"parameter {name} has shape {tuple(view.shape)}, got {tuple(value.shape)}"
-        )
+    _check_shape(name, view, value)
     view[...] = value if value.dtype == view.dtype else device.xp.astype(value, view.dtype)
+
+
+def _check_shape(name: str, view: Array, value: Any) -> None:
+    shape = getattr(value, "shape", None) or np.shape(value)
+    if tuple(shape) != tuple(view.shape):
+        raise ArgumentError(f"parameter {name} has shape {tuple(view.shape)}, got {tuple(shape)}")
 
 
 _OF_A_COPY = ("_views", "_runs")

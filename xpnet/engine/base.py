@@ -1,7 +1,7 @@
 """The interface of all engines."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self, SupportsIndex
 
 import numpy as np
 
@@ -109,6 +109,15 @@ class Steps(Protocol):
 
     def advance(self, count: int) -> None:
         """Take the next `count` steps of the epoch; nothing is waited for."""
+
+
+class Uncopied:
+    """Base of what computes or trains, with threads or a device of its own."""
+
+    remedy = "make another by get_engine, for a copy of the network"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise ArgumentError(f"a {type(self).__name__} cannot be copied or pickled; {self.remedy}")
 
 
 class OneByOne:

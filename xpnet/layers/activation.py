@@ -1,12 +1,11 @@
 """Activation functions as layers."""
 
 from xpnet.arrays import Array, array_namespace
-from xpnet.described import Described
 from xpnet.functions import activations
-from xpnet.layers.base import Backward, Params, Shape
+from xpnet.layers.base import Backward, Leaf, Params, Shape
 
 
-class _Elementwise(Described):
+class _Elementwise(Leaf):
     """A function of each number by itself: no parameters, and shapes stay."""
 
     def __init__(self) -> None:

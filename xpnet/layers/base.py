@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from xpnet.arrays import Array
+from xpnet.arrays.parameters import Held
 from xpnet.described import Described
 from xpnet.errors import ArgumentError
 
@@ -80,6 +81,12 @@ class Tracer(Protocol):
         """The shape of a value."""
 
 
+class Leaf(Described):
+    """A layer of the library's that is no container; in a network its arrays are the network's."""
+
+    params: Params = Held()  # type: ignore[assignment]
+
+
 class Container(Described):
     """A layer made of layers. Its parameters are called by paths: "conv1.W", "downsample.0.W"."""
 
@@ -87,10 +94,12 @@ class Container(Described):
 
     def __init__(self, children: Mapping[str, Layer]) -> None:
         for name, layer in children.items():
-            if not isinstance(layer, Layer):
+            if isinstance(layer, type) or not isinstance(layer, Layer):
+                kind = type(layer).__name__
+                got = f"the class {layer.__name__}" if isinstance(layer, type) else kind
                 raise ArgumentError(
                     f"layer {name!r} must have forward(x, train=...), output_shape(shape) and "
-                    f"params, got {type(layer).__name__}"
+                    f"params, got {got}"
                 )
             if not isinstance(name, str) or not name or "." in name:
                 raise ArgumentError(f"a layer's name must be text without a dot, got {name!r}")

@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 
 from xpnet.arrays import Array, array_namespace
-from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import col2im, conv_output_size, im2col
 from xpnet.functions.init import filled, initial_std, normal
-from xpnet.layers.base import Backward, Params, Shape
+from xpnet.layers.base import Backward, Leaf, Params, Shape
 from xpnet.layers.numbers import check_std, check_whole, height_and_width
 
 COLUMNS = 2**26
 """Bytes of columns at most, but those of one image: larger batches are gone through in parts."""
 
 
-class Convolution(Described):
+class Convolution(Leaf):
     """Convolution as networks mean it, without turning the filter round (section 7.2).
 
         y[n, f, oy, ox] = b[f] + sum over c, fy, fx of W[f, c, fy, fx] x[n, c, oy s + fy, ox s + fx]

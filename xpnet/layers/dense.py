@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 
 from xpnet.arrays import Array, array_namespace
-from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.functions.init import filled, initial_std, normal
-from xpnet.layers.base import Backward, Params, Shape
+from xpnet.layers.base import Backward, Leaf, Params, Shape
 from xpnet.layers.numbers import check_std, check_whole
 
 
-class Affine(Described):
+class Affine(Leaf):
     """Fully connected layer, Y = X W + b (section 5.6).
 
         dX = dY W^T,   dW = X^T dY,   db = sum of the rows of dY        (eq. 5.13)

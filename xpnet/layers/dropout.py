@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from xpnet.arrays import Array, array_namespace, device_of
+from xpnet.arrays.parameters import Held
 from xpnet.arrays.random import random_words
-from xpnet.described import Described
 from xpnet.errors import ArgumentError
-from xpnet.layers.base import Backward, Params, Shape
+from xpnet.layers.base import Backward, Leaf, Params, Shape
 from xpnet.layers.numbers import check_number
 
 
-class Dropout(Described):
+class Dropout(Leaf):
     """Leave units out at random while training (section 6.4.3; Srivastava et al. 2014).
 
         training:   y = x mask,           mask = 1 with probability 1 - ratio, else 0
@@ -32,6 +32,8 @@ class Dropout(Described):
     rng : NumPy generator or seed, from which the key is drawn
     key : two words of 32 bits; drawn if None
     """
+
+    state: Params = Held()  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class Dropout(Described):
         self.key = (key[0], key[1])
         self.dropout_ratio, self.inverted = dropout_ratio, inverted
         self.params: Params = {}
-        self.state: Params = {"calls": np.zeros(1, dtype=np.int64)}
+        self.state = {"calls": np.zeros(1, dtype=np.int64)}
 
     def arguments(self) -> dict[str, Any]:
         """The share left out, the form, and the key of the masks."""

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from xpnet.arrays import Array, array_namespace
-from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import (
     Backward,
     Container,
     Layer,
+    Leaf,
     Params,
     Shape,
     Tracer,
@@ -24,7 +24,7 @@ Split: TypeAlias = Callable[[Array], Sequence[Array]]
 """A function that turns the gradient of a joined output into those of the branches."""
 
 
-class Identity(Described):
+class Identity(Leaf):
     """y = x, the shortcut that nothing is done on."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Identity(Described):
         return x, backward
 
 
-class PadShortcut(Described):
+class PadShortcut(Leaf):
     """Every so many pixels, with channels of zeros before and behind: a shortcut to fewer, wider
     maps without parameters.
 

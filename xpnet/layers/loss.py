@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from math import isfinite
-from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from xpnet.arrays import Array
 from xpnet.arrays.values import floating
-from xpnet.described import Described
+from xpnet.described import Described, ReadOnly
 from xpnet.errors import ArgumentError
 from xpnet.functions import losses
 from xpnet.layers.numbers import check_number
@@ -131,12 +130,12 @@ class HeadsWithLoss(Described):
     @property
     def losses(self) -> Mapping[str, Loss]:
         """The loss of each head by its name, to be read."""
-        return MappingProxyType(self._losses)
+        return ReadOnly(self._losses)
 
     @property
     def weights(self) -> Mapping[str, float]:
         """The weight of each head by its name, to be read."""
-        return MappingProxyType(self._weights)
+        return ReadOnly(self._weights)
 
     def arguments(self) -> dict[str, Any]:
         """The losses and their weights."""

@@ -3,15 +3,15 @@
 from typing import Any
 
 from xpnet.arrays import Array, array_namespace
-from xpnet.described import Described
+from xpnet.arrays.parameters import Held
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import inner, outer
 from xpnet.functions.init import filled
-from xpnet.layers.base import Backward, Params, Shape
+from xpnet.layers.base import Backward, Leaf, Params, Shape
 from xpnet.layers.numbers import check_number, check_whole
 
 
-class BatchNorm(Described):
+class BatchNorm(Leaf):
     """Every feature brought to mean 0 and variance 1, then scaled and moved (section 6.3).
 
         mu = mean of x,   var = sum (x - mu)^2 / (m - ddof)                  (eq. 6.7)
@@ -46,6 +46,7 @@ class BatchNorm(Described):
     """
 
     decays = ()
+    state: Params = Held()  # type: ignore[assignment]
 
     def __init__(
         self, features: int, *, momentum: float = 0.9, eps: float = 1e-6, ddof: int = 0
@@ -60,7 +61,7 @@ class BatchNorm(Described):
             )
         self.momentum, self.eps, self.ddof = momentum, eps, ddof
         self.params: Params = {"gamma": filled(features, 1.0), "beta": filled(features, 0.0)}
-        self.state: Params = {
+        self.state = {
             "running_mean": filled(features, 0.0),
             "running_var": filled(features, 1.0),
         }

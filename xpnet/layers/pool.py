@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from xpnet.arrays import Array, array_namespace
-from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import (
     contiguous,
@@ -15,12 +14,21 @@ from xpnet.functions.im2col import (
     padded,
     shifted,
 )
-from xpnet.layers.base import Backward, Container, Layer, Params, Shape, Tracer, take_back
+from xpnet.layers.base import (
+    Backward,
+    Container,
+    Layer,
+    Leaf,
+    Params,
+    Shape,
+    Tracer,
+    take_back,
+)
 from xpnet.layers.numbers import check_whole, height_and_width
 from xpnet.layers.sequential import body_of
 
 
-class _Pool(Described):
+class _Pool(Leaf):
     """The common part of both kinds: a window moved over each channel by itself."""
 
     def __init__(
@@ -181,7 +189,7 @@ class AveragePool(_Pool):
         return inner(y), backward
 
 
-class GlobalAveragePool(Described):
+class GlobalAveragePool(Leaf):
     """y[n, c] = mean of x[n, c] over all its pixels; dx = dy / (H W) at each.
 
     Lin, Chen, Yan 2013, "Network in network", arXiv:1312.4400, section 3.2.

@@ -1,10 +1,10 @@
 """Layers one after the other, which again is a layer."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from xpnet.arrays import Array
+from xpnet.described import ReadOnly
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import (
     Backward,
@@ -43,7 +43,7 @@ class Sequential(Container):
     @property
     def layers(self) -> Mapping[str, Layer]:
         """The layers by name, in order, to be read; `children` gives a dictionary of them."""
-        return MappingProxyType(self._children)
+        return ReadOnly(self._children)
 
     def arguments(self) -> dict[str, Any]:
         """The layers."""

@@ -6,13 +6,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import numpy as np
-
 from xpnet.arrays import Array, Device, get_device, to_numpy
-from xpnet.arrays.parameters import FlatParams, LayerParams
+from xpnet.arrays.parameters import FlatParams, Held, LayerParams, Unheld, hold
 from xpnet.arrays.values import scaled
 from xpnet.described import Described
-from xpnet.errors import ArgumentError, WeightsError
+from xpnet.errors import ArgumentError
 from xpnet.files.weights import Weights, load_weights, save_weights
 from xpnet.functions.activations import softmax
 from xpnet.functions.gradients import numerical_gradient
@@ -34,6 +32,7 @@ from xpnet.layers.loss import check_loss, check_outputs
 from xpnet.layers.numbers import sizes
 from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.describing import class_name, description
+from xpnet.models.filling import fitting
 from xpnet.models.names import book_names, claim, refuse_owned, refuse_twice
 from xpnet.models.nodes import Node, Trace
 from xpnet.models.placing import in_shape, placed_targets
@@ -78,6 +77,9 @@ class Network(Described):
         Layers do not fit together, or one stands in two places or in another network, too, where
         each would need parameters and state of its own.
     """
+
+    params: FlatParams = Held()  # type: ignore[assignment]
+    state: Params = Held()  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -128,13 +130,16 @@ class Network(Described):
         )
         for key, array in initial.items():
             self.params[self._names[key]] = array
-        self._body.params = {key: self.params[name] for key, name in self._names.items()}
-        self.state: Params = {}
-        for name, layer in leaves(self._body):
-            layer.params = LayerParams(layer.params, self.device)
+        states: Params = {}
+        self._unheld: list[Unheld] = []
+        for path, layer in leaves(self._body):
+            own = {key: self.params[self._names[f"{path}.{key}"]] for key in layer.params}
+            self._unheld += hold(layer, "params", LayerParams(own, self.device))
             if isinstance(layer, Stateful):
-                layer.state = {k: self._placed(array) for k, array in layer.state.items()}
-                self.state |= {f"{name}.{key}": array for key, array in layer.state.items()}
+                own = {key: self._placed(array) for key, array in layer.state.items()}
+                self._unheld += hold(layer, "state", LayerParams(own, self.device))
+                states |= {f"{path}.{key}": array for key, array in own.items()}
+        self.state = LayerParams(states, self.device)
         claim(self._body)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -319,6 +324,8 @@ class Network(Described):
 
     def shaped(self, x: Array, *, single: bool = False) -> Array:
         """A batch in the shape that the network takes, as `placing.in_shape` brings it there."""
+        for one in self._unheld:
+            one.take_up()
         return in_shape(x, self.input_shape, single)
 
     def place_targets(self, t: Any) -> Any:
@@ -458,38 +465,11 @@ class Network(Described):
 
     def fill(self, weights: Weights) -> None:
         """Copy arrays in, all or none; see `load_params`."""
-        own, given = self.file_arrays(), weights.params
-        if given.keys() != own.keys() and (names := self._other_names(given.keys())) is not None:
-            given = {names.get(name, name): array for name, array in given.items()}
+        own = self.file_arrays()
+        found = fitting(weights, own, self._names, needed=self.state)
         for name, array in own.items():
-            got = given.get(name)
-            if got is None and name in self.state:
-                raise WeightsError(
-                    f"{weights.path} lacks {name}, without which the network cannot classify; "
-                    "use a file that save_params wrote"
-                )
-            if got is None or got.shape != tuple(array.shape):
-                raise WeightsError(
-                    f"{weights.path}: {name} must have shape {tuple(array.shape)}, "
-                    f"got {'none' if got is None else got.shape}"
-                )
-            if got.dtype.kind != "f" or not np.isfinite(got).all():
-                raise WeightsError(
-                    f"{weights.path}: {name} must hold finite floats, got {got.dtype}"
-                )
-        if extra := given.keys() - own.keys():
-            raise WeightsError(f"{weights.path} holds more than the network: {min(extra)!a}")
-        for name, array in own.items():
-            array[...] = self.device.asarray(given[name], dtype=self.dtype)
-
-    def _other_names(self, given: Collection[str]) -> dict[str, str] | None:
-        """Map the names in a file, paths or the books', to the network's; None for others."""
-        for others in (list(self._names), book_names(list(self._names), strict=False).values()):
-            names = dict(zip(others, self._names.values(), strict=True))
-            if len(names) == len(self._names) and names.keys() <= set(given):
-                return names
-        return None
+            array[...] = self.device.asarray(found[name], dtype=self.dtype)
 
 
-_OF_A_COPY = ("params", "state", "_names", "outputs", "output_shapes")
+_OF_A_COPY = ("params", "state", "_unheld", "_names", "outputs", "output_shapes")
 """Attributes that `Network._adopt` makes anew for a copy."""

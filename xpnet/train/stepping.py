@@ -9,6 +9,7 @@ import numpy as np
 
 from xpnet.arrays import Array, to_numpy
 from xpnet.data.batches import Batches
+from xpnet.engine.base import Uncopied
 from xpnet.errors import ArgumentError, DivergedError, TrainingError
 from xpnet.layers import Params
 from xpnet.report.metrics import EpochMetrics
@@ -43,7 +44,7 @@ class Place(NamedTuple):
         return Place(self.steps + count, self.of_epoch + more, self.history, self.losses)
 
 
-class Stepping:
+class Stepping(Uncopied):
     """Takes the steps of a learner's epochs, each whole or not at all, and keeps what they gave.
 
     An error within a step leaves steps, losses, parameters and states as the step before left them.
@@ -58,6 +59,11 @@ class Stepping:
     ----------
     device : where its networks are
     """
+
+    remedy = (
+        "make another of the same arguments with copies of the networks, and give it this one's "
+        "state() by restore()"
+    )
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner

@@ -7,7 +7,7 @@ from math import isfinite
 from xpnet.arrays import Array
 from xpnet.data.batches import Batches
 from xpnet.engine import Steps, get_engine
-from xpnet.engine.base import CHECKED
+from xpnet.engine.base import CHECKED, Uncopied
 from xpnet.errors import ArgumentError
 from xpnet.functions.targets import TargetKind
 from xpnet.layers import HeadsWithLoss, IdentityWithLoss, Loss, SigmoidWithLoss
@@ -23,7 +23,7 @@ from xpnet.train.learner import Batch, Learner, WholeSteps
 _KNOWN = frozenset(OPTIMIZERS.values())
 
 
-class Supervised(Learner):
+class Supervised(Uncopied, Learner):
     """Samples, their targets, and a loss that says how far a network is from them.
 
     Classes or numbers, one output or many: what the network's loss takes can be learned.
@@ -58,6 +58,7 @@ class Supervised(Learner):
         the optimizer, `clip_norm` or the engine is given cannot be had.
     """
 
+    remedy = "make another, for a copy of the network"
     source: Batches
     metrics: Sequence[Metric]
     sets: Mapping[str, Batches]

@@ -11,7 +11,7 @@ import numpy as np
 
 from xpnet.arrays import Array
 from xpnet.arrays.parameters import FlatParams
-from xpnet.engine.base import OneByOne
+from xpnet.engine.base import OneByOne, Uncopied
 from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import FEWEST, IMAGES, NUMBERS, ROWS, Division, Part, divided
@@ -31,7 +31,7 @@ from xpnet.models.network import Network
 T = TypeVar("T")
 
 
-class CpuEngine(OneByOne):
+class CpuEngine(OneByOne, Uncopied):
     """Computes what `Network` computes, up to rounding, in less time.
 
     Each thread takes an equal share of a batch, goes through it in small parts, and adds up their

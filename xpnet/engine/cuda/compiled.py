@@ -9,6 +9,7 @@ import numpy as np
 
 from xpnet.arrays import Array, Device, cuda
 from xpnet.arrays.parameters import Learning
+from xpnet.engine.base import Uncopied
 from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cuda import (  # noqa: F401 (they fill KERNELS)
     activation,
@@ -57,7 +58,7 @@ Outputs: TypeAlias = "Array | dict[str, Array]"
 """A network's output; by name if it ends in several heads."""
 
 
-class CompiledNetwork:
+class CompiledNetwork(Uncopied):
     """Computes what `Network` computes, up to rounding, by kernels that do several layers' work.
 
     What layers, loss and penalty are is compiled in. What learns, and how fast, may change: what

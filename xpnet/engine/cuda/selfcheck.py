@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from xpnet.arrays import Array, get_device, to_numpy
+from xpnet.arrays.parameters import FlatParams
 from xpnet.arrays.values import scaled
 from xpnet.engine.base import CHECKED
 from xpnet.engine.cuda.compiled import CompiledNetwork
@@ -327,7 +328,7 @@ def _updates(
             clip_norm=clip_norm,
         )
         training.begin(np.arange(steps * size), rates)
-        rule = optimizer.fresh()
+        rule, params = optimizer.fresh(), network.params.like(get_device("cpu"))
         for step, rate in enumerate(rates):
             part = samples.part(slice(step * size, (step + 1) * size))
             with _undone(network):
@@ -338,7 +339,7 @@ def _updates(
             training.advance(1)
             after = _host(network.params.flat)
             rule.lr = rate
-            want = _updated(network, before, gradient, rule, clip_norm)
+            want = _updated(params, before, gradient, rule, clip_norm)
             changed = float(np.max(np.abs(want - before)))
             # What is added to a large parameter loses the digits that do not fit it.
             lost = 2 * np.finfo(want.dtype).eps * float(np.max(np.abs(before))) / (changed or 1.0)
@@ -359,14 +360,13 @@ def _share(entry: tuple[float, float]) -> float:
 
 
 def _updated(
-    network: Network,
+    params: FlatParams,
     before: np.ndarray,
     gradient: np.ndarray,
     optimizer: Optimizer,
     clip_norm: float | None,
 ) -> np.ndarray:
     """All parameters after the optimizer's next update on the host, in the network's dtype."""
-    params = network.params.like(get_device("cpu"))
     params.flat[...] = before
     grads = params.like()
     grads.flat[...] = gradient

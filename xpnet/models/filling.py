@@ -1,0 +1,57 @@
+"""Arrays of a weight file, by the names of a network."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from xpnet.errors import WeightsError
+from xpnet.files.weights import Weights
+from xpnet.layers import Params
+from xpnet.models.names import book_names
+
+
+def fitting(
+    weights: Weights, own: Params, names: Mapping[str, str], *, needed: Collection[str]
+) -> dict[str, np.ndarray]:
+    """The file's array for each of a network's own.
+
+    Parameters
+    ----------
+    own : arrays that are to be filled
+    names : of the parameters, by their paths
+    needed : names of statistics
+
+    Raises
+    ------
+    WeightsError
+        A name is missing or too many, a shape differs, or numbers are no finite floats.
+    """
+    given = weights.params
+    if given.keys() != own.keys() and (others := _other_names(given.keys(), names)) is not None:
+        given = {others.get(name, name): array for name, array in given.items()}
+    for name, array in own.items():
+        got = given.get(name)
+        if got is None and name in needed:
+            raise WeightsError(
+                f"{weights.path} lacks {name}, without which the network cannot classify; "
+                "use a file that save_params wrote"
+            )
+        if got is None or got.shape != tuple(array.shape):
+            raise WeightsError(
+                f"{weights.path}: {name} must have shape {tuple(array.shape)}, "
+                f"got {'none' if got is None else got.shape}"
+            )
+        if got.dtype.kind != "f" or not np.isfinite(got).all():
+            raise WeightsError(f"{weights.path}: {name} must hold finite floats, got {got.dtype}")
+    if extra := given.keys() - own.keys():
+        raise WeightsError(f"{weights.path} holds more than the network: {min(extra)!a}")
+    return given
+
+
+def _other_names(given: Collection[str], names: Mapping[str, str]) -> dict[str, str] | None:
+    """Map the names in a file, paths or the books', to the network's; None for others."""
+    for others in (list(names), book_names(list(names), strict=False).values()):
+        found = dict(zip(others, names.values(), strict=True))
+        if len(found) == len(names) and found.keys() <= set(given):
+            return found
+    return None
