@@ -8,6 +8,7 @@ and 512 MiB.
 import io
 import re
 import warnings
+from functools import partial
 from math import ceil, sqrt
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
@@ -131,8 +132,7 @@ def _open(path: Path, file: _File, size: int) -> "Image":
     if head[:2] in _PLAIN:
         if size > MAX_TEXT:
             _refuse(path, f"is a text of more than {MAX_TEXT // MIB} MiB")
-        # Pillow copies all that follows for each of its comments.
-        source = io.BytesIO(re.sub(rb"#[^\r\n]*", b"", file.read()))
+        source = io.BytesIO(_without_comments(file))
     try:
         image = Image.open(source, formats=FORMATS)
     except Image.DecompressionBombError:
@@ -155,6 +155,17 @@ def _open(path: Path, file: _File, size: int) -> "Image":
         shrink = next(n for n in (1, 2, 4, 8) if n == 8 or pixels <= KEPT_PIXELS * n * n)
         image.draft(None, (max(1, image.width // shrink), max(1, image.height // shrink)))
     return image
+
+
+def _without_comments(file: IO[bytes]) -> bytes:
+    """Leave out the comments of a text: for each of them Pillow copies all that follows."""
+    kept, inside = bytearray(), b""
+    for block in iter(partial(file.read, 2**16), b""):
+        block = inside + block
+        last = max(block.rfind(b"\n"), block.rfind(b"\r"))
+        inside = b"#" if b"#" in block[last + 1 :] else b""
+        kept += re.sub(rb"#[^\r\n]*", b"", block)
+    return bytes(kept)
 
 
 def _webp_pixels(head: bytes) -> int:
