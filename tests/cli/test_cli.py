@@ -10,7 +10,7 @@ import shutil
 import numpy as np
 import pytest
 
-from xpnet import cli, synthetic_digits
+from xpnet import TwoLayerNet, cli, synthetic_digits
 from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
 from xpnet.files.pictures import save_picture
@@ -112,6 +112,22 @@ def test_a_published_pickle_is_evaluated(run, tmp_path):
         h = 1 / (1 + np.exp(-(h @ params[f"W{k}"])))
     want = np.mean(np.argmax(h @ params["W3"], axis=1) == t)
     assert json.loads((tmp_path / "result.json").read_text())["test_accuracy"] == want
+
+
+def test_a_network_with_fewer_outputs_than_there_are_digits_is_not_evaluated(run, tmp_path):
+    TwoLayerNet(784, 5, 3, rng=0).save_params("three.safetensors")
+    result = run("evaluate", "--weights", "three.safetensors")
+    assert_refused(result, "labels must be below the network's 3 outputs, got 9")
+    assert not (tmp_path / "evaluation.json").exists()
+
+
+def test_a_batch_larger_than_the_data_is_the_data(run):
+    steps = []
+    for size in (600, 601):
+        code, out, err = run("train", "--epochs", 1, "--batch-size", size, "--out", f"run{size}")
+        assert code == 0, err
+        steps.append(re.findall(r"loss \S+", out)[-1:])
+    assert steps[0] == steps[1]
 
 
 def test_info_tells_what_is_missing(run):

@@ -68,6 +68,7 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, n_classes: int = 10) 
     -------
     (n_classes, n_classes), int64; its sum is N, its diagonal what was read rightly
     """
+    labels, predictions = to_numpy(as_array(labels)), to_numpy(as_array(predictions))
     if labels.ndim != 1 or labels.shape != predictions.shape:
         raise ArgumentError(
             "confusion needs one label and one prediction an image, as (N,) both, "
