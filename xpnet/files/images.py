@@ -43,6 +43,30 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SCAN, _END, _ALONE = 0xDA, 0xD9, (0x01, 0xD8)
 
 
+_OTHERS = {
+    rb".{4}ftyp(hei|hev|mif1|msf1)": "a HEIC picture, as phones take",
+    rb".{4}ftypavi[fs]": "an AVIF picture",
+    rb".{4}ftypcrx|FUJIFILM|IIRO|IIU": "a camera's raw picture",
+    rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI": "a film",
+    rb"II[*+]\0|MM\0[*+]": "a TIFF picture, or a camera's raw one",
+    rb"\xff\x0a|\0\0\0\x0cJXL ": "a JPEG XL picture",
+    rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": "a JPEG 2000 picture",
+    rb"8BPS": "a Photoshop picture",
+    rb"gimp xcf": "a picture of GIMP",
+    rb"\0\0[\1\2]\0[^\0]": "an icon",
+    rb"%PDF": "a PDF",
+    rb"(?i)(\xef\xbb\xbf)?\s*(<\?xml.*)?<svg": "an SVG drawing",
+    rb"(?i)\s*<(!doctype )?html": "a web page",
+}
+"""Kinds of files that are not read, by how they begin."""
+
+
+def _other_kind(path: Path) -> str | None:
+    with path.open("rb") as file:
+        head = file.read(1024)
+    return next((kind for start, kind in _OTHERS.items() if re.match(start, head, re.DOTALL)), None)
+
+
 class _File(io.BufferedReader):
     """A file that gives so many bytes at most, at so many requests."""
 
@@ -103,6 +127,10 @@ def read_image(path: Path) -> "Image":
     except DataError:
         raise
     except Exception as error:  # what Pillow raises for a damaged file depends on its format
+        if kind := _other_kind(path):
+            raise DataError(
+                f"{path} is {kind}, which is not read; export it as PNG or JPEG"
+            ) from error
         raise DataError(
             f"{path} cannot be read as a picture: it is damaged or of another kind; "
             "save it again as PNG or JPEG"
