@@ -63,6 +63,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("gpu")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cores() -> Iterator[None]:
+    """Let no test depend on how many cores there are: what is divided among threads is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xpnet.engine.threads.available_cores", lambda: 64)
+        yield
+
+
 def is_worker(config: pytest.Config) -> bool:
     """Whether this is one of several processes in which pytest-xdist runs the tests."""
     return hasattr(config, "workerinput")

@@ -54,7 +54,7 @@ from xpnet.engine.cpu import CpuEngine
 from xpnet.engine.cpu.division import FEWEST, IMAGES, ROWS
 from xpnet.engine.cpu.program import Program
 from xpnet.engine.cpu.worker import BUFFER, SIZES
-from xpnet.engine.threads import _libraries, chosen_threads
+from xpnet.engine.threads import _libraries
 from xpnet.errors import ArgumentError
 from xpnet.files.pictures import save_picture
 from xpnet.report.evaluate import predictions
@@ -603,27 +603,6 @@ def test_an_error_in_a_thread_reaches_the_caller(where, monkeypatch):
     assert settings_here() == before
     assert_same_state(net, other)
     assert_same_step(engine, other, *batch(net, 40, 2))
-
-
-def test_threads_are_the_cores_and_no_more_than_matrix_products_may_use(monkeypatch):
-    class Libraries:
-        limits = ()
-
-        def info(self):
-            return [{"num_threads": limit} for limit in self.limits]
-
-    libraries = Libraries()
-    monkeypatch.setattr("xpnet.engine.threads._libraries", lambda: libraries)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 2, 5}, raising=False)
-    assert chosen_threads(None) == 3
-    for limits, want in [((8,), 3), ((2,), 2), ((8, 1), 1)]:
-        libraries.limits = limits
-        assert chosen_threads(None) == want
-    assert chosen_threads(5) == 5
-    libraries.limits = ()
-    monkeypatch.delattr("os.sched_getaffinity")
-    monkeypatch.setattr("os.cpu_count", lambda: 7)
-    assert chosen_threads(None) == 7
 
 
 # Memory

@@ -1,6 +1,8 @@
 """The search for hyper-parameters, as a user meets it and as a learner reads it."""
 
 import json
+import multiprocessing
+import os
 import signal
 import sqlite3
 import subprocess
@@ -8,6 +10,7 @@ import sys
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -249,6 +252,38 @@ def test_the_picture(tmp_path, count):
 def test_a_search_that_makes_no_sense(options, message):
     with pytest.raises(ArgumentError, match=message):
         Search(**options)
+
+
+@pytest.mark.parametrize(
+    ("free", "limit", "workers", "want"), [(8, 8, 2, 4), (8, 3, 2, 3), (8, 1, 2, 1), (2, 2, 4, 1)]
+)
+def test_workers_share_the_free_cores(go, monkeypatch, free, limit, workers, want):
+    """By what they are told, and not by the environment, which is that of others, too."""
+    given = []
+
+    class Process:
+        pid, exitcode = None, 0
+
+        def __init__(self, target, args):
+            given.append(args[0].threads)
+
+        def start(self):
+            pass
+
+        join = start
+
+    context = SimpleNamespace(Process=Process, Pipe=multiprocessing.Pipe)
+    monkeypatch.setattr("multiprocessing.get_context", lambda kind: context)
+    monkeypatch.setattr("xpnet.train.search.workers.free_cores", lambda: free)
+    monkeypatch.setattr(
+        "xpnet.train.search.workers.chosen_threads", lambda threads: min(free, limit)
+    )
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name)
+    before = dict(os.environ)
+    go(3, workers=workers)
+    assert given == [want] * workers
+    assert dict(os.environ) == before
 
 
 @pytest.mark.parametrize("options", [{"trials": 0}, {"trials": 1, "workers": 0}])

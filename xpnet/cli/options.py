@@ -43,7 +43,7 @@ def device_option(command: Callable[..., None]) -> Callable[..., None]:
 def engine_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take --engine, --no-graph, --threads, --precision, --skip-engine-check."""
     for option in (
-        click.option("--threads", type=int, help="Of the CPU; one for each core if left out."),
+        click.option("--threads", type=int, help="Of the CPU; one for each free core if left out."),
         click.option(
             "--engine",
             default="auto",
@@ -130,6 +130,7 @@ def weights_options(command: Callable[..., None]) -> Callable[..., None]:
 def engine_line(about: Mapping[str, str | int]) -> str:
     """Say in one line what computes."""
     threads = f", {n} thread{'s' * (n != 1)}" if (n := about.get("threads")) else ""
+    threads += f" ({why})" if (why := about.get("threads_reason")) else ""
     products = f", products in {kind}" if (kind := about.get("precision")) else ""
     steps = f", steps {how}" if (how := about.get("steps")) else ""
     reason = f": {why}" if (why := about.get("engine_reason")) else ""
@@ -141,15 +142,9 @@ def open_device(name: str) -> Device:
     """Open the device of --device; which one `auto` found is told."""
     device = get_device(name)
     if name == "auto":
-        click.echo(device_line(device))
+        reason = f" ({cuda.diagnose().problem})" if device.name == "cpu" else ""
+        click.echo(f"device: {device.name}{reason}")
     return device
-
-
-def device_line(device: Device) -> str:
-    """Say which device `auto` found."""
-    return f"device: {device.name}" + (
-        f" ({cuda.diagnose().problem})" if device.name == "cpu" else ""
-    )
 
 
 def open_data(data: str, data_dir: str | None) -> Dataset:

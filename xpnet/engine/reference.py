@@ -5,7 +5,7 @@ from typing import Any
 
 from xpnet.arrays import Array
 from xpnet.engine.base import OneByOne
-from xpnet.engine.threads import blas_threads, chosen_threads
+from xpnet.engine.threads import blas_threads, chosen_threads, described_threads
 from xpnet.layers import Backward, Params
 from xpnet.models.network import Network
 
@@ -15,7 +15,7 @@ class ReferenceEngine(OneByOne):
 
     Parameters
     ----------
-    threads : of matrix products on the CPU; as many as it has cores if None
+    threads : of matrix products on the CPU; as many as cores are free if None
     reason : why it is not the engine that was asked for
     checked : what the check of that engine found, where it was made
     """
@@ -31,7 +31,7 @@ class ReferenceEngine(OneByOne):
         checked: str | None = None,
     ) -> None:
         self.network, self.reason, self.checked = network, reason, checked
-        self.threads = chosen_threads(threads)
+        self.threads, self._asked = chosen_threads(threads), threads
 
     def __repr__(self) -> str:
         return f"ReferenceEngine({self.network!r}, threads={self.threads})"
@@ -66,7 +66,7 @@ class ReferenceEngine(OneByOne):
         """Name, threads, and why it is this one."""
         about: dict[str, str | int] = {"engine": self.name}
         if self.network.device.name == "cpu":
-            about["threads"] = self.threads
+            about |= described_threads(self._asked, self.threads)
         more = {"engine_reason": self.reason, "engine_check": self.checked}
         return about | {what: text for what, text in more.items() if text is not None}
 

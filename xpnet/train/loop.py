@@ -17,7 +17,7 @@ from xpnet.train.callbacks import Callback, Calls, Progress
 from xpnet.train.early_stopping import EarlyStopping
 from xpnet.train.hints import Hints
 from xpnet.train.learner import Batch, Learner
-from xpnet.train.stepping import Place, Stepping
+from xpnet.train.stepping import Place, Stepping, alone
 from xpnet.train.undo import Undo
 
 
@@ -26,7 +26,8 @@ class Loop(Stepping):
 
     A step is done whole or not at all, as `Stepping` says: after an error in one `train` goes on
     from the step before, or, where there is no going back, nothing but `restore` makes this usable
-    again. Ctrl-C is obeyed after the step, and a second one at once.
+    again. Ctrl-C is obeyed after the step, and a second one at once. One thread at a time may use
+    it: others are refused.
 
     Parameters
     ----------
@@ -128,6 +129,7 @@ class Loop(Stepping):
         name = self.learner.best or next(iter(directions))
         return name, directions.get(name, "max")
 
+    @alone
     def train_step(self, *batch: Array) -> Array:
         """One update on one batch, x and t for instance; the loss before it, 0-d on the device.
 
@@ -143,6 +145,7 @@ class Loop(Stepping):
         self._take(take, batch, self._place.after(1, of_epoch=0), whole=True)
         return values["loss"]
 
+    @alone
     def train_epoch(self) -> EpochMetrics:
         """One pass over the training data, or what is left of it, and what is measured after it.
 
@@ -209,6 +212,7 @@ class Loop(Stepping):
         if self._interrupts.came:
             raise KeyboardInterrupt
 
+    @alone
     def state(self) -> tuple[Params, dict[str, Any]]:
         """Return what training has come to: host arrays by name, and a record that JSON can hold.
 
@@ -241,6 +245,7 @@ class Loop(Stepping):
         }
         return arrays, record
 
+    @alone
     def restore(self, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
         """Go on from what `state` gave.
 
@@ -318,6 +323,7 @@ class Loop(Stepping):
         """Tell what the record of a run should say of what computes."""
         return self.learner.describe()
 
+    @alone
     def train(self, epochs: int | None = None) -> list[EpochMetrics]:
         """Train until `epochs` epochs are done, or stopped early; the metrics of all of them.
 
@@ -355,6 +361,7 @@ class Loop(Stepping):
             with tqdm.external_write_mode():  # which takes bars away meanwhile
                 show(line)
 
+    @alone
     def evaluate(self, source: Any) -> float:
         """The first of what the learner measures on a data set, such as the accuracy."""
         found = self.learner.evaluate(source)

@@ -139,7 +139,13 @@ class Run:
         device: Device,
         **engine: Any,
     ) -> Trainer:
-        """A fresh network and its trainer; `engine` is what `Trainer` takes of that name."""
+        """A fresh network and its trainer; `engine` is what `Trainer` takes of that name.
+
+        Threads are those that the run began with, which its last bits follow from, if none are
+        asked for.
+        """
+        if engine.get("threads") is None and self._found is not None:
+            engine["threads"] = self._found.record["run"]["computed_by"].get("threads")
         network = build_network(
             settings["model"],
             arguments,
@@ -185,7 +191,8 @@ class Run:
         hardware = device.describe()
         hardware.pop("gpu_memory", None)  # which tells of others, too
         computing = trainer.describe()
-        computing.pop("engine_check", None)  # whose errors are another driver's, not the run's
+        for passing in ("engine_check", "threads_reason"):  # another driver's, and another load's
+            computing.pop(passing, None)
         self._record = {
             "settings": dict(settings),
             "data_sha256": dataset.checksum(),

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import wraps
 from math import isfinite
-from typing import Any, NamedTuple
+from threading import RLock
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
 from xpnet.arrays import Array, to_numpy
 from xpnet.data.batches import Batches
 from xpnet.engine.base import Uncopied
+from xpnet.engine.threads import renew_after_fork, taken
 from xpnet.errors import ArgumentError, DivergedError, TrainingError
 from xpnet.layers import Params
 from xpnet.report.metrics import EpochMetrics
@@ -18,6 +21,29 @@ from xpnet.train.inputs import not_finite, too_large
 from xpnet.train.learner import Batch, Learner, WholeSteps
 from xpnet.train.signals import Interrupts
 from xpnet.train.undo import Undo
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def alone(method: Callable[P, T]) -> Callable[P, T]:
+    """Have a method refused while another thread is in one of the same object's.
+
+    Training may take hours, for which nobody would want to wait.
+    """
+
+    @wraps(method)
+    def called(*arguments: P.args, **options: P.kwargs) -> T:
+        who: Any = arguments[0]
+        if taken(who._turn):
+            raise TrainingError(
+                f"a {type(who).__name__} is used by one thread at a time, and another one is at "
+                "work in this; wait until it has done, or make one with a network of its own"
+            )
+        with who._turn:
+            return method(*arguments, **options)
+
+    return called
 
 
 class _NotANumberError(Exception):
@@ -71,9 +97,19 @@ class Stepping(Uncopied):
         network = next(iter(learner.networks.values()))
         self.device, self._dtype = network.device, network.dtype
         self._place, self._undo = Place(0, 0, [], []), Undo(learner)
-        self._torn, self._interrupts = "", Interrupts()
+        self._torn, self._interrupts, self._turn = "", Interrupts(), RLock()
+        renew_after_fork(self)
         # What the steps of an epoch so far gave, by name
         self._values: dict[str, Array] = {}
+
+    def after_fork(self) -> None:
+        """Refuse to go on in a child that was forked while another thread was training."""
+        if taken(self._turn):
+            self._turn = RLock()
+            self._torn = (
+                "this process was forked while another thread was at work in this trainer; give "
+                "it a state to go on from, by restore"
+            )
 
     @property
     def history(self) -> list[EpochMetrics]:

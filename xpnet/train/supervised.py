@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from threading import RLock
 
 from xpnet.arrays import Array
 from xpnet.data.batches import Batches
 from xpnet.engine import Steps, get_engine
 from xpnet.engine.base import CHECKED, Uncopied
+from xpnet.engine.threads import in_turn, renew_after_fork, taken
 from xpnet.errors import ArgumentError
 from xpnet.functions.targets import TargetKind
 from xpnet.layers import HeadsWithLoss, IdentityWithLoss, Loss, SigmoidWithLoss
@@ -26,7 +28,8 @@ _KNOWN = frozenset(OPTIMIZERS.values())
 class Supervised(Uncopied, Learner):
     """Samples, their targets, and a loss that says how far a network is from them.
 
-    Classes or numbers, one output or many: what the network's loss takes can be learned.
+    Classes or numbers, one output or many: what the network's loss takes can be learned. A step, or
+    an evaluation, is one thread's at a time; others wait.
 
     Parameters
     ----------
@@ -108,7 +111,8 @@ class Supervised(Uncopied, Learner):
         self.best = f"{'train' if test is None else 'test'}_{names[0]}"
         self.evaluate_samples, self.constraint = evaluate_samples, constraint
         self.clip_norm = None if clip_norm is None else checked_limit(clip_norm)
-        self.schedule = schedule
+        self.schedule, self._turn = schedule, RLock()
+        renew_after_fork(self)
         self.engine = get_engine(
             network,
             engine,
@@ -121,6 +125,11 @@ class Supervised(Uncopied, Learner):
         # Of the engine's steps, those that it will take.
         rule = self.optimizer if self.steps_obstacle() is None else None
         self.engine = self.engine.check(*source.first(CHECKED), rule, self.clip_norm)
+
+    def after_fork(self) -> None:
+        """Make anew the lock that a thread held which a child does not have."""
+        if taken(self._turn):
+            self._turn = RLock()
 
     def __repr__(self) -> str:
         return f"Supervised({self.network!r}, {self.optimizer!r}, {self.metrics})"
@@ -141,14 +150,15 @@ class Supervised(Uncopied, Learner):
 
     def step(self, batch: Batch) -> dict[str, Array]:
         """One update on inputs and targets; the loss before it."""
-        x, t = batch
-        self.gradient = None  # or the next one would need room beside it
-        loss, _, grads = self.engine.loss_and_gradient(x, t)
-        self.gradient = grads
-        # With another loss the Trainer ends: it is looked at where that does not cost a wait.
-        if not self.source.device.is_host or isfinite(loss):
-            self._update(grads)
-        return {"loss": loss}
+        with self._turn:
+            x, t = batch
+            self.gradient = None  # or the next one would need room beside it
+            loss, _, grads = self.engine.loss_and_gradient(x, t)
+            self.gradient = grads
+            # With another loss the Trainer ends: it is looked at where that does not cost a wait.
+            if not self.source.device.is_host or isfinite(loss):
+                self._update(grads)
+            return {"loss": loss}
 
     def _update(self, grads: Mapping[str, Array]) -> None:
         network, optimizer = self.network, self.optimizer
@@ -166,6 +176,7 @@ class Supervised(Uncopied, Learner):
         """True, unless something foreign has a part in an update, which may fail in it."""
         return type(self.optimizer) in _KNOWN and self.constraint is None
 
+    @in_turn
     def evaluate(self, source: Batches) -> dict[str, float]:
         """Every metric of a data set, or of its first `evaluate_samples`; read once, at the end."""
         for metric in self.metrics:

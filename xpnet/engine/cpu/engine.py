@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from math import isfinite, prod
-from threading import BrokenBarrierError
+from threading import BrokenBarrierError, RLock, get_ident
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +21,14 @@ from xpnet.engine.cpu.program import LEARNING, Needs, Program
 from xpnet.engine.cpu.winograd import Winograd
 from xpnet.engine.cpu.worker import Meetings, Reduce, Worker, added
 from xpnet.engine.lower import Lowered, lower
-from xpnet.engine.threads import blas_threads, chosen_threads
+from xpnet.engine.threads import (
+    blas_threads,
+    chosen_threads,
+    described_threads,
+    in_turn,
+    renew_after_fork,
+    taken,
+)
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Backward, Convolution, HeadsWithLoss
@@ -40,12 +47,13 @@ class CpuEngine(OneByOne, Uncopied):
     batch, it is not divided. BatchNorm has the parts meet while training. All this depends on the
     batch and on `threads` alone, so that results repeat bit for bit.
 
-    One call at a time: they share their arrays.
+    One call at a time: they share their arrays, and who calls from another thread waits. What one
+    thread was given is not written over by the calls of another.
 
     Parameters
     ----------
     network : one that has no `obstacle`
-    threads : how many to use; one for each core if None
+    threads : how many to use, at most one for each core; one for each that is free if None
     reduce : makes one of what the parts of a batch bring to a meeting, in their order: things that
         can be added
     """
@@ -58,16 +66,28 @@ class CpuEngine(OneByOne, Uncopied):
         if (problem := self.obstacle(network)) is not None:
             raise ArgumentError(f"the engine cannot run this network: {problem}")
         self.network = network
-        self.threads, self._reduce = chosen_threads(threads), reduce
+        self.threads, self._asked, self._reduce = chosen_threads(threads), threads, reduce
         self._nodes = network.nodes()
         layers = [node.layer for node in self._nodes]
         self._by_samples = all(type(layer) in KERNELS for layer in layers)
         self._convolves = any(isinstance(layer, Convolution) for layer in layers)
         self._numbers = sum(prod(node.output_shape) for node in self._nodes)
         self._calls = 0
+        self._turn, self._caller = RLock(), get_ident()
         self._compile()
-        # Which starts no thread before there is work for it.
+        self._open_pool()
+        renew_after_fork(self)
+
+    def _open_pool(self) -> None:
+        """Make the pool of threads, none of which starts before there is work for it."""
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="xpnet")
+
+    def after_fork(self) -> None:
+        """Make threads anew, and what a thread that the child does not have was at work on."""
+        self._open_pool()
+        if taken(self._turn):
+            self._turn = RLock()
+            self._compile()
 
     @staticmethod
     def obstacle(network: Network) -> str | None:
@@ -101,8 +121,9 @@ class CpuEngine(OneByOne, Uncopied):
 
     def describe(self) -> dict[str, str | int]:
         """Name and threads."""
-        return {"engine": self.name, "threads": self.threads}
+        return {"engine": self.name, **described_threads(self._asked, self.threads)}
 
+    @in_turn
     def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Any, FlatParams]:
         """Compute as `Network.loss_and_gradient`; the next call writes over the gradient.
 
@@ -111,7 +132,7 @@ class CpuEngine(OneByOne, Uncopied):
         network = self.network
         x = network.place(x, single=False)
         n, scores = len(x), self._scores(len(x))
-        self._begin()
+        self._begin(gives=True)
         if type(t) is not np.ndarray:  # by name, or nothing that a small step is given
             t = network.place_targets(t)
         self._check_targets(t, scores)
@@ -138,6 +159,7 @@ class CpuEngine(OneByOne, Uncopied):
                     grads[name] += more
         return np.asarray(loss, dtype=network.dtype), scores, grads
 
+    @in_turn
     def forward(self, x: Array, *, train: bool = False) -> tuple[Any, Backward]:
         """The scores, by name if the network ends in `Heads`, and the function of their gradient.
 
@@ -148,7 +170,7 @@ class CpuEngine(OneByOne, Uncopied):
         shape, x = np.shape(x), self.network.place(x, single=False)
         n, scores = len(x), self._scores(len(x))
         check_counts(n, n)
-        self._begin()
+        self._begin(gives=True)
         division = self.division(n, train=train)
         meetings = self._meetings(division, train=train)
         self._run(
@@ -171,27 +193,29 @@ class CpuEngine(OneByOne, Uncopied):
         calls, workers = self._calls, self._workers
 
         def backward(dy: Any, need_dx: bool = True, need_grads: bool = True) -> tuple[Any, Any]:
-            if calls != self._calls or workers is not self._workers:
-                raise EngineError(
-                    "a backward of an engine can be called once, and before the next call of that "
-                    "engine, which writes over its arrays; call forward again"
-                )
-            given = self._checked(dy, scores)
-            self._calls += 1
-            needs = Needs(need_dx, need_grads)
-            dx = np.empty(x.shape, dtype=self.network.dtype) if need_dx else None
-            if need_dx or need_grads:
-                meetings = self._meetings(division, train=train)
-                self._run(
-                    division,
-                    meetings,
-                    lambda worker, _: worker.backward(given, needs, dx, meetings, train=train),
-                )
-                dx = None if dx is None else dx.reshape(shape)
-            return dx, self._total(len(division.shares)) if need_grads else {}
+            with self._turn:
+                if calls != self._calls or workers is not self._workers:
+                    raise EngineError(
+                        "a backward of an engine can be called once, and before the next call of "
+                        "that engine, which writes over its arrays; call forward again"
+                    )
+                given = self._checked(dy, scores)
+                self._calls += 1
+                needs = Needs(need_dx, need_grads)
+                dx = np.empty(x.shape, dtype=self.network.dtype) if need_dx else None
+                if need_dx or need_grads:
+                    meetings = self._meetings(division, train=train)
+                    self._run(
+                        division,
+                        meetings,
+                        lambda worker, _: worker.backward(given, needs, dx, meetings, train=train),
+                    )
+                    dx = None if dx is None else dx.reshape(shape)
+                return dx, self._total(len(division.shares)) if need_grads else {}
 
         return scores, backward
 
+    @in_turn
     def predict(self, x: Array) -> Any:
         """Predict as `Network.predict`, in memory that does not grow with the samples.
 
@@ -250,11 +274,17 @@ class CpuEngine(OneByOne, Uncopied):
         self._learning = learning.difference(self._frozen)
         self._workers: list[Worker] = []
 
-    def _begin(self) -> None:
-        """Begin a call, after which no earlier backward holds."""
+    def _begin(self, *, gives: bool = False) -> None:
+        """Begin a call, after which no earlier backward holds.
+
+        If it gives a gradient that the next call writes over, another thread has its own arrays.
+        """
         self._calls += 1
         network = self.network
-        if network.params.changes != self._changes or network.last_layer is not self._loss:
+        if gives and self._caller != (caller := get_ident()):
+            self._caller = caller
+            self._compile()
+        elif network.params.changes != self._changes or network.last_layer is not self._loss:
             self._compile()
 
     def _meetings(self, division: Division, *, train: bool) -> Meetings | None:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
+from threading import RLock, get_ident
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,6 +35,7 @@ from xpnet.engine.cuda.update import (
     gradient_function,
 )
 from xpnet.engine.lower import Op, lower
+from xpnet.engine.threads import in_turn
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Dropout
@@ -63,7 +65,8 @@ class CompiledNetwork(Uncopied):
 
     What layers, loss and penalty are is compiled in. What learns, and how fast, may change: what
     that concerns is then compiled anew. Results repeat bit for bit, on whatever GPU. One call at a
-    time: they share their arrays.
+    time: they share their arrays, and who calls from another thread waits. What one thread was
+    given is not written over by the calls of another.
 
     Parameters
     ----------
@@ -108,6 +111,7 @@ class CompiledNetwork(Uncopied):
         self.driver: Driver = CupyDriver() if driver is None else driver
         self.grads = network.params.like()
         self.passes = 0
+        self._turn, self._caller = RLock(), get_ident()
         self._last_layer = network.last_layer
         self.loss = network.device.zeros(1, dtype=network.dtype)
         self._compile()
@@ -217,6 +221,14 @@ class CompiledNetwork(Uncopied):
                 return "it puts out images"
         return None
 
+    def _give(self) -> None:
+        """Begin to leave what the next call writes over: in arrays of the calling thread."""
+        if self._caller != (caller := get_ident()):
+            self._caller = caller
+            self.grads = self.network.params.like()
+            self._programs.clear()
+        self.passes += 1
+
     def program(self, n: int, *, keeps: bool) -> Program:
         """Passes of n samples, with a way back or without; those used last are kept."""
         if keeps and how_all_learn(self.network) != self.learning:
@@ -236,6 +248,7 @@ class CompiledNetwork(Uncopied):
         self._programs.move_to_end((n, keeps))
         return self._programs[n, keeps]
 
+    @in_turn
     def forward(
         self, x: Array, *, train: bool = False
     ) -> tuple[Outputs, Callable[..., tuple[Array | None, Mapping[str, Array]]]]:
@@ -249,9 +262,8 @@ class CompiledNetwork(Uncopied):
         x = network.place(x, single=False)
         if not (n := x.shape[0]):
             raise ArgumentError("at least one sample is needed, got none")
-        program = self.program(n, keeps=True)
-        self.passes += 1
-        this = self.passes
+        self._give()
+        program, this = self.program(n, keeps=True), self.passes
         program.x[...] = x
         run(self.driver, program.forward(n, train=train))
         if train:
@@ -260,12 +272,14 @@ class CompiledNetwork(Uncopied):
         def backward(
             dy: Any, need_dx: bool = True, need_grads: bool = True
         ) -> tuple[Array | None, Mapping[str, Array]]:
-            if self.passes != this:
-                raise EngineError(
-                    "this backward belongs to a forward pass whose numbers the engine has written "
-                    "over by the next one; call backward before the engine computes anything else"
-                )
-            return self._backward(program, n, dy, Way(train, need_dx, need_grads, False))
+            with self._turn:
+                if self.passes != this:
+                    raise EngineError(
+                        "this backward belongs to a forward pass whose numbers the engine has "
+                        "written over by the next one; call backward before the engine computes "
+                        "anything else"
+                    )
+                return self._backward(program, n, dy, Way(train, need_dx, need_grads, False))
 
         return _copies(network.device, program.outputs), backward
 
@@ -299,6 +313,7 @@ class CompiledNetwork(Uncopied):
             )
         return self.outputs
 
+    @in_turn
     def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Outputs, Mapping[str, Array]]:
         """Compute as `Network.loss_and_gradient`; the next call overwrites scores and gradient."""
         network = self.network
@@ -309,8 +324,8 @@ class CompiledNetwork(Uncopied):
             check_outputs(network.last_layer, self.outputs)
         for each in t.values() if isinstance(t, Mapping) else (t,):
             check_counts(n, each.shape[0])
+        self._give()
         program = self.program(n, keeps=True)
-        self.passes += 1
         program.x[...] = x
         targets = self._place_targets(program, t)
         launches = program.forward(n, train=True) + program.train(n, targets)
@@ -343,6 +358,7 @@ class CompiledNetwork(Uncopied):
                 program.buffers.rows[k][...] = as_one_hot(given, own)
         return forms[0] if len(forms) == 1 else forms
 
+    @in_turn
     def predict(self, x: Array) -> Outputs:
         """Predict as `Network.predict`, in memory that does not grow with the samples."""
         network = self.network

@@ -12,6 +12,7 @@ from xpnet.engine.cuda.product import Tile
 from xpnet.engine.cuda.selfcheck import DifferenceError, IncomparableError, compare
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.cuda.update import rule_of
+from xpnet.engine.threads import in_turn
 from xpnet.errors import DeviceMemoryError, EngineError, XPNetError
 from xpnet.functions.im2col import contiguous
 from xpnet.models.network import Network
@@ -62,6 +63,7 @@ class CudaEngine(CompiledNetwork):
         about = ", ".join(f"{name}={value!r}" for name, value in self.describe().items())
         return f"CudaEngine({self.network!r}, {about})"
 
+    @in_turn
     def check(
         self,
         x: Array,
@@ -151,6 +153,7 @@ class CudaEngine(CompiledNetwork):
         }
         return about if self._found is None else about | {"engine_check": self._found}
 
+    @in_turn
     def forward(
         self, x: Array, *, train: bool = False
     ) -> tuple[Outputs, Callable[..., tuple[Array | None, Mapping[str, Array]]]]:
@@ -160,6 +163,7 @@ class CudaEngine(CompiledNetwork):
             return computing.network.forward(x, train=train)
         return super().forward(x, train=train)
 
+    @in_turn
     def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Outputs, Mapping[str, Array]]:
         """Compute as `Network.loss_and_gradient`; the next call overwrites scores and gradient."""
         x, t = self.network.place(x, single=False), self._on_device(t)
@@ -169,6 +173,7 @@ class CudaEngine(CompiledNetwork):
             return computing.loss_and_gradient(x, t)
         return super().loss_and_gradient(x, t)
 
+    @in_turn
     def predict(self, x: Array) -> Outputs:
         """Predict as `Network.predict`, in memory that does not grow with the samples."""
         x = self.network.place(x)
@@ -183,6 +188,7 @@ class CudaEngine(CompiledNetwork):
             return "the engine failed its check"
         return Training.obstacle(optimizer)
 
+    @in_turn
     def steps(
         self,
         x: Array,

@@ -90,7 +90,14 @@ class Plan:
             )
         return x[count:], t[count:], x[:count], t[:count]
 
-    def trainer(self, split: Split, lr: float, weight_decay: float, device: str) -> Trainer:
+    def trainer(
+        self,
+        split: Split,
+        lr: float,
+        weight_decay: float,
+        device: str,
+        threads: int | None = None,
+    ) -> Trainer:
         """Make one trial's trainer; its test set is the validation images."""
         network = MultiLayerNet(
             prod(split[0].shape[1:]),
@@ -108,6 +115,7 @@ class Plan:
             optimizer_param={"lr": lr},
             verbose=False,
             seed=self.seed,
+            threads=threads,
         )
 
     def record(self, split: Split) -> dict[str, Any]:

@@ -55,8 +55,8 @@ class Search(Plan):
         study : its name there; a search of the same name goes on
         trials : how many are wanted in total
         workers : processes on this machine. Above 1 a script needs `if __name__ == "__main__":`.
-            Each computes with its share of the processors, unless OPENBLAS_NUM_THREADS and the
-            like say otherwise.
+            Each computes with its share of the free cores, or of as many threads as
+            OPENBLAS_NUM_THREADS and the like allow.
         timeout : seconds after which no more trials are begun
         verbose : print a line for each trial
 

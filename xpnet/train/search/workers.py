@@ -1,14 +1,13 @@
 """The workers of a search, processes that make its trials alone or side by side."""
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from multiprocessing.connection import Connection
 
@@ -16,6 +15,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from xpnet.engine.threads import chosen_threads, free_cores
 from xpnet.errors import DivergedError, XPNetError
 from xpnet.notice import notice, show
 from xpnet.train import EpochMetrics
@@ -38,6 +38,7 @@ class Job:
     device: str
     deadline: float
     verbose: bool
+    threads: int | None = None
 
     def over(self) -> bool:
         """True if no more trials may begin: time is up, or the process that began this is gone."""
@@ -46,9 +47,12 @@ class Job:
 
 
 def work_together(workers: int, job: Job) -> None:
-    """Run workers in processes of their own until all are done."""
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // workers)))
+    """Run workers in processes of their own until all are done.
+
+    They share the cores that are free before they begin: later each would see the others there.
+    """
+    share = max(1, free_cores() // workers)
+    job = replace(job, threads=min(share, chosen_threads(None)))
     # A fork would share the connection to the database, and breaks CUDA.
     spawn = multiprocessing.get_context("spawn")
     pipes = [spawn.Pipe(duplex=False) for _ in range(workers)]
@@ -189,7 +193,9 @@ class Worker:
         search = self.job.search
         lr = trial.suggest_float("lr", *search.lr, log=True)
         weight_decay = trial.suggest_float("weight_decay", *search.weight_decay, log=True)
-        trainer = search.trainer(self.job.split, lr, weight_decay, self.job.device)
+        trainer = search.trainer(
+            self.job.split, lr, weight_decay, self.job.device, self.job.threads
+        )
 
         def after_epoch(metrics: EpochMetrics) -> None:
             if self.stopped:
