@@ -51,7 +51,7 @@ bench: $(DEV)  ## time steps beside the book's design, and PyTorch if installed;
 reproduce: $(DEV)  ## run all the books' experiments; QUICK=1, ARGS="--out DIR ..."
 	$(BIN)/python scripts/reproduce.py $(if $(QUICK),--quick) --device $(DEVICE) $(ARGS)
 
-fuzz: $(DEV)  ## feed damaged and hostile files to all readers; ARGS="--count 10000 --reader idx ..."
+fuzz: $(DEV)  ## feed damaged and hostile files to all readers; ARGS="--count 20000 --reader idx ..."
 	$(BIN)/python scripts/fuzz.py --out scripts/results/fuzz $(ARGS)
 
 clean:  ## remove the environment and caches; runs/ is kept

@@ -10,6 +10,7 @@ reaches what lies behind them; others then spoil single bytes of the whole file.
 
 import contextlib
 import gzip
+import importlib
 import io
 import json
 import os
@@ -19,6 +20,8 @@ import re
 import struct
 import sys
 import tempfile
+import warnings
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -32,9 +35,11 @@ import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 from safetensors.numpy import save
 
+from _fuzz_large import LARGE, Large, bitmap
 from xpnet import cli
 from xpnet.arrays import cuda, to_numpy
-from xpnet.data import load_dataset, mnist
+from xpnet.books.nielsen import load as load_nielsen
+from xpnet.data import load_dataset
 from xpnet.data.idx import header, read_idx
 from xpnet.data.tiny import read_tiny_images
 from xpnet.errors import XPNetError
@@ -59,8 +64,13 @@ from xpnet.layers import (
     Unpooled,
 )
 from xpnet.models import Network, build_network, load_network
+from xpnet.models.torch_names import load_torch, save_torch
 from xpnet.train import checkpoint
 from xpnet.train.checkpoint import load_checkpoint
+
+# Readers import these when they need them, and then decorators run code.
+importlib.import_module("xpnet.engine.cpu")
+Image.init()
 
 Join = Callable[[Sequence[bytes]], bytes]
 
@@ -96,14 +106,17 @@ class Reader(NamedTuple):
     read : reads a file, or raises XPNetError
     valid, hostile : make files that it must accept and must refuse; run once, in a directory of
         their own
-    mib : MiB of memory that it may take for such a file
     """
 
     name: str
     read: Callable[[Path], object]
     valid: Callable[[], Sequence[Seed]]
     hostile: Callable[[], Sequence[Seed]]
-    mib: int = 512
+
+    @property
+    def large(self) -> Sequence[Large]:
+        """More of both, which are not mutated: of three, the numbers are -3, -2 and -1."""
+        return LARGE.get(self.name, ())
 
 
 # Mutations.
@@ -354,6 +367,56 @@ def _read_pickle(path: Path) -> object:
     return read_pickled_arrays(path.read_bytes(), path.name)
 
 
+def _archive(parts: Sequence[bytes]) -> bytes:
+    """A ZIP archive of parts by turns: a name, its contents."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that comes twice
+        for at in range(0, len(parts) - 1, 2):
+            name = parts[at].decode("latin1").replace("\0", "")[:30_000]
+            archive.writestr(zipfile.ZipInfo(name), parts[at + 1], zipfile.ZIP_DEFLATED)
+    return stream.getvalue()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=True)
+    return stream.getvalue()
+
+
+def _valid_npz() -> list[Seed]:
+    columns = {"W1": np.asfortranarray(_MATRICES["W1"]), "b1": np.float32(1), "t": np.arange(3) > 1}
+    named = [
+        [part for name, array in arrays.items() for part in (f"{name}.npy".encode(), _npy(array))]
+        for arrays in (_MATRICES, columns)
+    ]
+    return [
+        *(Seed(parts, _archive) for parts in named),
+        *(_block(_archive(each)) for each in named),
+    ]
+
+
+def _hostile_npz() -> list[Seed]:
+    vast = _npy(np.ones(3)).replace(b"(3,)", b"(2**62,)")
+    wide = _npy(np.ones(333)).replace(b"(333,)", b"(2147483647, 2147483647)")
+    return [
+        Seed([b"W1.npy", _npy(np.array([{}], dtype=object))], _archive),
+        Seed([b"W1.npy", vast], _archive),
+        Seed([b"W1.npy", wide], _archive),
+        Seed([b"W1.npy", bytes(BOMB)], _archive),
+        Seed([b"model/data.pkl", b"\x80\2}."], _archive),
+        Seed([b"../../W1", _npy(np.ones(3))], _archive),
+    ]
+
+
+def _valid_packed_pickles() -> list[Seed]:
+    return [Seed(seed.parts, _packed) for seed in _valid_pickles()]
+
+
+def _hostile_packed_pickles() -> list[Seed]:
+    return [Seed(seed.parts, _packed) for seed in _hostile_pickles()]
+
+
 # Networks: their arrays, and a JSON text that describes them.
 
 _CONV = {"filter_num": 2, "filter_size": 3, "pad": 1, "stride": 1}
@@ -487,6 +550,54 @@ def _hostile_networks() -> list[Seed]:
     ]
 
 
+_TORCH = {"l1": Affine(4, 3, rng=0), "l2": BatchNorm(3)}
+
+
+def _read_torch(path: Path) -> object:
+    return load_torch(Network(_TORCH), path)
+
+
+def _valid_torch() -> list[Seed]:
+    path = Path("torch.safetensors")
+    save_torch(Network(_TORCH), path)
+    return [Seed(_tensor_parts(path.read_bytes()), _tensors)]
+
+
+def _hostile_torch() -> list[Seed]:
+    return [Seed(_tensor_parts(save({"l1.weight": np.full((3, 4), np.nan)})), _tensors)]
+
+
+def _nielsen(**changes: object) -> Seed:
+    record = {
+        "sizes": [2, 3, 1],
+        "weights": [[[0.5, -1e-3]] * 3, [[1, 2, 3]]],
+        "biases": [[[0.0]] * 3, [[1.5]]],
+        "cost": "QuadraticCost",
+    }
+    return Seed(_words(json.dumps(record | changes).encode()))
+
+
+def _valid_nielsen() -> list[Seed]:
+    return [_nielsen(), _nielsen(cost="CrossEntropyCost"), _nielsen(cost="LogLikelihoodCost")]
+
+
+def _hostile_nielsen() -> list[Seed]:
+    deep: object = 1
+    for _ in range(500):
+        deep = [deep]
+    return [
+        _nielsen(sizes=[10**6, 10**6], weights=[], biases=[]),
+        _nielsen(sizes=[2, 10**9, 1]),
+        _nielsen(sizes=[1] * 5001, weights=[[[1]]] * 5000, biases=[[[1]]] * 5000),
+        _nielsen(weights=[[[10**400] * 2] * 3, [[1, 2, 3]]]),
+        _nielsen(weights=[deep, deep]),
+        _nielsen(weights=["a" * 5000, [[1, 2, 3]]]),
+        _nielsen(cost="builtins.exec"),
+        Seed([b"[" * 100_000]),
+        Seed([b'{"sizes":' * 100_000]),
+    ]
+
+
 # Checkpoints: arrays, a JSON text, and a checksum of both, which whoever changes them can mend.
 
 
@@ -534,6 +645,10 @@ def _hostile_tiny() -> list[Seed]:
     ]
 
 
+def _read_tiny(path: Path) -> object:
+    return read_tiny_images(path, "M1")
+
+
 # Pictures.
 
 
@@ -564,40 +679,97 @@ def _chunks(png: bytes) -> list[bytes]:
     return found
 
 
-def _valid_pictures() -> list[Seed]:
-    digit = _digit()
+def _exif() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6
+    return exif
+
+
+def _valid_pngs() -> list[Seed]:
+    digit = _digit()
     note = PngImagePlugin.PngInfo()
     note.add_text("note", "a digit", zip=True)
     deep = Image.fromarray(np.asarray(digit).astype(np.uint16) * 257)
     clear = Image.merge("LA", [digit, digit.point(lambda value: 255 - value)])
     pngs = [
-        _encoded(digit, "PNG", exif=exif, pnginfo=note),
+        _encoded(digit, "PNG", exif=_exif(), pnginfo=note),
         _encoded(deep, "PNG"),
         _encoded(clear, "PNG"),
         _encoded(digit.convert("P"), "PNG", transparency=255),
+        _encoded(digit.convert("RGB"), "PNG", icc_profile=bytes(200)),
+        _encoded(digit, "PNG", save_all=True, append_images=[digit.rotate(90)]),
     ]
-    jpegs = [_encoded(digit, "JPEG", progressive=flag, exif=exif) for flag in (False, True)]
-    others = [_encoded(digit, kind) for kind in ("GIF", "BMP", "WEBP", "PPM")]
-    return [
-        *(Seed(_chunks(png), _chunked) for png in pngs),
-        *(Seed(re.split(rb"(?=\xff[\xc0-\xfe])", jpeg)) for jpeg in jpegs),
-        *map(_block, others),
-    ]
+    return [Seed(_chunks(png), _chunked) for png in pngs]
 
 
-def _many_scans() -> Seed:
-    """A JPEG file of 16 million pixels that draws them ten thousand times."""
+def _valid_jpegs() -> list[Seed]:
+    digit = _digit()
+    jpegs = [
+        _encoded(digit, "JPEG", exif=_exif()),
+        _encoded(digit, "JPEG", exif=_exif(), progressive=True),
+        _encoded(digit.convert("RGB"), "JPEG", progressive=True, icc_profile=bytes(200)),
+        _encoded(digit.convert("CMYK"), "JPEG", restart_marker_blocks=2),
+        _encoded(digit, "MPO", save_all=True, append_images=[digit]),
+    ]
+    return [Seed(_segments(jpeg)) for jpeg in jpegs]
+
+
+def _segments(jpeg: bytes) -> list[bytes]:
+    return re.split(rb"(?=\xff[\xc0-\xfe])", jpeg)
+
+
+def _valid_gifs() -> list[Seed]:
+    digit = _digit()
+    clear = digit.convert("P")
+    options = ({}, {"transparency": 255, "comment": b"a digit" * 50}, {"interlace": 0})
+    gifs = [_encoded(clear, "GIF", **each) for each in options]
+    gifs.append(_encoded(digit, "GIF", save_all=True, append_images=[digit.rotate(90)] * 3))
+    return [_block(gif) for gif in gifs]
+
+
+def _valid_bmps() -> list[Seed]:
+    digit = _digit()
+    modes = ("L", "1", "P", "RGB", "RGBA")
+    plain = [_encoded(digit.convert(mode), "BMP") for mode in modes]
+    lengths = (b"\x28\xff\0\0" * 10 + b"\x14\0\x14\xff\0\0" * 20 + b"\0\1", 1)
+    return [*map(_block, plain), _block(bitmap(40, 30, *lengths))]
+
+
+def _valid_webps() -> list[Seed]:
+    digit = _digit()
+    webps = [
+        _encoded(digit, "WEBP"),
+        _encoded(digit.convert("RGBA"), "WEBP", lossless=True, exif=_exif().tobytes()),
+        _encoded(digit, "WEBP", save_all=True, append_images=[digit.rotate(90)]),
+    ]
+    return [_block(webp) for webp in webps]
+
+
+def _valid_ppms() -> list[Seed]:
+    digit = _digit()
+    binary = [_encoded(digit.convert(mode), "PPM") for mode in ("1", "L", "RGB")]
+    numbers = b" ".join(b"%d" % value for value in digit.tobytes())
+    texts = [
+        b"P2 # a comment\n40 30\n255\n" + numbers,
+        b"P3 40 10 255\n" + numbers,
+        b"P1 40 30 " + b" ".join(b"%d" % (value < 128) for value in digit.tobytes()),
+        b"P5 40 30 65535\n" + (np.asarray(digit).astype(">u2") * 257).tobytes(),
+        b"P5 40 30 99\n" + digit.point(lambda value: value * 99 // 255).tobytes(),
+    ]
+    return [*map(_block, binary), *(Seed(_words(text)) for text in texts)]
+
+
+def _hostile_jpegs() -> list[Seed]:
+    """A file of 16 million pixels that draws them ten thousand times."""
     wide = _encoded(Image.new("L", (4000, 4000), 255), "JPEG", progressive=True)
-    parts = re.split(rb"(?=\xff[\xc0-\xfe])", wide)
+    parts = _segments(wide)
     at = min(
         (k for k, part in enumerate(parts) if part[:2] == b"\xff\xda"), key=lambda k: len(parts[k])
     )
-    return Seed([*parts[:at], *[parts[at]] * 10_000, *parts[at:]])
+    return [Seed([*parts[:at], *[parts[at]] * 10_000, *parts[at:]])]
 
 
-def _hostile_pictures() -> list[Seed]:
+def _hostile_pngs() -> list[Seed]:
     bomb = zlib.compress(bytes(BOMB))
     head, *_ = _chunks(_encoded(_digit(), "PNG"))
     vast = b"IHDR" + struct.pack(">II", 60_000, 60_000) + head[12:]
@@ -609,12 +781,32 @@ def _hostile_pictures() -> list[Seed]:
         [vast, b"IDAT" + bomb, b"IEND"],
         [wide, b"IDAT" + bomb, b"IEND"],
     )
+    return [Seed(parts, _chunked) for parts in files]
+
+
+def _hostile_gifs() -> list[Seed]:
+    gif = _encoded(_digit(), "GIF")
+    return [_block(gif[:6] + b"\xff" * 4 + gif[10:]), _block(gif[: len(gif) // 2])]
+
+
+def _hostile_bmps() -> list[Seed]:
+    bmp = _encoded(_digit(), "BMP")
     return [
-        *(Seed(parts, _chunked) for parts in files),
-        _many_scans(),
-        Seed(_words(b"P5 60000 60000 255\n")),
-        Seed([b"%!PS-Adobe-3.0 EPSF-3.0\n", b"%%BoundingBox: 0 0 9 9\n"]),
+        _block(bmp[:18] + struct.pack("<ii", 60_000, 60_000) + bmp[26:]),
+        _block(bmp[:18] + struct.pack("<ii", 2**31 - 1, -1) + bmp[26:]),
+        _block(bitmap(1000, 1001, b"\0\0")),
     ]
+
+
+def _hostile_webps() -> list[Seed]:
+    webp = _encoded(_digit().convert("RGBA"), "WEBP", exif=_exif().tobytes())
+    return [_block(webp[:24] + b"\xff" * 6 + webp[30:]), _block(webp[:100])]
+
+
+def _hostile_ppms() -> list[Seed]:
+    texts = (b"P5 60000 60000 255\n", b"P2 40 30 255\n" + b"9" * 100_000, b"P3 1000 1001 255\n")
+    other = Seed([b"%!PS-Adobe-3.0 EPSF-3.0\n", b"%%BoundingBox: 0 0 9 9\n"])
+    return [*(Seed(_words(text)) for text in texts), other]
 
 
 # The command line, whose arguments stand in a file, each ended by a zero as in /proc/self/cmdline.
@@ -651,17 +843,14 @@ def _valid_lines() -> list[Seed]:
     """
     # Commands import these when they need them, and then decorators run code.
     from xpnet.bench import report, run  # noqa: F401
-    from xpnet.engine import cpu  # noqa: F401
     from xpnet.train import search as tune  # noqa: F401
-
-    Image.init()
 
     os.environ.pop("XPNET_DATA_DIR", None)
     os.environ["XDG_CACHE_HOME"] = str(Path.cwd())
-    mnist.MIRRORS = ()
     nothing = cuda.Diagnosis(problem="it is not looked for", remedy="run the command by itself")
     cuda.diagnose = lambda: nothing
-    cli.options.load_dataset = partial(load_dataset, train_size=200, test_size=20)
+    few = partial(load_dataset, train_size=200, test_size=20, download=False)
+    cli.options.load_dataset = few
     sizes = {"input_size": 784, "hidden_size": 3, "output_size": 10}
     network = build_network("two-layer-net", sizes, rng=0)
     network.save_params("w.safetensors")
@@ -723,15 +912,22 @@ READERS = {
     reader.name: reader
     for reader in (
         Reader("idx", read_idx, partial(_valid_idx, b"".join), partial(_hostile_idx, b"".join)),
-        # Where a header promises 1 GiB, and they come, it takes them.
-        Reader("gzip", read_idx, partial(_valid_idx, _packed), _hostile_gzip, mib=1536),
+        Reader("gzip", read_idx, partial(_valid_idx, _packed), _hostile_gzip),
         Reader("weights", load_weights, _valid_weights, _hostile_weights),
         Reader("pickles", _read_pickle, _valid_pickles, _hostile_pickles),
+        Reader("npz", load_weights, _valid_npz, _hostile_npz),
+        Reader("packed-pickles", load_weights, _valid_packed_pickles, _hostile_packed_pickles),
         Reader("networks", load_network, _valid_networks, _hostile_networks),
+        Reader("torch-names", _read_torch, _valid_torch, _hostile_torch),
+        Reader("nielsen", load_nielsen, _valid_nielsen, _hostile_nielsen),
         Reader("checkpoints", load_checkpoint, _valid_checkpoints, _hostile_checkpoints),
-        Reader("tiny-images", partial(read_tiny_images, model="M1"), _valid_tiny, _hostile_tiny),
-        # It takes pictures of 64 million pixels, and works with floats.
-        Reader("pictures", read_picture, _valid_pictures, _hostile_pictures, mib=2048),
+        Reader("tiny-images", _read_tiny, _valid_tiny, _hostile_tiny),
+        Reader("png", read_picture, _valid_pngs, _hostile_pngs),
+        Reader("jpeg", read_picture, _valid_jpegs, _hostile_jpegs),
+        Reader("gif", read_picture, _valid_gifs, _hostile_gifs),
+        Reader("bmp", read_picture, _valid_bmps, _hostile_bmps),
+        Reader("webp", read_picture, _valid_webps, _hostile_webps),
+        Reader("ppm", read_picture, _valid_ppms, _hostile_ppms),
         Reader("command-line", _run_line, _valid_lines, _hostile_lines),
     )
 }

@@ -1,15 +1,16 @@
 """Can a damaged or hostile file do anything but be read or be refused?
 
-    python scripts/fuzz.py --count 10000 --seed 0 --reader idx --reader gzip
+    python scripts/fuzz.py --count 20000 --seed 0 --reader idx --reader gzip
     python scripts/fuzz.py --reader idx --seed 0 --first 4711 --count 1
 
-Feeds every reader of outside bytes with small valid files, hostile ones and mutations of both. A
-reader must end within 5 seconds and bounded memory, with a result or xpnet's own error; it may not
-write, connect or run anything. Writes fuzz.json, README.md and the bytes of every failing input,
-whose seed and number repeat it. Exit code 1 if there was one.
+Feeds every reader of outside bytes with small valid files, hostile ones and mutations of both, and
+with large files of both kinds. A reader must end within 5 seconds and 512 MiB, with a result or
+xpnet's own error; it may not write, connect or run anything. Writes fuzz.json, README.md and the
+bytes of every failing input, whose seed and number repeat it. Exit code 1 if there was one.
 """
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -18,9 +19,10 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,8 @@ class Limits:
 
     seconds: float = 5
     """Seconds of processor time."""
+    mib: int = 512
+    """MiB of memory: of what is in use, and of what was asked for."""
     patience: float = 30
     """Seconds until a process that says nothing is ended: other programs may keep it waiting."""
     starting: float = 120
@@ -60,8 +64,8 @@ class Outcome:
     """"accepted", the class of xpnet's error, or "failed"."""
     seconds: float
     problem: str = ""
-    peak: int = 0
-    """MiB of memory that the process ever had."""
+    mib: int = 0
+    """MiB of memory that the process had at most more than before."""
 
 
 @dataclass
@@ -74,15 +78,18 @@ class Tally:
     refused: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     slowest: dict[str, float] = field(default_factory=lambda: {"number": -1, "seconds": 0.0})
-    start_mib: int = 0
-    """The memory when the first input came; `allowed_mib` more would have been a failure."""
     peak_mib: int = 0
-    allowed_mib: int = 0
+    """MiB that an input took at most."""
+    large: list[dict[str, Any]] = field(default_factory=list)
+    """The large files: what they are, what came of them, seconds and MiB."""
 
     def add(self, outcome: Outcome) -> None:
         """Count one more."""
         self.inputs += 1
-        self.peak_mib = max(self.peak_mib, outcome.peak)
+        if outcome.number < 0:
+            about = READERS[self.reader].large[outcome.number].name
+            self.large.append({"file": about, **asdict(outcome)})
+        self.peak_mib = max(self.peak_mib, outcome.mib)
         if outcome.seconds > self.slowest["seconds"]:
             self.slowest = {"number": outcome.number, "seconds": outcome.seconds}
         if outcome.end == "accepted":
@@ -128,31 +135,57 @@ class Guard:
             self._up = False
 
 
-def judge(reader: Reader, data: bytes, number: int, guard: Guard, limits: Limits) -> Outcome:
+def judge(
+    reader: Reader, make: Callable[[], bytes], number: int, guard: Guard, limits: Limits
+) -> Outcome:
     """Read the bytes, from a file in this directory, and say what came of it."""
     path = Path("input")
-    path.write_bytes(data)
-    before = set(Path().iterdir())
+    path.write_bytes(make())
+    digest, before = _digest(path), set(Path().iterdir())
     end, problem = "accepted", ""
     begin = time.process_time()
-    try:
-        with guard.up():
-            reader.read(path)
-    except XPNetError as error:
-        end = type(error).__name__
-        # Readers may take any error of the libraries below them for damage, but not this one.
-        problem = "it ran out of memory" if MemoryError in _causes(error) else ""
-    except Touched as error:
-        problem = f"it was about to do something: {error}"
-    except BaseException as error:
-        lines = "".join(traceback.format_exception(error)[-4:]).splitlines()
-        problem = "\n".join(line[:LINE] for line in lines)
+    with _room(limits.mib) as used:
+        try:
+            with guard.up():
+                reader.read(path)
+        except XPNetError as error:
+            end = type(error).__name__
+            # Readers may take any error of the libraries below them for damage, but not this one.
+            problem = "it ran out of memory" if MemoryError in _causes(error) else ""
+        except Touched as error:
+            problem = f"it was about to do something: {error}"
+        except BaseException as error:
+            lines = "".join(traceback.format_exception(error)[-4:]).splitlines()
+            problem = "\n".join(line[:LINE] for line in lines)
     seconds = time.process_time() - begin
-    if set(Path().iterdir()) != before or path.read_bytes() != data:
+    if set(Path().iterdir()) != before or _digest(path) != digest:
         problem = problem or "it altered files"
     if seconds > limits.seconds:
         problem = problem or f"it took {seconds:.1f} s"
-    return Outcome(number, "failed" if problem else end, seconds, problem)
+    if used[0] > limits.mib:
+        problem = problem or f"it took {used[0]} MiB"
+    return Outcome(number, "failed" if problem else end, seconds, problem, used[0])
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _room(mib: int) -> Iterator[list[int]]:
+    """Let this process ask for so many MiB more; the list tells what it had at most, later on."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
+    before = machine.memory()["now"] or 0
+    size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size * resource.getpagesize() + mib * MiB, hard))
+    used = [0]
+    try:
+        yield used
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        used[0] = max(0, (machine.memory()["peak"] or 0) - before)
 
 
 def _causes(error: BaseException | None) -> set[type[BaseException]]:
@@ -173,24 +206,25 @@ def child(
     guard = Guard()
     valid = reader.valid()
     files = [*valid, *reader.hostile()]
-    size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    allowed = size * resource.getpagesize() + reader.mib * MiB
-    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pipe.send(machine.memory()["peak"])
+    pipe.send("ready")
     for number in numbers:
-        data = make_input(reader.name, files, seed, number)
-        outcome = judge(reader, data, number, guard, limits)
-        if number < len(valid) and outcome.end not in ("accepted", "failed"):
+        good, bad = number < len(valid), len(valid) <= number < len(files)
+        make = partial(make_input, reader.name, files, seed, number)
+        if number < 0:
+            make = reader.large[number].make
+            good, bad = reader.large[number].read, not reader.large[number].read
+        outcome = judge(reader, make, number, guard, limits)
+        if good and outcome.end not in ("accepted", "failed"):
             outcome = replace(outcome, end="failed", problem="it refused a valid file")
-        if len(valid) <= number < len(files) and outcome.end == "accepted":
+        if bad and outcome.end == "accepted":
             outcome = replace(outcome, end="failed", problem="it accepted a hostile file")
-        pipe.send({**asdict(outcome), "peak": machine.memory()["peak"]})
+        pipe.send(asdict(outcome))
 
 
 def attack(reader: Reader, seed: int, numbers: range, limits: Limits = Limits()) -> Tally:
     """Judge all inputs; one that takes its process with it is a failure, and the rest goes on."""
-    tally = Tally(reader.name, allowed_mib=reader.mib)
+    tally, ready = Tally(reader.name), False
     context = multiprocessing.get_context("spawn")
     while left := numbers[tally.inputs :]:
         with tempfile.TemporaryDirectory() as directory:
@@ -200,36 +234,34 @@ def attack(reader: Reader, seed: int, numbers: range, limits: Limits = Limits())
             )
             process.start()
             there.close()
-            problem = _listen(here, tally, len(left), limits)
+            ready, problem = _listen(here, tally, len(left), limits)
             if problem and problem != DIED:
                 process.kill()
             process.join()
             here.close()
         if problem == DIED:
             problem = f"the process ended with exit code {process.exitcode}"
-        if problem and not tally.start_mib:
+        if problem and not ready:
             raise RuntimeError(f"{reader.name}: {problem} before the first input")
         if problem:
             tally.add(Outcome(numbers[tally.inputs], "failed", 0, problem))
     return tally
 
 
-def _listen(pipe: Connection, tally: Tally, count: int, limits: Limits) -> str:
-    """Count what a process reports; what went wrong with it, or nothing."""
+def _listen(pipe: Connection, tally: Tally, count: int, limits: Limits) -> tuple[bool, str]:
+    """Count what a process reports; whether it began, and what went wrong with it, or nothing."""
     patience = limits.starting
     for message in range(1 + count):
         if not pipe.poll(patience):
-            return f"no end within {patience:g} s"
+            return message > 0, f"no end within {patience:g} s"
         try:
             received = pipe.recv()
         except EOFError:
-            return DIED
+            return message > 0, DIED
         if message:
             tally.add(Outcome(**received))
-        else:
-            tally.start_mib = received
         patience = limits.patience
-    return ""
+    return True, ""
 
 
 def keep(tally: Tally, seed: int, out: Path) -> None:
@@ -239,11 +271,14 @@ def keep(tally: Tally, seed: int, out: Path) -> None:
         files = [*reader.valid(), *reader.hostile()]
     for failure in tally.failures:
         number = failure["number"]
-        failure["file"] = f"{reader.name}-{seed}-{number}.bin"
         failure["repeat"] = (
             f"python scripts/fuzz.py --reader {reader.name} --seed {seed} "
             f"--first {number} --count 1"
         )
+        if number < 0:  # which has a name, and needs no copy
+            failure["file"] = reader.large[number].name
+            continue
+        failure["file"] = f"{reader.name}-{seed}-{number}.bin"
         (out / failure["file"]).write_bytes(make_input(reader.name, files, seed, number))
 
 
@@ -266,12 +301,13 @@ def page(record: dict[str, Any]) -> str:
         "# Damaged and hostile files",
         "",
         f"{sum(tally['inputs'] for tally in record['readers'])} inputs, {failures} failures. "
-        f"Seed {record['seed']}, at most {limits['seconds']:g} s of processor time an input; "
+        f"Seed {record['seed']}, at most {limits['seconds']:g} s of processor time and "
+        f"{limits['mib']} MiB an input; "
         f"{record['seconds']:.0f} s in all on {where['machine']}, {found}.",
         "",
         "`make fuzz` writes this page anew.",
         "",
-        "| Reader | Inputs | Accepted | Refused | Failed | Slowest | MiB first, at most, allowed |",
+        "| Reader | Inputs | Accepted | Refused | Failed | Slowest | MiB at most |",
         "|---|---:|---:|---|---:|---:|---:|",
     ]
     for tally in record["readers"]:
@@ -280,8 +316,21 @@ def page(record: dict[str, Any]) -> str:
         lines.append(
             f"| {tally['reader']} | {tally['inputs']} | {tally['accepted']} | {refused} "
             f"| {len(tally['failures'])} | {slowest['seconds']:.2f} s (number {slowest['number']}) "
-            f"| {tally['start_mib']}, {tally['peak_mib']}, +{tally['allowed_mib']} |"
+            f"| {tally['peak_mib']} |"
         )
+    lines += [
+        "",
+        "Among them are large files, whose numbers are negative:",
+        "",
+        "| Reader | File | | Seconds | MiB |",
+        "|---|---|---|---:|---:|",
+    ]
+    for tally in record["readers"]:
+        for large in tally["large"]:
+            lines.append(
+                f"| {tally['reader']} | {large['file']} | {large['end']} "
+                f"| {large['seconds']:.2f} | {large['mib']} |"
+            )
     shown = [failure for tally in record["readers"] for failure in tally["failures"][:SHOWN]]
     for failure in shown:
         lines += ["", f"`{failure['repeat']}`, {failure['file']}:", ""]
@@ -294,7 +343,9 @@ def answer(options: argparse.Namespace) -> None:
     report.prepare_directory(options.out)
     begin, tallies = time.monotonic(), []
     for name in options.reader or READERS:
-        numbers = range(options.first, options.first + options.count)
+        numbers = range(-len(READERS[name].large), options.count)
+        if options.first is not None:
+            numbers = range(options.first, options.first + options.count)
         tally = attack(READERS[name], options.seed, numbers)
         if tally.failures:
             keep(tally, options.seed, options.out)
@@ -309,7 +360,7 @@ def answer(options: argparse.Namespace) -> None:
             print(f"  {failure['repeat']}\n    {failure['problem'].splitlines()[-1]}")
     record = {
         "seed": options.seed,
-        "first": options.first,
+        "first": options.first or 0,
         "seconds": time.monotonic() - begin,
         "limits": asdict(Limits()),
         "machine": machine.description(),
@@ -326,8 +377,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Take the flags and answer."""
     script = Script(__doc__, "seed", out="runs/fuzz")
     script.add_argument("--reader", action="append", choices=READERS, help="all if left out")
-    script.add_argument("--count", type=int, default=10_000, help="inputs for each reader")
-    script.add_argument("--first", type=int, default=0, help="number of the first input")
+    script.add_argument("--count", type=int, default=20_000, help="inputs for each reader")
+    script.add_argument(
+        "--first", type=int, help="number of the first input; all the large ones and 0 if left out"
+    )
     script.run(answer, arguments)
 
 

@@ -10,10 +10,10 @@ import shutil
 import numpy as np
 import pytest
 
-from xpnet import cli, synthetic_digits
+from xpnet import Affine, Network, TwoLayerNet, cli, softmax, synthetic_digits
 from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
-from xpnet.files.pictures import save_picture
+from xpnet.files.pictures import read_picture, save_picture
 from xpnet.optim import SGD
 
 
@@ -82,7 +82,8 @@ def test_train_evaluate_predict(run, tmp_path):
     assert len(pictures) == 3
     code, out, err = run("predict", "--weights", "run/model.safetensors", *pictures)
     assert code == 0, err
-    for picture, line in zip(pictures, out.splitlines()[1:], strict=True):
+    assert err.splitlines()[0] == "xpnet: device: cpu (CuPy is not installed)"
+    for picture, line in zip(pictures, out.splitlines(), strict=True):
         assert line.startswith(f"{picture}: ")
         shares = [float(share) for share in re.findall(r"\d: (\d\.\d{3})", line)]
         assert len(shares) == 10
@@ -112,6 +113,22 @@ def test_a_published_pickle_is_evaluated(run, tmp_path):
         h = 1 / (1 + np.exp(-(h @ params[f"W{k}"])))
     want = np.mean(np.argmax(h @ params["W3"], axis=1) == t)
     assert json.loads((tmp_path / "result.json").read_text())["test_accuracy"] == want
+
+
+def test_a_network_with_fewer_outputs_than_there_are_digits_is_not_evaluated(run, tmp_path):
+    TwoLayerNet(784, 5, 3, rng=0).save_params("three.safetensors")
+    result = run("evaluate", "--weights", "three.safetensors")
+    assert_refused(result, "labels must be below the network's 3 outputs, got 9")
+    assert not (tmp_path / "evaluation.json").exists()
+
+
+def test_a_batch_larger_than_the_data_is_the_data(run):
+    steps = []
+    for size in (600, 601):
+        code, out, err = run("train", "--epochs", 1, "--batch-size", size, "--out", f"run{size}")
+        assert code == 0, err
+        steps.append(re.findall(r"loss \S+", out)[-1:])
+    assert steps[0] == steps[1]
 
 
 def test_info_tells_what_is_missing(run):
@@ -201,6 +218,80 @@ def test_bad_pictures(run, tmp_path):
     (tmp_path / "letter.txt").write_text("Dear Sir or Madam")
     assert_refused(run(*predict, "letter.txt"), "letter.txt cannot be read as a picture")
     assert_refused(run(*predict, "none.png"), "none.png does not exist")
+
+
+def test_one_bad_picture_does_not_suppress_the_others(run, tmp_path):
+    """Nor do many, of all kinds."""
+    network = TwoLayerNet(784, 20, 10, rng=0)
+    network.save_params("w.safetensors")
+    for name, image in zip(("a.png", "b.png"), synthetic_digits(2)[0], strict=True):
+        save_picture(name, image)
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "directory.png").mkdir()
+    (tmp_path / "large.ppm").write_bytes(b"P5 30000 30000 255\n")
+    (tmp_path / "film.heic").write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic")
+    save_picture("blank.png", np.zeros((28, 28)))
+    bad = ["missing.png", "empty.png", "directory.png", "large.ppm", "film.heic", "blank.png"]
+    predict = ("predict", "--weights", "w.safetensors", "--device", "cpu")
+    code, good, _ = run(*predict, "a.png", "b.png")
+    assert code == 0
+    code, out, err = run(*predict, bad[0], "a.png", *bad[1:-1], "b.png", bad[-1])
+    assert (code, out) == (2, good)
+    told = [line for line in err.splitlines() if line.startswith("xpnet: error: ")]
+    assert [line.split()[2] for line in told] == bad
+    code, out, err = run(*predict, *bad)
+    assert (code, out, len(err.splitlines())) == (2, "", len(bad))
+
+
+def test_answers_for_programs(run, tmp_path):
+    """Standard output has nothing else; what is likeliest comes first, where a number is asked."""
+    network = TwoLayerNet(784, 20, 10, rng=0)
+    network.save_params("w.safetensors")
+    x = synthetic_digits(2)[0]
+    for name, image in zip("ab", x, strict=True):
+        save_picture(f"{name}.png", image)
+    want = [softmax(network.predict(read_picture(f"{name}.png")[np.newaxis]))[0] for name in "ab"]
+    predict = ("predict", "--weights", "w.safetensors", "a.png", "b.png", "none.png")
+    run.capsys.readouterr()
+    code, out, err = run(*predict, "--json")
+    assert code == 2
+    for line, name, shares in zip(out.splitlines(), "ab", want, strict=True):
+        told = json.loads(line)
+        assert told.keys() == {"picture", "digit", "probabilities", "remarks"}
+        assert (told["picture"], told["digit"]) == (f"{name}.png", np.argmax(shares))
+        assert list(told["probabilities"]) == list("0123456789")
+        np.testing.assert_allclose(list(told["probabilities"].values()), shares, atol=1e-6)
+        assert all(f"xpnet: {name}.png {remark}" in err.splitlines() for remark in told["remarks"])
+        assert any("may be wrongly read" in remark for remark in told["remarks"])
+    code, out, _ = run(*predict, "--json", "--top", 3)
+    for line, shares in zip(out.splitlines(), want, strict=True):
+        likely = np.argsort(-shares, kind="stable")[:3]
+        assert list(json.loads(line)["probabilities"]) == [str(digit) for digit in likely]
+    code, out, _ = run(*predict, "--top", 2)
+    for line, name, shares in zip(out.splitlines(), "ab", want, strict=True):
+        first, second = np.argsort(-shares, kind="stable")[:2]
+        assert line == (
+            f"{name}.png: {first}   {first}: {shares[first]:.3f}  {second}: {shares[second]:.3f}"
+        )
+    assert len(run(*predict, "--top", 99)[1].splitlines()[0].split()) == 22
+    assert_refused(run(*predict, "--top", 0), "--top")
+
+
+def test_networks_that_cannot_say_how_likely_digits_are(run, tmp_path):
+    save_picture("a.png", synthetic_digits(1)[0][0])
+    Network([Affine(784, 1, rng=0)]).save_params("one.safetensors")
+    assert_refused(
+        run("predict", "--weights", "one.safetensors", "a.png"),
+        "predict needs a network with a score for each digit, got one whose output is (1,)",
+    )
+    network = TwoLayerNet(784, 20, 10, rng=0)
+    for name in ("W1", "W2"):
+        network.params[name] = np.full(network.params[name].shape, 1e38, np.float32)
+    network.save_params("huge.safetensors")
+    with np.errstate(over="ignore", invalid="ignore"):
+        code, out, err = run("predict", "--weights", "huge.safetensors", "--device", "cpu", "a.png")
+    assert (code, out) == (2, "")
+    assert err.endswith("a.png has no answer: the network's scores are not finite\n")
 
 
 @pytest.fixture

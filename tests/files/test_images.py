@@ -148,6 +148,14 @@ def test_comments_in_a_picture_of_digits_cost_nothing(tmp_path, magic):
     assert set(np.asarray(got).flat) == {0 if magic == b"P1" else 255}
 
 
+def test_a_comment_may_be_as_long_as_it_likes(tmp_path):
+    """Blocks are looked at one by one."""
+    lines = [b"#" * 2**16, b"# " + b"7 " * 2**17, b"7 8#9", b"#", b"8 # 9"]
+    for end in (b"\n", b"\r", b"\r\n"):
+        text = end.join(lines)
+        assert images._without_comments(io.BytesIO(text)).split() == [b"7", b"8", b"8"]
+
+
 def test_a_text_can_be_too_long(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MAX_TEXT", 2**20)
     assert message(tmp_path / "a", b"P2 40 30 255\n" + b" " * 2**20) == (

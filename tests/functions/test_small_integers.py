@@ -101,7 +101,7 @@ SHAPES = r"needs two arrays of one shape, got \(4, 1\) and \(4,\)"
         (lambda: saitoh.MulLayer().forward(COLUMN, FLAT), SHAPES),
         (lambda: saitoh.AddLayer().forward(COLUMN, FLAT), SHAPES),
         (lambda: perceptron(COLUMN, FLAT, 0.0), r"inputs of shape \(4, 1\) and weights of shape"),
-        (lambda: wakui.unit(np.ones((2, 3)), np.ones((2, 3)), 0.0, relu), "one have no other"),
+        (lambda: wakui.unit(np.ones((2, 3)), np.ones((2, 3)), 0.0, relu), "one of the others 1"),
         (lambda: cross_entropy_error(COLUMN, FLAT), r"targets for outputs of shape \(4, 1\)"),
         (lambda: softmax_cross_entropy(np.ones((4, 2)), FLAT), "must be integer labels of shape"),
     ],
@@ -120,6 +120,8 @@ def test_the_pairs_of_the_books_stay():
     assert mean_squared_error(0.5, 1.5) == 0.5
     units = wakui.unit(np.array([1, 2, 3]), W.T, 0.0, lambda z: z)
     np.testing.assert_array_equal(units, [417, 32])
+    each = wakui.unit(np.ones((4, 3)), np.ones((2, 1, 3)), 0.0, lambda z: z)
+    assert each.shape == (2, 4)
     assert gradient_descent(lambda x: (x**2).sum(), np.array([1.0]), 0.1, 1)[0] == (
         pytest.approx(0.8)
     )

@@ -8,6 +8,7 @@ from xpnet import (
     Accuracy,
     Affine,
     Batches,
+    BatchNorm,
     Convolution,
     Ensemble,
     Heads,
@@ -334,3 +335,54 @@ def test_pixels_that_overflow_within_the_engine_alone():
         y, backward = engine.forward(x, train=True)
         np.testing.assert_array_equal(y, want)
         assert np.isfinite(backward(np.zeros_like(y))[0]).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_label_without_a_class_leaves_everything_as_it_was(threads):
+    """Also where the parts of a batch, on several threads, have to meet."""
+    rng = np.random.default_rng(0)
+    x, t = rng.random((40, 1, 8, 8)), rng.integers(0, 3, 40)
+
+    def made():
+        layers = [Convolution(1, 2, 3, pad=1, rng=0), BatchNorm(2), ReLU(), Affine(128, 3, rng=1)]
+        return get_engine(
+            Network(layers, input_shape=(1, 8, 8), dtype="float64"), "cpu", threads=threads
+        )
+
+    engine, other = made(), made()
+    for label in (3, -1):
+        wrong = t.copy()
+        wrong[33] = label
+        with pytest.raises(ArgumentError, match="labels must be"):
+            engine.loss_and_gradient(x, wrong)
+    for _ in range(2):
+        got, want = (each.loss_and_gradient(x, t) for each in (engine, other))
+        assert float(got[0]) == float(want[0])
+        np.testing.assert_array_equal(got[2].flat, want[2].flat)
+    for name, array in engine.network.state.items():
+        np.testing.assert_array_equal(array, other.network.state[name])
+
+
+def test_impossible_classes_and_labels_one_a_row_by_heads():
+    heads = Heads({"a": Affine(4, 3, rng=0), "b": Affine(4, 2, rng=1)})
+    loss = HeadsWithLoss({"a": SoftmaxWithLoss(), "b": SoftmaxWithLoss(0.1)}, {"b": 2.0})
+    network = Network([heads], loss, input_shape=(4,), dtype="float64")
+    network.params["Heads1.a.b"] = np.array([0, -np.inf, 1])
+    engine, x = get_engine(network, "cpu"), np.random.default_rng(0).random((6, 4))
+    t = {"a": np.array([0, 2] * 3), "b": np.array([0, 1] * 3)}
+    want = float(network.loss(x, t))
+    assert np.isfinite(want)
+    for given in (t, {name: each[:, None] for name, each in t.items()}):
+        assert float(engine.loss_and_gradient(x, given)[0]) == pytest.approx(want, rel=1e-14)
+        assert np.isfinite(engine.loss_and_gradient(x, given)[2].flat).all()
+        assert float(network.loss(x, given)) == want
+    network.params["Heads1.a.b"] = np.zeros(3)
+    trainer = Trainer(network, x, {name: each[:, None] for name, each in t.items()}, x, t, 1, 3,
+                      verbose=False)  # fmt: skip
+    assert trainer.train_batches.target_kind == {"a": "labels", "b": "labels"}
+    trainer.train()
+    for name, outputs in (("a", 3), ("b", 2)):
+        with pytest.raises(ArgumentError, match=f"below the network's {outputs} outputs, got 5"):
+            Trainer(network, x, t | {name: np.full((6, 1), 5)}, verbose=False)
+        with pytest.raises(ArgumentError, match=f"below the network's {outputs} outputs, got 5"):
+            engine.loss_and_gradient(x, t | {name: np.full(6, 5)})

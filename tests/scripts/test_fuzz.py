@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import importlib
 import json
+import mmap
 import os
 import socket
 import subprocess
@@ -30,7 +31,23 @@ pytestmark = pytest.mark.skipif(
 COUNT = 200
 
 
-@pytest.mark.parametrize("name", _fuzzing.READERS)
+QUICKLY = (
+    "gzip",
+    "weights",
+    "pickles",
+    "networks",
+    "nielsen",
+    "checkpoints",
+    "png",
+    "command-line",
+)
+"""The readers that most tests run; they have the others' ways among them."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in QUICKLY else pytest.param(n, marks=pytest.mark.slow) for n in _fuzzing.READERS],
+)
 def test_any_bytes_are_read_or_refused(name):
     if name == "command-line":
         for needed in ("optuna", "pooch"):
@@ -39,6 +56,15 @@ def test_any_bytes_are_read_or_refused(name):
     assert tally.failures == []
     assert tally.accepted > 5
     assert tally.accepted + sum(tally.refused.values()) == tally.inputs == COUNT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _fuzzing.LARGE)
+def test_large_files_are_read_or_refused_within_the_limits(name):
+    count = len(_fuzzing.LARGE[name])
+    tally = fuzz.attack(_fuzzing.READERS[name], seed=1, numbers=range(-count, 0))
+    assert tally.failures == []
+    assert [found["file"] for found in tally.large] == [each.name for each in _fuzzing.LARGE[name]]
 
 
 # Readers that do what no reader may, in processes of their own.
@@ -53,6 +79,15 @@ def masked(path):
         np.ones(2**28)
     except Exception as error:
         raise DataError("damaged") from error
+
+
+RESERVED = mmap.mmap(-1, 2**25)
+
+
+def greedy(path):
+    """Use what was asked for before."""
+    for at in range(0, len(RESERVED), mmap.PAGESIZE):
+        RESERVED[at] = 1
 
 
 def slow(path):
@@ -110,6 +145,7 @@ MISDEEDS = {
     reading: None,
     broken: "ValueError: not the library's own",
     masked: "it ran out of memory",
+    greedy: "it took 3",
     slow: "it took 0.1 s",
     sleeping: "no end within 3 s",
     altering: f"{ABOUT}open ",
@@ -143,7 +179,7 @@ def none():
 @pytest.mark.slow
 def test_what_a_reader_may_not_do_is_a_failure_and_the_rest_goes_on():
     reader = _fuzzing.Reader("bad", misbehave, misdeeds, none)
-    limits = fuzz.Limits(seconds=0.05, patience=3)
+    limits = fuzz.Limits(seconds=0.05, patience=3, mib=20)
     tally = fuzz.attack(reader, 0, range(len(MISDEEDS)), limits)
     wanted = list(MISDEEDS.values())
     assert [failure["number"] for failure in tally.failures] == list(range(1, len(wanted)))

@@ -177,17 +177,26 @@ def test_a_step_that_gives_no_names_is_told(given):
         trainer.train()
 
 
-def test_a_source_longer_than_it_says_is_told():
+@pytest.mark.parametrize(("says", "message"), [
+    (3, "more batches in epoch 1 than its len, 3"),
+    (99, r"fewer batches in epoch 1 than its len, 99: \d+; make them agree"),
+])  # fmt: skip
+def test_a_source_longer_or_shorter_than_it_says_is_told(monkeypatch, says, message):
     trainer = adversaries()
-    type(trainer.learner.source).__len__, length = (
-        (lambda _: 3),
-        type(trainer.learner.source).__len__,
-    )
-    try:
-        with pytest.raises(ArgumentError, match="more batches in epoch 1 than its len, 3"):
-            trainer.train()
-    finally:
-        type(trainer.learner.source).__len__ = length
+    monkeypatch.setattr(type(trainer.learner.source), "__len__", lambda _: says)
+    with pytest.raises(ArgumentError, match=message):
+        trainer.train()
+    assert trainer.history == []
+
+
+def test_a_step_of_ones_own_without_a_loss_is_told_and_undone():
+    trainer = sine()
+    before, step = flat(trainer), trainer.learner.step
+    trainer.learner.step = lambda batch: {"other": step(batch)["loss"]}
+    with pytest.raises(ArgumentError, match="a step of Supervised must give loss, got other"):
+        trainer.train_step(*next(trainer.train_batches.epoch(0)))
+    assert trainer.steps == 0
+    np.testing.assert_array_equal(flat(trainer), before)
 
 
 def test_stopping_needs_no_reason():

@@ -1,6 +1,6 @@
 """Array libraries and devices, random numbers equal on all of them, parameters in one buffer."""
 
-from xpnet.arrays.choice import device_of, get_device
+from xpnet.arrays.choice import device_of, get_device, on_host
 from xpnet.arrays.device import Device
 from xpnet.arrays.namespace import Array, array_namespace, to_numpy
 from xpnet.arrays.versions import versions
@@ -11,6 +11,7 @@ __all__ = [
     "array_namespace",
     "device_of",
     "get_device",
+    "on_host",
     "to_numpy",
     "versions",
 ]

@@ -54,6 +54,11 @@ def device_of(x: Array) -> Device:
     return Device(f"{xp.__name__} on {native}", xp, native)
 
 
+def on_host(x: Array) -> bool:
+    """Tell whether `x` lies in the host's memory, and can be looked at without waiting."""
+    return array_namespace(x) is array_api_compat.numpy or device_of(x).is_host
+
+
 @cache
 def _keep_freed_memory() -> None:
     """Have glibc reuse freed arrays of up to 32 MiB, rather than return them to the system.

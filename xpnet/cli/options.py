@@ -142,9 +142,15 @@ def open_device(name: str) -> Device:
     """Open the device of --device; which one `auto` found is told."""
     device = get_device(name)
     if name == "auto":
-        reason = f" ({cuda.diagnose().problem})" if device.name == "cpu" else ""
-        click.echo(f"device: {device.name}{reason}")
+        click.echo(device_line(device))
     return device
+
+
+def device_line(device: Device) -> str:
+    """Say which device `auto` found."""
+    return f"device: {device.name}" + (
+        f" ({cuda.diagnose().problem})" if device.name == "cpu" else ""
+    )
 
 
 def open_data(data: str, data_dir: str | None) -> Dataset:

@@ -8,6 +8,7 @@ and 512 MiB.
 import io
 import re
 import warnings
+from functools import partial
 from math import ceil, sqrt
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
@@ -40,6 +41,30 @@ _PLAIN = (b"P1", b"P2", b"P3")
 # A JPEG file's marker: neither a byte 255 of its data, which a 0 follows, nor one to begin anew at.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SCAN, _END, _ALONE = 0xDA, 0xD9, (0x01, 0xD8)
+
+
+_OTHERS = {
+    rb".{4}ftyp(hei|hev|mif1|msf1)": "a HEIC picture, as phones take",
+    rb".{4}ftypavi[fs]": "an AVIF picture",
+    rb".{4}ftypcrx|FUJIFILM|IIRO|IIU": "a camera's raw picture",
+    rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI": "a film",
+    rb"II[*+]\0|MM\0[*+]": "a TIFF picture, or a camera's raw one",
+    rb"\xff\x0a|\0\0\0\x0cJXL ": "a JPEG XL picture",
+    rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51": "a JPEG 2000 picture",
+    rb"8BPS": "a Photoshop picture",
+    rb"gimp xcf": "a picture of GIMP",
+    rb"\0\0[\1\2]\0[^\0]": "an icon",
+    rb"%PDF": "a PDF",
+    rb"(?i)(\xef\xbb\xbf)?\s*(<\?xml.*)?<svg": "an SVG drawing",
+    rb"(?i)\s*<(!doctype )?html": "a web page",
+}
+"""Kinds of files that are not read, by how they begin."""
+
+
+def _other_kind(path: Path) -> str | None:
+    with path.open("rb") as file:
+        head = file.read(1024)
+    return next((kind for start, kind in _OTHERS.items() if re.match(start, head, re.DOTALL)), None)
 
 
 class _File(io.BufferedReader):
@@ -102,6 +127,10 @@ def read_image(path: Path) -> "Image":
     except DataError:
         raise
     except Exception as error:  # what Pillow raises for a damaged file depends on its format
+        if kind := _other_kind(path):
+            raise DataError(
+                f"{path} is {kind}, which is not read; export it as PNG or JPEG"
+            ) from error
         raise DataError(
             f"{path} cannot be read as a picture: it is damaged or of another kind; "
             "save it again as PNG or JPEG"
@@ -131,8 +160,7 @@ def _open(path: Path, file: _File, size: int) -> "Image":
     if head[:2] in _PLAIN:
         if size > MAX_TEXT:
             _refuse(path, f"is a text of more than {MAX_TEXT // MIB} MiB")
-        # Pillow copies all that follows for each of its comments.
-        source = io.BytesIO(re.sub(rb"#[^\r\n]*", b"", file.read()))
+        source = io.BytesIO(_without_comments(file))
     try:
         image = Image.open(source, formats=FORMATS)
     except Image.DecompressionBombError:
@@ -155,6 +183,17 @@ def _open(path: Path, file: _File, size: int) -> "Image":
         shrink = next(n for n in (1, 2, 4, 8) if n == 8 or pixels <= KEPT_PIXELS * n * n)
         image.draft(None, (max(1, image.width // shrink), max(1, image.height // shrink)))
     return image
+
+
+def _without_comments(file: IO[bytes]) -> bytes:
+    """Leave out the comments of a text: for each of them Pillow copies all that follows."""
+    kept, inside = bytearray(), b""
+    for block in iter(partial(file.read, 2**16), b""):
+        block = inside + block
+        last = max(block.rfind(b"\n"), block.rfind(b"\r"))
+        inside = b"#" if b"#" in block[last + 1 :] else b""
+        kept += re.sub(rb"#[^\r\n]*", b"", block)
+    return bytes(kept)
 
 
 def _webp_pixels(head: bytes) -> int:

@@ -8,11 +8,15 @@ import numpy as np
 from xpnet.errors import ArgumentError, DataError
 from xpnet.files.atomic import atomic_write
 from xpnet.files.images import read_image
+from xpnet.files.ink import border_of, find_ink
+from xpnet.notice import notice
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MIN_CONTRAST = 0.1  # of the range from black to white
+MAX_FRINGE = 0.3  # contrast that edges of white ink have on white: a half of black in a half
+FEW = 100  # pixels of a side that tell which colours there are
 
 SIDE = 28  # an image of MNIST
 BOX = 20  # the box in it that a digit fills
@@ -22,10 +26,26 @@ MIDDLE = 14  # row and column of the centre of mass: in MNIST's files 13.5 to 14
 def read_picture(path: str | Path) -> np.ndarray:
     """Read a picture of one digit as MNIST has it: light on dark, 20 pixels high, centred.
 
-    The digit may be dark on light or light on dark: the border of the picture tells. Ground
-    becomes 0 and the strongest ink 1. A picture of 28 x 28 pixels keeps its geometry. In any other,
-    the digit is scaled into a box of 20 x 20, its aspect kept, and its centre of mass is placed
-    at the centre of the 28 x 28 image, to the nearest pixel.
+    As `read_picture_with_remarks`, whose remarks are told on standard error.
+
+    Returns
+    -------
+    (1, 28, 28), float32 from 0 to 1
+    """
+    image, remarks = read_picture_with_remarks(path)
+    for remark in remarks:
+        notice(f"{path} {remark}")
+    return image
+
+
+def read_picture_with_remarks(path: str | Path) -> tuple[np.ndarray, list[str]]:
+    """Read a picture of one digit as MNIST has it, and tell what makes it doubtful.
+
+    The digit may be dark on light or light on dark: the border of the picture tells. `find_ink`
+    finds it among shadows, frames and specks. Ground becomes 0 and the strongest ink 1. The digit
+    is scaled into a box of 20 x 20, its aspect kept, and its centre of mass is placed at the
+    centre of the 28 x 28 image, to the nearest pixel. A picture of 28 x 28 pixels that is laid
+    out so already keeps its geometry.
 
     Parameters
     ----------
@@ -33,7 +53,7 @@ def read_picture(path: str | Path) -> np.ndarray:
 
     Returns
     -------
-    (1, 28, 28), float32 from 0 to 1
+    (1, 28, 28), float32 from 0 to 1; and remarks, of which each goes on after the path
 
     Raises
     ------
@@ -47,10 +67,27 @@ def read_picture(path: str | Path) -> np.ndarray:
     LeCun, Cortes, Burges, "The MNIST database of handwritten digits", on how its images were made.
     """
     path = Path(path)
-    ink = _ink(_grey(read_image(path)), path)
-    if ink.shape != (SIDE, SIDE):
-        ink = _centre(_fit(ink))
-    return ink[np.newaxis]
+    return as_in_mnist(read_image(path), path)
+
+
+def as_in_mnist(picture: "Image", path: Path) -> tuple[np.ndarray, list[str]]:
+    """Find the digit of a picture; as `read_picture_with_remarks`, and errors name the path."""
+    grey = _grey(picture)
+    if not np.ptp(grey) >= MIN_CONTRAST:  # nor for NaN
+        raise DataError(
+            f"{path} shows no digit: its pixels are all nearly alike; "
+            "give a picture with more contrast"
+        )
+    if grey.shape == (SIDE, SIDE) and _is_laid_out(ink := _stretched(grey)):
+        return ink[np.newaxis], []
+    found = find_ink(grey)
+    if found is None:
+        raise DataError(
+            f"{path} shows no digit: nothing stands out from its ground; "
+            "give a picture with more contrast"
+        )
+    ink, remarks = found
+    return _centre(_fit(ink))[np.newaxis], remarks
 
 
 def save_picture(path: str | Path, image: np.ndarray) -> None:
@@ -88,39 +125,67 @@ def save_picture(path: str | Path, image: np.ndarray) -> None:
         Image.fromarray(image.reshape(SIDE, SIDE)).save(temporary, format="PNG")
 
 
-def _grey(image: "Image") -> np.ndarray:
-    """(H, W), float32, black 0 and white 1, without transparency."""
+def _grey(picture: "Image") -> np.ndarray:
+    """(H, W), float32, black 0 and white 1: the brightness, or what tells more.
+
+    Where a picture on white shows next to nothing, such as white ink, its transparency is the ink.
+    Where brightness differs less than half as much as colours do, these are measured along the
+    line on which they differ most.
+    """
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits
-        return np.asarray(image, dtype=np.float32) / np.float32(65535)
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+    if picture.mode not in ("L", "RGB", "RGBA"):
+        values = np.asarray(picture, np.float32)
+        return values / _full_scale(values)
+    if picture.mode == "RGBA":
+        alpha = np.asarray(picture.getchannel("A"), np.float32) / 255
+        paper = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(paper, picture).convert("RGB")
+        on_white = np.ptp(np.asarray(picture.convert("L"))) / 255
+        if on_white < min(np.ptp(alpha), MAX_FRINGE) and np.median(border_of(alpha)) < 0.5:
+            return 1 - alpha
+    grey = np.asarray(picture.convert("L"), np.float32)
+    if picture.mode == "RGB":
+        few = picture.resize([min(n, FEW) for n in picture.size], Image.Resampling.BOX)
+        colours = np.asarray(few, np.float32).reshape(-1, 3)
+        variances, axes = np.linalg.eigh(np.cov(colours.T, bias=True))
+        if variances[-1] > 4 * np.var(np.asarray(few.convert("L"), np.float32)):
+            axis = axes[:, -1].astype(np.float32)
+            along = np.asarray(picture, np.float32) @ (axis * np.sign(axis.sum()))
+            told: np.ndarray = (along - along.min()) / (255 * np.abs(axis).sum())
+            return told
+    return grey / _full_scale(grey)
 
 
-def _ink(grey: np.ndarray, path: Path) -> np.ndarray:
+def _full_scale(values: np.ndarray) -> float:
+    """Return the largest value of the depth that a picture uses: 8 bits are often saved as 16."""
+    most = float(values.max())
+    return next((2.0**bits - 1 for bits in (1, 8, 10, 12, 14, 16) if most < 2**bits), most)
+
+
+def _stretched(grey: np.ndarray) -> np.ndarray:
     """Stretch the contrast: the ground, which the border shows, to 0 and the strongest ink to 1."""
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    ground, low, high = np.median(border), grey.min(), grey.max()
-    if high - low < MIN_CONTRAST:
-        raise DataError(
-            f"{path} shows no digit: its pixels are all nearly alike; "
-            "give a picture with more contrast"
-        )
+    ground, low, high = np.median(border_of(grey)), grey.min(), grey.max()
     strongest = low if ground - low > high - ground else high
     ink: np.ndarray = np.clip((grey - ground) / (strongest - ground), 0, 1)
     return ink.astype(np.float32)
 
 
+def _is_laid_out(ink: np.ndarray) -> bool:
+    """Tell whether a digit fills a box of 20 x 20 and has its centre of mass in the middle."""
+    sizes, centres = [], []
+    for axis in (0, 1):
+        sizes.append(np.ptp(np.flatnonzero((ink > 0.1).any(axis=1 - axis))) + 1)
+        weights = ink.sum(axis=1 - axis)
+        centres.append(weights @ np.arange(SIDE) / weights.sum())
+    fills = BOX - 2 <= max(sizes) <= BOX
+    return bool(fills and np.all(np.abs(np.array(centres) - MIDDLE) <= 1))
+
+
 def _fit(ink: np.ndarray) -> np.ndarray:
-    """Cut the digit out and scale it to 20 pixels along its longer side."""
+    """Scale a digit that was cut out to 20 pixels along its longer side."""
     from PIL import Image
 
-    # Uneven light leaves a haze on the ground, so the lowest quarter counts as paper.
-    ink = np.clip(2 * ink - np.float32(0.5), 0, 1)
-    rows, columns = (np.flatnonzero((ink >= 0.5).any(axis=axis)) for axis in (1, 0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = (max(1, round(BOX * n / max(ink.shape))) for n in ink.shape)
     small = Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING)
     fitted: np.ndarray = np.clip(np.asarray(small), 0, 1)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from xpnet.arrays import Array, array_namespace, device_of
+from xpnet.arrays import Array, array_namespace, on_host
 from xpnet.arrays.values import as_array, check_same_shape, floating, kind_of_numbers
 from xpnet.errors import ArgumentError
 from xpnet.functions.activations import sigmoid
@@ -43,7 +43,7 @@ def one_hot(t: Array, n_classes: int, *, dtype: Any) -> Array:
     classes = xp.arange(n_classes, dtype=xp.int64, device=t.device)
     hot = xp.astype(xp.expand_dims(t, axis=-1) == classes, dtype)
     none = (t < 0) | (t >= n_classes)
-    if not device_of(t).is_host:
+    if not on_host(t):
         return xp.where(xp.expand_dims(none, axis=-1), xp.nan, hot)
     if xp.any(none):
         check_classes(classes_of(given), n_classes)  # which says what is wrong
@@ -67,10 +67,12 @@ def as_one_hot(t: Array, y: Array) -> Array:
     t = as_labels(t, y.shape)
     if t.shape == y.shape[:-1] and kind_of_numbers(t) != "floats":
         return one_hot(t, y.shape[-1], dtype=y.dtype)
+    labels = t.shape == y.shape[:-1]
     raise ArgumentError(
         f"targets for outputs of shape {tuple(y.shape)} must be integer labels of shape "
         f"{tuple(y.shape[:-1])} or one-hot of shape {tuple(y.shape)}, "
         f"got {t.dtype} of shape {tuple(t.shape)}"
+        f"{'; use t.astype(int) where they are labels' if labels else ''}"
     )
 
 

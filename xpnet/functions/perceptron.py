@@ -12,15 +12,18 @@ from xpnet.errors import ArgumentError
 def weighted_sum(x: Array, w: Array) -> Array:
     """Compute w.x over the last axis, for x of shape (..., n) and w of (n,), or (m, n) for m units.
 
+    Several x for several units are not paired: one of them has an axis of 1 for the other's.
+
     Raises
     ------
     ArgumentError
         x and w differ in n, or there are several x for several units.
     """
-    if x.shape[-1:] != w.shape[-1:] or (x.ndim > 1 and w.ndim > 1):
+    paired = x.ndim > 1 and w.ndim > 1 and 1 not in (x.shape[-2], w.shape[-2])
+    if x.shape[-1:] != w.shape[-1:] or paired:
         raise ArgumentError(
             f"a weight is needed for each input, got inputs of shape {tuple(x.shape)} and weights "
-            f"of shape {tuple(w.shape)}; their last axes must be equal, and one have no other"
+            f"of shape {tuple(w.shape)}; their last axes must be equal, and one of the others 1"
         )
     return array_namespace(x).sum(floating(x) * floating(w), axis=-1)
 

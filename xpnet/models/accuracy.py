@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xpnet.arrays import Array, Device, array_namespace, device_of, to_numpy
+from xpnet.arrays import Array, Device, array_namespace, on_host, to_numpy
 from xpnet.arrays.values import as_array, kind_of_numbers
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
@@ -40,7 +40,7 @@ def counted(y: Array, t: Array) -> Array:
     xp, classes = array_namespace(y), y.shape[-1]
     t = t if t.shape == y.shape else as_labels(t, y.shape)
     if t.shape == y.shape[:-1] and kind_of_numbers(t) != "floats":
-        if device_of(t).is_host:
+        if on_host(t):
             check_classes(classes_of(t), classes)
         labels = xp.astype(t, xp.int64)
         foreign = (labels < 0) | (labels >= classes)
@@ -126,10 +126,9 @@ def share_correct(
         scores = predict(x[part, ...])
         check_one_output(scores, "accuracy is of one")
         counts = counts + counted(scores, t[part, ...])
-    share = share_of(n, *to_numpy(counts).tolist())
-    for part in parts:  # after it, so that no device is waited for before
+    for part in parts:  # at the end, so that no device is waited for before
         check_finite(x[part, ...], part.start)
-    return share
+    return share_of(n, *to_numpy(counts).tolist())
 
 
 def check_one_output(outputs: Any, what: str) -> None:

@@ -44,6 +44,9 @@ KINDS: dict[str, Callable[..., Any]] = {
 KIND = "$kind"
 """The key of a class's name; no layer is likely to be called so."""
 
+MAX_LAYERS = 5000
+"""Layers, losses and penalties of a network that is read from a file."""
+
 UNBUILDABLE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
 """Errors that a description that fits nothing can raise; being out of memory is not its fault."""
 
@@ -87,6 +90,8 @@ def described(text: str) -> tuple[str, dict[str, Any]]:
     ArithmeticError, LookupError, RecursionError, TypeError, ValueError
         It is no description, or describes what cannot be.
     """
+    if text.count(KIND) > MAX_LAYERS:
+        raise ArgumentError(f"it names more than {MAX_LAYERS} layers")
     found = json.loads(text)
     return found[KIND], {name: _made(each) for name, each in _arguments(found).items()}
 

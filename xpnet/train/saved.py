@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,10 @@ def load_model(
         There is no such file, or it is damaged, or no network can be made of it.
     """
     path = Path(path)
-    found = None
-    if path.is_dir():
+    found, is_directory = None, False
+    with suppress(OSError):  # of a name that is too long; load_network tells it
+        is_directory = path.is_dir()
+    if is_directory:
         path, found = _newest(path)
     if found is None and _is_checkpoint(path):
         found = load_checkpoint(path)
