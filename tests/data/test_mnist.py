@@ -326,7 +326,7 @@ def test_a_disk_that_is_full_is_not_the_servers_fault(server, tiny, cache, monke
 
 def test_two_processes_at_once(server, tiny, cache):
     barrier = threading.Barrier(2)
-    server.meet = lambda: barrier.wait(timeout=20)  # each file is sent to both at one time
+    server.meet = lambda: barrier.wait(timeout=120)  # each file is sent to both at one time
     script = """
 import json, pathlib, sys, pooch
 from xpnet.data import mnist
@@ -340,7 +340,7 @@ print(sum(int(a.sum()) for a in mnist.read_mnist()))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen(command, **pipes) for _ in range(2)]
     want = (f"{sum(int(a.sum()) for a in tiny.arrays)}\n", "")  # and not a word from pooch
-    assert [process.communicate(timeout=30) for process in both] == [want, want]
+    assert [process.communicate(timeout=240) for process in both] == [want, want]
     assert len(server.seen) == 8
     assert sorted(p.name for p in cache.iterdir()) == sorted(tiny.packed)
 

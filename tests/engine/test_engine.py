@@ -682,7 +682,7 @@ def test_an_engine_that_is_gone_leaves_nothing_behind():
     del engine
     assert gone() is None
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         assert not thread.is_alive()
 
 

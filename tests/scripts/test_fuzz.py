@@ -147,7 +147,7 @@ MISDEEDS = {
     masked: "it ran out of memory",
     greedy: "it took 3",
     slow: "it took 0.1 s",
-    sleeping: "no end within 3 s",
+    sleeping: "no end within 10 s",
     altering: f"{ABOUT}open ",
     altering_unseen: "it altered files",
     ending: "the process ended with exit code 7",
@@ -179,7 +179,7 @@ def none():
 @pytest.mark.slow
 def test_what_a_reader_may_not_do_is_a_failure_and_the_rest_goes_on():
     reader = _fuzzing.Reader("bad", misbehave, misdeeds, none)
-    limits = fuzz.Limits(seconds=0.05, patience=3, mib=20)
+    limits = fuzz.Limits(seconds=0.05, patience=10, mib=20)
     tally = fuzz.attack(reader, 0, range(len(MISDEEDS)), limits)
     wanted = list(MISDEEDS.values())
     assert [failure["number"] for failure in tally.failures] == list(range(1, len(wanted)))

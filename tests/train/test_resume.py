@@ -572,7 +572,7 @@ def test_a_signal_ends_a_run_after_its_step(run, whole, number, code):
     with process(*FIVE, "--device", "cpu", "--out", "a") as child:
         time.sleep(0.1)
         child.send_signal(number)
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=120)
     assert child.returncode == code
     said = re.fullmatch(
         r"xpnet: interrupted after (\d+) steps; go on from step-(\d+) with: "

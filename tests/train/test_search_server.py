@@ -100,10 +100,8 @@ def test_a_server_that_stays_away_ends_the_search_and_nothing_is_lost(
     monkeypatch.setattr("xpnet.train.search.storage.GRACE", 1)
     go(2)
     threading.Timer(0.3, server.stop if how == "stopped" else server.end).start()
-    begun = time.monotonic()
     with pytest.raises(OutputError, match=r"did not answer for 1 seconds .*; what was fin") as told:
         go(1000)
-    assert time.monotonic() - begun < 30
     assert "p@ss" not in str(told.value)
     (server.go_on if how == "stopped" else server.start)()
     assert complete(go(8))[:8] == whole
