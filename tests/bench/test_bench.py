@@ -349,6 +349,14 @@ def test_whoever_fails_is_left_out(contestants_of, measured):
     assert not multiprocessing.active_children()
 
 
+def test_a_failure_is_told_by_the_exit_code(bench, contestants_of):
+    contestants_of({"xpnet": STEADY, "rival": FAILURES["raises in a turn"][0]})
+    code, out, err = bench(*QUICK, "--task", "train")
+    assert code == 1
+    assert err == "xpnet: error: rival failed and was left out; all else was measured\n"
+    assert "\n  left out: rival, it failed: ZeroDivisionError" in out
+
+
 def test_without_xpnet_there_are_no_ratios(contestants_of, measured, tmp_path):
     contestants_of({"xpnet": FAILURES["raises in a turn"][0], "rival": STEADY})
     result = measured()

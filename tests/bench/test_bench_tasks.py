@@ -1,6 +1,7 @@
 """What xpnet does alone in the benchmark: the share of each layer, and the time to an accuracy."""
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -20,10 +21,11 @@ def bench(capsys, monkeypatch, tmp_path):
     for name, less in (("TRIES", 1), ("REPEATS", 1), ("SETTLE", 0)):
         monkeypatch.setattr(machine, name, less)
 
-    def command(*arguments):
+    def command(*arguments, fails=False):
         given = ["xpnet", "bench", "--threads", 1, "--out", tmp_path, *arguments]
         monkeypatch.setattr("sys.argv", list(map(str, given)))
-        cli.main()
+        with pytest.raises(SystemExit, match="1") if fails else nullcontext():
+            cli.main()
         return json.loads((tmp_path / "bench.json").read_text()), capsys.readouterr().out
 
     return command
@@ -129,7 +131,7 @@ def test_without_mnist_there_is_no_accuracy(bench, monkeypatch, tmp_path):
     monkeypatch.setenv("XPNET_DATA_DIR", str(tmp_path / "none"))
     record, out = bench("--task", "accuracy", "--model", "two-layer-net")
     assert record["cases"] == []
-    assert "train-images-idx3-ubyte.gz is missing" in record["left_out"]["accuracy"]
+    assert "none: there is no such directory" in record["left_out"]["accuracy"]
     assert "left out: accuracy, " in out
 
 
@@ -157,7 +159,7 @@ def test_a_task_that_fails_is_shown(bench, few_digits, monkeypatch, tmp_path):
     monkeypatch.setattr(layers, "measure", failing)
     tasks = ("--task", "accuracy", "--task", "layers", "--task", "train")
     more = ("--model", "two-layer-net", "--contestant", "xpnet")
-    record, out = bench(*tasks, *more, *QUICK)
+    record, out = bench(*tasks, *more, *QUICK, fails=True)
     *failed, trained = record["cases"]
     assert [case["task"] for case in failed] == ["accuracy", "layers"]
     assert trained["contestants"]

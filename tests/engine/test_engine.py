@@ -934,8 +934,7 @@ def test_engines_and_threads_that_cannot_be(run, tmp_path):
         )
         assert_refused(
             run(*command, "--engine", "eager"),
-            "there is no engine 'eager' any more: use 'cuda' with graph=False (--engine cuda "
-            "--no-graph)\n",
+            "there is no engine 'eager' any more: use 'cuda' with --no-graph\n",
         )
         assert_refused(
             run(*command, "--engine", "cuda"),
@@ -943,7 +942,7 @@ def test_engines_and_threads_that_cannot_be(run, tmp_path):
         )
         assert_refused(
             run(*command, "--no-graph"),
-            "graph=False needs the kernels of a GPU, and what would compute is engine 'auto' on "
+            "--no-graph needs the kernels of a GPU, and what would compute is engine 'auto' on "
             "cpu; leave it out\n",
         )
     assert not (tmp_path / "other").exists()

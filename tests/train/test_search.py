@@ -224,6 +224,14 @@ def test_the_range_is_narrowed_to_powers_of_ten():
     assert narrowed([], Search()) == {}
 
 
+def test_trials_no_better_than_chance_tell_no_range():
+    """Of 100 images of ten digits, 19 may be guessed."""
+    assert Search().chance == pytest.approx(0.19)
+    guesses = [(0.19 - k / 100, 1e-3, 1e-6, "complete") for k in range(9)]
+    assert narrowed(made_up(*guesses), Search()) == {}
+    assert narrowed(made_up((0.2, 1e-3, 1e-6, "complete"), *guesses), Search())
+
+
 @pytest.mark.parametrize("count", [1, 7, 20])
 def test_the_picture(tmp_path, count):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
@@ -426,7 +434,8 @@ def command(capsys, monkeypatch, tmp_path):
     return run
 
 
-def test_the_command(command, tmp_path):
+def test_the_command(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(Search, "chance", 0.0)
     code, out, err = command("--trials", 3, "--out", "run", "--lr", "1e-4", "1e-2")
     assert code == 0, err
     record = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -443,6 +452,10 @@ def test_the_command(command, tmp_path):
     assert code == 0, err
     assert "trial 4 of 4" in out
     assert "trial 3 of 4" not in out
+    monkeypatch.setattr(Search, "chance", 1.0)
+    code, out, err = command("--trials", 4, "--out", "run", "--lr", "1e-4", "1e-2")
+    assert "no trial is better than chance (up to 1), and none tells where to search next" in out
+    assert "best 5 %" not in out
     code, out, err = command("--trials", 9, "--timeout", "1e-9", "--out", "short")
     assert code == 0, err
     assert "to go on to 9, give the same options and --out short" in out
@@ -464,7 +477,7 @@ def test_refusals_are_one_line(command, tmp_path):
     for arguments, text in (
         (["--sampler", "grid"], "'grid' is not one of 'random', 'tpe'"),
         (["--lr", "1e-2", "1e-6"], "lr needs a lowest value above 0"),
-        (["--trials", "0"], "at least one trial"),
+        (["--trials", "0"], "'--trials': 0 is not in the range x>=1"),
         (["--storage", "sqlite:////no/such/place/study.db"], "unable to open database file"),
         (["--out", "file/run"], "cannot create file/run"),
         (["--out", "full"], "full is not empty (thesis.txt)"),

@@ -46,6 +46,8 @@ PREDICTED = (1, 1000)
 SEEDS = {"cpu": 3, "cuda": 10}
 """Runs to an accuracy, by the kind of device."""
 
+HOUR = 3600
+
 PAUSE = 0.05
 """Seconds before a turn, in which idle threads of the one before stop spinning."""
 
@@ -104,21 +106,23 @@ class Options:
                 f"{what} is timed in float32 only, got precision {self.precision!r}; use float32"
             )
         threads = 1 if self.threads is None else self.threads
-        for what, least in (
-            ("number of threads", threads),
-            ("number of rounds", self.rounds),
-            ("number of seeds", self.n_seeds),
-            ("batch size", min(self.batch_sizes, default=1)),
-        ):
-            if least < 1:
-                raise ArgumentError(f"the {what} must be 1 or more, got {least}")
         most = max(self.batch_sizes, default=1)
         if self.kind == "cuda" and most > EPOCH:
             raise ArgumentError(
                 f"a batch on a GPU holds {EPOCH:,} images at most, got {most}; "
                 "use a smaller --batch-size"
             )
-        if not (math.isfinite(self.seconds) and self.seconds > 0):
+        for what, number in (
+            ("number of threads", threads),
+            ("number of rounds", self.rounds),
+            ("number of seeds", self.n_seeds),
+            *(("batch size", size) for size in self.batch_sizes),
+        ):
+            if number < 1:
+                raise ArgumentError(f"the {what} must be 1 or more, got {number}")
+            if number > EPOCH:
+                raise ArgumentError(f"the {what} must be {EPOCH:,} at most, got {number}")
+        if not 0 < self.seconds <= HOUR:
             raise ArgumentError(f"a turn must take some seconds, got {self.seconds}; try 0.3")
 
     @cached_property
@@ -254,6 +258,7 @@ def alone(
             "device": place.name,
             "precision": precision,
             "left_out": {OWN: f"it failed: {told(error)}"},
+            "failed": [OWN],
         }
 
 
@@ -262,19 +267,20 @@ def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float
     field = [contestant for contestant in options.field if contestant.enters(case)]
     starts: dict[str, Start] = {}
     left_out: dict[str, str] = {}
+    unavailable: set[str] = set()
     occupied: dict[str, int | None] = {}
     with ExitStack() as stack:
         children: dict[str, Child] = {}
         for contestant in field:
-            with leaving_out(contestant.name, left_out):
+            with leaving_out(contestant.name, left_out, unavailable):
                 child = children[contestant.name] = Child(contestant, case, options.seconds)
                 stack.callback(child.close)
         for name, child in children.items():
-            with leaving_out(name, left_out):
+            with leaving_out(name, left_out, unavailable):
                 child.wait()
         for name in [name for name in children if name not in left_out]:
             free = _free(options.place)
-            with leaving_out(name, left_out):
+            with leaving_out(name, left_out, unavailable):
                 starts[name] = children[name].start()
                 occupied[name] = _taken(free, _free(options.place))
         turns = interleaved({name: children[name] for name in starts}, options.rounds, left_out)
@@ -299,16 +305,21 @@ def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float
         },
         "ratios": ratios(times, OWN),
         "left_out": left_out,
+        "failed": [name for name in left_out if name not in unavailable],
     }
 
 
 @contextmanager
-def leaving_out(name: str, left_out: dict[str, str]) -> Iterator[None]:
+def leaving_out(
+    name: str, left_out: dict[str, str], unavailable: set[str] | None = None
+) -> Iterator[None]:
     """Note why a contestant cannot go on, and let the others do so."""
     try:
         yield
     except (ContestantError, UnavailableError) as reason:
         left_out[name] = str(reason)
+        if unavailable is not None and isinstance(reason, UnavailableError):
+            unavailable.add(name)
 
 
 def _free(device: Device) -> int | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from xpnet.cli.options import DIRECTORY, data_options, open_data
+from xpnet.cli.options import DIRECTORY, Count, check_writable, data_options, open_data
 from xpnet.data import Dataset
 from xpnet.errors import ArgumentError
 from xpnet.files.atomic import make_directory
@@ -14,16 +14,26 @@ from xpnet.files.pictures import save_picture
 
 @click.command(name="data")
 @data_options
-@click.option("--export", type=DIRECTORY, help="Directory to write test images into, as PNG files.")
+@click.option(
+    "--export",
+    type=DIRECTORY,
+    help="The first test images are written into this directory, as PNG files whose names tell the "
+    "digits.",
+)
 @click.option(
     "--count",
-    type=click.IntRange(min=1),
+    type=Count(most=10_000),
     default=10,
-    show_default=True,
-    help="How many images to export.",
+    metavar="N",
+    help="With --export, N images are written.",
 )
 def show_data(data: str, data_dir: str | None, export: str | None, count: int) -> None:
-    """Find, download and check a data set; say what is in it."""
+    """Find, download and check a data set; say what is in it.
+
+    It tells where the images are and how many there are of each digit.
+    """
+    if export is not None:
+        check_writable(export, "--export")
     dataset = open_data(data, data_dir)
     for part, images, labels in (
         ("train", dataset.x_train, dataset.t_train),

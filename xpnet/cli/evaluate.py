@@ -1,6 +1,7 @@
 """`xpnet evaluate`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from xpnet.arrays import versions
 from xpnet.cli.options import (
     FILE,
+    check_writable,
     data_options,
     device_option,
     engine_options,
@@ -27,7 +29,10 @@ from xpnet.train.saved import load_model
 @device_option
 @engine_options
 @click.option(
-    "--out", type=FILE, help="JSON file for the result; evaluation.json beside the weights."
+    "--out",
+    type=FILE,
+    help="The result is written into this JSON file; by default it is evaluation.json beside the "
+    "weights, or in their run's directory.",
 )
 def evaluate(
     data: str,
@@ -42,8 +47,14 @@ def evaluate(
     skip_engine_check: bool,
     out: str | None,
 ) -> None:
-    """Measure a network's accuracy on the test images."""
-    place = open_device(device)
+    """Measure a network's accuracy on the test images.
+
+    The accuracy is the share of the images that it reads right, from 0 to 1.
+    """
+    how: dict[str, Any] = {"threads": threads, "precision": precision, "graph": graph}
+    place = open_device(device, engine, **how)
+    path = Path(out) if out else _beside(Path(weights)) / "evaluation.json"
+    check_writable(path.parent, "--out")
     network = load_model(weights, activation=activation, device=place)
     dataset = open_data(data, data_dir)
     if not isinstance(shape := network.output_shape, dict):
@@ -52,10 +63,8 @@ def evaluate(
         network,
         dataset.x_test,
         engine=engine,
-        graph=graph,
-        threads=threads,
-        precision=precision,
         skip_engine_check=skip_engine_check,
+        **how,
     )
     accuracy = float(np.mean(read == dataset.t_test))
     record = {
@@ -66,8 +75,8 @@ def evaluate(
         "device": place.name,
         "versions": versions(),
     }
-    write_json(out or _beside(Path(weights)) / "evaluation.json", record)
     click.echo(f"test accuracy: {accuracy:.4f} on {len(dataset.x_test)} images")
+    write_json(path, record)
 
 
 def _beside(weights: Path) -> Path:

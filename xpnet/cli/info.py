@@ -12,7 +12,7 @@ from xpnet.optional import missing
 from xpnet.report import plots
 
 
-@click.command()
+@click.command(short_help="Say what this machine can do, and what is missing.")
 def info() -> None:
     """Say what this machine can do: versions, GPUs, data, and what is missing."""
     found, library = cuda.diagnose(), blas_library()

@@ -1,7 +1,10 @@
 """The command line: `xpnet train | tune | evaluate | predict | summary | bench | info | data`."""
 
 import errno
+import re
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -69,10 +72,44 @@ def _fail(message: str) -> None:
     sys.exit(USAGE_ERROR)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The commands; what a library's error calls an argument is told as the command's option."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except XPNetError as error:
+            command = self.commands.get(ctx.invoked_subcommand or "")
+            error.args = (in_options(str(error), command.params if command else []),)
+            raise
+
+
+def in_options(message: str, params: Sequence[click.Parameter]) -> str:
+    """Write names of arguments as the options that they are, `batch_size=1` as `--batch-size 1`.
+
+    A name of one word is one only before =, or where a message begins by it.
+    """
+    for param in params:
+        name, option = str(param.name), max(param.opts, key=len)
+        if getattr(param, "is_flag", False):
+            message = re.sub(rf"\b{name}=\w+", option, message)
+        message = re.sub(rf"\b{name}=", f"{option} ", message)
+        word = rf"(?<![-\w./]){name}\b" if "_" in name else rf"^{name}(?= must be| needs)"
+        message = re.sub(word, option, message)
+    return message
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(__version__, message="xpnet %(version)s")
 def commands() -> None:
-    """Neural networks from scratch, on NumPy and CuPy."""
+    """Neural networks from scratch, on NumPy and CuPy.
+
+    `xpnet train` is where to begin; `xpnet COMMAND --help` says more of each command.
+    """
 
 
 for command in (train, tune, evaluate, predict, summary, bench, info, show_data):

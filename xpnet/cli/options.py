@@ -1,23 +1,44 @@
 """Options that several commands have, and what becomes of them."""
 
+import errno
 import math
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from xpnet.arrays import Device, cuda, get_device
 from xpnet.data import Dataset, load_dataset
-from xpnet.models.two_layer_net import ACTIVATIONS
+from xpnet.engine import ENGINES, get_engine
+from xpnet.errors import ArgumentError, OutputError
+from xpnet.models.two_layer_net import ACTIVATIONS, TwoLayerNet
 
 MODELS_OFFERED = ("two-layer-net", "simple-convnet", "deep-convnet")
 """The others have more to choose than options can say; Python trains them."""
+PRECISIONS = ("float32", "float64", "tf32", "bfloat16")
 
 
-DIRECTORY = click.Path(file_okay=False)
+class Place(click.Path):
+    """A path. Click's own lets an empty text through, which is the directory that one is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what is empty."""
+        if not value:
+            self.fail("a path is needed, got an empty text.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+DIRECTORY = Place(file_okay=False)
 """A directory, which need not exist."""
-FILE = click.Path(dir_okay=False)
+FILE = Place(dir_okay=False)
 """A file; what is wrong with one that does not exist, its reader says."""
+PATH = Place()
+"""Either."""
+
+MOST = 2**31 - 1
+"""The highest that can be counted to; more than that is a slip of the keyboard."""
 
 
 class FiniteRange(click.FloatRange):
@@ -33,39 +54,77 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+POSITIVE = FiniteRange(min=0, min_open=True)
+
+
+class Count(click.IntRange):
+    """A whole number from `least` to `most`, which help does not show: nobody meets it."""
+
+    def __init__(self, least: int = 1, most: int = MOST) -> None:
+        super().__init__(least, most)
+
+    def _describe_range(self) -> str:
+        return f"x>={self.min}"
+
+
+class Text(click.types.StringParamType):
+    """A text that is not empty, and not so long that no database takes it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a text that is empty or too long."""
+        if not 1 <= len(value) <= 500:
+            self.fail(f"1 to 500 characters are needed, got {len(value)}.", param, ctx)
+        return value
+
+
 def device_option(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take --device."""
     return click.option(
-        "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="xpnet computes on this device: cpu; cuda, the first GPU; cuda:N, GPU number N from "
+        "0; or auto, the first GPU that can be used, or else the CPU.",
     )(command)
 
 
 def engine_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take --engine, --no-graph, --threads, --precision, --skip-engine-check."""
     for option in (
-        click.option("--threads", type=int, help="Of the CPU; one for each free core if left out."),
         click.option(
-            "--engine",
-            default="auto",
-            show_default=True,
-            help="reference for the layers as they are written, cpu or cuda for that engine and no "
-            "other, or auto.",
+            "--skip-engine-check",
+            is_flag=True,
+            show_default=False,
+            help="The GPU's engine computes a first step without comparing it with the same step "
+            "on the CPU, layer by layer.",
         ),
         click.option(
             "--no-graph",
             "graph",
             flag_value=False,
             default=True,
-            help="Launch a GPU's kernels one by one, instead of replaying whole steps.",
+            show_default=False,
+            help="A GPU's kernels are launched one by one, rather than as whole steps. That is "
+            "slower, and helps to find errors.",
         ),
         click.option(
             "--precision",
-            help="Of products on a GPU: tf32 or bfloat16; full if left out.",
+            type=click.Choice(PRECISIONS),
+            help="A GPU multiplies matrices in this precision, which is faster and less exact. "
+            "By default it multiplies in the network's own.",
         ),
         click.option(
-            "--skip-engine-check",
-            is_flag=True,
-            help="Do not compare a GPU's first step with one by the layers on the host.",
+            "--threads",
+            type=int,
+            metavar="N",
+            help="The CPU computes with N threads; by default with one for each core that is free.",
+        ),
+        click.option(
+            "--engine",
+            default="auto",
+            metavar="NAME",
+            help="This engine computes: reference is the layers as they are written; cpu and cuda "
+            "are those engines and no other; auto is the fastest that can.",
         ),
     ):
         command = option(command)
@@ -78,14 +137,15 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--data-dir",
             type=DIRECTORY,
-            help="Directory of MNIST's four files [XPNET_DATA_DIR].",
+            help="MNIST's four files are in this directory. By default it is XPNET_DATA_DIR, and "
+            "where that is not set the user's cache, into which they are downloaded (12 MB).",
         ),
         click.option(
             "--data",
             type=click.Choice(["auto", "mnist", "synthetic"]),
             default="auto",
-            show_default=True,
-            help="With auto MNIST, if it can be had.",
+            help="The digits are MNIST's, or synthetic ones, which xpnet draws itself; auto takes "
+            "MNIST where it can be had.",
         ),
     ):
         command = option(command)
@@ -95,13 +155,23 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take --model, --hidden-size and --activation."""
     for option in (
-        click.option("--activation", type=click.Choice(list(ACTIVATIONS)), help="two-layer-net's."),
-        click.option("--hidden-size", type=int, help="Hidden units; the book's if left out."),
+        click.option(
+            "--activation",
+            type=click.Choice(list(ACTIVATIONS)),
+            help="The hidden units of a two-layer-net have this activation; by default it is relu.",
+        ),
+        click.option(
+            "--hidden-size",
+            type=Count(most=2**62),
+            metavar="N",
+            help="The hidden layer has N units; by default as many as in the book, 50 in a "
+            "two-layer-net, 100 in a simple-convnet and 50 in a deep-convnet.",
+        ),
         click.option(
             "--model",
             type=click.Choice(MODELS_OFFERED),
             default="simple-convnet",
-            show_default=True,
+            help="The network has this name in the book Deep Learning from Scratch.",
         ),
     ):
         command = option(command)
@@ -114,13 +184,15 @@ def weights_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--activation",
             type=click.Choice(list(ACTIVATIONS)),
-            help="Of a pickled network, which does not say; sigmoid if left out.",
+            help="The hidden units of a pickled network have this activation. The file does not "
+            "say; sigmoid, as the book's, is assumed by default.",
         ),
         click.option(
             "--weights",
-            type=click.Path(),
+            type=PATH,
             required=True,
-            help="A run's directory, a model.safetensors, a checkpoint, or a book's pickle.",
+            help="The network is in this file or directory: a run's directory, a "
+            "model.safetensors, a checkpoint, or a pickle such as the books publish.",
         ),
     ):
         command = option(command)
@@ -138,9 +210,31 @@ def engine_line(about: Mapping[str, str | int]) -> str:
     return f"{about['engine']}{threads}{products}{steps}{reason}{check}"
 
 
-def open_device(name: str) -> Device:
-    """Open the device of --device; which one `auto` found is told."""
+def open_device(
+    name: str,
+    engine: str = "auto",
+    *,
+    threads: int | None = None,
+    precision: str | None = None,
+    graph: bool = True,
+    dtype: str = "float32",
+) -> Device:
+    """Open the device of --device; which one `auto` found is told.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such device, or the engine cannot compute there, or not so.
+    DeviceError
+        The device cannot be used.
+    """
     device = get_device(name)
+    if device.is_host:  # a GPU's engine knows only when it has compiled
+        network = TwoLayerNet(1, 1, 2, rng=0, dtype=dtype, device=device)
+        few = 1 if threads is None else min(threads, 1)
+        get_engine(network, engine, few, precision=precision, graph=graph)
+    elif engine not in ENGINES:
+        raise ArgumentError(f"engine {engine!r} is unknown; use {', '.join(ENGINES)}")
     if name == "auto":
         click.echo(device_line(device))
     return device
@@ -158,3 +252,25 @@ def open_data(data: str, data_dir: str | None) -> Dataset:
     dataset = load_dataset(data, data_dir=data_dir)
     click.echo(f"data: {dataset.source}")
     return dataset
+
+
+def check_writable(path: str | Path, option: str) -> None:
+    """Refuse a place where nothing can be written, before there is work for it; make nothing.
+
+    Raises
+    ------
+    OutputError
+        What is there is no directory, or may not be written to.
+    """
+    place = Path(path).absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+        code = 0 if os.access(place, os.W_OK | os.X_OK) else errno.EACCES
+        if code and hasattr(os, "statvfs") and os.statvfs(place).f_flag & os.ST_RDONLY:
+            code = errno.EROFS
+        code = code if place.is_dir() else errno.ENOTDIR
+    except OSError as error:
+        code = error.errno or errno.EIO
+    if code:
+        raise OutputError(f"cannot create {path}: {os.strerror(code)}; choose another {option}")

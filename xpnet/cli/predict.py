@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from xpnet.arrays import get_device, to_numpy
-from xpnet.cli.options import device_line, device_option, engine_options, weights_options
+from xpnet.cli.options import Count, device_line, device_option, engine_options, weights_options
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError, XPNetError
 from xpnet.files.pictures import read_picture_with_remarks
@@ -28,15 +28,18 @@ UNREADABLE = 2
 @engine_options
 @click.option(
     "--top",
-    type=click.IntRange(min=1),
+    type=Count(),
     metavar="N",
-    help="Show the N most likely digits, the likeliest first; if left out, all in their order.",
+    help="The N most likely digits are shown, the likeliest first; by default all are, in their "
+    "order.",
 )
 @click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Write a line of JSON for each picture, with picture, digit, probabilities and remarks.",
+    show_default=False,
+    help="A line of JSON is written for each picture, with picture, digit, probabilities and "
+    "remarks.",
 )
 @click.argument("images", type=click.Path(), nargs=-1, required=True, metavar="IMAGE...")
 def predict(

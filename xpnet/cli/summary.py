@@ -11,9 +11,17 @@ from xpnet.train.saved import model_arguments
 
 @click.command()
 @model_options
-@click.option("--engine", is_flag=True, help="Show, too, how the CPU's engine computes each layer.")
+@click.option(
+    "--engine",
+    is_flag=True,
+    show_default=False,
+    help="It is also shown how the CPU's engine computes each layer.",
+)
 def summary(model: str, hidden_size: int | None, activation: str | None, engine: bool) -> None:
-    """Show a network's layers, output shapes and parameters."""
+    """Show a network's layers, output shapes and parameters.
+
+    The parameters of a layer are the numbers that it learns: its weights and biases.
+    """
     arguments = model_arguments(model, (1, 28, 28), hidden_size, activation)
     network = build_network(model, arguments, rng=0)
     methods = get_engine(network).methods() if engine else {}

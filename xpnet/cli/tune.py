@@ -6,30 +6,117 @@ from typing import Any
 
 import click
 
-from xpnet.cli.options import DIRECTORY, data_options, device_option, open_data, open_device
+from xpnet.cli.options import (
+    DIRECTORY,
+    POSITIVE,
+    Count,
+    Text,
+    check_writable,
+    data_options,
+    device_option,
+    open_data,
+    open_device,
+)
 
 
 @click.command()
 @data_options
 @device_option
-@click.option("--trials", default=100, show_default=True, help="How many are wanted in total.")
-@click.option("--lr", nargs=2, default=(1e-6, 1e-2), show_default=True, metavar="LOW HIGH")
 @click.option(
-    "--weight-decay", nargs=2, default=(1e-8, 1e-4), show_default=True, metavar="LOW HIGH"
+    "--trials",
+    type=Count(),
+    default=100,
+    metavar="N",
+    help="The search ends when N trials are finished, counting those of earlier commands.",
 )
-@click.option("--samples", default=500, show_default=True, help="Training images; 20 % validate.")
-@click.option("--epochs", default=50, show_default=True)
-@click.option("--batch-size", default=100, show_default=True)
 @click.option(
-    "--sampler", type=click.Choice(["random", "tpe"]), default="random", show_default=True
+    "--lr",
+    type=POSITIVE,
+    nargs=2,
+    default=(1e-6, 1e-2),
+    metavar="LOW HIGH",
+    help="Learning rates are drawn from this range, evenly on a logarithmic scale.",
 )
-@click.option("--pruner", type=click.Choice(["none", "median"]), default="none", show_default=True)
-@click.option("--seed", default=0, show_default=True)
-@click.option("--workers", default=1, show_default=True, help="Processes on this machine.")
-@click.option("--timeout", type=float, help="Seconds after which no trial is begun.")
-@click.option("--storage", help="URL of a database to share; a file in the run directory.")
-@click.option("--study", default="xpnet", show_default=True, help="The search's name there.")
-@click.option("--out", type=DIRECTORY, help="Run directory; runs/DATE-TIME-tune if left out.")
+@click.option(
+    "--weight-decay",
+    type=POSITIVE,
+    nargs=2,
+    default=(1e-8, 1e-4),
+    metavar="LOW HIGH",
+    help="Weight decays are drawn from this range, evenly on a logarithmic scale.",
+)
+@click.option(
+    "--samples",
+    type=Count(2),
+    default=500,
+    metavar="N",
+    help="A trial works with the first N training images: 20 % are set aside to validate with.",
+)
+@click.option(
+    "--epochs",
+    type=Count(),
+    default=50,
+    metavar="N",
+    help="A trial passes N times over its training images.",
+)
+@click.option(
+    "--batch-size",
+    type=Count(),
+    default=100,
+    metavar="N",
+    help="A training step takes N images.",
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(["random", "tpe"]),
+    default="random",
+    help="Values are chosen at random, or by tpe from what earlier trials came to.",
+)
+@click.option(
+    "--pruner",
+    type=click.Choice(["none", "median"]),
+    default="none",
+    help="With median, a trial ends early where it is below the median of the others.",
+)
+@click.option(
+    "--seed",
+    type=Count(0, 2**63 - 1),
+    default=0,
+    metavar="N",
+    help="The search is repeatable: N decides initial weights, batches and what is drawn.",
+)
+@click.option(
+    "--workers",
+    type=Count(most=1024),
+    default=1,
+    metavar="N",
+    help="N processes of this machine make trials side by side.",
+)
+@click.option(
+    "--timeout",
+    type=POSITIVE,
+    metavar="SECONDS",
+    help="After so many seconds no trial begins. By default there is no limit.",
+)
+@click.option(
+    "--storage",
+    type=Text(),
+    metavar="URL",
+    help="Trials are kept in this database, which several machines can share, such as "
+    "postgresql://USER@HOST/NAME. By default it is the file study.db in the directory of --out.",
+)
+@click.option(
+    "--study",
+    type=Text(),
+    default="xpnet",
+    metavar="NAME",
+    help="The search has this name in the database.",
+)
+@click.option(
+    "--out",
+    type=DIRECTORY,
+    help="Everything is kept in this directory; by default in runs/DATE-TIME-tune.",
+)
 def tune(
     data: str,
     data_dir: str | None,
@@ -44,16 +131,21 @@ def tune(
 ) -> None:
     """Search for learning rate and weight decay, as the book does.
 
-    Started again with the same options, a search goes on where it was.
+    A trial trains a network of six hidden layers with values drawn at random, and is judged by its
+    accuracy on images that it was not trained on. Started again with the same options, a search
+    goes on where it was.
     """
     from xpnet.train import search as tuning  # needs Optuna
 
     search = tuning.Search(**searched)
+    path = Path(out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-tune")
+    if storage is not None:
+        tuning.connectable(storage)
+    tuning.check_directory(path)
+    check_writable(path, "--out")
     place = open_device(device)
     dataset = open_data(data, data_dir)
-    directory = tuning.prepare_directory(
-        out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-tune"
-    )
+    directory = tuning.prepare_directory(path)
     click.echo(f"directory: {directory}")
     results = search.run(
         dataset.x_train,
@@ -73,6 +165,11 @@ def tune(
     if ranges:
         options = [f"--{k.replace('_', '-')} {low:g} {high:g}" for k, (low, high) in ranges]
         click.echo(f"search next, where the best 5 % (at least 5) lie: {' '.join(options)}")
+    elif tuning.best(results):
+        click.echo(
+            f"no trial is better than chance (up to {search.chance:.3g}), and none tells where to "
+            "search next: give higher --epochs, more --samples or another --lr"
+        )
     click.echo(f"{finished} trials are finished; everything is in {directory}")
     if finished < trials:
         click.echo(f"to go on to {trials}, give the same options and --out {directory}")

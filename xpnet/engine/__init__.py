@@ -49,10 +49,7 @@ def get_engine(
         the same if they fail their check.
     """
     if name == "eager":
-        raise ArgumentError(
-            "there is no engine 'eager' any more: use 'cuda' with graph=False (--engine cuda "
-            "--no-graph)"
-        )
+        raise ArgumentError("there is no engine 'eager' any more: use 'cuda' with graph=False")
     if name not in ENGINES:
         raise ArgumentError(f"engine {name!r} is unknown; use {', '.join(ENGINES)}")
     place = network.device.kind

@@ -16,7 +16,7 @@ from xpnet.optim.schedules import Cosine
 from xpnet.report.metrics import EpochMetrics
 from xpnet.train.checkpoint import NAME, Checkpoint, Checkpoints, load_checkpoint
 from xpnet.train.keeper import Keeper
-from xpnet.train.run_directory import CHECKPOINTS, SUMMARY, RunDirectory
+from xpnet.train.run_directory import CHECKPOINTS, SUMMARY, RunDirectory, check_new
 from xpnet.train.trainer import Trainer
 
 
@@ -55,6 +55,7 @@ class Run:
         self._found: Checkpoint | None = None
         self._record: dict[str, Any] = {}
         if not resume:
+            check_new(self.path)
             return
         self._directory = RunDirectory(self.path, resume=True, begin=or_begin)
         try:

@@ -58,45 +58,20 @@ class RunDirectory:
         self._own: tuple[Identity, Identity] | None = None
         try:
             self.absolute = self.path.absolute()
-            self._check(self._names(), resume, begin)
+            _check(self.path, _names(self.path), resume, begin)
             self.claim()
-            self._check(self._names() - {LOCK}, resume, begin=True)  # nobody was faster
+            _check(self.path, _names(self.path) - {LOCK}, resume, begin=True)  # nobody was faster
         except OSError as error:
             self.close()
-            raise error if isinstance(error, OutputError) else self._unusable(error) from error
+            if isinstance(error, OutputError):
+                raise
+            raise _unusable(self.path, error) from error
         if resume:
             for file in (METRICS, SUMMARY, MODEL, PICTURE):
                 remove_unfinished(self.path, file)
             remove_unfinished(self.path / CHECKPOINTS, "step-*")
         else:
             self.write_metrics([])
-
-    def _names(self) -> set[str]:
-        try:
-            return {entry.name for entry in self.path.iterdir()}
-        except FileNotFoundError:
-            return set()
-
-    def _check(self, names: set[str], resume: bool, begin: bool) -> None:
-        """Refuse a directory that holds something else, or no run where one is needed."""
-        if resume and Checkpoints(self.path / CHECKPOINTS).paths():
-            return
-        if resume:  # a run that was killed before its first checkpoint
-            begun = (LOCK, METRICS, f".{METRICS}.", CHECKPOINTS)
-            names = {name for name in names if not name.startswith(begun)}
-        if names:
-            raise OutputError(
-                f"{self.path} is not empty ({min(names)}) and holds no checkpoint to go on from; "
-                "choose another directory"
-                if resume
-                else f"{self.path} is not empty ({min(names)}), and no run is overwritten; choose "
-                f"another --out, or go on with a run by --resume {quoted(self.path)}"
-            )
-        if resume and not begin:
-            raise OutputError(
-                f"{self.path} holds no run to go on with; give the directory of one, or --begin as "
-                "well, to begin one there"
-            )
 
     def claim(self) -> None:
         """Make the directory and keep others out; again, should somebody have removed it.
@@ -122,7 +97,7 @@ class RunDirectory:
             make_directory(self.path)
             self._lock.acquire(timeout=0)
             self._own = _identity(self.path), _identity(self.path / LOCK)
-            if again and now[0] is None and self._names() - {LOCK}:  # somebody was faster
+            if again and now[0] is None and _names(self.path) - {LOCK}:  # somebody was faster
                 raise self._taken()
         except OutputError:
             raise
@@ -133,20 +108,16 @@ class RunDirectory:
                 f"another process is writing to {self.path}; wait for it, or choose another --out"
             ) from error
         except (OSError, NotImplementedError) as error:  # where files cannot be locked
-            raise self._unusable(error) from error
+            raise _unusable(self.path, error) from error
 
     def _is_others(self, now: tuple[Identity, Identity], own: tuple[Identity, Identity]) -> bool:
         """Tell whether somebody else has been here since; only the lock's file may be gone."""
         if now[0] == own[0]:
             return now[1] is not None
-        return self.path.is_dir() and bool(self._names())
+        return self.path.is_dir() and bool(_names(self.path))
 
     def _taken(self) -> DirectoryTakenError:
         return DirectoryTakenError(f"another run has taken {self.path} since this one began")
-
-    def _unusable(self, error: Exception) -> OutputError:
-        reason = getattr(error, "strerror", None) or error
-        return OutputError(f"cannot create {self.path}: {reason}; choose another --out")
 
     def elsewhere(self) -> Iterator[Path]:
         """Make directories where a run can keep what it has, should this one be another's by now.
@@ -216,6 +187,56 @@ def _identity(path: Path) -> Identity:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
+
+
+def check_new(path: Path) -> None:
+    """Refuse a directory that holds something, before there is work for it; make nothing.
+
+    Raises
+    ------
+    OutputError
+        It is not empty, or cannot be looked at.
+    """
+    try:
+        _check(path, _names(path), resume=False, begin=False)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise _unusable(path, error) from error
+
+
+def _names(path: Path) -> set[str]:
+    try:
+        return {entry.name for entry in path.iterdir()}
+    except FileNotFoundError:
+        return set()
+
+
+def _check(path: Path, names: set[str], resume: bool, begin: bool) -> None:
+    """Refuse a directory that holds something else, or no run where one is needed."""
+    if resume and Checkpoints(path / CHECKPOINTS).paths():
+        return
+    if resume:  # a run that was killed before its first checkpoint
+        begun = (LOCK, METRICS, f".{METRICS}.", CHECKPOINTS)
+        names = {name for name in names if not name.startswith(begun)}
+    if names:
+        raise OutputError(
+            f"{path} is not empty ({min(names)}) and holds no checkpoint to go on from; "
+            "choose another directory"
+            if resume
+            else f"{path} is not empty ({min(names)}), and no run is overwritten; choose "
+            f"another --out, or go on with a run by --resume {quoted(path)}"
+        )
+    if resume and not begin:
+        raise OutputError(
+            f"{path} holds no run to go on with; give the directory of one, or --begin as "
+            "well, to begin one there"
+        )
+
+
+def _unusable(path: Path, error: Exception) -> OutputError:
+    reason = getattr(error, "strerror", None) or error
+    return OutputError(f"cannot create {path}: {reason}; choose another --out")
 
 
 def write_json(path: str | Path, record: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ try:
 except ModuleNotFoundError as error:
     raise needed("optuna", "the search for hyper-parameters") from error
 
+from xpnet.train.search.address import connectable
 from xpnet.train.search.plan import Plan, narrowed
 from xpnet.train.search.results import TrialResult, best
 from xpnet.train.search.run import (
@@ -33,6 +34,7 @@ from xpnet.train.search.run import (
     SHOWN,
     STUDY_FILE,
     Search,
+    check_directory,
     prepare_directory,
     storage_in,
     write_results,
@@ -50,6 +52,8 @@ __all__ = [
     "Search",
     "TrialResult",
     "best",
+    "check_directory",
+    "connectable",
     "narrowed",
     "prepare_directory",
     "storage_in",

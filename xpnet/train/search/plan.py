@@ -4,7 +4,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, floor, isfinite, log10, prod
+from math import ceil, floor, isfinite, log10, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,28 @@ class Plan:
         for name, least in {"samples": 2, "epochs": 1, "batch_size": 1, "seed": 0}.items():
             if getattr(self, name) < least:
                 raise ArgumentError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        self._validating(self.samples)
+
+    @property
+    def chance(self) -> float:
+        """The accuracy up to which a guess of one of ten digits may come: three deviations."""
+        return 0.1 + 3 * sqrt(0.1 * 0.9 / self._validating(self.samples))
+
+    def _validating(self, samples: int) -> int:
+        """Count the images that are set aside of so many.
+
+        Raises
+        ------
+        ArgumentError
+            There would be none, or too few for a batch beside them.
+        """
+        count = int(samples * self.validation_rate)
+        if not (count >= 1 and samples - count >= self.batch_size):
+            raise ArgumentError(
+                f"of {samples} images {count} would be for validation and {samples - count} for "
+                f"training, with batches of {self.batch_size}; use more samples or smaller batches"
+            )
+        return count
 
     def split(self, x: np.ndarray, t: np.ndarray) -> Split:
         """Split images and labels: some to train on, the others to validate with (section 6.5.1).
@@ -82,12 +104,7 @@ class Plan:
             Either part would be empty, or the first smaller than a batch.
         """
         x, t = shuffle_dataset(x[: self.samples], t[: self.samples], self.seed)
-        count = int(len(x) * self.validation_rate)
-        if not (count >= 1 and len(x) - count >= self.batch_size):
-            raise ArgumentError(
-                f"of {len(x)} images {count} would be for validation and {len(x) - count} for "
-                f"training, with batches of {self.batch_size}; use more samples or smaller batches"
-            )
+        count = self._validating(len(x))
         return x[count:], t[count:], x[:count], t[:count]
 
     def trainer(
@@ -131,12 +148,15 @@ class Plan:
 def narrowed(results: Sequence[TrialResult], search: Plan) -> dict[str, Range]:
     """Choose the ranges to search next: those of the best 5 %, of the best 5 at least.
 
-    Ends are moved outwards to powers of ten, but not beyond what was searched.
+    Ends are moved outwards to powers of ten, but not beyond what was searched. Trials of which none
+    is better than chance tell nothing.
     """
     ranking = best(results)
+    if not ranking or ranking[0].validation[-1] <= search.chance:
+        return {}
     chosen = ranking[: max(5, ceil(0.05 * len(ranking)))]
     ranges = {}
-    for name in ("lr", "weight_decay") if chosen else ():
+    for name in ("lr", "weight_decay"):
         values = [getattr(result, name) for result in chosen]
         low, high = getattr(search, name)
         # Read from text, powers of ten are exact.

@@ -95,18 +95,16 @@ class Search(Plan):
             ) from error
 
 
-def prepare_directory(path: str | Path) -> Path:
-    """Make sure of a directory that is new, empty, or a search's own.
+def check_directory(path: Path) -> None:
+    """Refuse a directory that is not empty and no search's own; make nothing.
 
     Raises
     ------
     OutputError
-        It holds something else, or cannot be created.
+        It holds something else, or cannot be looked at.
     """
-    path = Path(path)
     try:
-        make_directory(path)
-        names = sorted(entry.name for entry in path.iterdir())
+        names = sorted(entry.name for entry in path.iterdir()) if path.exists() else []
     except OSError as error:
         raise OutputError(
             f"cannot create {path}: {error.strerror or error}; choose another --out"
@@ -119,6 +117,24 @@ def prepare_directory(path: str | Path) -> Path:
                 f"{path} is not empty ({name}) and not the directory of a search; "
                 "choose another --out"
             )
+
+
+def prepare_directory(path: str | Path) -> Path:
+    """Make sure of a directory that is new, empty, or a search's own.
+
+    Raises
+    ------
+    OutputError
+        It holds something else, or cannot be created.
+    """
+    path = Path(path)
+    check_directory(path)
+    try:
+        make_directory(path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot create {path}: {error.strerror or error}; choose another --out"
+        ) from error
     return path
 
 
