@@ -28,7 +28,7 @@ from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -63,10 +63,13 @@ from xpnet.layers import (
     Tanh,
     Unpooled,
 )
-from xpnet.models import Network, build_network, load_network
+from xpnet.models import Network, TwoLayerNet, build_network, load_network
 from xpnet.models.torch_names import load_torch, save_torch
-from xpnet.train import checkpoint
+from xpnet.optim import Adam
+from xpnet.train import EarlyStopping, Trainer, checkpoint
 from xpnet.train.checkpoint import load_checkpoint
+from xpnet.train.record import check_record, read_summary
+from xpnet.train.saved import load_model
 
 # Readers import these when they need them, and then decorators run code.
 importlib.import_module("xpnet.engine.cpu")
@@ -619,6 +622,124 @@ def _hostile_checkpoints() -> list[Seed]:
     return [Seed([text], _summed) for text in texts]
 
 
+# Runs: checkpoints whose fields are parts, "run.settings.lr=" and what JSON writes of the value, so
+# that most mutations are values of another kind, below a checksum that fits. What arrays there are
+# is told in the same way.
+
+
+def _fields(value: object, name: str = "") -> list[bytes]:
+    if isinstance(value, dict) and value:
+        return [part for k, v in value.items() for part in _fields(v, f"{name}/{k}")]
+    return [f"{name}=".encode(), json.dumps(value).encode()]
+
+
+def _values(parts: Sequence[bytes]) -> dict[str, Any]:
+    """The record that fields make; what is no JSON is a text."""
+    record: dict[str, Any] = {}
+    names: list[str] = []
+    for part in parts:
+        text = part.decode(errors="replace")
+        if text.startswith("/") and text.endswith("="):
+            names = text[1:-1].split("/")[:9]
+        elif names:
+            place = record
+            for name in names[:-1]:
+                place = place if isinstance(place.get(name, {}), dict) else {}
+                place = place.setdefault(name, {})
+            place[names[-1]] = text
+            with contextlib.suppress(ValueError, RecursionError):
+                value = json.loads(text)
+                json.dumps(value)
+                place[names[-1]] = value
+    return record
+
+
+def _arrays(described: object) -> dict[str, np.ndarray]:
+    """Arrays of these dtypes, shapes and values; such as are none, or not small, are left out."""
+    arrays = {}
+    for name, about in described.items() if isinstance(described, dict) else ():
+        with contextlib.suppress(Exception):  # whatever NumPy says of such a dtype
+            kind, shape, value = about
+            if np.prod([float(n) for n in shape]) < 10_000 and np.dtype(kind).kind in "biuf":
+                arrays[name] = np.full(tuple(shape), value, dtype=np.dtype(kind).newbyteorder("="))
+                save({name: arrays[name]})
+    return arrays
+
+
+def _run(parts: Sequence[bytes]) -> bytes:
+    record = _values(parts)
+    arrays = _arrays(record.pop("arrays", {}))
+    text = json.dumps(record)
+    return _retold(save(arrays), record=text, sha256=checkpoint._digest(arrays, text))
+
+
+def _trainer() -> Trainer:
+    rows = np.zeros((4, 784), dtype=np.float32)
+    stopping = EarlyStopping(9, metric="train_loss", restore_best=True)
+    return Trainer(
+        TwoLayerNet(784, 2, 10, rng=0), rows, np.arange(4), None, None, 2, 2, Adam(),
+        verbose=False, engine="reference", early_stopping=stopping,
+    )  # fmt: skip
+
+
+def _valid_runs() -> list[Seed]:
+    """Of a trainer after an epoch, and in the next one."""
+    trainer, states = _trainer(), []
+    trainer.on_step = lambda: states.append(trainer.state())
+    trainer.on_epoch = lambda _: states.append(trainer.state())
+    trainer.train()
+    settings = {
+        "model": "two-layer-net", "hidden_size": 2, "activation": None, "data": "mnist",
+        "optimizer": "adam", "lr": 0.001, "schedule": "constant", "epochs": 2, "batch_size": 2,
+        "evaluate_samples": 4, "dtype": "float32", "precision": None, "seed": 0,
+    }  # fmt: skip
+    run = {
+        "settings": settings,
+        "data_sha256": "0" * 64,
+        "xpnet": "0.1.0",
+        "computed_by": {"threads": 1},
+    }
+    seeds = []
+    for arrays, record in states[2:4]:
+        about = {name: [a.dtype.str, list(a.shape), 0] for name, a in arrays.items()}
+        about["callback.EarlyStopping.epoch"] = ["<i8", [], 1]
+        whole = {"format": checkpoint.FORMAT, **record, "run": run, "arrays": about}
+        seeds.append(Seed(_fields(whole), _run))
+    return seeds * 4  # of which most mutations are to be
+
+
+def _hostile_runs() -> list[Seed]:
+    parts, seeds = _valid_runs()[0].parts, []
+    for name, values in {
+        "/steps=": (b"-1", b"%d" % 2**70, b'"3"', b"1e999"),
+        "/lr/network=": (b"-1", b"NaN"),
+        "/run/settings/schedule=": (b'"unknown"', b"[]"),
+        "/arrays/train_losses=": (b'["<f4", [], 0]', b'["<i8", [2], 0]', b'["<f8", [2], NaN]'),
+    }.items():
+        for value in values:
+            seeds.append(Seed([*parts, name.encode(), value], _run))
+    return seeds * 4  # of which most mutations are to be
+
+
+def _go_on(path: Path) -> None:
+    """Do with a checkpoint what commands do, and train on from it."""
+    found = load_checkpoint(path)
+    check_record(path, found.record, of_run=True)
+    load_model(path)
+    trainer = _trainer()
+    trainer.restore(found.arrays, found.record)
+    trainer.train(1)
+
+
+def _summary(parts: Sequence[bytes]) -> bytes:
+    return json.dumps(_values(parts)).encode()
+
+
+def _valid_summaries() -> list[Seed]:
+    record = {"model": "two-layer-net", "epochs": 2, "steps": 60, "versions": {"xpnet": "0.1.0"}}
+    return [Seed(_fields(record), _summary), Seed(_words(json.dumps(record).encode()))]
+
+
 # The images of a few pixels.
 
 
@@ -921,6 +1042,9 @@ READERS = {
         Reader("torch-names", _read_torch, _valid_torch, _hostile_torch),
         Reader("nielsen", load_nielsen, _valid_nielsen, _hostile_nielsen),
         Reader("checkpoints", load_checkpoint, _valid_checkpoints, _hostile_checkpoints),
+        Reader("runs", _go_on, _valid_runs, _hostile_runs),
+        # It takes every damage for a summary that is not there.
+        Reader("summaries", read_summary, _valid_summaries, list),
         Reader("tiny-images", _read_tiny, _valid_tiny, _hostile_tiny),
         Reader("png", read_picture, _valid_pngs, _hostile_pngs),
         Reader("jpeg", read_picture, _valid_jpegs, _hostile_jpegs),

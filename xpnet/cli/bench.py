@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
-from xpnet.cli.options import DIRECTORY, MODELS_OFFERED, open_device
+from xpnet.cli.options import DIRECTORY, open_device
 from xpnet.notice import notice
 from xpnet.optional import missing
 from xpnet.report import plots
+from xpnet.train.record import MODELS_OFFERED
 
 
 @click.command()

@@ -14,10 +14,7 @@ from xpnet.data import Dataset, load_dataset
 from xpnet.engine import ENGINES, get_engine
 from xpnet.errors import ArgumentError, OutputError
 from xpnet.models.two_layer_net import ACTIVATIONS, TwoLayerNet
-
-MODELS_OFFERED = ("two-layer-net", "simple-convnet", "deep-convnet")
-"""The others have more to choose than options can say; Python trains them."""
-PRECISIONS = ("float32", "float64", "tf32", "bfloat16")
+from xpnet.train.record import MODELS_OFFERED, PRECISIONS
 
 
 class Place(click.Path):

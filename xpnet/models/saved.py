@@ -75,7 +75,7 @@ def load_network(
     if activation is not None:
         raise ArgumentError(f"{path} says itself what its activation is; leave out --activation")
     try:
-        with zeros_within(_budget(weights)):
+        with zeros_within(budget_of(weights)):
             network = _described_network(weights, device)
     except ForeignKindError as error:
         raise WeightsError(
@@ -114,7 +114,7 @@ def copied(network: Network, *, device: str | Device, dtype: str) -> Network:
     return other
 
 
-def _budget(weights: Weights) -> Budget:
+def budget_of(weights: Weights) -> Budget:
     """Room for what the file holds: it is damaged if it describes more.
 
     All together twice as much, so that a network that does not fit is told by its shapes.
@@ -159,7 +159,7 @@ def _conv_network(weights: Weights, activation: str | None, device: str | Device
     shapes = [array.shape for name, array in sorted(weights.params.items()) if name.startswith("W")]
     kinds = [len(shape) for shape in shapes]
     try:
-        with zeros_within(_budget(weights)):
+        with zeros_within(budget_of(weights)):
             network = _book_network(shapes, kinds, device)
     except ArgumentError as error:
         raise WeightsError(

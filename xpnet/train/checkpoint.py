@@ -14,6 +14,7 @@ import numpy as np
 from xpnet.errors import CheckpointError, OutputError, WeightsError
 from xpnet.files.atomic import make_directory, sync_directory
 from xpnet.files.weights import load_safetensors, save_weights
+from xpnet.train.record import check_record, told
 
 FORMAT = 2
 """Number of the files' format. 0.1.0 wrote the first, which is read as well; others are refused.
@@ -142,7 +143,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        There is no such file, or it is damaged, or no checkpoint, or of another format.
+        There is no such file, or it is damaged, or no checkpoint, or of another format, or a field
+        of its record is not what it must be.
     """
     path = Path(path)
     if not path.is_file():
@@ -161,11 +163,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path} is no checkpoint: its record cannot be read") from error
     if form not in (1, FORMAT):
         raise CheckpointError(
-            f"{path} has format {form}, and this version of xpnet reads 1 and {FORMAT}"
+            f"{path} has format {told(form)}, and this version of xpnet reads 1 and {FORMAT}"
         )
     arrays = weights.params
     if form == 1:
         arrays, record = _of_format_1(arrays, record)
+    check_record(path, record)
+    if arrays.get("epoch_losses", np.zeros(())).ndim != 1:
+        raise CheckpointError(f"{path} is no checkpoint: it has no row of epoch_losses")
     return Checkpoint(arrays, record, path)
 
 

@@ -10,7 +10,7 @@ from weakref import ReferenceType, ref
 import numpy as np
 
 from xpnet.arrays import Array, array_namespace
-from xpnet.errors import ArgumentError
+from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.report.metrics import DIRECTIONS, Direction, EpochMetrics
 from xpnet.train.callbacks import Callback, Training
 
@@ -160,9 +160,26 @@ class EarlyStopping(Callback):
         return {**best, "epoch": np.asarray(epoch)} if best and epoch is not None else best
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take them up."""
+        """Take them up.
+
+        Raises
+        ------
+        CheckpointError
+            They are not of the trainer that it serves.
+        """
         best = dict(state)
         epoch = best.pop("epoch", None)
+        if epoch is not None and (epoch.shape or epoch.dtype.kind not in "iu" or epoch < 1):
+            raise CheckpointError(
+                f"the epoch that early stopping keeps must be a number from 1, got {epoch!r}; take "
+                "another checkpoint"
+            )
+        trainer = None if self._serves is None else self._serves()
+        if best and trainer is not None and _kinds(best) != _kinds(trainer.learned()):
+            raise CheckpointError(
+                "what early stopping keeps is of other networks; take another checkpoint, or build "
+                "them as they were"
+            )
         self._kept = (None if best else 0) if epoch is None else int(epoch), best
 
     def _check_kept(self, trainer: Training) -> None:
@@ -200,6 +217,11 @@ class EarlyStopping(Callback):
     @property
     def _metric_in_words(self) -> str:
         return self.metric.replace("_", " ")
+
+
+def _kinds(arrays: Mapping[str, Array]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Dtypes and shapes."""
+    return {k: (str(a.dtype).rpartition(".")[2], tuple(a.shape)) for k, a in arrays.items()}
 
 
 def _copy(array: Array) -> Array:

@@ -10,13 +10,14 @@ import numpy as np
 from xpnet.arrays import Array, to_numpy
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.layers import Params
-from xpnet.notice import show
+from xpnet.notice import show, shown
 from xpnet.optim import Optimizer
 from xpnet.report.metrics import Direction, EpochMetrics, checked_list
 from xpnet.train.callbacks import Callback, Calls, Progress
 from xpnet.train.early_stopping import EarlyStopping
 from xpnet.train.hints import Hints
 from xpnet.train.learner import Batch, Learner
+from xpnet.train.record import check_state
 from xpnet.train.stepping import Place, Stepping, alone
 from xpnet.train.undo import Undo
 
@@ -242,6 +243,7 @@ class Loop(Stepping):
             "seconds": self.seconds,
             "lr": {name: optimizer.lr for name, optimizer in learner.optimizers.items()},
             "best": list(self.best),
+            "untold": sum(one not in self._shown for one in self._place.untold),
         }
         return arrays, record
 
@@ -252,18 +254,11 @@ class Loop(Stepping):
         Raises
         ------
         CheckpointError
-            It is of other networks or optimizers, or of another dtype; the message names the first
-            difference, and everything is as it was.
+            It is of other networks or optimizers, or of another dtype, or is not what `state`
+            gives; the message names the first difference, and everything is as it was.
         """
         learner, device = self.learner, self.device
-        for key in ("train_losses", "epoch_losses"):
-            if key not in arrays:
-                raise CheckpointError(f"a checkpoint without {key} cannot be used; take another")
-        for key in ("history", "steps", "seconds", "lr"):
-            if key not in record:
-                raise CheckpointError(
-                    f"a checkpoint whose record has no {key} cannot be used; take another"
-                )
+        check_state(arrays, record)
         self._check_early_stopping()
         own = self.learned()
         states: dict[str, Params] = {}
@@ -280,20 +275,33 @@ class Loop(Stepping):
             if (here := _kind(own.get(name))) != (there := _kind(given.get(name))):
                 raise CheckpointError(
                     "a checkpoint of another network or optimizer cannot be used: "
-                    f"{name.removeprefix('network.')} is {there} there and {here} here; build them "
-                    "as they were"
+                    f"{shown(name.removeprefix('network.'))} is {there} there and {here} here; "
+                    "build them as they were"
+                )
+            if ".params." in name and not np.isfinite(given[name]).all():
+                raise CheckpointError(
+                    f"a checkpoint whose {name.removeprefix('network.')} are not all finite cannot "
+                    "be used; take another"
                 )
         if record["lr"].keys() != learner.optimizers.keys():
             raise CheckpointError(
                 "a checkpoint of other optimizers cannot be used: it has learning rates of "
-                f"{', '.join(record['lr']) or 'none'}, and here are optimizers of "
+                f"{shown(', '.join(record['lr'])) or 'none'}, and here are optimizers of "
                 f"{', '.join(learner.optimizers) or 'none'}; build them as they were"
             )
         history = [EpochMetrics.of(metrics) for metrics in record["history"]]
         losses = arrays["train_losses"].tolist()
         values = {"loss": arrays["epoch_losses"], **_group(arrays, "epoch.")}
         on_device = {name: device.asarray(array) for name, array in values.items()}
-        place = Place(record["steps"], len(values["loss"]), history, losses)
+        within, steps = len(values["loss"]), len(learner.source)
+        if within > steps:
+            raise CheckpointError(
+                f"a checkpoint after {within} steps of an epoch cannot be used where it has "
+                f"{steps}; give the same data and batch size"
+            )
+        looking = [one for one in self._looking() if one not in self._shown]
+        untold = tuple(looking[len(looking) - min(record.get("untold", 0), len(looking)) :])
+        place = Place(record["steps"], within, history, losses, untold if history else ())
         others_of = {"source": learner.source} | {
             f"callback.{name}": callback for name, callback in self._remembering().items()
         }
@@ -374,11 +382,16 @@ class Loop(Stepping):
 
         Early stopping is first: it keeps parameters, which nobody must have changed before.
         """
-        shown: list[Callback] = [self._progress, self._hints] if self.verbose else []
+        showing: list[Callback] = [*self._shown] if self.verbose else []
         early = [] if self.early_stopping is None else [self.early_stopping]
         short = [Calls(self.on_step, self.on_epoch)] if self.on_step or self.on_epoch else []
-        found = [*early, *shown, *self.callbacks, *short]
+        found = [*early, *showing, *self.callbacks, *short]
         return sorted(found, key=lambda callback: not isinstance(callback, EarlyStopping))
+
+    @property
+    def _shown(self) -> tuple[Callback, Callback]:
+        """Its own callbacks, which show how it goes and are in no checkpoint."""
+        return self._progress, self._hints
 
     def _check_early_stopping(self) -> None:
         for callback in self._looking():

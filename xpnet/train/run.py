@@ -1,9 +1,7 @@
 """A run of the command line: settings, directory, checkpoints and trainer, new or gone on with."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from xpnet.optim.schedules import Cosine
 from xpnet.report.metrics import EpochMetrics
 from xpnet.train.checkpoint import NAME, Checkpoint, Checkpoints, load_checkpoint
 from xpnet.train.keeper import Keeper
+from xpnet.train.record import check_record, read_summary
 from xpnet.train.run_directory import CHECKPOINTS, SUMMARY, RunDirectory, check_new
 from xpnet.train.trainer import Trainer
 
@@ -60,7 +59,7 @@ class Run:
         self._directory = RunDirectory(self.path, resume=True, begin=or_begin)
         try:
             self._found = load_checkpoint(chosen) if chosen else self._checkpoints.newest()
-            self._check_version()
+            self._check_found()
         except CheckpointError:
             self.close()
             raise
@@ -71,9 +70,10 @@ class Run:
         assert self._directory is not None, "begin first"
         return self._directory
 
-    def _check_version(self) -> None:
+    def _check_found(self) -> None:
         if self._found is None:
             return
+        check_record(self._found.path, self._found.record, of_run=True)
         before = self._found.record["run"]["xpnet"]
         if _release(before) > _release(__version__):
             raise CheckpointError(
@@ -127,10 +127,7 @@ class Run:
 
     def is_finished(self, epochs: int) -> bool:
         """Tell whether there is nothing left to do, not even to write."""
-        summary = {}
-        with suppress(OSError, ValueError):  # an older run's, or none
-            summary = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
-        return self._epochs_done == epochs == summary.get("epochs")
+        return self._epochs_done == epochs == read_summary(self.path / SUMMARY).get("epochs")
 
     def trainer(
         self,

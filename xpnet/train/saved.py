@@ -1,6 +1,5 @@
 """Networks that training left behind: of a weight file, a checkpoint, or a run's directory."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from math import prod
@@ -10,9 +9,12 @@ from typing import Any
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError, CheckpointError, WeightsError
 from xpnet.files.weights import CHECKSUM, Weights
+from xpnet.functions.init import zeros_within
 from xpnet.models import Network, build_network, load_network
+from xpnet.models.saved import budget_of
 from xpnet.notice import notice
 from xpnet.train.checkpoint import Checkpoint, Checkpoints, load_checkpoint
+from xpnet.train.record import read_summary
 from xpnet.train.run_directory import CHECKPOINTS, MODEL, SUMMARY
 
 
@@ -70,7 +72,7 @@ def _newest(directory: Path) -> tuple[Path, Checkpoint | None]:
     """The file of a run's last network, and the checkpoint in it if it is one."""
     run = directory.parent if directory.name == CHECKPOINTS else directory
     model, problem = run / MODEL, None
-    done = _steps_of_summary(run) if model.is_file() else -1
+    done = read_summary(run / SUMMARY).get("steps", 0) if model.is_file() else -1
     for path in reversed(Checkpoints(run / CHECKPOINTS).paths()):
         if int(path.stem.removeprefix("step-")) <= done:
             break
@@ -92,14 +94,6 @@ def _newest(directory: Path) -> tuple[Path, Checkpoint | None]:
     )
 
 
-def _steps_of_summary(run: Path) -> int:
-    """Updates of the network that a finished run wrote; 0 if that is not known."""
-    try:
-        return int(json.loads((run / SUMMARY).read_text(encoding="utf-8"))["steps"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return 0
-
-
 def _is_checkpoint(path: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
@@ -117,9 +111,9 @@ def _network_of(checkpoint: Checkpoint, device: str | Device) -> Network:
         settings: Mapping[str, Any] = record["run"]["settings"]
         about = (settings["hidden_size"], settings["activation"])
         arguments = model_arguments(settings["model"], (1, 28, 28), *about)
-        network = build_network(
-            settings["model"], arguments, rng=0, device=device, dtype=settings["dtype"]
-        )
+        kind, placement = settings["model"], {"device": device, "dtype": settings["dtype"]}
+        with zeros_within(budget_of(Weights(arrays, {}, path))):
+            network = build_network(kind, arguments, rng=0, **placement)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} does not tell of which network it is ({error}); restore it in Python, by the "
