@@ -1,89 +1,12 @@
 """Neural networks from scratch on the Python array API: the same lines on NumPy and CuPy.
 
-The public names. Importing them needs NumPy and array-api-compat only.
+The public names. They are imported when the first one is asked for, so that the command line can
+listen to Ctrl-C before; that needs NumPy and array-api-compat only.
 """
 
-from xpnet.arrays import Device, array_namespace, get_device, to_numpy
-from xpnet.data import (
-    Batches,
-    Dataset,
-    hold_out,
-    load_dataset,
-    load_mnist,
-    shuffle_dataset,
-    synthetic_digits,
-)
-from xpnet.data.augment import Augmentation
-from xpnet.errors import XPNetError
-from xpnet.functions.activations import (
-    identity_function,
-    log_softmax,
-    relu,
-    sigmoid,
-    softmax,
-    step_function,
-    tanh,
-)
-from xpnet.functions.gradients import gradient_descent, numerical_diff, numerical_gradient
-from xpnet.functions.im2col import col2im, conv_output_size, im2col
-from xpnet.functions.losses import (
-    cross_entropy_error,
-    mean_squared_error,
-    one_hot,
-    sigmoid_cross_entropy,
-    softmax_cross_entropy,
-)
-from xpnet.functions.perceptron import AND, NAND, OR, XOR, perceptron
-from xpnet.layers import (
-    Add,
-    Affine,
-    AveragePool,
-    BatchNorm,
-    Concatenate,
-    Convolution,
-    Dropout,
-    GlobalAveragePool,
-    Heads,
-    HeadsWithLoss,
-    Identity,
-    IdentityWithLoss,
-    MaxPool,
-    Mul,
-    PadShortcut,
-    ReLU,
-    Residual,
-    Sequential,
-    Sigmoid,
-    SigmoidWithLoss,
-    SoftmaxWithLoss,
-    Sum,
-    Tanh,
-    Unpooled,
-)
-from xpnet.models import (
-    DeepConvNet,
-    MultiLayerNet,
-    MultiLayerNetExtend,
-    Network,
-    SimpleConvNet,
-    TwoLayerNet,
-    load_network,
-)
-from xpnet.models.ensemble import Ensemble
-from xpnet.models.torch_names import load_torch, save_torch
-from xpnet.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
-from xpnet.optim.penalties import L1, L2, MaxNorm
-from xpnet.report.metrics import (
-    R2,
-    Accuracy,
-    BinaryAccuracy,
-    MeanAbsoluteError,
-    MeanLoss,
-    MeanSquaredError,
-    Metric,
-)
-from xpnet.testing import gradient_check
-from xpnet.train import Callback, EarlyStopping, Learner, Supervised, Trainer
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from xpnet.public import *
 
 __version__ = "0.1.0"
 
@@ -182,3 +105,24 @@ __all__ = [
     "tanh",
     "to_numpy",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """A public name, or a room of the house."""
+    from importlib import import_module
+
+    if name in __all__:
+        public = import_module("xpnet.public")
+        globals().update({each: getattr(public, each) for each in __all__})
+        return globals()[name]
+    if not name.startswith("_"):
+        try:
+            return import_module(f"xpnet.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"xpnet.{name}":
+                raise
+    raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

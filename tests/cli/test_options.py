@@ -6,7 +6,7 @@ import pytest
 from test_cli import Run, assert_refused
 from xpnet import cli
 from xpnet.arrays import cuda
-from xpnet.cli.main import in_options
+from xpnet.cli.entry import in_options
 
 COMMANDS = cli.commands.commands
 NEEDED = {

@@ -3,13 +3,14 @@
 import errno
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from xpnet import __version__
 from xpnet.arrays import cuda
+from xpnet.cli import INTERRUPTED
 from xpnet.cli.bench import bench
 from xpnet.cli.data import show_data
 from xpnet.cli.evaluate import evaluate
@@ -22,19 +23,20 @@ from xpnet.errors import XPNetError
 from xpnet.notice import notice, standard_output
 from xpnet.train.signals import Interrupted
 
-USAGE_ERROR, INTERRUPTED, UNREAD = 2, 130, 141
+USAGE_ERROR, UNREAD = 2, 141
 """Exit codes; the last is a shell's for a program whose reader has gone, such as `head`."""
 LONG = ("train", "tune")
 """Commands whose work matters more than who reads what they say."""
 
 
-def main() -> None:
+def run(loaded: Callable[[], object]) -> None:
     """Run the command line; anything a user can cause ends in one line and exit code 2.
 
-    Where standard output cannot be written, the work is done all the same, and the exit code tells.
+    `loaded` is called first, where an interrupt is told in one line already. Where standard output
+    cannot be written, the work is done all the same, and the exit code tells.
     """
     with standard_output() as output:
-        _run()
+        _run(loaded)
     if output.error is None:
         return
     if output.error.errno != errno.EPIPE:
@@ -43,8 +45,9 @@ def main() -> None:
     sys.exit(USAGE_ERROR if sys.argv[1:2] and sys.argv[1] in LONG else UNREAD)
 
 
-def _run() -> None:
+def _run(loaded: Callable[[], object]) -> None:
     try:
+        loaded()
         commands.main(prog_name="xpnet", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as help_page:
         click.echo(help_page.format_message())

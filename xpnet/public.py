@@ -1,0 +1,85 @@
+"""All public names, from where they are."""
+
+# mypy: implicit-reexport
+
+from xpnet.arrays import Device, array_namespace, get_device, to_numpy
+from xpnet.data import (
+    Batches,
+    Dataset,
+    hold_out,
+    load_dataset,
+    load_mnist,
+    shuffle_dataset,
+    synthetic_digits,
+)
+from xpnet.data.augment import Augmentation
+from xpnet.errors import XPNetError
+from xpnet.functions.activations import (
+    identity_function,
+    log_softmax,
+    relu,
+    sigmoid,
+    softmax,
+    step_function,
+    tanh,
+)
+from xpnet.functions.gradients import gradient_descent, numerical_diff, numerical_gradient
+from xpnet.functions.im2col import col2im, conv_output_size, im2col
+from xpnet.functions.losses import (
+    cross_entropy_error,
+    mean_squared_error,
+    one_hot,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
+from xpnet.functions.perceptron import AND, NAND, OR, XOR, perceptron
+from xpnet.layers import (
+    Add,
+    Affine,
+    AveragePool,
+    BatchNorm,
+    Concatenate,
+    Convolution,
+    Dropout,
+    GlobalAveragePool,
+    Heads,
+    HeadsWithLoss,
+    Identity,
+    IdentityWithLoss,
+    MaxPool,
+    Mul,
+    PadShortcut,
+    ReLU,
+    Residual,
+    Sequential,
+    Sigmoid,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+    Sum,
+    Tanh,
+    Unpooled,
+)
+from xpnet.models import (
+    DeepConvNet,
+    MultiLayerNet,
+    MultiLayerNetExtend,
+    Network,
+    SimpleConvNet,
+    TwoLayerNet,
+    load_network,
+)
+from xpnet.models.ensemble import Ensemble
+from xpnet.models.torch_names import load_torch, save_torch
+from xpnet.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
+from xpnet.optim.penalties import L1, L2, MaxNorm
+from xpnet.report.metrics import (
+    R2,
+    Accuracy,
+    BinaryAccuracy,
+    MeanAbsoluteError,
+    MeanLoss,
+    MeanSquaredError,
+    Metric,
+)
+from xpnet.testing import gradient_check
+from xpnet.train import Callback, EarlyStopping, Learner, Supervised, Trainer
