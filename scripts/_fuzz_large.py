@@ -46,11 +46,18 @@ def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def _noise(width: int, height: int, quality: int) -> bytes:
+def _stroke(height: int, width: int, ground: np.ndarray | int = 255) -> np.ndarray:
+    """(H, W), uint8: a dark stroke in the middle of a ground."""
+    image = np.full((height, width), ground, np.uint8)
+    image[height // 4 : 3 * height // 4, width // 3 : width // 2] = 0
+    return image
+
+
+def _noise(width: int, height: int) -> bytes:
     """A JPEG file whose data are as long as can be."""
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
-    return _saved(Image.fromarray(pixels), "JPEG", quality=quality)
+    ground = np.random.default_rng(0).integers(200, 256, (height, width), np.uint8)
+    image = Image.fromarray(_stroke(height, width, ground)).convert("RGB")
+    return _saved(image, "JPEG", quality=100, subsampling=0)
 
 
 def _jpeg(scans: int, mode: str = "RGB", pixels: int = WIDE * HIGH) -> bytes:
@@ -84,13 +91,18 @@ def _tags() -> bytes:
 
 
 def _png(width: int, height: int, kind: int, bits: int, channels: int, *more: bytes) -> bytes:
-    """A PNG file, white, with a dark line near its end; `more` are chunks before its data."""
-    line = b"\0" + b"\xff" * ((width * channels * bits + 7) // 8)
-    packer = zlib.compressobj(1)
-    rows = [packer.compress(line * 100) for _ in range(height // 100)]
+    """A PNG file, white with a dark stroke; `more` are chunks before its data."""
     size = bits // 8
     ink = bytes(3 * size) + b"\xff" * size if channels == 4 else bytes(channels * size)
-    rows.append(packer.compress(b"\0" + ink * width + line * (height % 100 - 1)) + packer.flush())
+    white, left, dark = (width * channels * size, width // 3, width // 6)
+    plain = b"\0" + b"\xff" * white
+    line = plain[: 1 + left * len(ink)] + ink * dark + plain[1 + (left + dark) * len(ink) :]
+    packer = zlib.compressobj(1)
+    rows = [
+        packer.compress(line if height // 4 <= row < 3 * height // 4 else plain)
+        for row in range(height)
+    ]
+    rows.append(packer.flush())
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
     chunks = [head, *more, b"IDAT" + b"".join(rows), b"IEND"]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -128,18 +140,15 @@ def _note(mib: int) -> bytes:
 
 def _levels(side: int, channels: int) -> bytes:
     """A PPM file of 100 levels, which Pillow decodes in Python."""
-    kind = b"P6" if channels == 3 else b"P5"
-    return b"%s %d %d 99\n" % (kind, side, side) + bytes(range(100)) * (side**2 * channels // 100)
+    pixels = (_stroke(side, side) // 2.6).astype(np.uint8)
+    kind, data = (b"P6", np.repeat(pixels, 3)) if channels == 3 else (b"P5", pixels)
+    return b"%s %d %d 99\n" % (kind, side, side) + data.tobytes()
 
 
-def _short_comments() -> bytes:
-    return b"P2 40 30 255\n" + b"255 " * 600 + b"#\n0 " * (2 * 10**6)
-
-
-def _text(width: int, height: int, comments: int) -> bytes:
-    """A PPM file in decimal notation, its upper half white, with so many comments before that."""
-    numbers = b"255 " * (width * height // 2) + b"0 " * (width * height - width * height // 2)
-    return b"P2 %d %d 255\n" % (width, height) + b"# a comment\n" * comments + numbers
+def _text(width: int, height: int, comments: int, comment: bytes = b"# a comment\n") -> bytes:
+    """A PPM file in decimal notation, with so many comments before its numbers."""
+    numbers = b" ".join(b"%d" % value for value in _stroke(height, width).ravel())
+    return b"P2 %d %d 255\n" % (width, height) + comment * comments + numbers
 
 
 _TEST = b"\0\0\0\0teST" + struct.pack(">I", zlib.crc32(b"teST"))
@@ -183,7 +192,7 @@ LARGE: dict[str, tuple[Large, ...]] = {
     ),
     "jpeg": (
         Large("64 megapixels", True, lambda: _saved(_drawn("RGB", WIDE, HIGH), "JPEG")),
-        Large("40 megapixels of noise", True, lambda: _noise(8000, 5000, 100)),
+        Large("40 megapixels of noise", True, lambda: _noise(8000, 5000)),
         Large("64 megapixels, 15 scans", True, lambda: _jpeg(15)),
         Large("64 megapixels, 99 scans", False, lambda: _jpeg(99)),
         Large("10 megapixels, 100 scans", True, lambda: _jpeg(100, "L", 9_980_000)),
@@ -208,8 +217,8 @@ LARGE: dict[str, tuple[Large, ...]] = {
     ),
     "ppm": (
         Large("grey, 64 megapixels", True, lambda: _saved(_GREY(), "PPM")),
-        Large("text, a million comments", True, lambda: _text(40, 30, 600_000)),
-        Large("text, two million short comments", True, _short_comments),
+        Large("text, 600,000 comments", True, lambda: _text(40, 30, 600_000)),
+        Large("text, four million comments", True, lambda: _text(40, 30, 4 * 10**6, b"#\n")),
         Large("text, of 11 MiB", False, lambda: _text(40, 30, 10**6)),
         Large("text, a megapixel", True, lambda: _text(1000, 1000, 0)),
         Large("two million comments before its size", False, lambda: b"P5 " + b"#\n" * 2 * 10**6),
