@@ -704,6 +704,11 @@ def _valid_runs() -> list[Seed]:
         about = {name: [a.dtype.str, list(a.shape), 0] for name, a in arrays.items()}
         about["callback.EarlyStopping.epoch"] = ["<i8", [], 1]
         whole = {"format": checkpoint.FORMAT, **record, "run": run, "arrays": about}
+        # What took how long differs from run to run.
+        whole = json.loads(
+            json.dumps(whole),
+            object_hook=lambda found: found | ({"seconds": 0.5} if "seconds" in found else {}),
+        )
         seeds.append(Seed(_fields(whole), _run))
     return seeds * 4  # of which most mutations are to be
 
