@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from test_cli import QUICK
 from test_cli import run as run  # a fixture
 from xpnet import Adam, Trainer, TwoLayerNet, cli
 from xpnet.books import nielsen
+from xpnet.errors import ArgumentError, DataNotFoundError, OutputError, XPNetError, shown
 from xpnet.files.pictures import save_picture
-from xpnet.notice import Output, notice, on_terminal, quoted, show, shown
+from xpnet.notice import Output, notice, on_terminal, quoted, show
 
 
 def full():
@@ -204,3 +206,13 @@ def test_no_file_takes_the_place_of_a_stream_that_is_closed():
     )
     shell = ["sh", "-c", 'exec "$0" -c "$1" >&- 2>&-', sys.executable, script]
     assert subprocess.run(shell, check=False).returncode >= 3
+
+
+@pytest.mark.parametrize("kind", [XPNetError, OutputError, DataNotFoundError, ArgumentError])
+def test_an_error_that_is_printed_has_no_control_characters(kind):
+    """Wherever it is printed; names of files that are not UTF-8 would be an error of their own."""
+    error = kind("of \x1b[2Ja\udcff.png: é\nnext line")
+    assert str(error) == "of \\x1b[2Ja\\udcff.png: é\nnext line"
+    told = "".join(traceback.format_exception(error))
+    assert "\x1b" not in told
+    assert told.encode()

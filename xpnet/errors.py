@@ -5,8 +5,19 @@ error that fits it, so that `except ValueError` works where a reader expects it 
 """
 
 
+def shown(text: str) -> str:
+    """Escape what is no printable character: a text of a file must not move a terminal's cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class XPNetError(Exception):
     """Any error that xpnet raises on purpose; the command line turns it into one line."""
+
+    def __str__(self) -> str:
+        """The message, in which names and texts of files have no control characters."""
+        return "\n".join(map(shown, super().__str__().split("\n")))
 
 
 class ArgumentError(XPNetError, ValueError):

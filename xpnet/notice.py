@@ -9,6 +9,8 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TextIO
 
+from xpnet.errors import shown
+
 
 def notice(line: str) -> None:
     """Tell the user something on standard error; where nobody reads that, nothing is lost."""
@@ -18,13 +20,6 @@ def notice(line: str) -> None:
 def show(line: str) -> None:
     """Show a line on standard output, as `notice` tells one."""
     _put(line, sys.stdout)
-
-
-def shown(text: str) -> str:
-    """Escape what is no printable character: a text of a file must not move a terminal's cursor."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def quoted(path: str | Path) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.arrays import Array, to_numpy
-from xpnet.errors import ArgumentError, CheckpointError
+from xpnet.errors import ArgumentError, CheckpointError, shown
 from xpnet.layers import Params
-from xpnet.notice import show, shown
+from xpnet.notice import show
 from xpnet.optim import Optimizer
 from xpnet.report.metrics import Direction, EpochMetrics, checked_list
 from xpnet.train.callbacks import Callback, Calls, Progress

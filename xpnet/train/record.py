@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.errors import CheckpointError
+from xpnet.errors import CheckpointError, shown
 from xpnet.models.two_layer_net import ACTIVATIONS
-from xpnet.notice import shown
 from xpnet.optim import OPTIMIZERS
 
 MODELS_OFFERED = ("two-layer-net", "simple-convnet", "deep-convnet")
