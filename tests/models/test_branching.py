@@ -25,7 +25,7 @@ from xpnet.layers import (
     Tanh,
     Unpooled,
 )
-from xpnet.models import Network, build_network
+from xpnet.models import Network, SimpleConvNet, build_network
 from xpnet.models.nodes import INPUT
 from xpnet.models.saved import MODELS, copied
 from xpnet.optim.penalties import L2
@@ -346,6 +346,22 @@ def test_what_is_assumed_of_a_file_is_told(tmp_path, capsys):
     assert "does not tell the activation between its layers; sigmoid is" in capsys.readouterr().err
     load_network(path, activation="relu")
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_assumed_of_filters_is_told(tmp_path, capsys):
+    net, path = SimpleConvNet((1, 28, 28), {"filter_num": 2}, 4, 3, rng=0), tmp_path / "w"
+    save_weights(path, {name: to_numpy(p) for name, p in net.params.items()}, {})
+    assert same(
+        load_network(path).predict(np.ones((1, 1, 28, 28))), net.predict(np.ones((1, 1, 28, 28)))
+    )
+    told = capsys.readouterr().err
+    assert "does not tell the activation between its layers; ReLU is assumed" in told
+
+
+def test_a_layer_may_be_called_as_descriptions_call_kinds(tmp_path):
+    net = Network({"$kind": Affine(3, 3, rng=0), "b": Residual({"$kind": Affine(3, 3, rng=1)})})
+    net.save_params(tmp_path / "w")
+    assert same(load_network(tmp_path / "w").predict(np.eye(3)), net.predict(np.eye(3)))
 
 
 def test_a_matrix_of_nothing_is_none(tmp_path):

@@ -8,6 +8,7 @@ from functools import cache
 import array_api_compat
 import array_api_compat.numpy
 
+from xpnet.arguments import checked
 from xpnet.arrays import cuda
 from xpnet.arrays.device import Device
 from xpnet.arrays.namespace import Array, array_namespace
@@ -17,7 +18,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 _MALLOC_SETTINGS = {"GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
 
 
-def get_device(name: "str | Device" = "cpu") -> Device:
+@checked
+def get_device(name: str | Device = "cpu") -> Device:
     """Return the device called `name`: "cpu", "cuda" (the first GPU), "cuda:N" or "auto".
 
     "auto" is the GPU where there is a usable one and the CPU elsewhere; `Device.name` tells which.

@@ -15,11 +15,12 @@ last z.
 
 from collections.abc import Callable, Mapping
 from itertools import accumulate, repeat
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, Device, array_namespace, to_numpy
 from xpnet.arrays.values import as_array, check_same_shape, floating
 from xpnet.errors import ArgumentError
@@ -99,6 +100,7 @@ def iterate(f: Callable[[State], State], start: State, n: int) -> list[State]:
     return list(accumulate(repeat(start, n), lambda a, _: f(a)))
 
 
+@checked
 def gradient_descent(
     grad: Callable[[Array], Array],
     x0: Array,
@@ -349,7 +351,7 @@ class M2(_Reader):
         self,
         start: Mapping[str, Array] = M2_START,
         *,
-        ties: str = "all",
+        ties: Literal["first", "all"] = "all",
         device: str | Device = "cpu",
         dtype: str = "float64",
     ) -> None:
@@ -397,6 +399,7 @@ def worksheet(net: Network, x: Array, t: Array) -> Worksheet:
     return Worksheet(cost, outputs, errors)
 
 
+@checked
 def train(net: Network, x: Array, t: Array, *, eta: float = 0.2, n_iter: int = 50) -> list[float]:
     """Descend the gradient of C_T by all examples at once (section 4-4).
 
@@ -416,6 +419,7 @@ def train(net: Network, x: Array, t: Array, *, eta: float = 0.2, n_iter: int = 5
     return costs
 
 
+@checked
 def minimise(
     net: Network, x: Array, t: Array, *, method: str = "BFGS", n_iter: int = 50
 ) -> list[float]:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace, device_of
 from xpnet.arrays.random import WORD, uniform
 from xpnet.arrays.values import kind_of_numbers, scaled
@@ -164,6 +165,7 @@ def smooth_field(noise: Array, H: int, W: int) -> Array:
     return weights(H, rows) @ noise @ weights(W, columns).T
 
 
+@checked
 @dataclass(frozen=True)
 class Augmentation:
     """Images changed at random, every image of every training step differently.

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, Device, get_device
 from xpnet.arrays.values import as_array, kind_of_numbers, scaled
 from xpnet.errors import ArgumentError
@@ -19,7 +20,6 @@ from xpnet.functions.targets import (
     values_of,
 )
 from xpnet.layers.base import Shapes
-from xpnet.layers.numbers import check_whole
 
 Batch = tuple[Array, Any]
 Augment = Callable[[Array, Array], Array]
@@ -65,6 +65,7 @@ class Batches:
         There are no samples, lengths differ, labels are negative, or something is no number.
     """
 
+    @checked
     def __init__(
         self,
         x: Any,
@@ -74,7 +75,7 @@ class Batches:
         device: str | Device = "cpu",
         seed: int = 0,
         dtype: str = "float32",
-        sampling: str = "shuffle",
+        sampling: Literal["shuffle", "choice"] = "shuffle",
         resident: bool | None = None,
         augment: Augment | None = None,
     ) -> None:
@@ -90,14 +91,12 @@ class Batches:
         self.seed, self.dtype, self.sampling, self.augment = seed, dtype, sampling, augment
         for each in values_of(t):
             check_pairs(len(x), len(each))
-        check_whole("Batches", batch_size=batch_size)
         if batch_size < 1:
             raise ArgumentError(f"the batch size must be from 1 on, got {batch_size}")
         if not len(x):
             raise ArgumentError("at least one sample is needed, got none")
         self.batch_size = min(int(batch_size), len(x))
-        if sampling not in ("shuffle", "choice"):
-            raise ArgumentError(f"sampling must be 'shuffle' or 'choice', got {sampling!r}")
+        self.device.dtype(dtype)
         self.classes, self.target_kind = by_head(check_labels, t), by_head(kind_of, t)
         # Half the free memory leaves room for a large batch's activations.
         size = prod(x.shape) * x.dtype.itemsize
@@ -227,6 +226,7 @@ def _ranges(n: int, size: int) -> Iterator[tuple[int, int]]:
     return ((start, min(n, start + size)) for start in range(0, n, size))
 
 
+@checked
 def shuffle_dataset(
     x: Any, t: Any, rng: np.random.Generator | int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -249,6 +249,7 @@ def shuffle_dataset(
     return x[order], t[order]
 
 
+@checked
 def hold_out(
     x: Any, t: Any, count: int
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -269,7 +270,6 @@ def hold_out(
     """
     x, t = as_array(x), as_array(t)
     check_pairs(len(x), len(t))
-    check_whole("hold_out", count=count)
     if not 1 <= count < len(x):
         raise ArgumentError(
             f"of {len(x)} samples 1 to {len(x) - 1} can be kept aside, got {count}; "

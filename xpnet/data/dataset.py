@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from xpnet.arguments import checked
 from xpnet.data.mnist import find_mnist, named_directory, read_mnist
 from xpnet.data.synthetic import synthetic_digits
 from xpnet.errors import ArgumentError, DataNotFoundError
@@ -39,6 +40,7 @@ class Dataset:
         return found.hexdigest()
 
 
+@checked
 def load_dataset(
     name: str = "auto",
     *,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from xpnet.arguments import checked
 from xpnet.data.downloads import fetch
 from xpnet.data.idx import header, read_idx
 from xpnet.errors import DataError, DataNotFoundError
@@ -261,6 +262,7 @@ def _read(directory: Path, file: File, *, ours: bool) -> NDArray[np.uint8]:
     )
 
 
+@checked
 def load_mnist(
     normalize: bool = True,
     flatten: bool = True,

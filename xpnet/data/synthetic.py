@@ -7,6 +7,7 @@ leans it at random, and draws it with a pen of random width: light on dark, as i
 import numpy as np
 from numpy.typing import NDArray
 
+from xpnet.arguments import checked
 from xpnet.errors import ArgumentError
 
 Points = list[tuple[float, float]]
@@ -81,6 +82,7 @@ STROKES: dict[int, list[list[Points]]] = {
 }  # fmt: skip
 
 
+@checked
 def synthetic_digits(n: int, *, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw n digits.
 

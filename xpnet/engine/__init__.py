@@ -5,6 +5,7 @@ gives, up to rounding; `xpnet.layers` stays the definition. Nobody outside this 
 which one he has: all have the methods of `Engine`.
 """
 
+from xpnet.arguments import checked
 from xpnet.engine.base import Engine, Steps
 from xpnet.engine.reference import ReferenceEngine
 from xpnet.errors import ArgumentError, EngineError
@@ -16,6 +17,7 @@ __all__ = ["ENGINES", "Engine", "ReferenceEngine", "Steps", "get_engine"]
 ENGINES = ("auto", "reference", "cpu", "cuda")
 
 
+@checked
 def get_engine(
     network: Network,
     name: str = "auto",

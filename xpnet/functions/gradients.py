@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
+from math import isfinite
 from typing import Any
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
 from xpnet.arrays.values import floating
 from xpnet.errors import ArgumentError
@@ -22,6 +24,7 @@ def numerical_diff(f: Callable[[float], float], x: float) -> float:
     return (f(x + H) - f(x - H)) / (2 * H)
 
 
+@checked
 def numerical_gradient(f: Callable[[Array], Any], x: Array) -> Array:
     """Take the central difference of the scalar f by every element of x.
 
@@ -88,6 +91,7 @@ def descend(
         yield x
 
 
+@checked
 def gradient_descent(
     f: Callable[[Array], Any],
     init_x: Array,
@@ -103,6 +107,10 @@ def gradient_descent(
     the last x; with `return_path` also all points from the first to the last,
     shape (step_num + 1, ...)
     """
+    if not isfinite(lr) or step_num < 0:
+        raise ArgumentError(
+            f"a finite rate and steps from 0 on are needed, got lr={lr}, step_num={step_num}"
+        )
     points = descend(partial(numerical_gradient, f), init_x, lr, step_num)
     if return_path:
         path = array_namespace(init_x).stack(list(points))

@@ -11,14 +11,19 @@ runs over N C neighbouring numbers. Layers take and give the book's (N, C, H, W)
 """
 
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
+from xpnet.arguments import check_whole, check_word
 from xpnet.arrays import Array, array_namespace
 from xpnet.arrays.values import floating
 from xpnet.errors import ArgumentError
 
+Uneven: TypeAlias = Literal["error", "drop"]
+"""What to do where the stride does not divide."""
+
 
 def conv_output_size(
-    input_size: int, filter_size: int, stride: int = 1, pad: int = 0, *, uneven: str = "error"
+    input_size: int, filter_size: int, stride: int = 1, pad: int = 0, *, uneven: Uneven = "error"
 ) -> int:
     """Count a window's positions along one axis: (input + 2 pad - filter) / stride + 1 (eq. 7.1).
 
@@ -32,6 +37,8 @@ def conv_output_size(
     ArgumentError
         The window is larger than the padded image, or the stride does not divide.
     """
+    check_word("uneven", "a window", uneven, "error", "drop")
+    check_whole("a window", input_size=input_size, filter_size=filter_size, stride=stride, pad=pad)
     if min(filter_size, stride) < 1 or pad < 0:
         raise ArgumentError(
             "a window and its stride must be 1 or more and the padding 0 or more, "
@@ -125,7 +132,7 @@ def im2col(
     stride: int = 1,
     pad: int = 0,
     *,
-    uneven: str = "error",
+    uneven: Uneven = "error",
 ) -> Array:
     """Lay every window of every image out as a row, so that convolution is one matrix product.
 
@@ -160,7 +167,7 @@ def col2im(
     stride: int = 1,
     pad: int = 0,
     *,
-    uneven: str = "error",
+    uneven: Uneven = "error",
 ) -> Array:
     """Add rows of windows back into images: <im2col(x), c> = <x, col2im(c)>, so its transpose.
 

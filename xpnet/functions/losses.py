@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace, on_host
 from xpnet.arrays.values import as_array, check_same_shape, floating, kind_of_numbers
 from xpnet.errors import ArgumentError
@@ -98,6 +99,7 @@ def samples_of(y: Array) -> int:
     return int(y.shape[0]) if y.ndim > 1 else 1
 
 
+@checked
 def cross_entropy_error(y: Array, t: Array, eps: float = 1e-7) -> Array:
     """E = -1/N sum_n sum_k t_nk ln(y_nk + eps) for probabilities y; 0-d array (eqs. 4.2, 4.3).
 

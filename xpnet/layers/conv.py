@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
-from xpnet.functions.im2col import col2im, conv_output_size, im2col
+from xpnet.functions.im2col import Uneven, col2im, conv_output_size, im2col
 from xpnet.functions.init import filled, initial_std, normal
 from xpnet.layers.base import Backward, Leaf, Params, Shape
-from xpnet.layers.numbers import check_std, check_whole, height_and_width
+from xpnet.layers.numbers import height_and_width
 
 COLUMNS = 2**26
 """Bytes of columns at most, but those of one image: larger batches are gone through in parts."""
@@ -44,6 +45,7 @@ class Convolution(Leaf):
 
     decays = ("W",)
 
+    @checked
     def __init__(
         self,
         channels: int,
@@ -54,12 +56,10 @@ class Convolution(Leaf):
         pad: int = 0,
         std: float | str | None = None,
         rng: np.random.Generator | int | None = None,
-        uneven: str = "error",
+        uneven: Uneven = "error",
         bias: bool = True,
     ) -> None:
         FH, FW = height_and_width("Convolution", "filter_size", filter_size)
-        check_whole("Convolution", channels=channels, filters=filters, stride=stride, pad=pad)
-        check_std("Convolution", std)
         if min(channels, filters, FH, FW, stride) < 1 or pad < 0:
             raise ArgumentError(
                 "Convolution needs at least one channel, filter, pixel and step, got "

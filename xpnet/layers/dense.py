@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.functions.init import filled, initial_std, normal
 from xpnet.layers.base import Backward, Leaf, Params, Shape
-from xpnet.layers.numbers import check_std, check_whole
 
 
 class Affine(Leaf):
@@ -31,6 +31,7 @@ class Affine(Leaf):
 
     decays = ("W",)
 
+    @checked
     def __init__(
         self,
         n_in: int,
@@ -40,8 +41,6 @@ class Affine(Leaf):
         rng: np.random.Generator | int | None = None,
         bias: bool = True,
     ) -> None:
-        check_whole("Affine", n_in=n_in, n_out=n_out)
-        check_std("Affine", std)
         if n_in < 1 or n_out < 1:
             raise ArgumentError(
                 f"Affine needs at least one input and one output, got n_in={n_in}, n_out={n_out}"

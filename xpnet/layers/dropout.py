@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace, device_of
 from xpnet.arrays.parameters import Held
 from xpnet.arrays.random import random_words
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Backward, Leaf, Params, Shape
-from xpnet.layers.numbers import check_number
 
 
 class Dropout(Leaf):
@@ -35,6 +35,7 @@ class Dropout(Leaf):
 
     state: Params = Held()  # type: ignore[assignment]
 
+    @checked
     def __init__(
         self,
         dropout_ratio: float = 0.5,
@@ -43,7 +44,6 @@ class Dropout(Leaf):
         rng: np.random.Generator | int | None = None,
         key: Sequence[int] | None = None,
     ) -> None:
-        check_number("Dropout", dropout_ratio=dropout_ratio)
         if not 0 <= dropout_ratio < 1:
             raise ArgumentError(
                 f"dropout_ratio must be from 0 to below 1, got {dropout_ratio}; try 0.5"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import (
@@ -17,7 +18,6 @@ from xpnet.layers.base import (
     located,
     take_back,
 )
-from xpnet.layers.numbers import check_whole
 from xpnet.layers.sequential import body_of
 
 Split: TypeAlias = Callable[[Array], Sequence[Array]]
@@ -58,8 +58,8 @@ class PadShortcut(Leaf):
     channels : of the output, as many as the input's C at least
     """
 
+    @checked
     def __init__(self, stride: int, channels: int) -> None:
-        check_whole("PadShortcut", stride=stride, channels=channels)
         if stride < 1 or channels < 1:
             raise ArgumentError(
                 "PadShortcut needs a stride and channels of at least 1, got "
@@ -107,6 +107,7 @@ class _Branches(Container):
     Subclasses say how outputs are joined.
     """
 
+    @checked
     def __init__(
         self, branches: Mapping[str, Layer] | Sequence[Layer], word: str = "branch"
     ) -> None:
@@ -239,6 +240,7 @@ class Residual(Sum):
     shortcut_name : what the names of the shortcut's parameters begin with
     """
 
+    @checked
     def __init__(
         self,
         layers: Mapping[str, Layer] | Sequence[Layer],

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, Protocol, TypeAlias
 
+from xpnet.arguments import check_number, checked
 from xpnet.arrays import Array
 from xpnet.arrays.values import floating
 from xpnet.described import Described, ReadOnly
 from xpnet.errors import ArgumentError
 from xpnet.functions import losses
-from xpnet.layers.numbers import check_number
 
 LossBackward: TypeAlias = Callable[..., Array]
 """`backward(dout=1.0)` gives dx."""
@@ -32,8 +32,8 @@ class SoftmaxWithLoss(Described):
     smoothing : s from 0 to below 1; targets are then (1 - s) t + s / K (`losses.smoothed`)
     """
 
+    @checked
     def __init__(self, smoothing: float = 0.0) -> None:
-        check_number("SoftmaxWithLoss", smoothing=smoothing)
         if not 0 <= smoothing < 1:
             raise ArgumentError(f"smoothing must be from 0 to below 1, got {smoothing}; try 0.1")
         self.smoothing = smoothing
@@ -105,7 +105,8 @@ class HeadsWithLoss(Described):
     def __init__(
         self, losses: Mapping[str, Loss], weights: Mapping[str, float] | None = None
     ) -> None:
-        for what, given in {"losses": losses, "weights": weights or {}}.items():
+        weights = {} if weights is None else weights
+        for what, given in {"losses": losses, "weights": weights}.items():
             if not isinstance(given, Mapping):
                 raise ArgumentError(
                     f"{what} of HeadsWithLoss must be by the names of the heads, such as "
@@ -116,13 +117,13 @@ class HeadsWithLoss(Described):
             raise ArgumentError("HeadsWithLoss needs a loss for each head, got none")
         for name, loss in self._losses.items():
             check_loss(f"the loss of {name}", loss)
-        weights = dict(weights or {})
+        weights = dict(weights)
         if unknown := weights.keys() - self._losses.keys():
             raise ArgumentError(
                 f"there is no head {min(unknown)!r} to weigh; the heads are {', '.join(losses)}"
             )
         for name, weight in weights.items():
-            check_number("HeadsWithLoss", **{f"the weight of {name}": weight})
+            check_number(f"the weight of {name}", "HeadsWithLoss", weight)
             if not (isfinite(weight) and weight >= 0):
                 raise ArgumentError(f"the weight of {name} must be a number from 0, got {weight}")
         self._weights = {name: float(weights.get(name, 1.0)) for name in self._losses}
@@ -170,7 +171,7 @@ class HeadsWithLoss(Described):
 
 def check_loss(what: str, loss: Any) -> None:
     """Refuse what is no loss."""
-    if not callable(getattr(loss, "forward", None)):
+    if isinstance(loss, type) or not callable(getattr(loss, "forward", None)):
         raise ArgumentError(
             f"{what} must have forward(x, t), as SoftmaxWithLoss() has, got {loss!r}"
         )

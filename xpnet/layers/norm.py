@@ -1,14 +1,15 @@
 """Batch normalization."""
 
+from math import inf
 from typing import Any
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
 from xpnet.arrays.parameters import Held
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import inner, outer
 from xpnet.functions.init import filled
 from xpnet.layers.base import Backward, Leaf, Params, Shape
-from xpnet.layers.numbers import check_number, check_whole
 
 
 class BatchNorm(Leaf):
@@ -48,12 +49,11 @@ class BatchNorm(Leaf):
     decays = ()
     state: Params = Held()  # type: ignore[assignment]
 
+    @checked
     def __init__(
         self, features: int, *, momentum: float = 0.9, eps: float = 1e-6, ddof: int = 0
     ) -> None:
-        check_whole("BatchNorm", features=features, ddof=ddof)
-        check_number("BatchNorm", momentum=momentum, eps=eps)
-        if features < 1 or not 0 <= momentum < 1 or not eps > 0 or ddof not in (0, 1):
+        if features < 1 or not 0 <= momentum < 1 or not 0 < eps < inf or ddof not in (0, 1):
             raise ArgumentError(
                 "BatchNorm needs at least one feature, a momentum from 0 to below 1, a positive "
                 f"eps and ddof 0 or 1, got features={features}, momentum={momentum}, eps={eps}, "

@@ -1,11 +1,13 @@
 """Pooling."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import (
+    Uneven,
     contiguous,
     conv_output_size,
     cropped,
@@ -24,23 +26,23 @@ from xpnet.layers.base import (
     Tracer,
     take_back,
 )
-from xpnet.layers.numbers import check_whole, height_and_width
+from xpnet.layers.numbers import height_and_width
 from xpnet.layers.sequential import body_of
 
 
 class _Pool(Leaf):
     """The common part of both kinds: a window moved over each channel by itself."""
 
+    @checked
     def __init__(
         self,
         window: int | tuple[int, int],
         *,
         stride: int = 1,
         pad: int = 0,
-        uneven: str = "error",
+        uneven: Uneven = "error",
     ) -> None:
         height, width = height_and_width(type(self).__name__, "window", window)
-        check_whole(type(self).__name__, stride=stride, pad=pad)
         if min(height, width, stride) < 1 or not 0 <= pad < min(height, width):
             raise ArgumentError(
                 "pooling needs a window and a stride of at least 1 and padding narrower than the "
@@ -83,18 +85,17 @@ class MaxPool(_Pool):
     uneven : as in `conv_output_size`
     """
 
+    @checked
     def __init__(
         self,
         window: int | tuple[int, int],
         *,
         stride: int = 1,
         pad: int = 0,
-        ties: str = "first",
-        uneven: str = "error",
+        ties: Literal["first", "all"] = "first",
+        uneven: Uneven = "error",
     ) -> None:
         super().__init__(window, stride=stride, pad=pad, uneven=uneven)
-        if ties not in ("first", "all"):
-            raise ArgumentError(f"ties must be 'first' or 'all', got {ties!r}")
         self.ties = ties
 
     def arguments(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from math import prod
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
 from xpnet.layers import Affine, Convolution, Dropout, Layer, MaxPool, ReLU, Sequential
@@ -58,6 +59,7 @@ class SimpleConvNet(Network):
     device, dtype : as in `Network`
     """
 
+    @checked
     def __init__(
         self,
         input_dim: Sequence[int] = (1, 28, 28),
@@ -105,6 +107,7 @@ class DeepConvNet(Network):
     device, dtype : as in `Network`
     """
 
+    @checked
     def __init__(
         self,
         input_dim: Sequence[int] = (1, 28, 28),

@@ -101,7 +101,7 @@ def _made(value: Any) -> Any:
         return tuple(_made(each) for each in value)
     if not isinstance(value, dict):
         return value
-    if KIND not in value:
+    if not isinstance(value.get(KIND), str):  # a layer can be called so, too
         return {name: _made(each) for name, each in value.items()}
     if value[KIND] not in KINDS:
         raise ForeignKindError(value[KIND])

@@ -1,6 +1,6 @@
 """Several networks that answer together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 
 from xpnet.arrays import Array
@@ -29,9 +29,13 @@ class Ensemble:
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:
-        if not networks:
+        found = list(networks) if isinstance(networks, Iterable) else [networks]
+        if not found:
             raise ArgumentError("an ensemble needs at least one network, got none")
-        self.networks = list(networks)
+        for network in found:
+            if not isinstance(network, Network):
+                raise ArgumentError(f"an ensemble is of networks, got {network!r:.100}")
+        self.networks = found
         first, *others = map(_traits, self.networks)
         for number, traits in enumerate(others, start=2):
             for name, value in traits.items():
@@ -40,7 +44,7 @@ class Ensemble:
                         f"the networks of an ensemble must agree in their {name}, "
                         f"got {first[name]} and, in network {number}, {value}"
                     )
-        self.device, self.dtype = networks[0].device, networks[0].dtype
+        self.device, self.dtype = self.networks[0].device, self.networks[0].dtype
 
     def __repr__(self) -> str:
         return f"Ensemble({self.networks})"

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
 from xpnet.layers import Affine, BatchNorm, Dropout, Layer
@@ -34,6 +35,7 @@ class MultiLayerNetExtend(Network):
     device, dtype : as in `Network`
     """
 
+    @checked
     def __init__(
         self,
         input_size: int,
@@ -81,6 +83,7 @@ class MultiLayerNet(MultiLayerNetExtend):
     input_size, ..., weight_decay_lambda, rng, device, dtype : as in `MultiLayerNetExtend`
     """
 
+    @checked
     def __init__(
         self,
         input_size: int,

@@ -1,11 +1,12 @@
 """A network: layers, a loss, and the methods that the books give them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from math import isfinite
-from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from xpnet.arguments import checked, real
 from xpnet.arrays import Array, Device, get_device, to_numpy
 from xpnet.arrays.parameters import FlatParams, Held, LayerParams, Unheld, hold
 from xpnet.arrays.values import scaled
@@ -81,6 +82,7 @@ class Network(Described):
     params: FlatParams = Held()  # type: ignore[assignment]
     state: Params = Held()  # type: ignore[assignment]
 
+    @partial(checked, but=("loss", "penalty"))
     def __init__(
         self,
         layers: Mapping[str, Layer] | Sequence[Layer],
@@ -92,13 +94,12 @@ class Network(Described):
         device: str | Device = "cpu",
         dtype: str = "float32",
     ) -> None:
-        if names not in ("paths", "book"):
-            raise ArgumentError(f"names must be 'paths' or 'book', got {names!r}")
         self.device = get_device(device)
         self.dtype = dtype
         self.last_layer: Loss = SoftmaxWithLoss() if loss is None else loss
         check_loss("loss", self.last_layer)
-        if penalty is not None and not (hasattr(penalty, "value") and hasattr(penalty, "gradient")):
+        methods = hasattr(penalty, "value") and hasattr(penalty, "gradient")
+        if penalty is not None and (isinstance(penalty, type) or not methods):
             raise ArgumentError(
                 "penalty must have value(params) and gradient(params), as L2(0.1) has, got "
                 f"{penalty!r}"
@@ -106,7 +107,7 @@ class Network(Described):
         self.penalty = penalty
         self._body = Sequential(layers)
         refuse_twice(self._body)
-        shape = input_shape or self._natural_input_shape()
+        shape = self._natural_input_shape() if input_shape is None else input_shape
         self.input_shape = sizes("input_shape", shape, "(1, 28, 28) or (784,)")
         self._naming = names
         self._adopt()
@@ -248,7 +249,7 @@ class Network(Described):
         ArgumentError
             The factor is no positive number, or there is no such layer or parameter.
         """
-        if not isinstance(factor, Real):
+        if not real(factor):
             raise ArgumentError(
                 f"the factor of a learning rate must be a positive number, got {factor!r}; it "
                 "comes before the names, as in scale_rate(0.1, 'Affine1')"
@@ -395,6 +396,7 @@ class Network(Described):
         loss = self.last_layer.forward(scores, self.place_targets(t))[0]
         return loss if self.penalty is None else loss + self.penalty.value(self.params)
 
+    @checked
     def accuracy(self, x: Array, t: Array, batch_size: int | None = None) -> float:
         """Share of samples whose highest score is at the target, `batch_size` at a time.
 

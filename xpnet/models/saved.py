@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xpnet.arguments import check_word
 from xpnet.arrays import Device, to_numpy
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.weights import Weights, load_weights
@@ -64,6 +65,8 @@ def load_network(
     WeightsError
         The file cannot be read, or its arrays do not make up a network of the library's layers.
     """
+    if activation is not None:
+        check_word("activation", "a network", activation, *ACTIVATIONS)
     weights = load_weights(path)
     if not {"network", "model"} & weights.metadata.keys():
         if getattr(weights.params.get("W1"), "ndim", 0) == 4:
@@ -156,6 +159,7 @@ def _dense_network(weights: Weights, activation: str, device: str | Device) -> N
 def _conv_network(weights: Weights, activation: str | None, device: str | Device) -> Network:
     if activation is not None:
         raise ArgumentError("the book's convolutional networks use ReLU; leave out --activation")
+    notice(f"{weights.path} does not tell the activation between its layers; ReLU is assumed")
     shapes = [array.shape for name, array in sorted(weights.params.items()) if name.startswith("W")]
     kinds = [len(shape) for shape in shapes]
     try:

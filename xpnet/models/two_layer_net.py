@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
 from xpnet.layers import Affine, Layer, ReLU, Sigmoid, Tanh
@@ -25,6 +26,7 @@ class TwoLayerNet(Network):
     device, dtype : as in `Network`
     """
 
+    @checked
     def __init__(
         self,
         input_size: int,

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Params
 
 
+@checked
 def clip_by_norm(grads: Mapping[str, Array], limit: float) -> Params:
     """All gradients, scaled as one so that they are together no longer than `limit`.
 
@@ -16,7 +19,7 @@ def clip_by_norm(grads: Mapping[str, Array], limit: float) -> Params:
     Their direction stays. Nothing is read back from the device. Pascanu, Mikolov, Bengio 2013,
     arXiv:1211.5063, algorithm 1.
     """
-    checked_limit(limit)
+    _check(grads, limit)
     if not grads:
         return {}
     xp = array_namespace(next(iter(grads.values())))
@@ -25,10 +28,17 @@ def clip_by_norm(grads: Mapping[str, Array], limit: float) -> Params:
     return {name: scale * g for name, g in grads.items()}
 
 
+@checked
 def clip_by_value(grads: Mapping[str, Array], limit: float) -> Params:
     """All gradients, with every number brought into -limit ... limit."""
-    checked_limit(limit)
+    _check(grads, limit)
     return {name: array_namespace(g).clip(g, -limit, limit) for name, g in grads.items()}
+
+
+def _check(grads: Any, limit: float) -> None:
+    checked_limit(limit)
+    if not isinstance(grads, Mapping):
+        raise ArgumentError(f"gradients by their names are needed, got {type(grads).__name__}")
 
 
 def checked_limit(limit: float) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any, Protocol
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
 from xpnet.arrays.parameters import FlatParams
 from xpnet.described import Described
@@ -36,6 +37,7 @@ class Constraint(Protocol):
 class L2(Described):
     """Weight decay: 1/2 strength sum W^2 over all weights, with gradient strength W."""
 
+    @checked
     def __init__(self, strength: float) -> None:
         self.strength = _checked("strength", strength)
 
@@ -55,6 +57,7 @@ class L2(Described):
 class L1(Described):
     """strength sum |W| over all weights, with gradient strength sign(W): drives weights to 0."""
 
+    @checked
     def __init__(self, strength: float) -> None:
         self.strength = _checked("strength", strength)
 
@@ -80,6 +83,7 @@ class MaxNorm(Described):
     JMLR 15, section 5.1.
     """
 
+    @checked
     def __init__(self, limit: float) -> None:
         if limit == 0:
             raise ArgumentError("limit must be above 0, or every weight is 0; try 3")

@@ -10,6 +10,7 @@ from copy import deepcopy
 from math import isfinite
 from typing import Any, ClassVar, Literal, Self
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
 from xpnet.arrays.parameters import FlatParams, Learning
 from xpnet.described import Described
@@ -55,6 +56,7 @@ class Optimizer(Described):
     """True where weights are treated otherwise than what does not decay."""
     step: Callable[..., None]
 
+    @checked
     def __init__(self, lr: float = 0.01) -> None:
         self.lr = checked_learning_rate(lr)
         self.state: Params = {}
@@ -204,6 +206,7 @@ class Momentum(Optimizer):
 
     kept = ("v",)
 
+    @checked
     def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
         super().__init__(lr)
         self.momentum = checked_share("momentum", momentum)
@@ -265,6 +268,7 @@ class RMSprop(Optimizer):
 
     kept = ("h",)
 
+    @checked
     def __init__(self, lr: float = 0.01, decay_rate: float = 0.99) -> None:
         super().__init__(lr)
         self.decay_rate = checked_share("decay_rate", decay_rate)
@@ -297,6 +301,7 @@ class Adam(Optimizer):
 
     kept = ("m", "v")
 
+    @checked
     def __init__(
         self,
         lr: float = 0.001,
@@ -307,8 +312,6 @@ class Adam(Optimizer):
         eps: float | None = None,
     ) -> None:
         super().__init__(lr)
-        if form not in ("book", "paper"):
-            raise ArgumentError(f"Adam's form must be 'book' or 'paper', got {form!r}")
         self.beta1, self.beta2 = checked_share("beta1", beta1), checked_share("beta2", beta2)
         self.form, self.eps = form, checked_eps({"book": EPS, "paper": 1e-8}[form], eps)
 
@@ -361,6 +364,7 @@ class AdamW(Adam):
 
     decays = True
 
+    @checked
     def __init__(
         self,
         lr: float = 0.001,

@@ -8,14 +8,16 @@ calls, so that a run can be resumed at any step.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, isfinite, pi, pow
+from math import cos, inf, isfinite, pi, pow
 from typing import TypeAlias
 
+from xpnet.arguments import checked
 from xpnet.errors import ArgumentError
 
 Schedule: TypeAlias = Callable[[int], float]
 
 
+@checked
 @dataclass(frozen=True)
 class Constant:
     """lr."""
@@ -30,6 +32,7 @@ class Constant:
         return self.lr
 
 
+@checked
 @dataclass(frozen=True)
 class StepDecay:
     """lr factor^floor(step / every): less from time to time."""
@@ -46,6 +49,7 @@ class StepDecay:
         return self.lr * self.factor ** (step // self.every)
 
 
+@checked
 @dataclass(frozen=True)
 class ExponentialDecay:
     """lr factor^(step / every): the same decay, a little at every step."""
@@ -62,6 +66,7 @@ class ExponentialDecay:
         return self.lr * pow(self.factor, step / self.every)
 
 
+@checked
 @dataclass(frozen=True)
 class Cosine:
     """last + (lr - last) (1 + cos(pi step / steps)) / 2, and `last` from `steps` on.
@@ -75,12 +80,15 @@ class Cosine:
 
     def __post_init__(self) -> None:
         _check_positive(lr=self.lr, steps=self.steps)
+        if not 0 <= self.last < inf:
+            raise ArgumentError(f"the last rate of Cosine must be from 0 on, got {self.last}")
 
     def __call__(self, step: int) -> float:
         """The learning rate after `step` steps."""
         return _half_wave(self.lr, self.last, step / self.steps)
 
 
+@checked
 @dataclass(frozen=True)
 class WarmUp:
     """then(step) min(1, (step + 1) / steps): another schedule, of which little is taken at first.
@@ -100,6 +108,7 @@ class WarmUp:
         return self.then(step) * min(1.0, (step + 1) / self.steps)
 
 
+@checked
 @dataclass(frozen=True)
 class OneCycle:
     """Up from lr / start to lr for a share `rise` of the steps, then down to lr / (start end).

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.arrays import to_numpy
 from xpnet.arrays.values import as_array
 from xpnet.engine import get_engine
@@ -30,6 +31,7 @@ def doubt(probabilities: np.ndarray) -> str | None:
     )
 
 
+@checked
 def predictions(
     network: Network,
     x: np.ndarray,
@@ -75,6 +77,7 @@ def predictions(
     return labels
 
 
+@checked
 def confusion(labels: np.ndarray, predictions: np.ndarray, n_classes: int = 10) -> np.ndarray:
     """Count how often class i was read as class j.
 

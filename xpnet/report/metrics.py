@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from math import nan
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace, to_numpy
 from xpnet.arrays.values import as_array
 from xpnet.errors import ArgumentError
@@ -56,6 +57,7 @@ class Metric:
     kind: ClassVar[str]
     direction: Direction
 
+    @checked
     def __init__(self, head: str | None = None) -> None:
         self.head = head
         self.reset()
@@ -183,6 +185,7 @@ class MeanLoss(Metric):
 
     kind, direction = "loss", "min"
 
+    @checked
     def __init__(self, loss: Loss) -> None:
         super().__init__()
         self.loss = loss

@@ -2,13 +2,14 @@
 
 import gc
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import inf, nan
-from numbers import Real
 from typing import Any
 from weakref import ReferenceType, ref
 
 import numpy as np
 
+from xpnet.arguments import checked, real, whole
 from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.report.metrics import DIRECTIONS, Direction, EpochMetrics
@@ -46,6 +47,7 @@ class EarlyStopping(Callback):
         A number or a direction is none, or the trainer measures nothing of that name.
     """
 
+    @partial(checked, but=("patience", "min_delta"))
     def __init__(
         self,
         patience: int,
@@ -55,16 +57,12 @@ class EarlyStopping(Callback):
         direction: Direction | None = None,
         restore_best: bool = False,
     ) -> None:
-        numbers = all(
-            isinstance(n, Real) and not isinstance(n, bool) for n in (patience, min_delta)
-        )
-        if not numbers or not patience >= 1 or not min_delta >= 0:
+        numbers = whole(patience) and real(min_delta)
+        if not numbers or not patience >= 1 or not 0 <= min_delta < inf:
             raise ArgumentError(
                 "early stopping needs a patience of at least 1 epoch and a min_delta of 0 or more, "
                 f"got patience={patience!r}, min_delta={min_delta!r}"
             )
-        if direction not in ("max", "min", None):
-            raise ArgumentError(f"direction must be 'max' or 'min', got {direction!r}")
         self.patience, self.min_delta, self.metric = patience, min_delta, metric
         self.direction, self.restore_best = direction, restore_best
         self.restored: int | None = None

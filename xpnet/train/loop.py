@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from xpnet.arguments import checked, whole
 from xpnet.arrays import Array, to_numpy
 from xpnet.errors import ArgumentError, CheckpointError, shown
 from xpnet.layers import Params
@@ -42,6 +43,7 @@ class Loop(Stepping):
     early_stopping : when to end before `epochs` are done
     """
 
+    @partial(checked, but=("learner", "epochs", "early_stopping"))
     def __init__(
         self,
         learner: Learner,
@@ -416,7 +418,7 @@ class Loop(Stepping):
 
 def _is_count(number: Any) -> bool:
     """Tell whether it is a whole number from 1 on, which True is not."""
-    return isinstance(number, Integral) and not isinstance(number, bool) and int(number) >= 1
+    return whole(number) and int(number) >= 1
 
 
 def _looks_at_steps(callback: Callback) -> bool:

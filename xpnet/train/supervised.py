@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from threading import RLock
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array
 from xpnet.data.batches import Batches
 from xpnet.engine import Steps, get_engine
@@ -66,6 +68,7 @@ class Supervised(Uncopied, Learner):
     metrics: Sequence[Metric]
     sets: Mapping[str, Batches]
 
+    @partial(checked, but=("optimizer",))
     def __init__(
         self,
         network: Network,

@@ -1,8 +1,10 @@
 """Training a network, as the book does it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar
 
+from xpnet.arguments import checked
 from xpnet.data.batches import Augment, Batches
 from xpnet.engine import Engine
 from xpnet.errors import ArgumentError
@@ -87,6 +89,7 @@ class Trainer(Loop):
     schedule = _Of[Schedule | None]()
     evaluate_samples = _Of[int | None]()
 
+    @partial(checked, but=("optimizer", "epochs", "early_stopping"))
     def __init__(
         self,
         network: Network,
@@ -102,7 +105,7 @@ class Trainer(Loop):
         verbose: bool = True,
         *,
         seed: int = 0,
-        sampling: str = "shuffle",
+        sampling: Literal["shuffle", "choice"] = "shuffle",
         resident: bool | None = None,
         augment: Augment | None = None,
         on_epoch: Callable[[EpochMetrics], object] | None = None,

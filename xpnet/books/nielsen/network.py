@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpnet import models
+from xpnet.arguments import checked
 from xpnet.arrays import Array, Device, array_namespace, device_of, to_numpy
 from xpnet.arrays.values import as_array, scaled
 from xpnet.books.nielsen.costs import COSTS, Cost, QuadraticCost, difference
@@ -66,6 +67,7 @@ class Network:
     network : the `xpnet.Network` that this is a face of
     """
 
+    @checked
     def __init__(
         self,
         sizes: Sequence[int],
@@ -187,6 +189,7 @@ class Network:
                 W *= decay
         optimizer.update(params, grads)
 
+    @checked
     def SGD(
         self,
         training_data: Pairs,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.data import shuffle_dataset
 from xpnet.errors import ArgumentError
 from xpnet.models import MultiLayerNet
@@ -20,6 +21,7 @@ Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 Range = tuple[float, float]
 
 
+@checked
 @dataclass(frozen=True)
 class Plan:
     """A plan of what is searched and how; the defaults are the book's.
