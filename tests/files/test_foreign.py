@@ -132,6 +132,7 @@ def test_a_compressed_safetensors_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     "contents",
     [npz(np.savez_compressed, W=np.zeros(5000)), gzip.compress(pickle.dumps([bytes(40_001)]))],
+    ids=["npz", "gzip"],
 )
 def test_more_than_there_is_room_for_is_not_unpacked(tmp_path, monkeypatch, contents):
     monkeypatch.setattr(xpnet.files.foreign, "MAX_UNPACKED", 40_000)
@@ -154,7 +155,9 @@ def test_a_shape_that_the_numbers_do_not_fill_makes_no_room(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "contents", [npz(), npz(np.savez_compressed), gzip.compress(pickle.dumps(PARAMS))]
+    "contents",
+    [npz(), npz(np.savez_compressed), gzip.compress(pickle.dumps(PARAMS))],
+    ids=["savez", "savez_compressed", "gzip"],
 )
 def test_mutated_files_give_weights_or_the_librarys_error(tmp_path, contents):
     rng, path, messages, read = random.Random(0), tmp_path / "w", [], 0
