@@ -421,7 +421,7 @@ def train(net: Network, x: Array, t: Array, *, eta: float = 0.2, n_iter: int = 5
 
 @checked
 def minimise(
-    net: Network, x: Array, t: Array, *, method: str = "BFGS", n_iter: int = 50
+    net: Network, x: Array, t: Array, *, method: str | Callable[..., Any] = "BFGS", n_iter: int = 50
 ) -> list[float]:
     """Hand C_T, as a function of all parameters, to a minimiser: SciPy's, for the book's Solver.
 

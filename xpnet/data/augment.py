@@ -6,12 +6,13 @@ their arguments at random for each image of a batch.
 """
 
 from dataclasses import dataclass, fields
+from functools import partial
 from math import inf, isfinite, pi, prod, sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpnet.arguments import checked
+from xpnet.arguments import checked, whole
 from xpnet.arrays import Array, array_namespace, device_of
 from xpnet.arrays.random import WORD, uniform
 from xpnet.arrays.values import kind_of_numbers, scaled
@@ -165,7 +166,7 @@ def smooth_field(noise: Array, H: int, W: int) -> Array:
     return weights(H, rows) @ noise @ weights(W, columns).T
 
 
-@checked
+@partial(checked, but=("crop", "seed"))
 @dataclass(frozen=True)
 class Augmentation:
     """Images changed at random, every image of every training step differently.
@@ -218,10 +219,10 @@ class Augmentation:
     def __post_init__(self) -> None:
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
+            if name in ("crop", "seed") and not whole(value):
+                raise ArgumentError(f"{name} must be a whole number, got {value!r}")
             if not (isfinite(value) and value >= 0):
                 raise ArgumentError(f"{name} must be finite and 0 or more, got {value}")
-            if isinstance(field.default, int) and value != int(value):
-                raise ArgumentError(f"{name} must be a whole number, got {value}")
         if self.scale >= 1:
             raise ArgumentError(f"scale must be below 1, got {self.scale}; try 0.1")
         if self.brightness > 1:

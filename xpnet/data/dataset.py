@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ class Dataset:
         return found.hexdigest()
 
 
-@checked
+@partial(checked, but=("seed", "train_size", "test_size"))
 def load_dataset(
     name: str = "auto",
     *,

@@ -7,7 +7,7 @@ leans it at random, and draws it with a pen of random width: light on dark, as i
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.arguments import checked
+from xpnet.arguments import whole
 from xpnet.errors import ArgumentError
 
 Points = list[tuple[float, float]]
@@ -82,7 +82,6 @@ STROKES: dict[int, list[list[Points]]] = {
 }  # fmt: skip
 
 
-@checked
 def synthetic_digits(n: int, *, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw n digits.
 
@@ -99,7 +98,7 @@ def synthetic_digits(n: int, *, seed: int = 0) -> tuple[NDArray[np.uint8], NDArr
         n or seed is not an integer from 0.
     """
     for name, value in {"n": n, "seed": seed}.items():
-        if not isinstance(value, int | np.integer) or value < 0:
+        if not whole(value) or value < 0:
             raise ArgumentError(
                 f"synthetic_digits: expected {name} to be an integer from 0, got {value!r}"
             )

@@ -4,12 +4,13 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import ceil, floor, isfinite, log10, prod, sqrt
 from typing import Any
 
 import numpy as np
 
-from xpnet.arguments import checked
+from xpnet.arguments import checked, whole
 from xpnet.data import shuffle_dataset
 from xpnet.errors import ArgumentError
 from xpnet.models import MultiLayerNet
@@ -21,7 +22,7 @@ Split = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 Range = tuple[float, float]
 
 
-@checked
+@partial(checked, but=("samples", "epochs", "batch_size", "seed"))
 @dataclass(frozen=True)
 class Plan:
     """A plan of what is searched and how; the defaults are the book's.
@@ -72,7 +73,7 @@ class Plan:
                     f"{name} {getattr(self, name)!r} is unknown; use {', '.join(known)}"
                 )
         for name, least in {"samples": 2, "epochs": 1, "batch_size": 1, "seed": 0}.items():
-            if getattr(self, name) < least:
+            if not whole(getattr(self, name)) or getattr(self, name) < least:
                 raise ArgumentError(f"{name} must be at least {least}, got {getattr(self, name)}")
         self._validating(self.samples)
 
