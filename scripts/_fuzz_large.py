@@ -332,6 +332,7 @@ LARGE["networks"] = (
     Large("200,000 layers", False, lambda: _network(200_000)),
     Large("4,900 layers", True, lambda: _network(4900)),
     Large("five million lists", False, lambda: _nested(5 * 10**6)),
+    Large("600,000 arrays of nothing", False, lambda: _arrays(600_000)),
 )
 
 

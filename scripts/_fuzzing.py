@@ -63,7 +63,7 @@ from xpnet.layers import (
     Tanh,
     Unpooled,
 )
-from xpnet.models import Network, TwoLayerNet, build_network, load_network
+from xpnet.models import Network, TwoLayerNet, build_network
 from xpnet.models.torch_names import load_torch, save_torch
 from xpnet.optim import Adam
 from xpnet.train import EarlyStopping, Trainer, checkpoint
@@ -1043,7 +1043,7 @@ READERS = {
         Reader("pickles", _read_pickle, _valid_pickles, _hostile_pickles),
         Reader("npz", load_weights, _valid_npz, _hostile_npz),
         Reader("packed-pickles", load_weights, _valid_packed_pickles, _hostile_packed_pickles),
-        Reader("networks", load_network, _valid_networks, _hostile_networks),
+        Reader("networks", load_model, _valid_networks, _hostile_networks),
         Reader("torch-names", _read_torch, _valid_torch, _hostile_torch),
         Reader("nielsen", load_nielsen, _valid_nielsen, _hostile_nielsen),
         Reader("checkpoints", load_checkpoint, _valid_checkpoints, _hostile_checkpoints),

@@ -140,6 +140,25 @@ def _of_other_kind(start: bytes, path: Path) -> dict[str, np.ndarray] | None:
     return None
 
 
+def check_header(path: Path) -> None:
+    """Refuse a safetensors file whose header the library would read for seconds.
+
+    Raises
+    ------
+    WeightsError
+        The header has more than 16 MiB.
+    OSError
+        The file cannot be read.
+    """
+    with path.open("rb") as start:
+        size = int.from_bytes(start.read(8), "little")
+    if MAX_HEADER < size < path.stat().st_size:
+        raise WeightsError(
+            f"{path} has a header of {size} bytes, and at most {MAX_HEADER} are read; "
+            "save fewer arrays, or shorter texts"
+        )
+
+
 def load_safetensors(path: Path) -> Weights:
     """Read a safetensors file of whatever size.
 
@@ -151,13 +170,7 @@ def load_safetensors(path: Path) -> Weights:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with path.open("rb") as start:
-            size = int.from_bytes(start.read(8), "little")
-        if MAX_HEADER < size < path.stat().st_size:
-            raise WeightsError(
-                f"{path} has a header of {size} bytes, and at most {MAX_HEADER} are read; "
-                "save fewer arrays, or shorter texts"
-            )
+        check_header(path)
         with safe_open(path, framework="numpy") as file:
             if (count := len(file.keys())) > MAX_ARRAYS:
                 raise WeightsError(

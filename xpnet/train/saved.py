@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError, CheckpointError, WeightsError
-from xpnet.files.weights import CHECKSUM, Weights
+from xpnet.files.weights import CHECKSUM, Weights, check_header
 from xpnet.functions.init import zeros_within
 from xpnet.models import Network, build_network, load_network
 from xpnet.models.saved import budget_of
@@ -98,6 +98,7 @@ def _is_checkpoint(path: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_header(path)
         with safe_open(path, framework="numpy") as file:
             return CHECKSUM in (file.metadata() or {})
     except (SafetensorError, OSError, ValueError, TypeError):
