@@ -1,12 +1,16 @@
 """Options are checked before there is any work; what is wrong is told as it was written."""
 
+import errno
+import os
+
 import click
 import pytest
 
 from test_cli import Run, assert_refused
-from xpnet import cli
+from xpnet import cli, synthetic_digits
 from xpnet.arrays import cuda
 from xpnet.cli.entry import in_options
+from xpnet.data.dataset import Dataset
 
 COMMANDS = cli.commands.commands
 NEEDED = {
@@ -104,6 +108,7 @@ def test_every_option_of_every_command_refuses_what_it_cannot_take(run, tmp_path
         ("predict --weights none", "Missing argument 'IMAGE...'"),
         ("trian", "No such command 'trian'"),
         ("train --epoch 3", "--epochs"),
+        ("train --data", "'--data' requires an argument; see `xpnet train --help`"),
         ("train 3", "unexpected extra argument"),
     ],
 )
@@ -140,6 +145,33 @@ def test_help_is_in_sentences(run, name):
         if isinstance(option, click.Option):
             assert option.help.endswith("."), option.name
             assert option.help[0].isupper() or option.help.startswith("xpnet "), option.name
+
+
+def test_a_directory_that_is_there_no_more(run, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert_refused(run("train", "--device", "cpu"), "No such file or directory")
+
+
+def test_what_the_system_refuses_is_one_line(run, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "some.file")
+
+    monkeypatch.setattr("xpnet.cli.options.load_dataset", refused)
+    assert_refused(run("data"), "the system refuses: some.file: Too many open files\n")
+
+
+def test_a_training_that_diverges_is_one_line(run, tmp_path, monkeypatch, recwarn):
+    """Without NumPy's warnings, and without advice that only Python can be given."""
+    x, t = synthetic_digits(60, seed=0)
+    data = Dataset("synthetic", "synthetic digits", x, t, x, t)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xpnet.cli.options.load_dataset", lambda *_, **__: data)
+    rate = ("--lr", "1e300", "--epochs", 1, "--device", "cpu", "--model", "two-layer-net")
+    assert_refused(run("train", *rate, "--out", "run"), "use a smaller learning rate than 1e+300; ")
+    assert not recwarn.list
 
 
 def test_the_program_alone(run):

@@ -3,6 +3,7 @@
 import errno
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,10 @@ LONG = ("train", "tune")
 """Commands whose work matters more than who reads what they say."""
 
 
+ONLY_IN_PYTHON = (", or clip_norm", ", keep the data on the host (Trainer's resident=False)")
+"""Advice that no option can follow."""
+
+
 def run(loaded: Callable[[], object]) -> None:
     """Run the command line; anything a user can cause ends in one line and exit code 2.
 
@@ -48,11 +53,15 @@ def run(loaded: Callable[[], object]) -> None:
 def _run(loaded: Callable[[], object]) -> None:
     try:
         loaded()
-        commands.main(prog_name="xpnet", standalone_mode=False)
+        with warnings.catch_warnings():
+            # NumPy's, of numbers that run over: what comes of them is told as an error.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            commands.main(prog_name="xpnet", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as help_page:
         click.echo(help_page.format_message())
     except click.UsageError as error:
-        page = error.ctx.command_path if error.ctx else "xpnet"
+        given = sys.argv[1] if sys.argv[1:] and sys.argv[1] in commands.commands else ""
+        page = error.ctx.command_path if error.ctx else f"xpnet {given}".rstrip()
         _fail(f"{error.format_message().rstrip('.')}; see `{page} --help`")
     except Interrupted as stop:
         notice(str(stop))
@@ -65,6 +74,9 @@ def _run(loaded: Callable[[], object]) -> None:
     except Exception as error:  # CuPy's and CUDA's, wherever they come from
         if (told := cuda.explained(error)) is not None:
             _fail(str(told))
+        if isinstance(error, OSError):  # such as of a directory that is there no more
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"the system refuses: {where}{error.strerror or error}")
         if not isinstance(error, MemoryError):
             raise
         _fail(f"there is too little memory ({error}); use a smaller network, or a smaller batch")
@@ -91,8 +103,11 @@ class Commands(click.Group):
 def in_options(message: str, params: Sequence[click.Parameter]) -> str:
     """Write names of arguments as the options that they are, `batch_size=1` as `--batch-size 1`.
 
-    A name of one word is one only before =, or where a message begins by it.
+    A name of one word is one only before =, or where a message begins by it. What only Python can
+    be told is left out.
     """
+    for advice in ONLY_IN_PYTHON:
+        message = message.replace(advice, "")
     for param in params:
         name, option = str(param.name), max(param.opts, key=len)
         if getattr(param, "is_flag", False):

@@ -8,8 +8,7 @@ from xpnet.arrays import cuda, get_device, versions
 from xpnet.data.mnist import find_mnist
 from xpnet.engine.threads import blas_library
 from xpnet.errors import DataNotFoundError, XPNetError
-from xpnet.optional import missing
-from xpnet.report import plots
+from xpnet.optional import EXTRAS, installed, missing
 
 
 @click.command(short_help="Say what this machine can do, and what is missing.")
@@ -37,7 +36,9 @@ def info() -> None:
         lines["MNIST"] = f"in {find_mnist(download=False)}"
     except DataNotFoundError as error:
         lines["MNIST"] = str(error)
-    lines["matplotlib"] = "installed" if plots.available() else missing("matplotlib")
+    for package, (name, _) in EXTRAS.items():
+        if package != "cupy":
+            lines[name] = "installed" if installed(package) else missing(package)
     width = max(map(len, lines))
     for name, text in lines.items():
         click.echo(f"{name:{width}}  {text}")

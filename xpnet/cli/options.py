@@ -259,8 +259,8 @@ def check_writable(path: str | Path, option: str) -> None:
     OutputError
         What is there is no directory, or may not be written to.
     """
-    place = Path(path).absolute()
     try:
+        place = Path(path).absolute()
         while not place.exists():
             place = place.parent
         code = 0 if os.access(place, os.W_OK | os.X_OK) else errno.EACCES

@@ -170,6 +170,8 @@ def tune(
             f"no trial is better than chance (up to {search.chance:.3g}), and none tells where to "
             "search next: give higher --epochs, more --samples or another --lr"
         )
+    elif finished:
+        click.echo("no trial came to its last epoch, and none tells where to search: lower --lr")
     click.echo(f"{finished} trials are finished; everything is in {directory}")
     if finished < trials:
         click.echo(f"to go on to {trials}, give the same options and --out {directory}")

@@ -65,7 +65,7 @@ class RunDirectory:
             self.close()
             if isinstance(error, OutputError):
                 raise
-            raise _unusable(self.path, error) from error
+            raise _unusable(self.path, error, "--resume" if resume else "--out") from error
         if resume:
             for file in (METRICS, SUMMARY, MODEL, PICTURE):
                 remove_unfinished(self.path, file)
@@ -234,9 +234,9 @@ def _check(path: Path, names: set[str], resume: bool, begin: bool) -> None:
         )
 
 
-def _unusable(path: Path, error: Exception) -> OutputError:
+def _unusable(path: Path, error: Exception, option: str = "--out") -> OutputError:
     reason = getattr(error, "strerror", None) or error
-    return OutputError(f"cannot create {path}: {reason}; choose another --out")
+    return OutputError(f"cannot create {path}: {reason}; choose another {option}")
 
 
 def write_json(path: str | Path, record: Mapping[str, Any]) -> None:

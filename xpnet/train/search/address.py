@@ -61,6 +61,8 @@ def shown(storage: str) -> str:
 def told(error: BaseException, storage: str) -> str:
     """Tell an error of a database in one line, without the password."""
     cause = error.__cause__ if _hides(error) else error
+    if isinstance(cause, ImportError):
+        cause = cause.__cause__ or cause  # which names the driver
     text = str(getattr(cause, "orig", None) or cause).strip().split("\n")[0].rstrip(".")
     with suppress(SQLAlchemyError, ValueError):
         url = make_url(storage)
