@@ -122,6 +122,8 @@ def test_a_directory_of_nothing_is_told(run, tmp_path):
         "empty holds neither model.safetensors nor a checkpoint, as a run's directory does",
     )
     assert_refused(run("evaluate", "--weights", "none"), "none does not exist")
+    long = run("evaluate", "--weights", "a" * 5000)
+    assert_refused(long, "cannot be read: File name too long; check its name and permissions")
 
 
 def test_a_run_of_the_first_version(capsys):

@@ -20,7 +20,7 @@ from xpnet.cli.options import (
 from xpnet.functions.targets import check_classes, check_labels
 from xpnet.report.evaluate import predictions
 from xpnet.train.run_directory import CHECKPOINTS, write_json
-from xpnet.train.saved import load_model
+from xpnet.train.saved import is_directory, load_model
 
 
 @click.command()
@@ -81,5 +81,5 @@ def evaluate(
 
 def _beside(weights: Path) -> Path:
     """The directory for what is measured of weights; a run's own of what is in a run."""
-    directory = weights if weights.is_dir() else weights.parent
+    directory = weights if is_directory(weights) else weights.parent
     return directory.parent if directory.name == CHECKPOINTS else directory

@@ -37,10 +37,8 @@ def load_model(
         There is no such file, or it is damaged, or no network can be made of it.
     """
     path = Path(path)
-    found, is_directory = None, False
-    with suppress(OSError):  # of a name that is too long; load_network tells it
-        is_directory = path.is_dir()
-    if is_directory:
+    found = None
+    if is_directory(path):
         path, found = _newest(path)
     if found is None and _is_checkpoint(path):
         found = load_checkpoint(path)
@@ -49,6 +47,13 @@ def load_model(
     if activation is not None:
         raise ArgumentError(f"{path} says itself what its activation is; leave out --activation")
     return _network_of(found, device)
+
+
+def is_directory(path: Path) -> bool:
+    """Tell whether a path is a directory's; what else is wrong with it, its reader tells."""
+    with suppress(OSError):  # of a name that is too long, for instance
+        return path.is_dir()
+    return False
 
 
 def model_arguments(
