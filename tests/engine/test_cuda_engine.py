@@ -609,6 +609,12 @@ TARGETS = (
             TARGETS.format("float64 of shape (5, 9)"),
         ),
         (
+            lambda engine, x, t: engine.steps(x, 0 * t[:, None] + 10, 5, SGD()),
+            "labels must be below the network's 10 outputs, got 10; give the network one output "
+            "for each class, or, where they are numbers to be learned, give floats of shape "
+            "(N, 10)",
+        ),
+        (
             lambda engine, x, t: engine.steps(x, t.astype("float64"), 5, SGD()),
             TARGETS.format("float64 of shape (5,)"),
         ),

@@ -68,12 +68,10 @@ def as_one_hot(t: Array, y: Array) -> Array:
     t = as_labels(t, y.shape)
     if t.shape == y.shape[:-1] and kind_of_numbers(t) != "floats":
         return one_hot(t, y.shape[-1], dtype=y.dtype)
-    labels = t.shape == y.shape[:-1]
     raise ArgumentError(
         f"targets for outputs of shape {tuple(y.shape)} must be integer labels of shape "
         f"{tuple(y.shape[:-1])} or one-hot of shape {tuple(y.shape)}, "
         f"got {t.dtype} of shape {tuple(t.shape)}"
-        f"{'; use t.astype(int) where they are labels' if labels else ''}"
     )
 
 

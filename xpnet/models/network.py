@@ -317,11 +317,14 @@ class Network(Described):
         ArgumentError
             They are no real numbers, or of another shape than `shaped` takes.
         """
+        return self.shaped(self._taken(x), single=single)
+
+    def _taken(self, x: Any) -> Array:
         flat = self.params.flat
         # What is as it should be is not looked at any closer: a small step would notice.
-        if type(x) is not type(flat) or x.dtype != flat.dtype or not self.device.holds(x):
-            x = scaled(self.device.asarray(x), flat.dtype)
-        return self.shaped(x, single=single)
+        if type(x) is type(flat) and x.dtype == flat.dtype and self.device.holds(x):
+            return x
+        return scaled(self.device.asarray(x), flat.dtype)
 
     def shaped(self, x: Array, *, single: bool = False) -> Array:
         """A batch in the shape that the network takes, as `placing.in_shape` brings it there."""
@@ -341,7 +344,7 @@ class Network(Described):
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """Scores, and the function that takes their gradient back to the parameters that learn."""
-        y, backward = self._body.forward(x, train=train)
+        y, backward = self._body.forward(self._taken(x), train=train)
 
         def named(dy: Any, need_dx: bool = True, need_grads: bool = True) -> tuple[Array, Params]:
             dx, grads = backward(dy, need_dx, need_grads)

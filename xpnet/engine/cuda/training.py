@@ -22,6 +22,7 @@ from xpnet.engine.cuda.update import (
 )
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
+from xpnet.functions.targets import as_labels, check_classes, check_labels
 from xpnet.layers.loss import check_outputs
 from xpnet.optim import Adam, Optimizer
 from xpnet.optim.clipping import checked_limit
@@ -76,6 +77,9 @@ class Training:
                 f"a batch of 1 to {n} samples and {n} targets are needed, got {batch_size} and "
                 f"{t.shape[0]}"
             )
+        for loss in engine.losses:  # looked at once, as it lies there already
+            t = as_labels(t, (n, loss.classes))
+            check_classes(check_labels(t), loss.classes)
         self._engine, self._optimizer, self._clip_norm = engine, optimizer, clip_norm
         if clip_norm is not None:
             checked_limit(clip_norm)
