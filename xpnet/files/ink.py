@@ -77,7 +77,7 @@ def _look(grey: np.ndarray) -> Ink | None:
     (top, left), (bottom, right) = frame[:, 0], grey.shape - frame[:, 1]
     inside = grey[top:bottom, left:right]
     light = _is_light(_shrunk(inside, COARSE))
-    found = _separate(inside, light) or _separate(inside, not light, last=True)
+    found = _separate(inside, light) or _separate(inside, not light)
     if found is None:
         return None
     image = np.zeros(grey.shape, np.float32)
@@ -121,14 +121,17 @@ def border_of(x: np.ndarray) -> np.ndarray:
 def _is_light(grey: np.ndarray) -> bool:
     """Tell whether ink is darker than its ground, which the border shows.
 
-    Where light falls unevenly the border may show anything. What is left beside a quadratic
-    surface, fitted so that what is far from it counts little, is then ink.
+    Where it shows what a sheet of paper lies on, the sheet is ground. Where light falls unevenly
+    it may show anything. What is left beside a quadratic surface, fitted so that what is far from
+    it counts little, is then ink.
     """
     border = border_of(grey)
     ground, (low, high) = np.median(border), np.percentile(grey, [0.1, 99.9])
-    even = np.ptp(np.percentile(border, [10, 90])) < 0.2 * (high - low)
+    even = np.ptp(np.percentile(border, [15, 85])) < 0.2 * (high - low)
     if even and np.mean(np.abs(grey - ground) < 0.1 * (high - low)) > 0.3:
-        return bool(ground - low > high - ground)
+        light = bool(ground - low > high - ground)
+        far = np.abs(grey - ground) > 0.5 * max(ground - low, high - ground)
+        return light != _is_sheet(far)
     rows, columns = (np.linspace(-1, 1, n) for n in grey.shape)
     r, c = (x.ravel() for x in np.meshgrid(rows, columns, indexing="ij"))
     basis = np.stack([np.ones_like(r), r, c, r * r, r * c, c * c], axis=1)
@@ -141,12 +144,8 @@ def _is_light(grey: np.ndarray) -> bool:
     return bool(-low > high)
 
 
-def _separate(grey: np.ndarray, light: bool, *, last: bool = False) -> Ink | None:
-    """Find the digit's ink on a ground that is light, or dark; None if there is none.
-
-    `last` tells that the other kind of ground has been tried: else what looks like a sheet of
-    paper with a digit on it, on something else, is left to that.
-    """
+def _separate(grey: np.ndarray, light: bool) -> Ink | None:
+    """Find the digit's ink on a ground that is light, or dark; None if there is none."""
     ink, evened = _stands_out(grey, light)
     if (noise := _noise(ink)) > 0.05:
         ink = _smooth(ink)
@@ -156,8 +155,6 @@ def _separate(grey: np.ndarray, light: bool, *, last: bool = False) -> Ink | Non
         return None
     there = ink >= max(least, 0.5 * np.percentile(ink[ink > least], 90))
     names, pieces = _pieces(there)
-    if not last and _is_paper(there, pieces):
-        return None
     if _take_boxes(there, names, pieces):
         names, pieces = _pieces(there)
     kept, several = _choose(pieces)
@@ -276,13 +273,32 @@ def _pieces(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return names, table
 
 
-def _is_paper(there: np.ndarray, pieces: np.ndarray) -> bool:
+def _least_side(piece: np.ndarray, deep: int, wide: int) -> float:
+    """Find the least share of a box's four sides near which there is ink."""
+    sides = (
+        piece[:deep].any(0),
+        piece[-deep:].any(0),
+        piece[:, :wide].any(1),
+        piece[:, -wide:].any(1),
+    )
+    return float(min(side.mean() for side in sides))
+
+
+def _is_sheet(there: np.ndarray) -> bool:
     """Tell whether the largest piece is a sheet with something on it, rather than a digit."""
+    _, pieces = _pieces(there)
+    if not len(pieces):
+        return False
     area, top, left, bottom, right = pieces[np.argmax(pieces[:, 0])]
     height, width = bottom - top, right - left
-    if area < 0.65 * height * width or min(np.array([height, width]) / there.shape) < 0.4:
+    sheet = there[top:bottom, left:right]
+    if (
+        area < 0.6 * height * width
+        or min(np.array([height, width]) / there.shape) < 0.4
+        or _least_side(sheet, 1 + height // 8, 1 + width // 8) < 0.8
+    ):
         return False
-    hole, up, west, down, east = _pieces(~there[top:bottom, left:right])[1].T
+    hole, up, west, down, east = _pieces(~sheet)[1].T
     within = (up > 0) & (west > 0) & (down < height) & (east < width)
     return bool(np.any(within & (hole > 0.01 * height * width)))
 
@@ -301,8 +317,7 @@ def _take_boxes(there: np.ndarray, names: np.ndarray, pieces: np.ndarray) -> boo
         a, b = int(0.12 * height), int(0.12 * width)
         if min(a, b) < 2:
             continue
-        sides = piece[:a].any(0), piece[-a:].any(0), piece[:, :b].any(1), piece[:, -b:].any(1)
-        if min(side.mean() for side in sides) < 0.85:
+        if _least_side(piece, a, b) < 0.85:
             continue
         rows, columns = piece.mean(axis=1) > 0.7, piece.mean(axis=0) > 0.7
         if not piece[2 * a : -2 * a, 2 * b : -2 * b].any():

@@ -11,8 +11,9 @@ from xpnet.models.accuracy import check_finite, check_one_output, evaluation_bat
 from xpnet.models.network import Network
 
 SURE = 0.7
-"""Probability from which an answer counts as sure: of MNIST's training digits, drawn as pictures,
-3 % lie below it, for a network that reads 98 %; `scripts/own_digits.py --choose` shows it."""
+"""Probability from which an answer counts as sure: the largest by which, of MNIST's training digits
+drawn as pictures, at most 3 % are doubted, by a network that reads 98 %. `scripts/own_digits.py`
+shows the choice."""
 
 
 def doubt(probabilities: np.ndarray) -> str | None:
