@@ -13,6 +13,7 @@ import gzip
 import importlib
 import io
 import json
+import math
 import os
 import pickle
 import pickletools
@@ -660,7 +661,7 @@ def _arrays(described: object) -> dict[str, np.ndarray]:
     for name, about in described.items() if isinstance(described, dict) else ():
         with contextlib.suppress(Exception):  # whatever NumPy says of such a dtype
             kind, shape, value = about
-            if np.prod([float(n) for n in shape]) < 10_000 and np.dtype(kind).kind in "biuf":
+            if math.prod(float(n) for n in shape) < 10_000 and np.dtype(kind).kind in "biuf":
                 arrays[name] = np.full(tuple(shape), value, dtype=np.dtype(kind).newbyteorder("="))
                 save({name: arrays[name]})
     return arrays

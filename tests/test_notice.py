@@ -18,7 +18,7 @@ from xpnet import Adam, Trainer, TwoLayerNet, cli
 from xpnet.books import nielsen
 from xpnet.errors import ArgumentError, DataNotFoundError, OutputError, XPNetError, shown
 from xpnet.files.pictures import save_picture
-from xpnet.notice import Output, notice, on_terminal, quoted, show
+from xpnet.notice import Output, _warn, notice, on_terminal, quoted, show
 
 
 def full():
@@ -92,6 +92,19 @@ def test_lines_that_cannot_be_written_are_no_errors(monkeypatch, kind):
         show("b")
         assert not on_terminal(stream)
         monkeypatch.undo()
+
+
+def test_that_lines_are_lost_is_told_once(monkeypatch, capsys):
+    """Unless nobody wants them: a reader has gone, or there is no stream."""
+    _warn.cache_clear()
+    for kind in ("none", "closed", "unread", "full"):
+        with put_away(BROKEN[kind]()) as stream:
+            monkeypatch.setattr("sys.stdout", stream)
+            show("a")
+            show("b")
+            monkeypatch.undo()
+    want = "xpnet: warning: standard output cannot be written: No space left on device\n"
+    assert capsys.readouterr().err == want
 
 
 @pytest.mark.parametrize("kind", BROKEN)

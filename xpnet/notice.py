@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import cache
 from pathlib import Path
 from typing import TextIO
 
@@ -14,12 +15,18 @@ from xpnet.errors import shown
 
 def notice(line: str) -> None:
     """Tell the user something on standard error; where nobody reads that, nothing is lost."""
-    _put(f"xpnet: {' '.join(part.strip() for part in line.splitlines())}", sys.stderr)
+    with suppress(OSError):
+        _put(f"xpnet: {' '.join(part.strip() for part in line.splitlines())}", sys.stderr)
 
 
 def show(line: str) -> None:
-    """Show a line on standard output, as `notice` tells one."""
-    _put(line, sys.stdout)
+    """Show a line on standard output; that it cannot be written is told once, if it is read."""
+    try:
+        _put(line, sys.stdout)
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        _warn(f"warning: standard output cannot be written: {error.strerror or error}")
 
 
 def quoted(path: str | Path) -> str:
@@ -39,8 +46,13 @@ def on_terminal(stream: TextIO | None) -> bool:
     return False
 
 
+@cache
+def _warn(line: str) -> None:
+    notice(line)
+
+
 def _put(line: str, stream: TextIO | None) -> None:
-    with suppress(OSError, ValueError):  # a disk that is full, a stream that is closed
+    with suppress(ValueError):  # a stream that is closed
         if stream is not None:
             print(_fitting(line, stream), file=stream, flush=True)
 
