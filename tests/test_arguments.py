@@ -193,6 +193,10 @@ def test_what_to_do_with_the_rest_is_one_of_two_words(make):
         (lambda: trainer(augment=xpnet.Augmentation), "augment of Trainer must be a function, got"),
         (lambda: trainer(optimizer=SGD), r"got <class .*SGD'>; give 'sgd' or SGD\(lr=0\.01\)"),
         (
+            lambda: setattr(trainer(), "optimizer", SGD),
+            "an optimizer is a name or an instance of Optimizer, got",
+        ),
+        (
             lambda: trainer(optimizer=None),
             "an optimizer is a name or an instance of Optimizer, got",
         ),

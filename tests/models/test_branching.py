@@ -22,10 +22,13 @@ from xpnet.layers import (
     ReLU,
     Residual,
     Sequential,
+    Sigmoid,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
     Tanh,
     Unpooled,
 )
-from xpnet.models import Network, SimpleConvNet, build_network
+from xpnet.models import MultiLayerNet, Network, SimpleConvNet, TwoLayerNet, build_network
 from xpnet.models.nodes import INPUT
 from xpnet.models.saved import MODELS, copied
 from xpnet.optim.penalties import L2
@@ -181,6 +184,29 @@ def test_what_is_saved_loaded_copied_and_pickled_scores_alike(device, tmp_path, 
         stepped(other, 1)
         assert not same(other.predict(x), before)
     assert same(net.predict(x), before)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        lambda: Network([Affine(6, 4, rng=0), Tanh(), Affine(4, 1, rng=1)], IdentityWithLoss()),
+        lambda: Network([Affine(6, 4, rng=0), Sigmoid(), Affine(4, 2)], SigmoidWithLoss()),
+        lambda: Network([Affine(6, 4, bias=False), ReLU(), Affine(4, 3)], SoftmaxWithLoss(0.1)),
+        lambda: TwoLayerNet(6, 4, 3, activation="sigmoid"),
+        lambda: MultiLayerNet(6, [4, 4], 3, activation="tanh", weight_decay_lambda=0.1),
+        lambda: Network([Affine(6, 4), Tanh(), Affine(4, 4), ReLU(), Affine(4, 3)], names="book"),
+    ],
+)
+def test_activations_losses_and_penalties_come_back(tmp_path, net, capsys):
+    net = net()
+    net.freeze(next(iter(net.layers)))  # which is no part of the file
+    net.save_params(tmp_path / "w")
+    other, x = load_network(tmp_path / "w"), np.random.default_rng(0).standard_normal((5, 6))
+    assert same(other.predict(x), net.predict(x))
+    assert other.description() == net.description()
+    assert type(other.last_layer) is type(net.last_layer)
+    assert not any(other.params.learning(name).frozen for name in other.params)
+    assert capsys.readouterr().err == ""
 
 
 def test_numbers_of_numpy_are_described_as_numbers():

@@ -142,7 +142,7 @@ class Optimizer(Described):
             raise ArgumentError(
                 f"this {kind} belongs to another network, with the parameters {_told(mine)}, of "
                 f"which it keeps {', '.join(self.kept) or 'a state'}, and was given "
-                f"{_told(params)}; make a {kind} for each"
+                f"{_told(params)}; make one for each"
             )
         for name, p in _in_place(params).items():
             for key in (f"{kept}.{name}" for kept in self.kept):

@@ -149,7 +149,7 @@ class Supervised(Uncopied, Learner):
 
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
-        self.optimizers["network"] = optimizer
+        self.optimizers["network"] = _optimizer(optimizer, None)
 
     def step(self, batch: Batch) -> dict[str, Array]:
         """One update on inputs and targets; the loss before it."""
