@@ -100,7 +100,7 @@ SEEN = {
     "a scan's edge": framed(5, 10, "b"),
     "two edges": framed(4, 0, "tl"),
     "a box": boxed(20, 4),
-    "a box that the digit touches": boxed(35, 3),
+    "a box that the digit touches": boxed(26, 3),
     "specks": specks(),
     "specks on a blackboard": 255 - specks(),
     "a corner in shadow": drawn() * SHADE,
@@ -135,6 +135,15 @@ def test_a_grey_pixel_far_away_is_no_ink(tmp_path):
     light[15, 20] = 60
     image, remarks = read(tmp_path, light)
     np.testing.assert_allclose(image, want, atol=1e-6)
+    assert remarks == []
+
+
+@pytest.mark.parametrize("around", [60.0, 110.0, 170.0])
+def test_a_sheet_on_something_darker_is_the_ground(tmp_path, plain, around):
+    light = np.full((400, 420), around)
+    light[60:340, 70:350] = drawn()
+    image, remarks = read(tmp_path, light)
+    assert np.mean(np.abs(image - plain)) < 0.05
     assert remarks == []
 
 

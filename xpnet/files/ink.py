@@ -130,8 +130,8 @@ def _is_light(grey: np.ndarray) -> bool:
     even = np.ptp(np.percentile(border, [15, 85])) < 0.2 * (high - low)
     if even and np.mean(np.abs(grey - ground) < 0.1 * (high - low)) > 0.3:
         light = bool(ground - low > high - ground)
-        far = np.abs(grey - ground) > 0.5 * max(ground - low, high - ground)
-        return light != _is_sheet(far)
+        far = ground - grey if light else grey - ground
+        return light != _is_sheet(far > 0.5 * max(ground - low, high - ground))
     rows, columns = (np.linspace(-1, 1, n) for n in grey.shape)
     r, c = (x.ravel() for x in np.meshgrid(rows, columns, indexing="ij"))
     basis = np.stack([np.ones_like(r), r, c, r * r, r * c, c * c], axis=1)
@@ -180,7 +180,7 @@ def _stands_out(grey: np.ndarray, light: bool) -> tuple[np.ndarray, bool]:
     spread = np.ptp(np.percentile(ground, [3, 97]))
     odd = np.abs(ground - middle) > 0.4 * spread
     # Ink as wide as shadows is told by its darkness: none is as dark as ink, if there is any.
-    inky = ground[odd] - np.percentile(coarse, 1) < 0.06 * np.ptp(coarse)
+    inky = ground[odd] - np.percentile(sign * grey, 1) < 0.06 * np.ptp(coarse)
     inky &= contrast > 0.2 * np.ptp(coarse)
     wide = np.mean(border_of(odd)) > 0.15 or np.mean(np.abs(ground - middle) > 0.25 * spread) > 0.2
     uneven = spread > max(0.08, 0.25 * contrast) and wide and inky.mean() < 0.5
