@@ -245,6 +245,22 @@ def test_misuse_is_told(make, message):
         make()
 
 
+@pytest.mark.parametrize("call", [xpnet.hold_out, xpnet.shuffle_dataset])
+def test_a_number_is_no_samples(call):
+    more = {"count": 1} if call is xpnet.hold_out else {}
+    for x, t in ((3, T), (X, 3)):
+        with pytest.raises(ArgumentError, match="are needed, got a number"):
+            call(x, t, **more)
+    with pytest.raises(ArgumentError, match="are needed, got a number"):
+        predictions(net(), 3.0)
+
+
+@pytest.mark.parametrize("sizes", [{"train_size": 10**30}, {"test_size": 10**30}])
+def test_more_images_than_any_memory_holds_are_not_begun(sizes):
+    with pytest.raises(ArgumentError, match="at most 10000000 images are drawn, got n=1000"):
+        xpnet.load_dataset("synthetic", **{"train_size": 1, "test_size": 1} | sizes)
+
+
 def trainer(**options):
     return Trainer(net(), X, T, **options)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.arrays import Array, device_of, to_numpy
 from xpnet.models.network import Network
 
@@ -87,6 +88,7 @@ def check_backward(
     assert error <= rtol * scale, f"numerical {numerical}, backward {sum(terms)}, error {error}"
 
 
+@checked
 def gradient_check(network: Network, x: Array, t: Array) -> dict[str, float]:
     """Average |numerical - backpropagated| for each parameter of a float64 network (section 5.7.3).
 

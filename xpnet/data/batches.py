@@ -84,8 +84,7 @@ class Batches:
         if resident is not False or not sliced or isinstance(x, np.ndarray):
             x = as_array(x)
         t = by_head(as_array, t)
-        if not all(each.shape for each in (x, *values_of(t))):
-            raise ArgumentError("samples (N, ...) and targets (N, ...) are needed, got a number")
+        _check_several(x, *values_of(t))
         self.n_samples = len(x)
         self.kind = kind_of_numbers(as_array(x[:0]))  # what is streamed may know nothing but slices
         self.seed, self.dtype, self.sampling, self.augment = seed, dtype, sampling, augment
@@ -226,6 +225,11 @@ def _ranges(n: int, size: int) -> Iterator[tuple[int, int]]:
     return ((start, min(n, start + size)) for start in range(0, n, size))
 
 
+def _check_several(*arrays: Any) -> None:
+    if not all(array.shape for array in arrays):
+        raise ArgumentError("samples (N, ...) and targets (N, ...) are needed, got a number")
+
+
 @checked
 def shuffle_dataset(
     x: Any, t: Any, rng: np.random.Generator | int | None = None
@@ -244,6 +248,7 @@ def shuffle_dataset(
         Lengths differ.
     """
     x, t = as_array(x), as_array(t)
+    _check_several(x, t)
     check_pairs(len(x), len(t))
     order = np.random.default_rng(rng).permutation(len(x))
     return x[order], t[order]
@@ -269,6 +274,7 @@ def hold_out(
         Lengths differ, or either part would be empty.
     """
     x, t = as_array(x), as_array(t)
+    _check_several(x, t)
     check_pairs(len(x), len(t))
     if not 1 <= count < len(x):
         raise ArgumentError(

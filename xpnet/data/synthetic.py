@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from xpnet.arguments import whole
 from xpnet.errors import ArgumentError
 
+MOST = 10**7
+"""Images that are drawn at once; they take 8 GB."""
+
 Points = list[tuple[float, float]]
 Floats = NDArray[np.float32]
 
@@ -102,6 +105,8 @@ def synthetic_digits(n: int, *, seed: int = 0) -> tuple[NDArray[np.uint8], NDArr
             raise ArgumentError(
                 f"synthetic_digits: expected {name} to be an integer from 0, got {value!r}"
             )
+    if n > MOST:
+        raise ArgumentError(f"synthetic_digits: at most {MOST} images are drawn, got n={n}")
     images = np.empty((n, 1, SIZE, SIZE), np.uint8)
     labels = np.empty(n, np.uint8)
     for block, start in enumerate(range(0, n, BLOCK)):

@@ -60,6 +60,8 @@ def predictions(
         An image or its scores are not finite, or the network ends in several heads.
     """
     x = to_numpy(as_array(x))
+    if not x.shape:
+        raise ArgumentError("images (N, ...) are needed, got a number")
     computing = get_engine(
         network,
         engine,
