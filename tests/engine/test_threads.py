@@ -321,6 +321,9 @@ def test_an_interrupt_between_the_lines_leaves_nothing_behind(monkeypatch):
         at = 1
         while interrupted(at):
             at += 1
+            with blas_threads(2):
+                assert len(threads._now.holders) == 1
+                assert set(blas()) <= {2}
             assert threads._now.holders == {}
             assert set(blas()) <= {3}
         assert at > 8

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from threading import Condition, RLock, get_ident
 from typing import Any, ParamSpec, Protocol, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from xpnet.errors import ArgumentError
 from xpnet.notice import notice
@@ -158,19 +158,20 @@ class blas_threads:  # noqa: N801, which is used as a function
     number : of threads
     """
 
-    __slots__ = ("_held", "_number")
+    __slots__ = ("__weakref__", "_number")
 
     def __init__(self, number: int) -> None:
-        self._number, self._held = number, False
+        self._number = number
 
     def __enter__(self) -> None:
         now = _now
         with now.lock:
             holders = now.holders
+            if holders:
+                now.forget()
             if holders and (now.number != self._number or now.waiting):
                 now.wait()
-            self._held = True
-            holders[id(self)] = get_ident()
+            holders[id(self)] = ref(self), get_ident()
             if len(holders) == 1:
                 now.begin(self._number)
 
@@ -180,11 +181,6 @@ class blas_threads:  # noqa: N801, which is used as a function
             now.holders.pop(id(self), None)
             if not now.holders:
                 now.end()
-            self._held = False
-
-    def __del__(self) -> None:
-        if self._held:  # an interrupt came between Python's lines
-            self.__exit__()
 
 
 class _Now:
@@ -193,7 +189,7 @@ class _Now:
     Attributes
     ----------
     number : that is in force
-    holders : the threads that rely on it, by what they hold
+    holders : who relies on it, and in which thread
     waiting : how many wait until nobody does: who comes then waits, too, or it would be for ever
     """
 
@@ -201,16 +197,31 @@ class _Now:
         self.lock = RLock()
         self._changed = Condition(self.lock)
         self.number = self.waiting = 0
-        self.holders: dict[int, int] = {}
+        self.holders: dict[int, tuple[ref[blas_threads], int]] = {}
         self._before: list[tuple[Any, int, int]] = []
 
-    def wait(self, seconds: float | None = None) -> None:
+    def own(self) -> bool:
+        """Tell whether the calling thread relies on the number."""
+        return any(thread == get_ident() for _, thread in self.holders.values())
+
+    def forget(self) -> None:
+        """Forget who is gone: an interrupt came between the lines of entering or leaving."""
+        for key, (holder, _) in list(self.holders.items()):
+            if holder() is None:
+                del self.holders[key]
+        if not self.holders:
+            self.end()
+
+    def wait(self, seconds: float = inf) -> None:
         """Wait until nobody relies on the number, or at once if this thread does itself."""
-        if get_ident() in self.holders.values():
+        if self.own():
             return
+        end = time.monotonic() + seconds
         self.waiting += 1
         try:
-            self._changed.wait_for(lambda: not self.holders, seconds)
+            while self.holders and time.monotonic() < end:
+                self._changed.wait(0.1)
+                self.forget()
         finally:
             self.waiting -= 1
 
@@ -235,7 +246,7 @@ class _Now:
 
     def after_fork(self) -> None:
         """Forget, in a child, the threads that it does not have."""
-        holders = {what: who for what, who in self.holders.items() if who == get_ident()}
+        holders = {k: who for k, who in self.holders.items() if who[1] == get_ident()}
         if self.holders and not holders:
             self.end()
         self.lock, self.holders, self.waiting = RLock(), holders, 0
