@@ -4,7 +4,9 @@ import importlib
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,3 +207,54 @@ if not place.exists():
     assert all(row["kills"] == len(row["moments"]) > 0 for row in record["runs"])
     assert (tmp_path / "a" / "README.md").read_text() in out
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"README.md", "killed_runs.json"}
+
+
+@pytest.mark.parametrize(("contents", "code"), [("'w'", 0), ("sys.argv[1]", 1)])
+def test_interrupts(run, tmp_path, monkeypatch, contents, code):
+    """A command that takes no training is sent two signals, and a training one at a line."""
+    interrupts = importlib.import_module("interrupts")
+    monkeypatch.setattr(interrupts, "BEGINNING", 60)  # whenever Python itself may have answered
+    program = f"""
+import signal, sys, time, pathlib
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
+place = pathlib.Path(sys.argv[1])
+if not place.exists():
+    place.mkdir()
+    time.sleep(0.3)
+(place / "model.safetensors").write_text({contents})
+(place / "metrics.csv").write_text("0.5,0.9," + str(time.time()))
+"""
+    monkeypatch.setattr(
+        interrupts, "command", lambda directory, _: [sys.executable, "-c", program, str(directory)]
+    )
+    ended, out, _ = run("interrupts", "--program", 2, "--lines", 1, "--out", "a", weights=False)
+    assert bool(ended) == bool(code), ended
+    record = json.loads((tmp_path / "a" / "interrupts.json").read_text())
+    program, python = record["of_the_program"], record["within_python"]
+    assert program["signals"] >= 2
+    assert (program["different"] > 0) == bool(code)
+    assert (python["signals"], python["different"]) == (1, 0)
+    assert (tmp_path / "a" / "README.md").read_text() in out
+
+
+@pytest.mark.parametrize(("chosen", "said"), [(1.0, 0), (2.0, 1)])
+def test_bench_threads(run, tmp_path, monkeypatch, chosen, said):
+    """On times that are made up: 1 for one thread, 3 for others; that a process is timed, too."""
+    bench = importlib.import_module("bench_threads")
+    timed = json.loads
+    times = {"1": 1.0, bench.CHOSEN: chosen}
+    monkeypatch.setattr(bench, "load", lambda processes: nullcontext())
+
+    def ran(command, **_):
+        seconds = times.get(command[4], 3.0)
+        return SimpleNamespace(stdout=json.dumps({"seconds": seconds, "threads": 1}))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.subprocess, "run", ran)
+        ended, out, _ = run("bench_threads", "--out", "a", weights=False)
+    assert bool(ended) == bool(said)
+    found = timed((tmp_path / "a" / "bench_threads.json").read_text())["models"]["two-layer-net"]
+    assert (found["idle"]["chosen"], found["busy"]["beside"]) == (chosen, "1")
+    assert (tmp_path / "a" / "README.md").read_text() in out
+    bench.child("two-layer-net", "1", 0.01)
