@@ -147,7 +147,9 @@ def test_more_threads_than_cores_are_told_and_not_made(machine, capsys, asked, n
 
 @pytest.mark.parametrize("asked", [True, 2.0, "2", 1.5])
 def test_what_is_no_number_of_threads_is_told(asked):
-    with pytest.raises(ArgumentError, match=r"^threads are counted in whole numbers, got "):
+    with pytest.raises(
+        ArgumentError, match=r"^threads of get_engine must be a whole number, such as 3, got "
+    ):
         get_engine(net_of("two-layer-net"), threads=asked)
     assert chosen_threads(np.int64(2)) == 2
 

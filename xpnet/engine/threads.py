@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, wraps
 from math import inf
-from numbers import Integral
 from pathlib import Path
 from statistics import median
 from threading import Condition, RLock, get_ident
@@ -119,15 +118,13 @@ def chosen_threads(threads: int | None) -> int:
     Raises
     ------
     ArgumentError
-        That is no whole number from 1 on.
+        There would not be even one.
     """
     cores = available_cores()
     if threads is None:
         limits: list[int] = [library["num_threads"] for library in _libraries().info()]
         most = min([cores, *limits])
         return most if most == 1 else min(most, free_cores())
-    if not isinstance(threads, Integral) or isinstance(threads, bool):
-        raise ArgumentError(f"threads are counted in whole numbers, got {threads!r}")
     if threads < 1:
         raise ArgumentError(f"at least one thread is needed, got {threads}")
     if threads > cores:
