@@ -101,10 +101,8 @@ def slow(connection, end):
 def test_a_server_that_gives_nothing_is_given_up_and_remembered(talk):
     with listening(talk) as (port, calls):
         url = f"http://127.0.0.1:{port}/"
-        want = "127.0.0.1: no answer for 0.3 s"
-        assert downloads.fetch(url, SUM) == (None, want)
-        again = f"{want} before, and not asked again by this process"
-        assert downloads.fetch(url, SUM) == (None, again)
+        want = "127.0.0.1: no answer for 0.3 s, and not asked again by this process"
+        assert downloads.fetch(url, SUM) == downloads.fetch(url, SUM) == (None, want)
         assert len(calls) == 1
 
 
@@ -122,11 +120,8 @@ def test_a_proxy_that_gives_nothing_is_asked_once_for_all_servers(monkeypatch, t
         monkeypatch.setenv(f"{scheme}_proxy", f"http://me:secret@127.0.0.1:{port}")
         reasons = [downloads.fetch(f"{scheme}://{host}.invalid/", SUM)[1] for host in "ab"]
         assert len(calls) == 1
-    assert reasons == [
-        f"the proxy 127.0.0.1:{port}: no answer for 0.3 s",
-        f"the proxy 127.0.0.1:{port}: no answer for 0.3 s before, "
-        "and not asked again by this process",
-    ]
+    want = f"the proxy 127.0.0.1:{port}: no answer for 0.3 s, and not asked again by this process"
+    assert reasons == [want, want]
 
 
 def test_an_address_that_is_never_found_is_given_up(monkeypatch):
@@ -134,7 +129,8 @@ def test_an_address_that_is_never_found_is_given_up(monkeypatch):
     end = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: end.wait())
     try:
-        assert downloads.fetch("http://a.invalid/", SUM)[1] == "a.invalid: no answer for 0.3 s"
+        reason = downloads.fetch("http://a.invalid/", SUM)[1]
+        assert reason.startswith("a.invalid: no answer for 0.3 s, ")
     finally:
         end.set()
 
@@ -175,7 +171,7 @@ def test_ten_seconds_as_users_have_them(monkeypatch):
         begin = time.monotonic()
         reason = downloads.fetch("https://a.invalid/", SUM)[1]
         assert time.monotonic() - begin >= 9.9
-    assert reason == f"the proxy 127.0.0.1:{port}: no answer for 10 s"
+    assert reason.startswith(f"the proxy 127.0.0.1:{port}: no answer for 10 s, ")
 
 
 def test_nothing_is_shown_where_nobody_looks(monkeypatch, capsys):

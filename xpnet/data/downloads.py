@@ -47,9 +47,9 @@ def fetch(url: str, sha256: str) -> tuple[bytes | None, str]:
     proxy = select_proxy(url, get_environ_proxies(url))
     # A password may stand before the name.
     asked = f"the proxy {proxy.rpartition('//')[2].rpartition('@')[2]}" if proxy else server
-    silence = f"{asked}: no answer for {PATIENCE:g} s"
+    silence = f"{asked}: no answer for {PATIENCE:g} s, and not asked again by this process"
     if asked in _silent:
-        return None, f"{silence} before, and not asked again by this process"
+        return None, silence
     received, errors = _Received(), list[Exception]()
 
     def download() -> None:
