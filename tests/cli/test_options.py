@@ -127,6 +127,7 @@ def test_what_does_not_go_together(run, tmp_path, arguments, text):
         ),
         ("graph=False needs a GPU", "--no-graph needs a GPU"),
         ("runs/batch_size is not empty, nor my_batch_size", None),
+        ("sqlite:///a.db?timeout=3&seed=x cannot be used", None),
         ("after 3 epochs the seed of a threads", None),
     ],
 )

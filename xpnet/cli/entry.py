@@ -110,10 +110,11 @@ def in_options(message: str, params: Sequence[click.Parameter]) -> str:
         message = message.replace(advice, "")
     for param in params:
         name, option = str(param.name), max(param.opts, key=len)
+        alone = rf"(?<![-\w./?&]){name}"  # and no part of a path or URL
         if getattr(param, "is_flag", False):
-            message = re.sub(rf"\b{name}=\w+", option, message)
-        message = re.sub(rf"\b{name}=", f"{option} ", message)
-        word = rf"(?<![-\w./]){name}\b" if "_" in name else rf"^{name}(?= must be| needs)"
+            message = re.sub(rf"{alone}=\w+", option, message)
+        message = re.sub(f"{alone}=", f"{option} ", message)
+        word = rf"{alone}\b" if "_" in name else rf"^{name}(?= must be| needs)"
         message = re.sub(word, option, message)
     return message
 
