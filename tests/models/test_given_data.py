@@ -7,6 +7,7 @@ from xpnet import (
     SGD,
     Accuracy,
     Affine,
+    AveragePool,
     Batches,
     BatchNorm,
     Convolution,
@@ -14,6 +15,7 @@ from xpnet import (
     Heads,
     HeadsWithLoss,
     IdentityWithLoss,
+    MaxPool,
     Network,
     ReLU,
     SigmoidWithLoss,
@@ -386,3 +388,33 @@ def test_impossible_classes_and_labels_one_a_row_by_heads():
             Trainer(network, x, t | {name: np.full((6, 1), 5)}, verbose=False)
         with pytest.raises(ArgumentError, match=f"below the network's {outputs} outputs, got 5"):
             engine.loss_and_gradient(x, t | {name: np.full(6, 5)})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: Affine(4, 3).forward(3.0),
+            "a layer takes an array of samples, .* got float",
+        ),
+        (lambda: Convolution(1, 1, 3).forward(3), "a layer takes an array of samples, .* got int"),
+        (lambda: BatchNorm(4).forward(3.0), "a layer takes an array of samples"),
+        (lambda: MaxPool(2).forward(3.0), "a layer takes an array of samples"),
+        (lambda: AveragePool(2).forward(3.0), "a layer takes an array of samples"),
+        (lambda: net().loss(3.0, T), r"a batch of shape \(N, 4\) is needed, got \(\)"),
+        (lambda: net().accuracy(3.0, 1), "accuracy needs one target a sample"),
+        (lambda: net().loss(X[:1], 1), r"must be integer labels of shape \(1,\)"),
+        (
+            lambda: get_engine(net(), "cpu").loss_and_gradient(X[:1], 1),
+            "one target for each",
+        ),
+        (
+            lambda: get_engine(net(), "cpu").loss_and_gradient(3.0, T),
+            r"\(N, 4\) is needed, got \(\)",
+        ),
+        (lambda: net().params.__setitem__("Affine1.W", 0.5), r"has shape \(4, 5\), got \(\)"),
+    ],
+)
+def test_numbers_where_arrays_are_needed_are_told(call, message):
+    with pytest.raises(ArgumentError, match=message):
+        call()

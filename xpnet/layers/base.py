@@ -23,6 +23,27 @@ Shapes: TypeAlias = "Shape | dict[str, Shape]"
 """Shape of an output, or of each output by its name: see `Heads`."""
 
 
+def sample_shape(x: Array, *, single: bool = False) -> Shape:
+    """The shape of a sample of x, (N, ...).
+
+    Parameters
+    ----------
+    single : whether x may be one sample (D,)
+
+    Raises
+    ------
+    ArgumentError
+        It is a number, and no array.
+    """
+    shape = getattr(x, "shape", None)
+    if shape is None:
+        raise ArgumentError(
+            f"a layer takes an array of samples, (N, ...), got {type(x).__name__}; convert it "
+            "first, for instance with numpy.asarray"
+        )
+    return tuple(shape[1:] if len(shape) > 1 or not single else shape)
+
+
 @runtime_checkable
 class Layer(Protocol):
     """A function with parameters, and its derivative.

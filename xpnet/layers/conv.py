@@ -11,7 +11,7 @@ from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import Uneven, col2im, conv_output_size, im2col
 from xpnet.functions.init import filled, initial_std, normal
-from xpnet.layers.base import Backward, Leaf, Params, Shape
+from xpnet.layers.base import Backward, Leaf, Params, Shape, sample_shape
 from xpnet.layers.numbers import height_and_width
 
 COLUMNS = 2**26
@@ -100,7 +100,7 @@ class Convolution(Leaf):
         """The filtered images, (N, filters, OH, OW)."""
         xp, W, b = array_namespace(x), self.params["W"], self.params.get("b")
         FN, _, FH, FW = W.shape
-        _, OH, OW = self.output_shape(tuple(x.shape[1:]))
+        _, OH, OW = self.output_shape(sample_shape(x))
         w = xp.reshape(W, (FN, -1))
         window = (FH, FW, self.stride, self.pad)
         parts = list(_parts(x.shape[0], OH * OW * w.shape[1] * _size(xp, x)))

@@ -9,7 +9,7 @@ from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.functions.init import filled, initial_std, normal
-from xpnet.layers.base import Backward, Leaf, Params, Shape
+from xpnet.layers.base import Backward, Leaf, Params, Shape, sample_shape
 
 
 class Affine(Leaf):
@@ -63,7 +63,7 @@ class Affine(Leaf):
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """X W + b, of shape (N, n_out)."""
         xp, W, b = array_namespace(x), self.params["W"], self.params.get("b")
-        self.output_shape(tuple(x.shape[1:] if x.ndim > 1 else x.shape))
+        self.output_shape(sample_shape(x, single=True))
         rows = xp.reshape(x, (-1, W.shape[0]))
 
         def backward(

@@ -9,7 +9,7 @@ from xpnet.arrays.parameters import Held
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import inner, outer
 from xpnet.functions.init import filled
-from xpnet.layers.base import Backward, Leaf, Params, Shape
+from xpnet.layers.base import Backward, Leaf, Params, Shape, sample_shape
 
 
 class BatchNorm(Leaf):
@@ -87,7 +87,7 @@ class BatchNorm(Leaf):
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The normalized x, of any shape that `output_shape` allows, or a single sample (D,)."""
         xp, gamma, beta = array_namespace(x), self.params["gamma"], self.params["beta"]
-        self.output_shape(tuple(x.shape[1:] if x.ndim > 1 else x.shape))
+        self.output_shape(sample_shape(x, single=True))
         rows = _rows(x)
         m = rows.shape[0]
         mean, var = self._statistics(rows, train)

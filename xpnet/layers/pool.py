@@ -24,6 +24,7 @@ from xpnet.layers.base import (
     Params,
     Shape,
     Tracer,
+    sample_shape,
     take_back,
 )
 from xpnet.layers.numbers import height_and_width
@@ -108,7 +109,7 @@ class MaxPool(_Pool):
 
     def _maxima(self, x: Array) -> tuple[Array, Array]:
         """The padded images, and the largest value of each window: (H, W, N, C) both."""
-        self.output_shape(tuple(x.shape[1:]))
+        self.output_shape(sample_shape(x))
         xp = array_namespace(x)
         image = padded(outer(x), self.pad, -xp.inf)
         first, *others = (view for _, _, view in self._windows(image))
@@ -172,7 +173,7 @@ class AveragePool(_Pool):
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The means, (N, C, OH, OW)."""
-        self.output_shape(tuple(x.shape[1:]))
+        self.output_shape(sample_shape(x))
         xp = array_namespace(x)
         image = padded(outer(x), self.pad)
         size = self.window[0] * self.window[1]
@@ -207,7 +208,7 @@ class GlobalAveragePool(Leaf):
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The means, (N, C)."""
-        self.output_shape(tuple(x.shape[1:]))
+        self.output_shape(sample_shape(x))
         xp, (_, _, H, W) = array_namespace(x), x.shape
 
         def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
@@ -271,7 +272,7 @@ class Unpooled(Container):
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The values at the places of the maxima, in the shape of x."""
-        self.output_shape(tuple(x.shape[1:]))
+        self.output_shape(sample_shape(x))
         image, maxima = self.pool._maxima(x)
         hits = [hit for _, _, hit in self.pool._hits(image, maxima, "first")]
         v, step = self._inner.forward(inner(maxima), train=train)

@@ -88,7 +88,7 @@ class Metric:
         ArgumentError
             There is no such head, or the targets do not fit the outputs.
         """
-        y, t = self._of_head(outputs), by_head(as_array, targets)
+        y, t = by_head(as_array, self._of_head(outputs)), by_head(as_array, targets)
         t = self._of_head(t) if isinstance(t, Mapping) else t
         sums = self._sums(y, t)
         self._total = sums if self._total is None else self._total + sums

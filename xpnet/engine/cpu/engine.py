@@ -318,7 +318,7 @@ class CpuEngine(OneByOne, Uncopied):
 
     def _check_target(self, t: Any, y: np.ndarray) -> None:
         """Refuse targets of one output that do not fit it."""
-        check_counts(len(y), len(t))
+        check_counts(len(y), len(t) if t.ndim else 0)
         labels = t.ndim == 1 and y.ndim == 2 and t.dtype.kind in "iub"
         if not labels and self._separable[True] and t.shape != y.shape:
             as_one_hot(t, y)  # says what is wrong

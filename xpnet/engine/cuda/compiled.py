@@ -323,7 +323,7 @@ class CompiledNetwork(Uncopied):
         if not self.losses:
             check_outputs(network.last_layer, self.outputs)
         for each in t.values() if isinstance(t, Mapping) else (t,):
-            check_counts(n, each.shape[0])
+            check_counts(n, each.shape[0] if each.ndim else 0)
         self._give()
         program = self.program(n, keeps=True)
         program.x[...] = x

@@ -168,7 +168,7 @@ class CudaEngine(CompiledNetwork):
         """Compute as `Network.loss_and_gradient`; the next call overwrites scores and gradient."""
         x, t = self.network.place(x, single=False), self._on_device(t)
         for each in t.values() if isinstance(t, Mapping) else (t,):
-            check_counts(x.shape[0], each.shape[0])
+            check_counts(x.shape[0], each.shape[0] if each.ndim else 0)
         if (computing := self.check(x, t)) is not self:
             return computing.loss_and_gradient(x, t)
         return super().loss_and_gradient(x, t)
