@@ -19,6 +19,7 @@ from xpnet.books import nielsen
 from xpnet.errors import ArgumentError, DataNotFoundError, OutputError, XPNetError, shown
 from xpnet.files.pictures import save_picture
 from xpnet.notice import Output, _warn, notice, on_terminal, quoted, show
+from xpnet.report import plots
 
 
 def full():
@@ -170,6 +171,7 @@ def test_commands_do_their_work_whoever_reads_what_they_say(
     run, monkeypatch, kind, of_train, of_others, told
 ):
     """The exit code tells of it, where somebody wanted to have it written."""
+    monkeypatch.setattr(plots, "available", lambda: False)  # a picture takes time
     save_picture("a.png", np.eye(28))
     weights = ("--weights", "run/model.safetensors")
     for arguments, code in (

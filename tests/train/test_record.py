@@ -13,6 +13,7 @@ from test_resume import T, X, assert_same, of, result, stopped
 from xpnet import Callback, EarlyStopping, Trainer, TwoLayerNet
 from xpnet.errors import CheckpointError
 from xpnet.files.weights import save_weights
+from xpnet.report import plots
 from xpnet.train.checkpoint import _digest, load_checkpoint
 from xpnet.train.record import SETTINGS, read_summary
 from xpnet.train.saved import load_model
@@ -171,8 +172,9 @@ def test_a_state_says_who_was_still_to_be_told():
 
 
 @pytest.fixture
-def stored(run):
-    """A run, and what its last checkpoint says."""
+def stored(run, monkeypatch):
+    """A run, and what its last checkpoint says. No picture is drawn, which takes time."""
+    monkeypatch.setattr(plots, "available", lambda: False)
     assert run("train", *QUICK, "--out", "a")[0] == 0
     Path("a/model.safetensors").unlink()
     path = Path("a/checkpoints/step-00000060.safetensors")

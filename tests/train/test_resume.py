@@ -34,6 +34,7 @@ from xpnet.data.dataset import Dataset
 from xpnet.errors import CheckpointError
 from xpnet.optim import OPTIMIZERS
 from xpnet.optim.schedules import Cosine
+from xpnet.report import plots
 from xpnet.train.checkpoint import Checkpoints, load_checkpoint
 from xpnet.train.run_directory import RunDirectory
 from xpnet.train.signals import Signals
@@ -490,6 +491,7 @@ ODD = ["\udcff\n\x1b[2J 'b'", *LONG]
 @pytest.mark.parametrize("name", ODD)
 def test_a_directory_may_have_any_name(run, monkeypatch, name):
     """Not UTF-8, of characters that a terminal would obey, or as long as can be."""
+    monkeypatch.setattr(plots, "available", lambda: False)  # a picture takes time
     monkeypatch.setattr(
         cli.options, "load_dataset",
         lambda *_, **__: dataclasses.replace(few_digits(""), source=f"MNIST from {name}"),
