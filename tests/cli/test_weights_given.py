@@ -104,6 +104,7 @@ def test_a_checkpoint_is_known_by_what_it_holds(trained, tmp_path):
         load_model(path, activation="relu")
 
 
+@pytest.mark.slow
 def test_another_models_checkpoint(run, tmp_path):
     """With weights in float64, and with statistics of hidden sizes that are not the book's."""
     flags = ("--model", "simple-convnet", "--hidden-size", 7, "--dtype", "float64", "--epochs", 1)

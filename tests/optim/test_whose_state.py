@@ -114,6 +114,7 @@ def test_trainers_tell_before_and_undo():
     Trainer(networks[0], X, T, **options).train()
 
 
+@pytest.mark.slow
 def test_steps_of_a_gpu_are_of_one_network(accelerator):
     network, optimizer = net(accelerator.device), Momentum()
     step(optimizer, net())
