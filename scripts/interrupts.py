@@ -86,7 +86,8 @@ def of_the_program(options: argparse.Namespace, place: Path) -> Record:
                 break
             codes[f"{number.name}: {code}"] += 1
             within += any(directory.glob("checkpoints/.*"))
-            if code not in ENDS[number] and moment > BEGINNING:
+            ours = ROOT in said  # lines of Python's about what is xpnet's to answer
+            if ours or (code not in ENDS[number] and moment > BEGINNING):
                 wrong.append({"signal": number.name, "moment": moment, "code": code, "said": said})
         runs += 1
         different += result(directory) != want
