@@ -77,13 +77,18 @@ def ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
-def all_lines():
-    """What comes of training, and where each line comes first, and in the middle of its times."""
+def all_lines(name):
+    """What comes of training, and where each line comes first, and in the middle of its times.
+
+    An error does not come out of a line that listens to signals: they call nothing that could fail.
+    """
     trained(Tracer())  # which finds nothing remembered yet
     tracer = Tracer()
     want, _, _ = trained(tracer)
     places = {}
     for at, line in enumerate(tracer.lines):
+        if name != "SIGINT" and line[0].endswith("signals.py"):
+            continue
         places.setdefault(line, []).append(at)
     assert len(places) > 300
     chosen = {at for found in places.values() for at in (found[0], found[len(found) // 2])}
@@ -108,7 +113,7 @@ def broken_off(name, chosen, want):
 
 @pytest.mark.parametrize("name", ACTIONS)
 def test_at_some_lines(ctrl_c, name):
-    want, chosen = all_lines()
+    want, chosen = all_lines(name)
     spent = broken_off(name, chosen[5::90], want)
     assert len(spent) < len(chosen[5::90])
 
@@ -117,6 +122,6 @@ def test_at_some_lines(ctrl_c, name):
 @pytest.mark.parametrize("name", ACTIONS)
 def test_at_every_line(ctrl_c, name):
     """By an error training is spent in its updates alone."""
-    want, chosen = all_lines()
+    want, chosen = all_lines(name)
     spent = broken_off(name, chosen, want)
     assert {Path(file).parent.name for file, _ in spent} <= {"optim", "arrays", "train"}
