@@ -995,7 +995,6 @@ def _valid_lines() -> list[Seed]:
         ["bench", "--model", "two-layer-net", "--batch-size", "10", "--rounds", "2"],
         ["info"],
         ["evaluate", "--weights", "w.safetensors", "--threads", str(2**31)],
-        ["train", "--epochs", str(2**63)],
     ]
     return [Seed([word.encode() for word in line], _arguments) for line in lines]
 
@@ -1004,6 +1003,7 @@ def _hostile_lines() -> list[Seed]:
     lines = [
         *([*_line(command), "--none"] for command in cli.commands.commands),
         ["train", "--hidden-size", str(2**31 - 1)],
+        ["train", "--epochs", str(2**63)],
         ["train", "--out", "a" * 5000, "--lr", "1e999"],
         ["summary", "--hidden-size", str(2**63)],
         ["predict", "--weights", "w.safetensors", "a" * 5000],
