@@ -28,7 +28,7 @@ from xpnet.bench.child import Child, ContestantError, Start, Turn, told
 from xpnet.bench.contestants import Contestant, timed_on
 from xpnet.bench.statistics import Record, ratios, spread
 from xpnet.data import Dataset, load_dataset, synthetic_digits
-from xpnet.engine.threads import available_cores
+from xpnet.engine.threads import available_cores, chosen_threads
 from xpnet.errors import ArgumentError, DataNotFoundError
 from xpnet.models import MODELS
 
@@ -64,7 +64,7 @@ class Options:
     models, contestants : by name; all if empty
     tasks : by name; `TASKS` if empty
     batch_sizes : of training, and of the layers; `BATCH_SIZES` if empty, 100 for the layers
-    threads : for each contestant; as many as there are cores if None
+    threads : for each contestant, but no more than there are cores; one for each if None
     rounds : turns of each contestant
     seconds : of a turn
     seeds : runs to an accuracy; `SEEDS` if None
@@ -140,10 +140,10 @@ class Options:
         """Runs to an accuracy."""
         return SEEDS[self.kind] if self.seeds is None else self.seeds
 
-    @property
+    @cached_property
     def n_threads(self) -> int:
         """Threads of each contestant."""
-        return available_cores() if self.threads is None else self.threads
+        return available_cores() if self.threads is None else chosen_threads(self.threads)
 
     @property
     def field(self) -> list[Contestant]:
