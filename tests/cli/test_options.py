@@ -180,3 +180,9 @@ def test_the_program_alone(run):
     code, out, _ = run()
     assert code == 0
     assert "`xpnet train` is where to begin" in out
+
+
+def test_the_largest_number_is_told(run):
+    code, _, err = run("train", "--epochs", LARGE)
+    assert code == 2
+    assert f"'--epochs': {LARGE} is above {2**31 - 1}, the largest number taken" in err

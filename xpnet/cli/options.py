@@ -63,6 +63,13 @@ class Count(click.IntRange):
     def _describe_range(self) -> str:
         return f"x>={self.min}"
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a number out of the range; the largest one is told to who goes beyond it."""
+        number = click.INT.convert(value, param, ctx)
+        if self.max is not None and number > self.max:
+            self.fail(f"{number} is above {self.max}, the largest number taken.", param, ctx)
+        return super().convert(number, param, ctx)
+
 
 class Text(click.types.StringParamType):
     """A text that is not empty, and not so long that no database takes it."""
