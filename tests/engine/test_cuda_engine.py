@@ -712,8 +712,7 @@ def test_a_gpu_without_the_instructions_is_told_from_others(so_called_gpu, preci
         (
             get("eager"),
             "cuda:0",
-            "there is no engine 'eager' any more: use 'cuda' with graph=False (--engine cuda "
-            "--no-graph)",
+            "there is no engine 'eager' any more: use 'cuda' with graph=False",
         ),
         (
             get("cuda"),

@@ -170,3 +170,28 @@ def test_a_directory_that_may_only_be_written_into(tmp_path, monkeypatch):
     write_text(tmp_path / "a", "text")
     make_directory(tmp_path / "b")
     assert (tmp_path / "a").read_text() == "text"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_what_is_no_file_is_written_into_and_stays(write, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write(pipe)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    write(tmp_path / "file")
+    assert os.read(reader, 10_000) == (tmp_path / "file").read_bytes()
+    os.close(reader)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "pipe"]
+
+
+def test_the_file_that_a_link_leads_to_is_written(tmp_path):
+    (tmp_path / "below").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("below/file")
+    for text in ("a", "b"):
+        write_text(link, text)
+        assert (tmp_path / "below" / "file").read_text() == text
+    assert link.is_symlink()
+    assert [path.name for path in (tmp_path / "below").iterdir()] == ["file"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EINVAL, ENOSYS, ENOTSUP, EOPNOTSUPP
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from xpnet.errors import OutputError
 
@@ -19,7 +20,9 @@ NO_SYNC = {EINVAL, ENOSYS, ENOTSUP, EOPNOTSUPP}
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Give a temporary path in the directory of `path`; move it into place on success.
 
-    On any error `path` is left as it was and the temporary file is removed.
+    On any error `path` is left as it was and the temporary file is removed. Where `path` is a link,
+    the file that it leads to is written. What is no file, such as /dev/null or a pipe, is written
+    into at the end: it must not be replaced by a file.
 
     Raises
     ------
@@ -28,17 +31,25 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     try:
+        place = Path(os.path.realpath(path))
+        if place.exists() and not (place.is_file() or place.is_dir()):
+            with TemporaryDirectory() as elsewhere:
+                temporary = Path(elsewhere, path.name)
+                temporary.touch()
+                yield temporary
+                place.write_bytes(temporary.read_bytes())
+            return
         name = os.fsencode(path.name)[:NAME].decode(errors="ignore")
         suffix = path.suffix if len(path.suffix) < 20 else ""  # by which libraries know a format
-        temporary = path.parent / f".{name}.{secrets.token_hex(4)}{suffix}"
+        temporary = place.parent / f".{name}.{secrets.token_hex(4)}{suffix}"
         # The usual permissions, less what the system takes by the umask. To ask for that is to
         # change it, for the files of all threads.
         temporary.touch(0o666, exist_ok=False)
         try:
             yield temporary
             _sync(temporary)
-            temporary.replace(path)
-            sync_directory(path.parent)
+            temporary.replace(place)
+            sync_directory(place.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
