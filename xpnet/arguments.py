@@ -96,7 +96,8 @@ def real(value: Any) -> bool:
 def _refusal(name: str, owner: str, words: str, given: Any) -> str:
     shown = f"{given!r:.200}"
     if isinstance(given, type):
-        shown = f"the class {given.__name__}; give {given.__name__}(...)"
+        usual = repr(given.__name__) if issubclass(given, np.generic) else f"{given.__name__}(...)"
+        shown = f"the class {given.__name__}; give {usual}"
     whose = f"{owner}'s {name}" if words.startswith("'") else f"{name} of {owner}"
     return f"{whose} must be {words}, got {shown}"
 

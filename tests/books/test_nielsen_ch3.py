@@ -34,7 +34,7 @@ from xpnet.books.nielsen import (
     sigmoid_prime,
     softmax,
 )
-from xpnet.errors import OutputError, WeightsError
+from xpnet.errors import ArgumentError, OutputError, WeightsError
 from xpnet.optim import SGD
 from xpnet.optim.penalties import L2
 
@@ -505,3 +505,41 @@ def test_errors_shrink_with_every_epoch_of_the_toy_neuron():
         assert all(later < earlier for earlier, later in pairwise(outputs))
         early[cost] = outputs[0] - outputs[-1]
     assert early[CrossEntropyCost] > 50 * early[QuadraticCost]
+
+
+@pytest.mark.parametrize("lmbda", [-1.0, float("nan"), float("inf")])
+def test_a_decay_that_is_none(lmbda):
+    data = [(np.ones((2, 1)), 1)] * 3
+    for train in (
+        lambda net: net.SGD(data, 1, 1, 0.1, lmbda, verbose=False),
+        lambda net: net.update_mini_batch(data, 0.1, lmbda, 3),
+    ):
+        with pytest.raises(ArgumentError, match="lmbda must be from 0"):
+            train(Network([2, 2], rng=0))
+    with pytest.raises(ArgumentError, match=r"n from 1 on, got 0\.1 and 0"):
+        Network([2, 2], rng=0).update_mini_batch(data, 0.1, 0.1, 0)
+
+
+@pytest.mark.parametrize("cost", ["CrossEntropyCost", 30, 1j])
+def test_a_cost_that_is_none(cost):
+    with pytest.raises(ArgumentError, match=r"cost must be QuadraticCost, .* got"):
+        Network([2, 2], cost)
+
+
+def test_an_instance_of_a_cost_is_its_class(tmp_path):
+    Network(np.array([2, 2]), CrossEntropyCost(), rng=0).save(tmp_path / "net.json")
+    assert load(tmp_path / "net.json").cost is CrossEntropyCost
+
+
+@pytest.mark.parametrize("sizes", [3, None, "784,30", [2, 2.0], np.array(3)])
+def test_sizes_that_are_none(sizes):
+    with pytest.raises(ArgumentError, match="sizes must be whole numbers, such as"):
+        Network(sizes)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_samples_that_are_not_finite_are_not_trained_on(place):
+    sample = [np.ones((2, 1)), np.ones((2, 1))]
+    bad = [part * np.nan if k == place else part for k, part in enumerate(sample)]
+    with pytest.raises(ArgumentError, match="those of sample 1 are not"):
+        Network([2, 2]).SGD([sample, bad], 1, 1, 0.1, verbose=False)

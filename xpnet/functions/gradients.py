@@ -43,8 +43,9 @@ def numerical_gradient(f: Callable[[Array], Any], x: Array) -> Array:
     Raises
     ------
     ArgumentError
-        x is not float64. In integers x + h is x, and in float32 the difference of two nearby
-        losses keeps three digits at best: both would give a wrong gradient without a sign of it.
+        f gives no number, or x is not float64. In integers x + h is x, and in float32 the
+        difference of two nearby losses keeps three digits at best: both would give a wrong gradient
+        without a sign of it.
     """
     xp = array_namespace(x)
     if getattr(x, "dtype", None) != xp.float64:
@@ -57,13 +58,24 @@ def numerical_gradient(f: Callable[[Array], Any], x: Array) -> Array:
         kept = float(x[index])
         try:
             x[index] = kept + H
-            above = float(f(x))
+            above = _number(f(x))
             x[index] = kept - H
-            below = float(f(x))
+            below = _number(f(x))
         finally:
             x[index] = kept
         gradient[index] = (above - below) / (2 * H)
     return gradient
+
+
+def _number(value: Any) -> float:
+    """Return what a function gives, where there must be one number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            "the function must give one number, such as a loss or a sum, got "
+            f"{type(value).__name__} of shape {tuple(getattr(value, 'shape', ()))}"
+        ) from None
 
 
 def descend(

@@ -11,7 +11,8 @@ runs over N C neighbouring numbers. Layers take and give the book's (N, C, H, W)
 """
 
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
+from math import prod
+from typing import Any, Literal, TypeAlias
 
 from xpnet.arguments import check_whole, check_word
 from xpnet.arrays import Array, array_namespace
@@ -151,7 +152,7 @@ def im2col(
     Chellapilla, Puri, Simard 2006, "High Performance Convolutional Neural Networks for Document
     Processing".
     """
-    xp, (N, C, H, W) = array_namespace(input_data), input_data.shape
+    xp, (N, C, H, W) = array_namespace(input_data), _four(input_data.shape)
     OH = conv_output_size(H, filter_h, stride, pad, uneven=uneven)
     OW = conv_output_size(W, filter_w, stride, pad, uneven=uneven)
     windows = gather(padded(outer(input_data), pad), filter_h, filter_w, stride)
@@ -180,9 +181,23 @@ def col2im(
     -------
     (N, C, H, W), sums in floats; what falls on the padding is left out
     """
-    xp, col, (N, C, H, W) = array_namespace(col), floating(col), input_shape
+    xp, col, (N, C, H, W) = array_namespace(col), floating(col), _four(input_shape)
     OH = conv_output_size(H, filter_h, stride, pad, uneven=uneven)
     OW = conv_output_size(W, filter_w, stride, pad, uneven=uneven)
+    needed = (N * OH * OW, C * filter_h * filter_w)
+    if prod(col.shape) != prod(needed):
+        raise ArgumentError(f"col2im needs rows of shape {needed}, got {tuple(col.shape)}")
     rows = xp.reshape(col, (N, OH, OW, C, filter_h, filter_w))
     windows = xp.permute_dims(rows, (1, 2, 0, 4, 5, 3))  # (OH, OW, N, FH, FW, C)
     return inner(cropped(scatter(windows, (H + 2 * pad, W + 2 * pad, N, C), stride), pad))
+
+
+def _four(shape: Any) -> tuple[int, int, int, int]:
+    """Return the shape of images (N, C, H, W), or refuse another."""
+    try:
+        N, C, H, W = shape
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"images of shape (N, C, H, W) are needed, got the shape {shape!r:.100}"
+        ) from None
+    return N, C, H, W

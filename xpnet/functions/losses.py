@@ -84,6 +84,55 @@ def smoothed(t: Array, smoothing: float) -> Array:
     return (1.0 - smoothing) * t + smoothing / t.shape[-1] if smoothing else t
 
 
+def check_probabilities(t: Array) -> None:
+    """Refuse targets of a cross-entropy that are no probabilities, such as -1 and 1, or 0 and 255.
+
+    No softmax or sigmoid gives them, and the loss would fall below 0 without end. Rounding is
+    allowed for.
+
+    Raises
+    ------
+    ArgumentError
+        One is below 0 or above 1.
+    """
+    xp = array_namespace(t)
+    if 0 not in t.shape and xp.max(xp.abs(t - 0.5)) > 0.501:
+        raise ArgumentError(
+            "targets of a cross-entropy must be labels, or numbers from 0 to 1, got "
+            f"{float(xp.min(t)):g} to {float(xp.max(t)):g}; bring them there, or, where they are "
+            "numbers to be learned, use IdentityWithLoss"
+        )
+
+
+def as_probabilities(t: Array, y: Array) -> Array:
+    """Bring targets into the shape and dtype of the outputs `y`; on the host, from 0 to 1 alone.
+
+    Raises
+    ------
+    ArgumentError
+        As in `as_one_hot` and `check_probabilities`.
+    """
+    hot = as_one_hot(t, y)
+    if getattr(t, "shape", None) == y.shape and on_host(hot):
+        check_probabilities(hot)
+    return hot
+
+
+def check_choice(outputs: int) -> None:
+    """Refuse a softmax of one output, which is 1 whatever the output is: its loss is always 0.
+
+    Raises
+    ------
+    ArgumentError
+        There is one output.
+    """
+    if outputs == 1:
+        raise ArgumentError(
+            "the softmax of one output is always 1, and nothing is learned; use SigmoidWithLoss "
+            "for yes or no, IdentityWithLoss for numbers, or one output for each class"
+        )
+
+
 def samples_of(y: Array) -> int:
     """The samples of outputs (N, K), or (K,) for one: what a mean over them is divided by.
 
@@ -105,7 +154,7 @@ def cross_entropy_error(y: Array, t: Array, eps: float = 1e-7) -> Array:
     eps = 0 gives the exact value, with 0 ln 0 = 0. Training uses `softmax_cross_entropy`.
     """
     xp, y = array_namespace(y), floating(y)
-    hot = as_one_hot(t, y)
+    hot = as_probabilities(t, y)
     if eps == 0.0:
         y = xp.where(hot == 0.0, 1.0, y)
     return -xp.sum(hot * xp.log(y + eps)) / samples_of(y)
@@ -125,9 +174,13 @@ def softmax_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
     -------
     E, 0-d, and dE/dz, in the shape of z
     """
-    xp, z = array_namespace(z), floating(z)
-    hot = as_one_hot(t, z)
-    n_samples = samples_of(z)
+    z = floating(z)
+    return softmax_loss(z, as_probabilities(t, z))
+
+
+def softmax_loss(z: Array, hot: Array) -> tuple[Array, Array]:
+    """Compute what `softmax_cross_entropy` does, of targets in the shape and dtype of z."""
+    xp, n_samples = array_namespace(z), samples_of(z)
     shifted = z - xp.max(z, axis=-1, keepdims=True)
     e = xp.exp(shifted)
     total = xp.sum(e, axis=-1, keepdims=True)
@@ -151,7 +204,7 @@ def sigmoid_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
     E, 0-d, and dE/dz, in the shape of z
     """
     xp, z = array_namespace(z), floating(z)
-    target = as_one_hot(t, z)
+    target = as_probabilities(t, z)
     n_samples = samples_of(z)
     slope = xp.where(z > 0.0, 1.0 - target, -target)  # of max(z, 0) - t z, where 0 z = 0
     terms = slope * xp.where(slope == 0.0, 0.0, z) + xp.log1p(xp.exp(-xp.abs(z)))

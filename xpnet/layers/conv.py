@@ -8,6 +8,7 @@ import numpy as np
 
 from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
+from xpnet.arrays.values import floating
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import Uneven, col2im, conv_output_size, im2col
 from xpnet.functions.init import filled, initial_std, normal
@@ -101,6 +102,7 @@ class Convolution(Leaf):
         xp, W, b = array_namespace(x), self.params["W"], self.params.get("b")
         FN, _, FH, FW = W.shape
         _, OH, OW = self.output_shape(sample_shape(x))
+        x = floating(x)
         w = xp.reshape(W, (FN, -1))
         window = (FH, FW, self.stride, self.pad)
         parts = list(_parts(x.shape[0], OH * OW * w.shape[1] * _size(xp, x)))

@@ -45,8 +45,9 @@ class SoftmaxWithLoss(Described):
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """The loss of scores x, (N, K) or (K,), against labels or one-hot targets."""
         x = floating(x)
-        target = losses.smoothed(losses.as_one_hot(t, x), self.smoothing)
-        loss, dx = losses.softmax_cross_entropy(x, target)
+        losses.check_choice(x.shape[-1])
+        target = losses.smoothed(losses.as_probabilities(t, x), self.smoothing)
+        loss, dx = losses.softmax_loss(x, target)
 
         def backward(dout: float = 1.0) -> Array:
             return dx if dout == 1.0 else dout * dx

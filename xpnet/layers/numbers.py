@@ -30,6 +30,7 @@ def sizes(name: str, given: Any, example: str) -> Shape:
 def _whole_numbers(given: Any) -> Shape | None:
     """Return the numbers as Python's own; None if anything in it is no whole number."""
     several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    several = several and getattr(given, "ndim", 1) > 0  # arrays of one number are no row of them
     found = tuple(given) if several else (None,)
     if not all(map(whole, found)):
         return None

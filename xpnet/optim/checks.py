@@ -1,7 +1,7 @@
 """What optimizers ask of their numbers, and of parameters and gradients."""
 
 from collections.abc import Mapping
-from math import isfinite
+from math import inf, isfinite
 from numbers import Number
 from typing import Any
 
@@ -17,6 +17,27 @@ def checked_learning_rate(lr: float) -> float:
     if not (isfinite(lr) and lr > 0):
         raise ArgumentError(f"the learning rate must be a positive number, got {lr}; try 0.1")
     return lr
+
+
+def checked_rate(lr: Any) -> Any:
+    """Return the rate of one update, or refuse one that leads nowhere; 0 stays where it is.
+
+    Schedules may end there.
+    """
+    try:
+        fits = not isinstance(lr, str) and 0 <= float(lr) < inf
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ArgumentError(f"the learning rate of an update must be a number from 0, got {lr!r}")
+    return lr
+
+
+class Rate:
+    """The attribute `lr`: whatever sets it, nothing but a rate is taken; reading costs nothing."""
+
+    def __set__(self, optimizer: Any, lr: Any) -> None:
+        optimizer.__dict__["lr"] = checked_rate(lr)
 
 
 def checked_share(name: str, share: float) -> float:
@@ -43,10 +64,14 @@ def check_gradients(params: Mapping[str, Array], grads: Mapping[str, Array]) -> 
         if isinstance(grads, FlatParams) and params.shapes == grads.shapes:
             return
         learning = {name for name in params if not params.learning(name).frozen}
+    elif not isinstance(params, Mapping):
+        raise ArgumentError(f"parameters by name are needed, got {type(params).__name__}")
     else:
         learning = set(params)
         for name, p in params.items():
             _check_changeable(name, p)
+    if not isinstance(grads, Mapping):
+        raise ArgumentError(f"gradients by name are needed, got {type(grads).__name__}")
     if not params or not learning <= grads.keys() <= params.keys():
         raise ArgumentError(
             f"update needs parameters, and one gradient for each: parameters {sorted(learning)}, "

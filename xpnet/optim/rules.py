@@ -16,7 +16,13 @@ from xpnet.arrays.parameters import FlatParams, Learning
 from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import Params
-from xpnet.optim.checks import check_gradients, checked_eps, checked_learning_rate, checked_share
+from xpnet.optim.checks import (
+    Rate,
+    check_gradients,
+    checked_eps,
+    checked_learning_rate,
+    checked_share,
+)
 from xpnet.optim.penalties import is_weight
 
 EPS = 1e-7
@@ -55,6 +61,7 @@ class Optimizer(Described):
     decays: ClassVar[bool] = False
     """True where weights are treated otherwise than what does not decay."""
     step: Callable[..., None]
+    lr: float = Rate()  # type: ignore[assignment]
 
     @checked
     def __init__(self, lr: float = 0.01) -> None:

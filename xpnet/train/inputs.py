@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.arrays import to_numpy
+from xpnet.arrays import Array, to_numpy
 from xpnet.data.batches import Batches
 from xpnet.engine.base import CHECKED
+from xpnet.functions.targets import by_head, values_of
 from xpnet.train.learner import Batch
 
 LARGE = 50.0
@@ -44,18 +45,34 @@ def not_finite(batch: Batch, source: Any, epoch: int, step: int | None) -> str:
     return ""
 
 
-def too_large(source: Any) -> str:
-    """Say that inputs are far larger than a network is made for; "" if they are not, or unknown.
+def too_large(source: Any, *, targets: bool = False) -> str:
+    """Say that numbers are far larger than a network is made for; "" if they are not, or unknown.
 
     The first samples are looked at, as they lie.
+
+    Parameters
+    ----------
+    targets : look at targets that are numbers, too; those that are learned may be large
     """
-    if not isinstance(source, Batches) or source.kind == "pixels":
+    if not isinstance(source, Batches):
         return ""
-    values = to_numpy(source.first(CHECKED)[0])
-    largest = float(np.max(np.abs(values)))
-    if not LARGE < largest < np.inf:
-        return ""
-    remedy = "bring them to mean 0 and standard deviation 1"
-    if values.min() >= 0 and largest <= 255:
-        remedy = "divide pixels by 255, or give them as uint8"
-    return f"inputs reach {largest:g}, and floats are taken as they are; {remedy}"
+    x, t = source.first(CHECKED)
+    if source.kind != "pixels" and (largest := _largest(x)):
+        remedy = "bring them to mean 0 and standard deviation 1"
+        if to_numpy(x).min() >= 0 and largest <= 255:
+            remedy = "divide pixels by 255, or give them as uint8"
+        return f"inputs reach {largest:g}, and floats are taken as they are; {remedy}"
+    kinds = by_head(lambda kind: kind == "numbers", source.target_kind)
+    for numbers, each in zip(values_of(kinds), values_of(t), strict=True):
+        if targets and numbers and (largest := _largest(each)):
+            return (
+                f"targets reach {largest:g}, and are taken as they are; bring them to mean 0 and "
+                "standard deviation 1"
+            )
+    return ""
+
+
+def _largest(numbers: Array) -> float:
+    """The size of the largest number if that is far too large, otherwise 0."""
+    largest = float(np.max(np.abs(to_numpy(numbers))))
+    return largest if LARGE < largest < np.inf else 0.0

@@ -294,13 +294,13 @@ class Stepping(Uncopied):
             for key, array in network.params.items()
         }
         gradient = "" if grads is None else f", of the gradient {_largest(grads)}"
-        inputs = too_large(self.learner.source)
+        large = too_large(self.learner.source, targets=True)
         rates = sorted({optimizer.lr for optimizer in self.learner.optimizers.values()})
         return DivergedError(
             f"training cannot go on: {what}; the largest number of the parameters is "
             f"{_largest(parameters)}{gradient}; use a smaller learning rate than "
             f"{' and '.join(f'{rate:g}' for rate in rates)}, or clip_norm"
-            f"{inputs and f'; {inputs}'}"
+            f"{large and f'; {large}'}"
         )
 
 

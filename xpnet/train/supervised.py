@@ -8,16 +8,25 @@ from threading import RLock
 
 from xpnet.arguments import checked
 from xpnet.arrays import Array
+from xpnet.arrays.values import kind_of_numbers
 from xpnet.data.batches import Batches
 from xpnet.engine import Steps, get_engine
 from xpnet.engine.base import CHECKED, Uncopied
 from xpnet.engine.threads import in_turn, renew_after_fork, taken
 from xpnet.errors import ArgumentError
-from xpnet.functions.targets import TargetKind
-from xpnet.layers import HeadsWithLoss, IdentityWithLoss, Loss, SigmoidWithLoss
+from xpnet.functions.losses import check_choice, check_probabilities
+from xpnet.functions.targets import TargetKind, values_of
+from xpnet.layers import (
+    HeadsWithLoss,
+    IdentityWithLoss,
+    Loss,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+)
 from xpnet.models.accuracy import check_finite, evaluation_batch
 from xpnet.models.network import Network
-from xpnet.optim import OPTIMIZERS, Optimizer
+from xpnet.optim import OPTIMIZERS, SGD, Optimizer
+from xpnet.optim.checks import checked_rate
 from xpnet.optim.clipping import checked_limit, clip_by_norm
 from xpnet.optim.penalties import Constraint
 from xpnet.optim.schedules import Schedule
@@ -98,8 +107,12 @@ class Supervised(Uncopied, Learner):
             self.sets = {"train": source, "test": test}
         for batches in self.sets.values():
             batches.meet(network.output_shape)
+            _check_targets(network, batches)
         self.source, self.networks = source, {"network": network}
-        self.optimizers = {"network": _optimizer(optimizer, optimizer_param)}
+        own = _optimizer(optimizer, optimizer_param)
+        if schedule is not None and type(own) is SGD:  # which may serve others, at its own rate
+            own = own.fresh()
+        self.optimizers = {"network": own}
         self.metrics = (
             _default_metrics(network, self.sets)
             if metrics is None
@@ -192,15 +205,19 @@ class Supervised(Uncopied, Learner):
                 outputs = self.engine.predict(x)
                 for metric in self.metrics:
                     metric.update(outputs, t)
-                finite = finite if source.kind == "pixels" else finite & xp.all(xp.isfinite(x))
+                for given in (x, *values_of(t)):
+                    if kind_of_numbers(given) == "floats":
+                        finite = finite & xp.all(xp.isfinite(given))
             if not finite:
                 self._tell_not_finite(source, size)
             return {metric.name: metric.value() for metric in self.metrics}
 
     def _tell_not_finite(self, source: Batches, size: int) -> None:
         name = next((name for name, own in self.sets.items() if own is source), "evaluation")
-        for k, (x, _) in enumerate(source.in_order(size, limit=self.evaluate_samples)):
+        for k, (x, t) in enumerate(source.in_order(size, limit=self.evaluate_samples)):
             check_finite(x, k * size, f"inputs of the {name} data")
+            for each in values_of(t):
+                check_finite(each, k * size, f"targets of the {name} data")
 
     def steps(self) -> WholeSteps | None:
         """The engine's steps, compiled for the optimizer as it is now; None if it takes none."""
@@ -260,7 +277,7 @@ class _OfEngine:
         steps = range(start, start + len(learner.source))
         if learner.schedule is None:
             return [learner.optimizer.lr] * len(steps)
-        rates = [learner.schedule(step) for step in steps]
+        rates = [checked_rate(learner.schedule(step)) for step in steps]
         learner.optimizer.lr = rates[-1]
         return rates
 
@@ -269,6 +286,19 @@ def classes_of(network: Network) -> int:
     """Count the outputs that a network chooses from, the fewest if there are several heads."""
     shape = network.output_shape
     return int(min(s[0] for s in shape.values()) if isinstance(shape, dict) else shape[0])
+
+
+def _check_targets(network: Network, batches: Batches) -> None:
+    """Refuse, once and where nothing waits for it, targets that a cross-entropy is not for."""
+    last, shapes = network.last_layer, network.output_shape
+    losses = last.losses if isinstance(last, HeadsWithLoss) else {"": last}
+    for name, loss in losses.items():
+        shape = shapes[name] if isinstance(shapes, dict) else shapes
+        t = batches.t[name] if isinstance(batches.t, Mapping) else batches.t
+        if type(loss) is SoftmaxWithLoss:
+            check_choice(shape[0])
+        if type(loss) in (SoftmaxWithLoss, SigmoidWithLoss) and t.shape[1:] == shape:
+            check_probabilities(t)
 
 
 def _default_metrics(network: Network, sets: Mapping[str, Batches]) -> list[Metric]:

@@ -113,6 +113,7 @@ class LogLikelihoodCost(Cost):
     @staticmethod
     def fn(a: Array, y: Array) -> float:
         """C_x = -sum y ln a, with 0 ln 0 = 0; infinite where a is 0 and y is not."""
+        check_same_shape("LogLikelihoodCost.fn", a, y)
         with np.errstate(divide="ignore"):
             return float(cross_entropy_error(a.ravel(), y.ravel(), eps=0.0))
 

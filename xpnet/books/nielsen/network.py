@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from xpnet import models
-from xpnet.arguments import checked
+from xpnet.arguments import check_number, checked
 from xpnet.arrays import Array, Device, array_namespace, device_of, to_numpy
 from xpnet.arrays.values import as_array, scaled
 from xpnet.books.nielsen.costs import COSTS, Cost, QuadraticCost, difference
@@ -22,7 +23,8 @@ from xpnet.files.texts import read_json
 from xpnet.functions.init import normal, xavier
 from xpnet.functions.targets import check_classes, check_labels
 from xpnet.layers import Affine, Layer, Sigmoid
-from xpnet.models.accuracy import EVALUATION_BATCH, share_correct
+from xpnet.layers.numbers import sizes as whole_sizes
+from xpnet.models.accuracy import EVALUATION_BATCH, check_finite, share_correct
 from xpnet.notice import show
 from xpnet.optim import SGD
 from xpnet.optim.penalties import L2, weights
@@ -77,14 +79,15 @@ class Network:
         device: str | Device = "cpu",
         dtype: str = "float64",
     ) -> None:
-        if len(sizes) < 2:
+        self.sizes = list(whole_sizes("sizes", sizes, "[784, 30, 10]"))
+        if len(self.sizes) < 2:
             raise ArgumentError(
                 f"a network needs a layer of inputs and one of outputs, got the sizes {sizes}"
             )
-        self.num_layers, self.sizes = len(sizes), list(sizes)
-        self.cost: type[Cost] = QuadraticCost if cost is None else cost
+        self.num_layers = len(self.sizes)
+        self.cost = QuadraticCost if cost is None else _class_of(cost)
         layers: list[Layer] = []
-        for n_in, n_out in pairwise(sizes):
+        for n_in, n_out in pairwise(self.sizes):
             layers += [Affine(n_in, n_out, std=0.0), Sigmoid()]
         layers[-1:] = [layer() for layer in self.cost.layers]
         self.network = models.Network(
@@ -178,7 +181,7 @@ class Network:
         n : size of all the training data; that of the mini-batch if None
         """
         x, y = self._stacked(mini_batch)
-        decay = 1.0 - eta * lmbda / (n or len(x))
+        decay = _decay(eta, lmbda, len(x) if n is None else n)
         self._step(self.network.place(x), self.network.place_targets(y), SGD(eta), decay)
 
     def _step(self, x: Array, y: Array, optimizer: SGD, decay: float) -> None:
@@ -230,6 +233,8 @@ class Network:
             There is nothing to evaluate what is to be monitored on, a sample is no pair of columns,
             the number of a class has no output, or a number makes no sense.
         """
+        if epochs < 0:
+            raise ArgumentError(f"epochs must be 0 or more, got {epochs}")
         if evaluation_data is None and (monitor_evaluation_cost or monitor_evaluation_accuracy):
             raise ArgumentError("monitoring an evaluation needs evaluation_data, got none")
         training = self._stacked(training_data)
@@ -243,7 +248,7 @@ class Network:
             seed=int(self._rng.integers(2**32)),
             dtype=self.network.dtype,
         )
-        optimizer, decay = SGD(eta), 1.0 - eta * lmbda / n
+        optimizer, decay = SGD(eta), _decay(eta, lmbda, n)
         monitored: Monitored = ([], [], [], [])
         for epoch in range(epochs):
             for x, y in batches.epoch(epoch):
@@ -327,6 +332,8 @@ class Network:
             )
         targets = targets[..., 0] if targets.ndim == 3 else targets
         check_classes(check_labels(targets), k)
+        check_finite(columns)
+        check_finite(targets, what="targets")
         return columns[..., 0], targets
 
     def save(self, filename: str | Path) -> None:
@@ -369,6 +376,25 @@ def load(filename: str | Path) -> Network:
             f"give a file of Network.save, with the cost {', '.join(COSTS)}"
         ) from error
     return network
+
+
+def _class_of(cost: Any) -> type[Cost]:
+    """The class of a cost, which is what is asked for; one of its instances will do."""
+    kind: type[Cost] = cost if isinstance(cost, type) else type(cost)
+    if not hasattr(kind, "layers") or not hasattr(kind, "loss"):
+        raise ArgumentError(
+            f"cost must be {', '.join(COSTS)} or a class of your own with what they have, got "
+            f"{cost!r:.100}"
+        )
+    return kind
+
+
+def _decay(eta: float, lmbda: float, n: int) -> float:
+    """What weights are multiplied by in a step, 1 - eta lmbda / n."""
+    check_number("lmbda", "a step", lmbda)
+    if not (isfinite(lmbda) and lmbda >= 0 and n >= 1):
+        raise ArgumentError(f"lmbda must be from 0 and n from 1 on, got {lmbda} and {n}")
+    return 1.0 - eta * lmbda / n
 
 
 def _fill(views: list[Array], values: Sequence[Any]) -> None:

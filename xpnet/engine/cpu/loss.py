@@ -77,8 +77,9 @@ class SoftmaxLoss:
         np.log(one, out=one)
         self._log -= one
         loss = -scale * float(np.vdot(target, self._log))
-        # The layer refuses labels that are no class, and takes 0 times minus infinity for 0.
-        return loss if loss == loss else self._as_written(t, share)
+        # The layer refuses labels that are no class and targets that are no probabilities, and
+        # takes 0 times minus infinity for 0.
+        return loss if loss >= 0 else self._as_written(t, share)
 
 
 class LossAsWritten:
