@@ -303,6 +303,7 @@ def test_two_layer_net_gradient_is_the_numerical_one(device, activation):
     assert max(errors.values()) < 1e-9
 
 
+@pytest.mark.slow
 def test_gradient_check_on_mnist(mnist_dir):
     """ch05/gradient_check.py; the bounds are those of a cross-entropy without 1e-7."""
     (x, t), _ = load_mnist(one_hot_label=True, data_dir=mnist_dir)

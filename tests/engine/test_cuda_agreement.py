@@ -112,7 +112,7 @@ def trainer_of(net, digits, batch_size, engine=None, *, epochs=1, optimizer=None
     ("model", "dtype", "optimizer", "lr"),
     [
         ("two-layer-net", "float32", SGD, 0.1),
-        ("multi-layer-net-extend", "float64", SGD, 0.1),
+        pytest.param("multi-layer-net-extend", "float64", SGD, 0.1, marks=pytest.mark.slow),
         pytest.param("simple-convnet", "float64", Adam, 0.01, marks=pytest.mark.slow),
         pytest.param("deep-convnet", "float64", Adam, 0.01, marks=pytest.mark.slow),
     ],

@@ -252,6 +252,9 @@ NETS = {
         },
     ),
 }
+SOME_SLOW = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "ResNet-20" else name for name in NETS
+]
 # The stand-in needs half a second for a step of ResNet-20.
 EACH = pytest.mark.parametrize("name", [name for name in NETS if name != "ResNet-20"])
 
@@ -318,7 +321,7 @@ def step_of_reference(other, x, t):
     return found | {name: np.asarray(grads[name]) for name in other.params}
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", SOME_SLOW)
 def test_a_network_is_itself(accelerator, name):
     """Batch after batch: values, all gradients, masks and running statistics."""
     net, other = net_of(name, accelerator.device), net_of(name)

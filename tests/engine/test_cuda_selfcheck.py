@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from test_cuda_engine import trained
-from test_cuda_join import NETS as BRANCHING
+from test_cuda_join import SOME_SLOW
 from test_cuda_join import batch as branching_batch
 from test_cuda_join import net_of as branching_net_of
 from test_engine import NETS, batch, net_of
@@ -204,7 +204,7 @@ def test_every_network_passes_and_is_left_as_it_was(stand_in, name, dtype, most)
     assert not optimizer.state
 
 
-@pytest.mark.parametrize("name", BRANCHING)
+@pytest.mark.parametrize("name", SOME_SLOW)
 def test_networks_that_branch_pass(stand_in, name):
     """Those of heads by their targets, and then by one for all with an optimizer."""
     network = branching_net_of(name)

@@ -246,6 +246,7 @@ for reader in list(_fuzzing.READERS.values())[:-1]:
 """
 
 
+@pytest.mark.slow
 def test_inputs_are_the_same_in_every_process(tmp_path):
     """Hashes of strings, and with them the order of sets, differ from process to process."""
 

@@ -96,6 +96,7 @@ def test_labels_without_an_output_are_refused():
         Trainer(TwoLayerNet(784, 20, 7, rng=0), X, T, X, T, verbose=False)
 
 
+@pytest.mark.slow
 def test_the_books_network_learns_mnist(mnist_dir):
     """Chapter 5: 784-50-10 with ReLU, SGD 0.1, batch 100, 10,000 updates; band 0.967-0.971."""
     (x_train, t_train), (x_test, t_test) = load_mnist(data_dir=mnist_dir)
