@@ -10,7 +10,16 @@ import shutil
 import numpy as np
 import pytest
 
-from xpnet import Affine, Network, TwoLayerNet, cli, softmax, synthetic_digits
+from xpnet import (
+    Affine,
+    IdentityWithLoss,
+    Network,
+    SigmoidWithLoss,
+    TwoLayerNet,
+    cli,
+    softmax,
+    synthetic_digits,
+)
 from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
 from xpnet.files.pictures import read_picture, save_picture
@@ -241,6 +250,21 @@ def test_one_bad_picture_does_not_suppress_the_others(run, tmp_path):
     assert [line.split()[2] for line in told] == bad
     code, out, err = run(*predict, *bad)
     assert (code, out, len(err.splitlines())) == (2, "", len(bad))
+
+
+def test_predict_tells_the_probabilities_of_the_networks_loss(run):
+    save_picture("a.png", synthetic_digits(1)[0][0])
+    network = Network([Affine(784, 3, rng=0)], SigmoidWithLoss())
+    network.save_params("w.safetensors")
+    want = network.probabilities(read_picture("a.png")[np.newaxis])[0]
+    code, out, _ = run("predict", "--weights", "w.safetensors", "a.png", "--json")
+    told = json.loads(out)["probabilities"]
+    assert code == 0
+    np.testing.assert_allclose(list(told.values()), want, atol=1e-6)
+    Network([Affine(784, 3, rng=0)], IdentityWithLoss()).save_params("w.safetensors")
+    code, out, err = run("predict", "--weights", "w.safetensors", "a.png")
+    assert (code, out) == (2, "")
+    assert "predict needs a loss of probabilities" in err
 
 
 def test_answers_for_programs(run, tmp_path):

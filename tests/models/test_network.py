@@ -10,12 +10,15 @@ import pytest
 from xpnet import (
     SGD,
     Affine,
+    Ensemble,
     IdentityWithLoss,
     Network,
     ReLU,
     Sigmoid,
+    SigmoidWithLoss,
     TwoLayerNet,
     gradient_check,
+    sigmoid,
     softmax,
     to_numpy,
 )
@@ -90,6 +93,19 @@ def test_accuracy_and_probabilities(device):
     assert net.accuracy(X, np.eye(3)[T]) == net.accuracy(X, T)
     np.testing.assert_allclose(to_numpy(net.probabilities(X)), softmax(scores), rtol=1e-14)
     np.testing.assert_allclose(to_numpy(net.predict(X[0])), scores[0], rtol=1e-14)
+
+
+def test_probabilities_are_what_the_loss_makes_of_scores(device):
+    """A sigmoid takes each output by itself; of numbers there are none, rather than a softmax."""
+    net = small_net(device)
+    net.last_layer = SigmoidWithLoss()
+    want = sigmoid(to_numpy(net.predict(X)))
+    for given in (net, Ensemble([net])):
+        np.testing.assert_allclose(to_numpy(given.probabilities(X)), want, rtol=1e-14)
+    net.last_layer = IdentityWithLoss()
+    for given in (net, Ensemble([net])):
+        with pytest.raises(ArgumentError, match=r"a loss of probabilities.* has IdentityWith"):
+            given.probabilities(X)
 
 
 def test_accuracy_needs_no_more_memory_for_more_images(monkeypatch):

@@ -12,7 +12,7 @@ from xpnet.cli.options import Count, device_line, device_option, engine_options,
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError, XPNetError
 from xpnet.files.pictures import read_picture_with_remarks
-from xpnet.functions.activations import softmax
+from xpnet.layers.loss import probabilities_of
 from xpnet.models.accuracy import evaluation_batch
 from xpnet.notice import notice
 from xpnet.report.evaluate import doubt
@@ -67,6 +67,7 @@ def predict(
         raise ArgumentError(
             f"predict needs a network with a score for each digit, got one whose output is {shape}"
         )
+    probabilities = probabilities_of(network.last_layer, "predict")
     computing = get_engine(
         network,
         engine,
@@ -88,7 +89,7 @@ def predict(
         if not answered and device == "auto":
             notice(device_line(network.device))
         x = np.stack([image for image, _ in pictures.values()])
-        table = to_numpy(softmax(computing.predict(x)))
+        table = to_numpy(probabilities(computing.predict(x)))
         for (number, (_, remarks)), row in zip(pictures.items(), table, strict=True):
             if not np.all(np.isfinite(row)):
                 notice(

@@ -10,6 +10,7 @@ from xpnet.arrays.values import floating
 from xpnet.described import Described, ReadOnly
 from xpnet.errors import ArgumentError
 from xpnet.functions import losses
+from xpnet.functions.activations import sigmoid, softmax
 
 LossBackward: TypeAlias = Callable[..., Array]
 """`backward(dout=1.0)` gives dx."""
@@ -20,6 +21,28 @@ class Loss(Protocol):
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """The loss of scores `x` against targets `t`, and the function that gives dx."""
+
+
+def probabilities_of(loss: Loss, what: str) -> Callable[[Array], Array]:
+    """What makes probabilities of a network's scores: `probabilities` of its loss.
+
+    Parameters
+    ----------
+    what : needs them, for the error
+
+    Raises
+    ------
+    ArgumentError
+        The loss has no such method: its scores are numbers, and a softmax of them means nothing.
+    """
+    made: Callable[[Array], Array] | None = getattr(loss, "probabilities", None)
+    if made is None:
+        raise ArgumentError(
+            f"{what} needs a loss of probabilities, SoftmaxWithLoss, SigmoidWithLoss or one of "
+            f"your own with probabilities(scores), and the network has {type(loss).__name__}; "
+            "its outputs are those of predict(x)"
+        )
+    return made
 
 
 class SoftmaxWithLoss(Described):
@@ -42,6 +65,10 @@ class SoftmaxWithLoss(Described):
         """The smoothing."""
         return {"smoothing": self.smoothing}
 
+    def probabilities(self, scores: Array) -> Array:
+        """Softmax of the scores: every row sums to 1."""
+        return softmax(scores)
+
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """The loss of scores x, (N, K) or (K,), against labels or one-hot targets."""
         x = floating(x)
@@ -63,6 +90,10 @@ class SigmoidWithLoss(Described):
     Nielsen, Neural Networks and Deep Learning, chapter 3. For outputs that may be 1 together,
     unlike those of a softmax.
     """
+
+    def probabilities(self, scores: Array) -> Array:
+        """Sigmoid of each score by itself."""
+        return sigmoid(scores)
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """The loss of scores x, (N, K) or (K,), against labels or a 0 or 1 for each output."""

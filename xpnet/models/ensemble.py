@@ -14,6 +14,8 @@ class Ensemble:
 
         p(k | x) = (1 / M) sum over the M networks of p_m(k | x),    p_m = softmax(scores of m)
 
+    or, with `SigmoidWithLoss`, their sigmoid.
+
     Networks that were trained apart err apart, and the mean evens that out. Its cross-entropy is at
     most the mean of theirs, since -log is convex; its accuracy most often is higher, too.
 
@@ -50,7 +52,7 @@ class Ensemble:
         return f"Ensemble({self.networks})"
 
     def probabilities(self, x: Array) -> Array:
-        """The mean of the networks' probabilities: (N, K), every row sums to 1."""
+        """The mean of the networks' probabilities: (N, K)."""
         x = self.device.asarray(x)
         total = sum(network.probabilities(x) for network in self.networks)
         return total / len(self.networks)

@@ -13,7 +13,6 @@ from xpnet.arrays.values import scaled
 from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.files.weights import Weights, load_weights, save_weights
-from xpnet.functions.activations import softmax
 from xpnet.functions.gradients import numerical_gradient
 from xpnet.layers import (
     Affine,
@@ -29,7 +28,7 @@ from xpnet.layers import (
     leaves,
 )
 from xpnet.layers.base import Shapes, is_frozen
-from xpnet.layers.loss import check_loss, check_outputs
+from xpnet.layers.loss import check_loss, check_outputs, probabilities_of
 from xpnet.layers.numbers import sizes
 from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.describing import class_name, description
@@ -378,19 +377,19 @@ class Network(Described):
         return loss, grads
 
     def predict(self, x: Array) -> Array:
-        """Scores of every class, before softmax: (N, K); by name if it ends in several heads."""
+        """Scores of every class, before softmax or sigmoid: (N, K); by name if of several heads."""
         return self.forward(self.place(x))[0]
 
     def probabilities(self, x: Array) -> Array:
-        """Softmax of the scores: (N, K), every row sums to 1.
+        """What the loss takes the scores for, (N, K): their softmax, or the sigmoid of each.
 
         Raises
         ------
         ArgumentError
-            The network ends in several heads.
+            The network ends in several heads, or its loss is of numbers, as `IdentityWithLoss` is.
         """
         check_one_output(scores := self.predict(x), "probabilities are of one")
-        return softmax(scores)
+        return probabilities_of(self.last_layer, "probabilities")(scores)
 
     def loss(self, x: Array, t: Array, *, train: bool = False) -> Array:
         """Loss of the batch and penalty, a 0-d array on the device; float() reads it."""
