@@ -5,6 +5,7 @@ import pickle
 import random
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 import xpnet.files.weights
+from xpnet import Affine, Network, save_torch
 from xpnet.errors import OutputError, WeightsError
 from xpnet.files.weights import load_weights, save_weights
 
@@ -84,8 +86,8 @@ def test_a_pickle_is_known_by_content_or_name(tmp_path, name, protocol):
 @pytest.mark.parametrize("extra", range(0, 400, 8))
 def test_safetensors_is_known_whatever_its_first_byte(tmp_path, extra):
     """Its header's length can begin as a pickle does, and its name can be a pickle's."""
-    path = tmp_path / "w.pkl"
-    save_weights(path, PARAMS, {"note": "x" * extra})
+    save_weights(tmp_path / "w", PARAMS, {"note": "x" * extra})
+    path = (tmp_path / "w").rename(tmp_path / "w.pkl")
     assert load_weights(path).metadata == {"note": "x" * extra}
 
 
@@ -167,6 +169,19 @@ def test_other_dtypes_are_not_saved(tmp_path, dtype):
         f"save_weights: W1 has dtype {array.dtype}, and a weight file holds "
         "booleans, integers and floats of at most 64 bits; convert it to float32"
     )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("end", ["npz", "NPY", "pkl", "pickle", "pt", "pth", "h5", "onnx", "json"])
+def test_names_of_other_formats_are_not_given(tmp_path, end):
+    network = Network([Affine(2, 1, rng=0)])
+    for save in (network.save_params, partial(save_torch, network)):
+        with pytest.raises(WeightsError) as caught:
+            save(str(tmp_path / f"a.b.{end}"))
+        assert str(caught.value) == (
+            f"{tmp_path}/a.b.{end} would be a safetensors file, and .{end.lower()} is the end of "
+            f"another format's names; call it {tmp_path}/a.b.safetensors"
+        )
     assert not list(tmp_path.iterdir())
 
 

@@ -19,6 +19,9 @@ MAX_ARRAYS = 100_000
 CHECKSUM = "sha256"
 """The text by which a checkpoint is known from weights alone."""
 
+OF_OTHERS = ("npz", "npy", "pkl", "pickle", "pt", "pth", "h5", "onnx", "json")
+"""Ends of names of files in other formats, which programs take at their word."""
+
 _KINDS = {"BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "F32", "F64"}
 
 
@@ -42,13 +45,18 @@ def save_weights(
     Raises
     ------
     WeightsError
-        An array is not of booleans, integers or floats of at most 64 bits, or names and texts take
-        more than 16 MiB.
+        The name is of another format, an array is not of booleans, integers or floats of at most 64
+        bits, or names and texts take more than 16 MiB.
     OutputError
         The file cannot be written; an older one is left as it was.
     """
     from safetensors.numpy import save
 
+    if (end := Path(path).suffix.lower()).removeprefix(".") in OF_OTHERS:
+        raise WeightsError(
+            f"{path} would be a safetensors file, and {end} is the end of another format's names; "
+            f"call it {Path(path).with_suffix('.safetensors')}"
+        )
     arrays = {}
     for name, array in params.items():
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
