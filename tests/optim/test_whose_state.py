@@ -97,6 +97,20 @@ def test_a_copy_goes_on_by_itself(kind, made):
     np.testing.assert_array_equal(twin.params.flat, network.params.flat)
 
 
+def test_another_network_of_the_same_shapes_is_told_as_such():
+    first, optimizer = net(), Momentum()
+    step(optimizer, first)
+    with pytest.raises(ArgumentError) as caught:
+        step(optimizer, copy.deepcopy(first))
+    assert str(caught.value) == (
+        "this Momentum belongs to another network, though of the same shapes, of which it keeps v, "
+        "and was given the parameters of this one, W1 (4, 3), b1 (3,), W2 (3, 2), b2 (2,); make "
+        "one for each, or copy both, copy.deepcopy((network, optimizer))"
+    )
+    twin, other = copy.deepcopy((first, optimizer))
+    step(other, twin)
+
+
 def test_trainers_tell_before_and_undo():
     shared, networks = Momentum(), [net(), net()]
     trainers = [

@@ -84,6 +84,20 @@ def test_a_checkpoint_that_does_not_say_of_which_epoch():
     np.testing.assert_array_equal(flat(other), want)
 
 
+@pytest.mark.parametrize("more", [(), ("path",)])  # as a Checkpoint has one
+def test_a_state_may_be_given_as_it_came(more):
+    trainer, other = sine(), sine()
+    trainer.train(1)
+    state = trainer.state()
+    other.restore((*state, *more))
+    assert_same(state_of(other), state_of(trainer))
+    before = state_of(other)
+    for none in (state[0], (state[0],), None):
+        with pytest.raises(CheckpointError, match="the arrays and the record that state"):
+            other.restore(none)
+    assert_same(state_of(other), before)
+
+
 def test_one_early_stopping_serves_one_trainer():
     early = EarlyStopping(9, metric="train_loss", restore_best=True)
     first = sine(epochs=1, early_stopping=early)
@@ -220,7 +234,7 @@ def test_stopping_needs_no_reason():
         (lambda: sine(callbacks=[print]), "instances of Callback, got <built-in function print>"),
         (lambda: sine(callbacks=[Callback]), "instances of Callback, got <class"),
         (lambda: sine(callbacks=Callback()), "callbacks must be a list .*, got Callback"),
-        (lambda: sine(metrics=["accuracy"]), "instances of Metric, got 'accuracy'"),
+        (lambda: sine(metrics=["accuracy"]), r"Metric, got 'accuracy'; give .*Accuracy\(\), R2"),
         (lambda: sine(metrics=[Accuracy]), "instances of Metric, got <class"),
         (lambda: sine(metrics=R2()), "metrics must be a list .*, got R2"),
         (lambda: Trainer.of(sine().network), "a learner is needed, with networks"),

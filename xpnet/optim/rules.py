@@ -146,10 +146,13 @@ class Optimizer(Described):
             return
         kind, mine = type(self).__name__, self._params
         if mine is not None and not _are_same(mine, params):
+            told, remedy = _told(params), "make one for each"
+            if (whose := f"with the parameters {_told(mine)}") == f"with the parameters {told}":
+                whose, told = "though of the same shapes", f"the parameters of this one, {told}"
+                remedy += ", or copy both, copy.deepcopy((network, optimizer))"
             raise ArgumentError(
-                f"this {kind} belongs to another network, with the parameters {_told(mine)}, of "
-                f"which it keeps {', '.join(self.kept) or 'a state'}, and was given "
-                f"{_told(params)}; make one for each"
+                f"this {kind} belongs to another network, {whose}, of which it keeps "
+                f"{', '.join(self.kept) or 'a state'}, and was given {told}; {remedy}"
             )
         for name, p in _in_place(params).items():
             for key in (f"{kept}.{name}" for kept in self.kept):

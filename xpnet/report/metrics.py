@@ -19,14 +19,14 @@ Direction: TypeAlias = Literal["max", "min"]
 """The better of two values: the larger or the smaller."""
 
 
-def checked_list(what: str, given: Any, kind: type[T]) -> list[T]:
-    """The list of `given`, if all in it are instances of `kind`."""
+def checked_list(what: str, given: Any, kind: type[T], such: str) -> list[T]:
+    """The list of `given`, if all in it are instances of `kind`, such as these."""
     found = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
     wrong = [one for one in found if not isinstance(one, kind)]
     if wrong or not isinstance(given, Sequence):
         raise ArgumentError(
             f"{what} must be a list of instances of {kind.__name__}, got "
-            f"{wrong[0] if wrong else given!r}; give {what}=[{kind.__name__}(...)] or such"
+            f"{wrong[0] if wrong else given!r}; give {what}=[{such}], for instance"
         )
     return found
 

@@ -74,7 +74,7 @@ class Loop(Stepping):
                 )
         super().__init__(learner)
         self.epochs, self.verbose = epochs, verbose
-        self.callbacks = checked_list("callbacks", callbacks, Callback)
+        self.callbacks = checked_list("callbacks", callbacks, Callback, "EarlyStopping(3)")
         if not isinstance(early_stopping, EarlyStopping | None):
             raise ArgumentError(
                 f"early_stopping is an EarlyStopping, such as EarlyStopping(3), or None, got "
@@ -250,8 +250,8 @@ class Loop(Stepping):
         return arrays, record
 
     @alone
-    def restore(self, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave.
+    def restore(self, arrays: Any, record: Any = None) -> None:
+        """Go on from what `state` gave: `restore(state)`, or arrays and record by themselves.
 
         Raises
         ------
@@ -260,6 +260,10 @@ class Loop(Stepping):
             gives; the message names the first difference, and everything is as it was.
         """
         learner, device = self.learner, self.device
+        if record is None and isinstance(arrays, tuple) and len(arrays) > 1:
+            arrays, record = arrays[:2]  # what comes after them tells of a file
+        if record is None:
+            raise CheckpointError("restore takes the arrays and the record that state() gives")
         check_state(arrays, record)
         self._check_early_stopping()
         own = self.learned()

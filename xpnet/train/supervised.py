@@ -116,7 +116,7 @@ class Supervised(Uncopied, Learner):
         self.metrics = (
             _default_metrics(network, self.sets)
             if metrics is None
-            else checked_list("metrics", metrics, Metric)
+            else checked_list("metrics", metrics, Metric, "Accuracy(), R2()")
         )
         names = [metric.name for metric in self.metrics]
         if not names or len(set(names)) < len(names):
