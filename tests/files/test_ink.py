@@ -99,6 +99,8 @@ SEEN = {
     "white outline on black": framed(4, 255, light=drawn(dark=220, paper=30)),
     "a scan's edge": framed(5, 10, "b"),
     "two edges": framed(4, 0, "tl"),
+    "an outline 2 from the edge": boxed(2, 4),
+    "an outline 2 from the edge, on a blackboard": 255 - boxed(2, 4),
     "a box": boxed(20, 4),
     "a box that the digit touches": boxed(26, 3),
     "specks": specks(),
@@ -151,6 +153,12 @@ def test_a_small_digit_is_found_in_a_large_picture(tmp_path, plain):
     image, remarks = read(tmp_path, drawn(four(900, scale=0.3, row=610, column=20)))
     assert np.mean(np.abs(image - plain)) < 0.03
     assert remarks == []
+
+
+def test_a_digit_of_a_few_pixels_of_what_is_looked_at_first_is_a_line(tmp_path):
+    page = np.zeros((1500, 2000))
+    page[2:32, 2:32] = four(30, scale=0.1)
+    assert read(tmp_path, drawn(page))[1] == []
 
 
 @pytest.mark.parametrize(("scale", "row", "column"), [(0.1, 4, 4), (0.05, 0, 13), (0.13, -5, -4)])

@@ -24,11 +24,15 @@ UNEVEN = "has an uneven ground, of which some may have been taken for ink"
 
 
 class Ink(NamedTuple):
-    """What was found: (H, W), float32 from 0 to 1; the digit's first and last corner; remarks."""
+    """What was found: (H, W), float32 from 0 to 1; the digit's first and last corner; remarks.
+
+    And whether it is no line, as what light leaves is not; nor is a digit of a few pixels.
+    """
 
     image: np.ndarray
     box: np.ndarray
     remarks: list[str]
+    solid: bool
 
 
 def find_ink(grey: np.ndarray) -> tuple[np.ndarray, list[str]] | None:
@@ -61,6 +65,8 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, list[str]] | None:
         place = np.clip(around, place[0], place[1])
     if found is None:
         return None
+    if found.solid and UNEVEN not in remarks:
+        remarks.append(UNEVEN)
     return found.image[tuple(map(slice, *found.box))], remarks
 
 
@@ -82,15 +88,16 @@ def _look(grey: np.ndarray) -> Ink | None:
         return None
     image = np.zeros(grey.shape, np.float32)
     image[top:bottom, left:right] = found.image
-    return Ink(image, found.box + frame[:, 0], found.remarks)
+    return found._replace(image=image, box=found.box + frame[:, 0])
 
 
 def _frame(grey: np.ndarray) -> np.ndarray:
     """Count the lines that are an outline, or a scan's edge: [[top, bottom], [left, right]].
 
-    They differ from what is further inside all along the edge, and end soon.
+    They differ from what is further inside all along the edge, and end soon. They begin at the
+    edge, or all four a little further inside, as a digit's ink does not.
     """
-    peel = np.zeros((2, 2), int)
+    peel, off = np.zeros((2, 2), int), np.zeros((2, 2), int)
     deep = int(EDGE * max(grey.shape)) + 1
     if min(grey.shape) < 4 * deep:
         return peel
@@ -101,16 +108,20 @@ def _frame(grey: np.ndarray) -> np.ndarray:
     for axis, end in np.ndindex(2, 2):
         lines = grey.T if axis else grey
         differs = np.abs((lines[::-1] if end else lines)[: deep + 1] - inner)
-        step = np.median(differs[0])
+        steps = np.median(differs, axis=1)
+        first = np.argmax(steps > 0.5 * steps.max())
+        step = steps[first : first + 2].max()  # of a line that is half of each
+        outline = differs[first:, first : differs.shape[1] - first]
         if (
             step > 0.3 * contrast
-            and np.mean(differs[0] > 0.5 * step) > 0.95
+            and np.mean(outline[:2].max(axis=0) > 0.5 * step) > 0.95
             and np.mean(np.abs(band - inner) < 0.5 * step) > 0.75
         ):
-            ends = np.flatnonzero(np.mean(differs > 0.5 * step, axis=1) < 0.5)
+            ends = np.flatnonzero(np.mean(outline[1:] > 0.5 * step, axis=1) < 0.5)
             if len(ends):
-                peel[axis, end] = ends[0] + 1  # and the line that is half of each
-    return peel
+                off[axis, end] = first
+                peel[axis, end] = first + ends[0] + 2  # and the line that is half of each
+    return peel if peel.all() or not off.any() else np.where(off, 0, peel)
 
 
 def border_of(x: np.ndarray) -> np.ndarray:
@@ -167,8 +178,8 @@ def _separate(grey: np.ndarray, light: bool) -> Ink | None:
     lines = [np.flatnonzero(digit.any(axis=axis)) for axis in (1, 0)]
     box = np.array([[n[0] for n in lines], [n[-1] + 1 for n in lines]])
     solid = digit.sum() > 0.6 * np.ptp(box, axis=0).max() ** 2
-    remarks = [SEVERAL] * several + [UNEVEN] * bool(solid or (evened and haze > 0.3))
-    return Ink(ink, box, remarks)
+    remarks = [SEVERAL] * several + [UNEVEN] * bool(evened and haze > 0.3)
+    return Ink(ink, box, remarks, bool(solid))
 
 
 def _stands_out(grey: np.ndarray, light: bool) -> tuple[np.ndarray, bool]:
