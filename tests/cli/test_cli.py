@@ -124,6 +124,47 @@ def test_a_published_pickle_is_evaluated(run, tmp_path):
     assert json.loads((tmp_path / "result.json").read_text())["test_accuracy"] == want
 
 
+def test_evaluate_writes_over_evaluations_alone(run, tmp_path):
+    weights = tmp_path / "a.safetensors"
+    TwoLayerNet(784, 5, 10, rng=0).save_params(weights)
+    kept = {name: (tmp_path / name) for name in ("plan.py", "list.json", "a.safetensors")}
+    kept["plan.py"].write_text("keep = True\n")
+    kept["list.json"].write_text("[1]")
+    before = {name: path.read_bytes() for name, path in kept.items()}
+    for name in kept:
+        refused = run("evaluate", "--weights", "a.safetensors", "--out", name)
+        assert_refused(refused, f"{name} is there and is not an earlier evaluation")
+    kept["evaluation.json"] = tmp_path / "evaluation.json"
+    (tmp_path / "evaluation.json").write_text("{}")  # where it would be without --out
+    assert_refused(run("evaluate", "--weights", "a.safetensors"), "evaluation.json is there and is")
+    assert {name: kept[name].read_bytes() for name in before} == before
+
+    (tmp_path / "evaluation.json").unlink()
+    for _ in range(2):
+        code, out, _ = run("evaluate", "--weights", "a.safetensors")
+        assert (code, out.splitlines()[-1]) == (0, "evaluation: evaluation.json")
+    (tmp_path / "empty.json").touch()
+    assert run("evaluate", "--weights", "a.safetensors", "--out", "empty.json")[0] == 0
+    weights.rename(tmp_path / "b.safetensors")
+    code, out, _ = run("evaluate", "--weights", "b.safetensors")
+    assert out.splitlines()[-1] == (
+        "evaluation: evaluation.json, in place of that of a.safetensors on synthetic"
+    )
+
+
+def test_pictures_that_are_others_are_not_written_over(run, tmp_path):
+    export = ("data", "--export", "pictures", "--count", 3)
+    assert run(*export)[0] == run(*export)[0] == 0
+    last = sorted((tmp_path / "pictures").iterdir())[-1]
+    for contents in (b"no picture", last.with_stem("drawn").name):
+        if isinstance(contents, str):
+            save_picture(last.with_name(contents), synthetic_digits(1, seed=9)[0][0])
+            contents = last.with_name(contents).read_bytes()
+        last.write_bytes(contents)
+        assert_refused(run(*export), f"{last.name} is there and is not the same picture")
+        assert last.read_bytes() == contents
+
+
 def test_a_network_with_fewer_outputs_than_there_are_digits_is_not_evaluated(run, tmp_path):
     TwoLayerNet(784, 5, 3, rng=0).save_params("three.safetensors")
     result = run("evaluate", "--weights", "three.safetensors")

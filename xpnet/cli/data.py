@@ -1,15 +1,23 @@
 """`xpnet data`."""
 
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 
-from xpnet.cli.options import DIRECTORY, Count, check_writable, data_options, open_data
+from xpnet.cli.options import (
+    DIRECTORY,
+    Count,
+    check_replaceable,
+    check_writable,
+    data_options,
+    open_data,
+)
 from xpnet.data import Dataset
 from xpnet.errors import ArgumentError
 from xpnet.files.atomic import make_directory
-from xpnet.files.pictures import save_picture
+from xpnet.files.pictures import is_picture_of, save_picture
 
 
 @click.command(name="data")
@@ -53,7 +61,12 @@ def _export(directory: Path, dataset: Dataset, count: int) -> None:
         make_directory(directory)
     except OSError as error:
         raise ArgumentError(f"cannot create {directory}: {error.strerror}; name another") from error
-    for number in range(count):
-        name = f"{dataset.name}-{number:05d}-is-{dataset.t_test[number]}.png"
-        save_picture(directory / name, dataset.x_test[number])
+    pictures = {
+        directory / f"{dataset.name}-{number:05d}-is-{dataset.t_test[number]}.png": image
+        for number, image in enumerate(dataset.x_test[:count])
+    }
+    for path, image in pictures.items():
+        check_replaceable(path, "--export", "the same picture", partial(is_picture_of, image))
+    for path, image in pictures.items():
+        save_picture(path, image)
     click.echo(f"{count} test images are in {directory}")

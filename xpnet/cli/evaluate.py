@@ -1,5 +1,7 @@
 """`xpnet evaluate`."""
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 from xpnet.arrays import versions
 from xpnet.cli.options import (
     FILE,
+    check_replaceable,
     check_writable,
     data_options,
     device_option,
@@ -17,10 +20,14 @@ from xpnet.cli.options import (
     open_device,
     weights_options,
 )
+from xpnet.errors import shown
 from xpnet.functions.targets import check_classes, check_labels
 from xpnet.report.evaluate import predictions
 from xpnet.train.run_directory import CHECKPOINTS, write_json
 from xpnet.train.saved import is_directory, load_model
+
+MOST = 2**20
+"""Bytes that an earlier evaluation has at most; it has one thousand."""
 
 
 @click.command()
@@ -55,6 +62,7 @@ def evaluate(
     place = open_device(device, engine, **how)
     path = Path(out) if out else _beside(Path(weights)) / "evaluation.json"
     check_writable(path.parent, "--out")
+    check_replaceable(path, "--out", "an earlier evaluation", lambda path: bool(_earlier(path)))
     network = load_model(weights, activation=activation, device=place)
     dataset = open_data(data, data_dir)
     if not isinstance(shape := network.output_shape, dict):
@@ -76,7 +84,21 @@ def evaluate(
         "versions": versions(),
     }
     click.echo(f"test accuracy: {accuracy:.4f} on {len(dataset.x_test)} images")
+    before, kept = _earlier(path), f"evaluation: {path}"
+    if before and any(before[name] != record[name] for name in ("weights", "data")):
+        kept += f", in place of that of {shown(before['weights'])} on {shown(before['data'])}"
     write_json(path, record)
+    click.echo(kept)
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """Read what this command wrote; nothing where a file is something else, or not there."""
+    with suppress(OSError, ValueError, RecursionError):
+        if path.is_file() and path.stat().st_size <= MOST:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(record, dict) and {"weights", "data", "test_accuracy"} <= record.keys():
+                return record
+    return {}
 
 
 def _beside(weights: Path) -> Path:

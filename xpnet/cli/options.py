@@ -278,3 +278,22 @@ def check_writable(path: str | Path, option: str) -> None:
         code = error.errno or errno.EIO
     if code:
         raise OutputError(f"cannot create {path}: {os.strerror(code)}; choose another {option}")
+
+
+def check_replaceable(path: Path, option: str, what: str, is_own: Callable[[Path], bool]) -> None:
+    """Refuse to write over a file that holds something else, before there is work for it.
+
+    Parameters
+    ----------
+    what : what may be written over, which `is_own` knows
+
+    Raises
+    ------
+    OutputError
+        There is such a file, which is neither empty nor that.
+    """
+    if path.is_file() and path.stat().st_size and not is_own(path):
+        raise OutputError(
+            f"{path} is there and is not {what}; nothing is written over it: choose another "
+            f"{option}, or move it away"
+        )
