@@ -673,8 +673,8 @@ def _command_line(model: str, epochs: int, stopped_at: int, *more: Any) -> Found
             _xpnet("evaluate", "--weights", weights, *placement, "--data", "synthetic")
             accuracy = json.loads(Path("whole/evaluation.json").read_text(encoding="utf-8"))
             pictures = [f"{k}.png" for k in range(5)]
-            for picture, x in zip(pictures, images(5)[0], strict=True):
-                Image.fromarray(np.kron(255 - x[0], np.ones((2, 2), np.uint8))).save(picture)
+            for picture, x in zip(pictures, its.synthetic_digits(5, seed=0)[0], strict=True):
+                Image.fromarray(x[0]).save(picture)
             said = _xpnet("predict", "--weights", weights, *placement, *pictures)
         finally:
             os.chdir(before)
