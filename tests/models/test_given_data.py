@@ -418,3 +418,23 @@ def test_impossible_classes_and_labels_one_a_row_by_heads():
 def test_numbers_where_arrays_are_needed_are_told(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+@pytest.mark.parametrize("loss", [SigmoidWithLoss(), IdentityWithLoss()])
+@pytest.mark.parametrize("t", [np.zeros(6, int), np.zeros((6, 1), int), np.ones((6, 1))])
+def test_of_one_output_there_is_no_accuracy(loss, t):
+    """The highest of one is always right: regression had an accuracy of 1."""
+    one = Network([Affine(4, 1, rng=0)], loss)
+    for measure in (
+        lambda: one.accuracy(X, t),
+        lambda: trained(X, t, one, metrics=[Accuracy()]),
+        lambda: Accuracy().update(one.predict(X), t),
+        lambda: predictions(one, X),
+    ):
+        with pytest.raises(ArgumentError, match="accuracy is of a choice among outputs"):
+            measure()
+
+
+def test_an_ensemble_is_of_networks_with_one_output():
+    with pytest.raises(ArgumentError, match="several outputs, a, b, and an ensemble is of network"):
+        Ensemble([heads(), heads()])

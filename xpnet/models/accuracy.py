@@ -35,9 +35,11 @@ def counted(y: Array, t: Array) -> Array:
     Raises
     ------
     ArgumentError
-        The targets have none of these shapes; or, on the host, a label is no class.
+        There is one output alone; the targets have none of these shapes; or, on the host, a label
+        is no class.
     """
     xp, classes = array_namespace(y), y.shape[-1]
+    check_several(classes)
     t = t if t.shape == y.shape else as_labels(t, y.shape)
     if t.shape == y.shape[:-1] and kind_of_numbers(t) != "floats":
         if on_host(t):
@@ -137,4 +139,19 @@ def check_one_output(outputs: Any, what: str) -> None:
         raise ArgumentError(
             f"the network has several outputs, {', '.join(outputs)}, and {what}; "
             "take that of predict(x)[name]"
+        )
+
+
+def check_several(outputs: int) -> None:
+    """Refuse to look for the highest of one output, which it always is.
+
+    Raises
+    ------
+    ArgumentError
+        There is one output.
+    """
+    if outputs == 1:
+        raise ArgumentError(
+            "accuracy is of a choice among outputs, and of one alone it would always be 1; use "
+            "BinaryAccuracy for yes or no, R2 for numbers"
         )

@@ -5,7 +5,7 @@ from math import prod
 
 from xpnet.arrays import Array
 from xpnet.errors import ArgumentError
-from xpnet.models.accuracy import share_correct
+from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.network import Network
 
 
@@ -37,6 +37,7 @@ class Ensemble:
         for network in found:
             if not isinstance(network, Network):
                 raise ArgumentError(f"an ensemble is of networks, got {network!r:.100}")
+            check_one_output(network.output_shape, "an ensemble is of networks with one")
         self.networks = found
         first, *others = map(_traits, self.networks)
         for number, traits in enumerate(others, start=2):

@@ -72,8 +72,9 @@ def load_network(
         if getattr(weights.params.get("W1"), "ndim", 0) == 4:
             return _conv_network(weights, activation, device)
         if activation is None:
-            activation = "sigmoid"
+            network = _dense_network(weights, "sigmoid", device)
             notice(f"{path} does not tell the activation between its layers; sigmoid is assumed")
+            return network
         return _dense_network(weights, activation, device)
     if activation is not None:
         raise ArgumentError(f"{path} says itself what its activation is; leave out --activation")
@@ -159,7 +160,6 @@ def _dense_network(weights: Weights, activation: str, device: str | Device) -> N
 def _conv_network(weights: Weights, activation: str | None, device: str | Device) -> Network:
     if activation is not None:
         raise ArgumentError("the book's convolutional networks use ReLU; leave out --activation")
-    notice(f"{weights.path} does not tell the activation between its layers; ReLU is assumed")
     shapes = [array.shape for name, array in sorted(weights.params.items()) if name.startswith("W")]
     kinds = [len(shape) for shape in shapes]
     try:
@@ -171,6 +171,7 @@ def _conv_network(weights: Weights, activation: str | None, device: str | Device
             f"for 28 x 28 images ({error})"
         ) from error
     network.fill(weights)
+    notice(f"{weights.path} does not tell the activation between its layers; ReLU is assumed")
     return network
 
 
@@ -198,7 +199,8 @@ def _dense_sizes(weights: Weights) -> list[int]:
     if not count or set(params) != set(expected):
         raise WeightsError(
             f"{weights.path} must hold W1, b1, W2, b2, ... of fully connected layers, "
-            f"got {', '.join(map(ascii, sorted(params)[:8])) or 'nothing'}"
+            f"got {', '.join(map(ascii, sorted(params)[:8])) or 'nothing'}; other names, such as "
+            "PyTorch's, are for load_torch, or load_params of a network that has them"
         )
     matrices = [params[f"W{k}"] for k in range(1, count + 1)]
     for k, W in enumerate(matrices, start=1):

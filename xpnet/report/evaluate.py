@@ -7,7 +7,7 @@ from xpnet.arrays import to_numpy
 from xpnet.arrays.values import as_array
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError
-from xpnet.models.accuracy import check_finite, check_one_output, evaluation_batch
+from xpnet.models.accuracy import check_finite, check_one_output, check_several, evaluation_batch
 from xpnet.models.network import Network
 
 SURE = 0.7
@@ -75,6 +75,7 @@ def predictions(
         batch = x[start : start + size]
         check_finite(batch, start)
         check_one_output(scores := computing.predict(batch), "a class is read of one")
+        check_several(scores.shape[-1])
         check_finite(scores := to_numpy(scores), start, "scores")
         labels[start : start + len(batch)] = scores.argmax(axis=-1)
     return labels
