@@ -771,3 +771,17 @@ def test_engines_that_cannot_be(so_called_gpu, made, place, message):
     with pytest.raises(ArgumentError) as error:
         made(replace(so_called_gpu, name=place))
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("label", "dtype"),
+    [(2**32, "int64"), (-(2**32), "int64"), (2**63, "uint64"), (2**32 + 3, "uint64")],
+)
+def test_labels_beyond_32_bits_do_not_become_others(accelerator, label, dtype):
+    """The kernels read 32 bits; what is on the device is not looked at, and its loss is NaN."""
+    net, device = twin(accelerator, "two-layer-net"), accelerator.device
+    x, t = batch(net, 8)
+    t = t.astype(dtype)
+    t[3] = label
+    loss = accelerator.engine(net).loss_and_gradient(device.asarray(x), device.asarray(t))[0]
+    assert np.isnan(to_numpy(loss))

@@ -349,12 +349,15 @@ class CompiledNetwork(Uncopied):
         forms = []
         for k, loss in enumerate(self.losses):
             given = t[loss.head] if isinstance(t, Mapping) else t
+            own = scores[loss.head] if isinstance(scores, dict) else scores
             if given.ndim == 1 and xp.isdtype(given.dtype, ("integral", "bool")):
                 forms.append("labels")
+                if given.dtype in (xp.int64, xp.uint64, xp.uint32):  # which could wrap around
+                    lowest = -1 if given.dtype == xp.int64 else 0
+                    given = xp.clip(given, lowest, own.shape[-1])
                 program.buffers.labels[k][...] = xp.astype(given, xp.int32)
             else:
                 forms.append("rows")
-                own = scores[loss.head] if isinstance(scores, dict) else scores
                 program.buffers.rows[k][...] = as_one_hot(given, own)
         return forms[0] if len(forms) == 1 else forms
 
