@@ -9,7 +9,7 @@ from test_cli import QUICK
 from test_cli import run as run  # a fixture
 from test_step_contract import T, X
 from test_trainer import trainer
-from xpnet import SGD, Trainer, TwoLayerNet, to_numpy
+from xpnet import SGD, Affine, IdentityWithLoss, Network, Tanh, Trainer, TwoLayerNet, to_numpy
 from xpnet.errors import DivergedError
 from xpnet.train import EpochMetrics
 from xpnet.train.checkpoint import load_checkpoint
@@ -120,6 +120,9 @@ GUESS, RISE = "after", "the"
         ([(2.3, 0.1), (9.0, 0.1)], {}, [[GUESS, RISE], []]),
         ([(2.1, 0.5), (2.3, 0.5), (1.0, 0.5), (2.3, 0.5)], {}, [[], [RISE], [], []]),
         ([(2.3, 0.1), (2.3, 0.1), (2.3, 0.1)], {"steps": 250}, [[], [GUESS, RISE], []]),
+        ([(4.1, 0.1), (9.0, 0.1)], {"steps": 100}, [[RISE], []]),
+        ([(3.9, 0.1), (9.0, 0.2), (4.1, 0.1)], {"steps": 100}, [[], [], [RISE]]),
+        ([(9.0, 0.1)], {"steps": 100, "classes": 1}, [[]]),
         ([(1.0, 0.55)], {"classes": 2}, [[GUESS]]),
         ([(1.0, 0.56)], {"classes": 2}, [[]]),
         ([(1.0, 0.015)], {"classes": 100}, [[GUESS]]),
@@ -132,6 +135,19 @@ def test_a_hint_comes_once_and_not_too_early(rows, options, want):
 
 def test_chance_is_a_bit_more_than_an_even_share():
     assert [at_chance(k) for k in (2, 10, 100)] == pytest.approx([0.55, 0.15, 0.015])
+
+
+@pytest.mark.parametrize(("lr", "epochs", "hinted"), [(0.03, 2, False), (3.0, 1, True)])
+def test_a_few_steps_are_enough_to_tell_that_it_diverges(capsys, lr, epochs, hinted):
+    """Of labels and of numbers; a network that has not learned yet is no such thing."""
+    x = X.reshape(len(X), -1) / np.float32(255)
+    numbers, options = np.sin(x.sum(axis=1, keepdims=True)), {"mini_batch_size": 6}
+    for loss, t, outputs in ((None, T, 10), (IdentityWithLoss(), numbers, 1)):
+        layers = [Affine(x.shape[1], 10, rng=0), Tanh(), Affine(10, outputs, rng=1)]
+        net = Network(layers, loss)
+        Trainer(net, x, t, epochs=epochs, optimizer=SGD(lr), **options).train()
+        out = capsys.readouterr().out
+        assert ("hint: the mean loss of epoch 1" in out) == hinted, out
 
 
 def test_what_the_hints_say(run):

@@ -11,6 +11,8 @@ ENOUGH = 500
 """Steps: before, a network that will learn may still guess."""
 RISEN = 1.1
 """Times the first step's loss; the batches of a loss that falls slowly differ by less."""
+FAR = 2.0
+"""The same after fewer steps than are enough, of a network that guesses, or does worse."""
 
 
 class Hints(Callback):
@@ -50,17 +52,16 @@ def hints(
     *before, last = history
     steps = len(losses) // len(history)
     judged = [metrics for metrics in before if metrics.epoch * steps >= ENOUGH]
-    if last.epoch * steps < ENOUGH:
-        return []
-    found = []
+    enough, found = last.epoch * steps >= ENOUGH, []
     accuracy = last.test_accuracy
-    if not judged and classes > 1 and accuracy is not None and accuracy <= at_chance(classes):
+    if enough and not judged and _guesses(accuracy, classes):
         found.append(
             f"after {len(losses)} steps the test accuracy is {accuracy:.4f}, hardly "
             f"more than guessing among {classes} classes gives; "
             + (inputs or f"try a learning rate other than {lr:g}, or other initial weights")
         )
-    if _risen(last, losses) and not any(_risen(metrics, losses) for metrics in judged):
+    *risen, rises = (_risen(metrics, losses[0], steps, classes) for metrics in history)
+    if rises and not any(risen):
         found.append(
             f"the mean loss of epoch {last.epoch}, {last.train_loss:.4g}, is above that of the "
             f"first step, {losses[0]:.4g}; "
@@ -74,5 +75,13 @@ def at_chance(classes: int) -> float:
     return min(1.5 / classes, 1 / classes + 0.05)
 
 
-def _risen(metrics: EpochMetrics, losses: Sequence[float]) -> bool:
-    return metrics.train_loss > RISEN * losses[0]
+def _guesses(accuracy: float | None, classes: int) -> bool:
+    return classes > 1 and accuracy is not None and accuracy <= at_chance(classes)
+
+
+def _risen(metrics: EpochMetrics, first: float, steps: int, classes: int) -> bool:
+    """Tell whether an epoch's loss is above the first step's, and not on its way down again."""
+    if metrics.epoch * steps >= ENOUGH:
+        return metrics.train_loss > RISEN * first
+    lost = _guesses(metrics.train_accuracy, classes) or metrics.others.get("train_r2", 0.0) < -1.0
+    return lost and metrics.train_loss > FAR * first
