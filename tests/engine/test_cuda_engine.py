@@ -610,13 +610,16 @@ TARGETS = (
         ),
         (
             lambda engine, x, t: engine.steps(x, 0 * t[:, None] + 10, 5, SGD()),
-            "labels must be below the network's 10 outputs, got 10; give the network one output "
-            "for each class, or, where they are numbers to be learned, give floats of shape "
-            "(N, 10)",
+            "labels must be below the network's 10 outputs, got 10; they count from 0: if these "
+            "begin with 1, subtract 1; otherwise give the network one output for each class, or, "
+            "where they are numbers to be learned, give floats of shape (N, 10)",
         ),
         (
             lambda engine, x, t: engine.steps(x, t.astype("float64"), 5, SGD()),
-            TARGETS.format("float64 of shape (5,)"),
+            TARGETS.format(
+                "float64 of shape (5,); labels become integers by t.astype(int), and numbers are "
+                "for IdentityWithLoss, in rows of 10"
+            ),
         ),
         (
             lambda engine, x, t: engine.steps(x.astype("float16"), t, 5, SGD()),

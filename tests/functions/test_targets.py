@@ -41,7 +41,8 @@ def test_classes_that_labels_need(t, classes):
     ("call", "message"),
     [
         (lambda: check_labels(np.asarray([3, -1])), "labels must be 0 or more, got -1"),
-        (lambda: check_classes(4, 3), "labels must be below the network's 3 outputs, got 3"),
+        (lambda: check_classes(4, 3), "3 outputs, got 3; they count from 0: .*, subtract 1; "),
+        (lambda: check_classes(5, 3), "3 outputs, got 4; give the network one output for each"),
         (lambda: check_pairs(3, 2), "one target a sample is needed, got 3 and 2"),
         (lambda: check_pairs(2, 3), "one target a sample is needed, got 2 and 3"),
     ],

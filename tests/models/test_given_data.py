@@ -86,7 +86,7 @@ def measured(metric, t):
 def test_labels_without_an_output_are_refused_wherever_they_meet_outputs(taker):
     take = TAKERS[taker]
     for label, kind, message in (
-        (3, int, "labels must be below the network's 3 outputs, got 3; give the network one outp"),
+        (3, int, "labels must be below the network's 3 outputs, got 3; they count from 0: "),
         (200, np.uint8, "labels must be below the network's 3 outputs, got 200"),
         (-1, int, "labels must be 0 or more, got -1"),
     ):
@@ -311,6 +311,23 @@ def test_inputs_of_0_to_255_are_hinted_at_before_the_first_step(capsys):
     assert "inputs reach 2295, and floats are taken as they are; bring them to mean 0 and" in (
         capsys.readouterr().out
     )
+
+
+def test_small_numbers_in_uint8_are_hinted_at_before_the_first_step(capsys):
+    table = np.random.default_rng(0).integers(0, 2, (60, 4))
+    hint = (
+        "hint: inputs are uint8, which are taken for pixels and divided by 255, and reach only {}; "
+        "give them as int64 or float32 if they are no pixels"
+    )
+    pixels = table.astype(np.uint8)
+    for given, largest in (
+        (pixels, 1), (16 * pixels, 16), (17 * pixels, 0), (0 * pixels, 0),
+        (table, 0), (table.astype(bool), 0), (table.astype("float32"), 0),
+    ):  # fmt: skip
+        Trainer(net(), given, np.arange(60) % 3, epochs=1, optimizer_param={"lr": 1e-9}).train()
+        out = capsys.readouterr().out
+        assert (hint.format(largest) in out) == (largest > 0)
+        assert ("hint" in out) == (largest > 0)
 
 
 # What Winograd's sums cannot hold

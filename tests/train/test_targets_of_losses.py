@@ -63,6 +63,23 @@ def test_targets_of_a_cross_entropy_are_probabilities(rows):
             take()
 
 
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+@pytest.mark.parametrize("loss", [IdentityWithLoss(), SigmoidWithLoss()])
+@pytest.mark.parametrize("t", [T / 1, T, 3 * T, -18 * T, T - 2])
+def test_numbers_of_one_output_are_told_to_be_rows(t, loss, engine):
+    with pytest.raises(ArgumentError, match=r"give them as t\[:, None\], of shape \(N, 1\)"):
+        trained(net(loss, 1), t, engine=engine)
+    if isinstance(loss, IdentityWithLoss) or set(t) == {0, 1}:
+        trained(net(loss, 1), t[:, None], engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+def test_floats_of_a_softmax_are_labels_or_are_for_another_loss(engine):
+    with pytest.raises(ArgumentError, match=r"by t\.astype\(int\), and .* IdentityWithLoss, in r"):
+        trained(net(), T / 1, engine=engine)
+    trained(net(), (T / 1).astype(int), engine=engine)
+
+
 def test_an_engine_refuses_a_loss_below_0():
     """It looks at rows only where the loss tells that they are no probabilities."""
     with pytest.raises(ArgumentError, match=r"numbers from 0 to 1, got -1 to -?0"):

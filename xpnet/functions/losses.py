@@ -7,7 +7,7 @@ from xpnet.arrays import Array, array_namespace, on_host
 from xpnet.arrays.values import as_array, check_same_shape, floating, kind_of_numbers
 from xpnet.errors import ArgumentError
 from xpnet.functions.activations import sigmoid
-from xpnet.functions.targets import as_labels, check_classes, classes_of
+from xpnet.functions.targets import AS_ROWS, as_labels, check_classes, classes_of
 
 
 def mean_squared_error(y: Array, t: Array) -> Array:
@@ -68,10 +68,14 @@ def as_one_hot(t: Array, y: Array) -> Array:
     t = as_labels(t, y.shape)
     if t.shape == y.shape[:-1] and kind_of_numbers(t) != "floats":
         return one_hot(t, y.shape[-1], dtype=y.dtype)
+    cure = ""
+    if t.shape and t.shape == y.shape[:-1]:
+        cure = "; labels become integers by t.astype(int), and numbers are for IdentityWithLoss"
+        cure = f"; {AS_ROWS}" if y.shape[-1] == 1 else f"{cure}, in rows of {y.shape[-1]}"
     raise ArgumentError(
         f"targets for outputs of shape {tuple(y.shape)} must be integer labels of shape "
         f"{tuple(y.shape[:-1])} or one-hot of shape {tuple(y.shape)}, "
-        f"got {t.dtype} of shape {tuple(t.shape)}"
+        f"got {t.dtype} of shape {tuple(t.shape)}{cure}"
     )
 
 

@@ -7,6 +7,9 @@ from xpnet.arrays import Array, array_namespace
 from xpnet.arrays.values import kind_of_numbers
 from xpnet.errors import ArgumentError
 
+AS_ROWS = "give them as t[:, None], of shape (N, 1)"
+"""What to do with numbers (N,) that one output is to learn."""
+
 TargetKind: TypeAlias = Literal["labels", "one-hot", "binary", "numbers"]
 """Numbers of classes (N,); rows (N, K > 1) of one 1 and otherwise 0; rows of 0 and 1, as many of
 each as may be; anything else."""
@@ -81,7 +84,10 @@ def classes_of(t: Array) -> int:
     if xp.isdtype(t.dtype, "bool"):
         return int(xp.any(t)) + 1
     if (lowest := int(xp.min(t))) < 0:
-        raise ArgumentError(f"labels must be 0 or more, got {lowest}")
+        raise ArgumentError(
+            f"labels must be 0 or more, got {lowest}; where they are numbers to be learned by one "
+            f"output, {AS_ROWS}"
+        )
     return int(xp.max(t)) + 1
 
 
@@ -99,8 +105,14 @@ def check_classes(needed: int, outputs: int) -> None:
         The labels need more.
     """
     if needed > outputs:
-        raise ArgumentError(
-            f"labels must be below the network's {outputs} outputs, got {needed - 1}; give the "
-            "network one output for each class, or, where they are numbers to be learned, give "
-            f"floats of shape (N, {outputs})"
-        )
+        told = f"labels must be below the network's {outputs} outputs, got {needed - 1}; "
+        if outputs == 1:
+            told += f"where they are numbers, or 0 and 1, to be learned by one output, {AS_ROWS}; "
+        elif needed == outputs + 1:
+            told += "they count from 0: if these begin with 1, subtract 1; otherwise "
+        told += "give the network one output for each class"
+        if outputs > 1:
+            told += (
+                f", or, where they are numbers to be learned, give floats of shape (N, {outputs})"
+            )
+        raise ArgumentError(told)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from xpnet.report.metrics import EpochMetrics
 from xpnet.train.callbacks import Callback, Training
-from xpnet.train.inputs import too_large
+from xpnet.train.inputs import dark_pixels, too_large
 from xpnet.train.supervised import Supervised, classes_of
 
 ENOUGH = 500
@@ -20,7 +20,8 @@ class Hints(Callback):
 
     def on_begin(self, trainer: Training) -> None:
         """Tell, before the first step, of inputs that it will not get far with."""
-        if not trainer.steps and (hint := too_large(trainer.learner.source)):
+        source = trainer.learner.source
+        if not trainer.steps and (hint := too_large(source) or dark_pixels(source)):
             trainer.say(f"hint: {hint}")
 
     def on_epoch(self, trainer: Training, metrics: EpochMetrics) -> None:

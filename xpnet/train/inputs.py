@@ -14,6 +14,8 @@ from xpnet.train.learner import Batch
 LARGE = 50.0
 """Inputs beyond this make first scores, and so gradients, that usual learning rates are not for;
 inputs of mean 0 and standard deviation 1 never get there."""
+DARK = 16
+"""Counts and flags go to about here, and of pictures in uint8 hardly one is so dark."""
 
 
 def not_finite(batch: Batch, source: Any, epoch: int, step: int | None) -> str:
@@ -70,6 +72,22 @@ def too_large(source: Any, *, targets: bool = False) -> str:
                 "standard deviation 1"
             )
     return ""
+
+
+def dark_pixels(source: Any) -> str:
+    """Say that pixels are so dark that they may be none; "" if they are not, or unknown.
+
+    The first samples are looked at.
+    """
+    if not isinstance(source, Batches) or source.kind != "pixels":
+        return ""
+    largest = int(np.max(to_numpy(source.first(CHECKED)[0]), initial=0))
+    if not 0 < largest <= DARK:
+        return ""
+    return (
+        "inputs are uint8, which are taken for pixels and divided by 255, and reach only "
+        f"{largest}; give them as int64 or float32 if they are no pixels"
+    )
 
 
 def _largest(numbers: Array) -> float:
