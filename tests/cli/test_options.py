@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shlex
+from pathlib import Path
 
 import click
 import pytest
@@ -134,6 +136,19 @@ def test_what_does_not_go_together(run, tmp_path, arguments, text):
 def test_arguments_are_told_as_options(message, told):
     params = [*COMMANDS["tune"].params, *COMMANDS["train"].params]
     assert in_options(message, params) == (told or message)
+
+
+@pytest.mark.parametrize("name", ["lr=0.1", "sweep/adam,lr=0.1,seed=3", "a data_dir", "batch_size"])
+@pytest.mark.parametrize("form", [["--out", "{}"], ["--out={}"]])
+def test_names_of_ones_own_stay_as_they_are(run, name, form):
+    """A directory may be called by what it holds."""
+    Path(name).mkdir(parents=True)
+    (Path(name) / "file").touch()
+    assert_refused(
+        run("train", *(part.format(name) for part in form)),
+        f"xpnet: error: {name} is not empty (file), and no run is overwritten; choose another "
+        f"--out, or go on with a run by --resume {shlex.quote(name)}\n",
+    )
 
 
 @pytest.mark.parametrize("name", ["", *sorted(COMMANDS)])

@@ -1,6 +1,7 @@
 """What --weights takes: runs that are finished, stopped or damaged, and NumPy's files."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from test_cli import QUICK, assert_refused
 from test_cli import run as run  # a fixture
 from xpnet import TwoLayerNet, load_network, synthetic_digits, to_numpy
-from xpnet.errors import ArgumentError, CheckpointError
+from xpnet.errors import ArgumentError, CheckpointError, WeightsError
 from xpnet.files.pictures import save_picture
 from xpnet.train.checkpoint import load_checkpoint
 from xpnet.train.saved import load_model
@@ -148,3 +149,16 @@ def test_arrays_of_numpy_are_evaluated_and_what_is_assumed_is_told(run, tmp_path
         "xpnet: w.npz does not tell the activation between its layers; sigmoid is assumed\n"
     )
     assert want[2] == ""
+
+
+def test_a_pipe_is_not_waited_at(run):
+    os.mkfifo("pipe")
+    assert_refused(run("evaluate", "--weights", "pipe"), "pipe is not a file")
+
+
+def test_numbers_that_are_none_are_told_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arrays = {"W1": np.zeros((3, 2)), "b1": np.array([0, np.nan])}
+    np.savez("w.npz", **arrays)
+    with pytest.raises(WeightsError, match="b1 must hold finite floats, got NaN or infinity in"):
+        load_network("w.npz", activation="relu")

@@ -151,8 +151,20 @@ def test_a_directory_that_became_a_file(run, monkeypatch):
     code, _, err = run("train", *FIVE, "--out", "a")
     told, (last,) = warnings(err)
     assert set(told) == {"xpnet: warning: cannot create a: File exists; choose another --out"}
-    assert (code, last.startswith("xpnet: error: cannot create a: File exists")) == (2, True)
+    assert (code, last) == (
+        2,
+        "xpnet: error: cannot create a: File exists; choose another --out; this one stops after "
+        f"150 steps, and goes on with: xpnet train --resume {Path('a.lost-1').absolute()}",
+    )
     assert Path("a").read_text() == "years of work"
+    assert steps("a.lost-1/checkpoints") == [150]
+    at_step(monkeypatch, {40: replace, 70: lambda: signal.raise_signal(signal.SIGINT)})
+    Path("a").unlink()
+    assert run("train", *FIVE, "--out", "a")[2].endswith(
+        "xpnet: interrupted after 71 steps; go on with: xpnet train --resume "
+        f"{Path('a.lost-2').absolute()}\n"
+    )
+    assert steps("a.lost-2/checkpoints") == [71]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -31,9 +31,10 @@ OF_STATE = [
     ("best", [1, "max"]), ("untold", -1), ("untold", "all"),
 ]  # fmt: skip
 OF_RUN = [
-    ("xpnet", 1), ("xpnet", ""), ("xpnet", "\x1b[31m9.9"), ("data_sha256", None),
-    ("data_sha256", "f" * 63), ("computed_by", []), ("computed_by", {"device": [1]}),
-    ("computed_by", {"threads": "2"}), ("computed_by", {"threads": 0}),
+    ("xpnet", 1), ("xpnet", ""), ("xpnet", "9" * 5000), ("xpnet", "\x1b[31m9.9"),
+    ("data_sha256", None), ("data_sha256", "f" * 63), ("computed_by", []),
+    ("computed_by", {"device": [1]}), ("computed_by", {"threads": "2"}),
+    ("computed_by", {"threads": 0}),
     ("settings", []), ("settings", {}), ("settings", None),
 ]  # fmt: skip
 OF_SETTINGS = [
@@ -199,6 +200,19 @@ def test_a_run_refuses_what_no_run_says(run, stored):
         if part == "settings" and name in ("model", "hidden_size", "activation", "dtype"):
             with pytest.raises(CheckpointError):
                 load_model(path)
+
+
+def test_steps_are_those_of_the_epochs(run, stored):
+    """Another batch size is another run, too."""
+    path, (arrays, record, _) = stored
+    settings = record["run"] | {"settings": record["run"]["settings"] | {"batch_size": 7}}
+    for change in ({"steps": 10**9}, {"history": record["history"][:1]}, {"run": settings}):
+        write(path, arrays, record | change)
+        assert_refused(
+            run("train", "--resume", "a", "--epochs", 3),
+            "steps, but its ",
+            "and those of one that is not done, make",
+        )
 
 
 def test_the_field_and_what_it_must_be_are_told(stored):

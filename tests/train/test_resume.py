@@ -423,6 +423,14 @@ def test_after_a_damage_the_one_before_is_offered(run, whole, monkeypatch):
     assert last.with_suffix(".set-aside").stat().st_size == 1000
 
 
+def test_a_run_by_other_names_of_its_directory(run):
+    """The directory of its checkpoints; one whose name ends as a checkpoint's does."""
+    assert run("train", *QUICK, "--out", "a.safetensors")[0] == 0
+    for number, name in enumerate(("a.safetensors", "a.safetensors/checkpoints"), start=3):
+        assert run("train", "--resume", name, "--epochs", number)[0] == 0
+    assert len(rows("a.safetensors")) == 5
+
+
 def test_a_directory_that_is_no_runs_is_left_alone(run, tmp_path):
     """A slip of the pen costs nothing: no file is removed, no run begun where nobody wants one."""
     home = tmp_path / "home"

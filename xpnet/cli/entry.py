@@ -2,6 +2,7 @@
 
 import errno
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -94,20 +95,31 @@ class Commands(click.Group):
         """Run a command."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:  # of which click would make two lines
+            raise Interrupted("interrupted", signal.SIGINT) from None
         except XPNetError as error:
             command = self.commands.get(ctx.invoked_subcommand or "")
-            error.args = (in_options(str(error), command.params if command else []),)
+            params = command.params if command else []
+            error.args = (in_options(str(error), params, sys.argv[2:]),)
             raise
 
 
-def in_options(message: str, params: Sequence[click.Parameter]) -> str:
+def in_options(message: str, params: Sequence[click.Parameter], given: Sequence[str] = ()) -> str:
     """Write names of arguments as the options that they are, `batch_size=1` as `--batch-size 1`.
 
     A name of one word is one only before =, or where a message begins by it. What only Python can
-    be told is left out.
+    be told is left out. What was given, such as a directory lr=0.1, stays as it is.
     """
     for advice in ONLY_IN_PYTHON:
         message = message.replace(advice, "")
+    texts = {part for text in given for part in (text, re.sub("^--[^=]*=", "", text))}
+    names = [str(param.name) for param in params]
+    kept = [text for text in texts if any(name in text for name in names)]
+    if kept:
+        either = "|".join(map(re.escape, sorted(kept, key=len, reverse=True)))
+        parts = re.split(f"({either})", message)
+        parts[::2] = [in_options(part, params) if part else "" for part in parts[::2]]
+        return "".join(parts)
     for param in params:
         name, option = str(param.name), max(param.opts, key=len)
         alone = rf"(?<![-\w./?&]){name}"  # and no part of a path or URL

@@ -153,6 +153,8 @@ def read_gzip(path: Path) -> dict[str, np.ndarray]:
     start = data[:LOOKED_AT]
     if start[4:9] == b"\0\0\0\0{":
         raise WeightsError(f"{path} is a compressed safetensors file; unpack it first")
+    if start.startswith((b"PK\3\4", b"\x1f\x8b")):
+        raise WeightsError(f"{path} is a compressed file in a compressed file; unpack it first")
     if kind := kind_of(start):
         raise WeightsError(f"{path} is, unpacked, {kind}")
     return read_pickled_arrays(data, str(path))

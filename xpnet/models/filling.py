@@ -42,7 +42,8 @@ def fitting(
                 f"got {'none' if got is None else got.shape}"
             )
         if got.dtype.kind != "f" or not np.isfinite(got).all():
-            raise WeightsError(f"{weights.path}: {name} must hold finite floats, got {got.dtype}")
+            kind = f"NaN or infinity in {got.dtype}" if got.dtype.kind == "f" else got.dtype
+            raise WeightsError(f"{weights.path}: {name} must hold finite floats, got {kind}")
     if extra := given.keys() - own.keys():
         raise WeightsError(f"{weights.path} holds more than the network: {min(extra)!a}")
     return given

@@ -94,7 +94,8 @@ def load_torch(network: Network, path: str | Path, *, strict: bool = True) -> li
         if got is None or got.shape != want:
             problems[name] = f"must have shape {want}, got {'none' if got is None else got.shape}"
         elif got.dtype.kind != "f" or not np.isfinite(got).all():
-            raise WeightsError(f"{path}: {name} must hold finite floats, got {got.dtype}")
+            kind = f"NaN or infinity in {got.dtype}" if got.dtype.kind == "f" else got.dtype
+            raise WeightsError(f"{path}: {name} must hold finite floats, got {kind}")
         else:
             fitting[name] = got.T if place.transposed else got
     if strict and problems:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from xpnet.errors import DirectoryTakenError, DivergedError, OutputError
@@ -85,17 +86,23 @@ class Keeper(Callback):
         except OutputError as error:
             self._tell(f"warning: {error}")
 
-    def saved_elsewhere(self, error: DirectoryTakenError) -> DirectoryTakenError:
+    def saved_elsewhere(self, error: OutputError) -> OutputError:
         """Save the state where nobody else is, and say where that is."""
+        if (place := self._elsewhere()) is None:
+            return type(error)(f"{error}, and what this one has learned can be kept nowhere")
+        return type(error)(
+            f"{error}; this one stops after {self.trainer.steps} steps, and goes on with: "
+            f"xpnet train --resume {quoted(place)}"
+        )
+
+    def _elsewhere(self) -> Path | None:
+        """Save the state in a directory of its own; None where that cannot be."""
         arrays, record = self.trainer.state()
         for place in self.directory.elsewhere():
             with suppress(OutputError):
                 Checkpoints(place / CHECKPOINTS).save(arrays, {**record, "run": self.run})
-                return DirectoryTakenError(
-                    f"{error}; this one stops after {self.trainer.steps} steps, and goes on with: "
-                    f"xpnet train --resume {quoted(place)}"
-                )
-        return DirectoryTakenError(f"{error}, and what this one has learned can be kept nowhere")
+                return place
+        return None
 
     def on_step(self, trainer: Training) -> None:
         """Save if it is time, or if this is where the run ends."""
@@ -117,8 +124,10 @@ class Keeper(Callback):
         if self._signals.number is None:
             return
         remedy = "no checkpoint could be written"
-        for path in self.checkpoints.paths()[-1:]:
+        if paths := self.checkpoints.paths():
             directory = quoted(self.directory.absolute)
-            remedy = f"go on from {path.stem} with: xpnet train --resume {directory}"
+            remedy = f"go on from {paths[-1].stem} with: xpnet train --resume {directory}"
+        elif (place := self._elsewhere()) is not None:
+            remedy = f"go on with: xpnet train --resume {quoted(place)}"
         steps = self.trainer.steps
         raise Interrupted(f"interrupted after {steps} steps; {remedy}", self._signals.number)

@@ -103,7 +103,7 @@ STATE = {
 RUN = {
     "settings": _named("settings by name", lambda value: True),
     "data_sha256": _matching("a SHA-256", "[0-9a-f]{64}"),
-    "xpnet": _matching("a version", r"\d+(\.\d+)*[\w.+-]{0,40}"),
+    "xpnet": _matching("a version", r"\d{1,9}(\.\d{1,9}){0,9}[\w.+-]{0,40}"),
     "computed_by": Kind("texts and numbers by name, threads from 1", _is_computing),
 }
 """What else a run is known by."""

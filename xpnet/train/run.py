@@ -8,7 +8,7 @@ from typing import Any
 from xpnet import __version__
 from xpnet.arrays import Device, versions
 from xpnet.data import Dataset
-from xpnet.errors import CheckpointError, DirectoryTakenError
+from xpnet.errors import CheckpointError, DirectoryTakenError, OutputError
 from xpnet.models import build_network
 from xpnet.optim.schedules import Cosine
 from xpnet.report.metrics import EpochMetrics
@@ -45,7 +45,10 @@ class Run:
         self, path: str | Path, *, resume: bool, or_begin: bool = False, keep: int
     ) -> None:
         path = Path(path)
-        chosen = path if resume and path.suffix == ".safetensors" else None
+        if resume and path.name == CHECKPOINTS and Checkpoints(path).paths():
+            path = path.parent
+        is_file = path.suffix == ".safetensors" and not path.is_dir()
+        chosen = path if resume and is_file else None
         if chosen is not None:
             _check_name(chosen)
         self.path = path.parent.parent if chosen else path
@@ -207,6 +210,13 @@ class Run:
                 f"those from {dataset.source} have {self._record['data_sha256']}; give the same "
                 "data, or begin another run"
             )
+        epochs, size = len(record["history"]), len(trainer.train_batches)
+        steps = epochs * size + len(arrays.get("epoch_losses", ()))
+        if record["steps"] != steps:
+            raise CheckpointError(
+                f"{path} has {record['steps']} steps, but its {epochs} epochs of {size} steps, and "
+                f"those of one that is not done, make {steps}; take another"
+            )
         trainer.restore(arrays, record)
         self._checkpoints.go_on_from(path)
         lines = [f"going on from {path}: {trainer.steps} steps, {len(trainer.history)} epochs"]
@@ -251,7 +261,9 @@ class Run:
         """
         try:
             self.directory.finish(trainer.network, trainer.history, summary)
-        except DirectoryTakenError as error:
+        except OutputError as error:
+            if not isinstance(error, DirectoryTakenError) and self._checkpoints.paths():
+                raise
             raise self._keeper.saved_elsewhere(error) from error
 
 

@@ -171,6 +171,8 @@ class RunDirectory:
         except DirectoryTakenError:
             raise
         except OutputError as error:
+            if not Checkpoints(self.path / CHECKPOINTS).paths():
+                raise
             raise OutputError(
                 f"{error}, or mend this one: --resume {quoted(self.path)} then writes what is "
                 "missing"

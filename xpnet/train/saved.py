@@ -103,6 +103,8 @@ def _is_checkpoint(path: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
     try:
+        if not path.is_file():  # a pipe would be waited at
+            return False
         check_header(path)
         with safe_open(path, framework="numpy") as file:
             return CHECKSUM in (file.metadata() or {})
