@@ -263,7 +263,9 @@ class Loop(Stepping):
         if record is None and isinstance(arrays, tuple) and len(arrays) > 1:
             arrays, record = arrays[:2]  # what comes after them tells of a file
         if record is None:
-            raise CheckpointError("restore takes the arrays and the record that state() gives")
+            raise CheckpointError(
+                "restore takes the arrays and the record that state() gives; take another"
+            )
         check_state(arrays, record)
         self._check_early_stopping()
         own = self.learned()
