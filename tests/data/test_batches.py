@@ -106,3 +106,15 @@ def test_a_memory_map_is_streamed(tmp_path):
 def test_misuse_is_told(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         Batches(**({"x": IMAGES, "t": LABELS, "batch_size": 5} | arguments))
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.5, "0", True])
+def test_epochs_have_numbers(epoch):
+    with pytest.raises(ArgumentError, match="epochs are numbered from 0 on, got"):
+        next(Batches(IMAGES, LABELS, 5).epoch(epoch))
+
+
+@pytest.mark.parametrize(("size", "limit"), [(0, None), (-5, None), (5, 0), (5, -1)])
+def test_no_evaluation_is_of_nothing(size, limit):
+    with pytest.raises(ArgumentError, match="have a sample at least"):
+        next(Batches(IMAGES, LABELS, 5).in_order(size, limit=limit))

@@ -191,6 +191,15 @@ def test_a_step_that_gives_no_names_is_told(given):
         trainer.train()
 
 
+@pytest.mark.parametrize("loss", [None, "0.5", 1j, np.ones((3, 2))])
+def test_a_loss_that_is_no_number_is_told(loss):
+    trainer = sine()
+    trainer.learner.step = lambda _: {"loss": loss}
+    kind = type(loss).__name__
+    with pytest.raises(ArgumentError, match=f"must give one number as loss, got {kind}"):
+        trainer.train()
+
+
 @pytest.mark.parametrize(("says", "message"), [
     (3, "more batches in epoch 1 than its len, 3"),
     (99, r"fewer batches in epoch 1 than its len, 99: \d+; make them agree"),

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xpnet.arguments import checked
+from xpnet.arguments import checked, whole
 from xpnet.arrays import Array, Device, get_device
 from xpnet.arrays.values import as_array, kind_of_numbers, scaled
 from xpnet.errors import ArgumentError
@@ -158,6 +158,8 @@ class Batches:
 
     def order(self, epoch: int) -> np.ndarray:
         """Sample numbers of an epoch in the order they are handed out, (N,) int64."""
+        if not whole(epoch) or epoch < 0:
+            raise ArgumentError(f"epochs are numbered from 0 on, got {epoch!r}")
         rng = np.random.default_rng([self.seed, epoch])
         if self.sampling == "choice":
             return rng.integers(self.n_samples, size=self.n_samples)
@@ -195,6 +197,11 @@ class Batches:
 
     def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
         """The first `limit` samples (all if None) as they come, for evaluation."""
+        if batch_size < 1 or (limit is not None and limit < 1):
+            raise ArgumentError(
+                f"batches and what they are limited to have a sample at least, got {batch_size} "
+                f"and {limit}"
+            )
         ranges = _ranges(min(limit or self.n_samples, self.n_samples), batch_size)
         if not self.resident:
             yield from self._streamed(slice(start, end) for start, end in ranges)

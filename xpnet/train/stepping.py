@@ -158,7 +158,15 @@ class Stepping(Uncopied):
             ) from None
         if self.device.is_host:
             for name, value in items:
-                if not isfinite(value):
+                try:
+                    finite = isfinite(value)
+                except TypeError:
+                    shape = getattr(value, "shape", None)
+                    raise ArgumentError(
+                        f"a step of {type(learner).__name__} must give one number as {name}, got "
+                        f"{type(value).__name__}{f' of shape {shape}' if shape else ''}"
+                    ) from None
+                if not finite:
                     raise _NotANumberError(self._of_step(name, self._done, float(value)))
         return values
 
