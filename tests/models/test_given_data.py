@@ -455,3 +455,13 @@ def test_of_one_output_there_is_no_accuracy(loss, t):
 def test_an_ensemble_is_of_networks_with_one_output():
     with pytest.raises(ArgumentError, match="several outputs, a, b, and an ensemble is of network"):
         Ensemble([heads(), heads()])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "uint8", "complex64", "sum"])
+def test_networks_and_batches_are_of_floats(dtype):
+    """In whole numbers every weight would be 0, and nothing would be learned."""
+    for make in (lambda: net(dtype), lambda: Batches(X, T, 3, dtype=dtype)):
+        with pytest.raises(
+            ArgumentError, match=f"dtype must be 'float32' or 'float64', got '{dtype}'"
+        ):
+            make()

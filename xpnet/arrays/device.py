@@ -63,6 +63,16 @@ class Device:
             raise ArgumentError(f"dtype {name!r} is not one of {self.xp.__name__}'s; try 'float32'")
         return dtype
 
+    def check_floats(self, name: str) -> None:
+        """Refuse what is no dtype of real fractions: in whole numbers all weights would be 0."""
+        dtype = self.dtype(name)
+        try:
+            fits = self.xp.isdtype(dtype, "real floating")
+        except TypeError:  # the name of something else
+            fits = False
+        if not fits:
+            raise ArgumentError(f"dtype must be 'float32' or 'float64', got {name!r}")
+
     def asarray(self, x: Any, *, dtype: str | None = None) -> Array:
         """Put `x` on this device: as it is if it is here already; host data are copied over.
 

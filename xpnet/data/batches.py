@@ -95,7 +95,7 @@ class Batches:
         if not len(x):
             raise ArgumentError("at least one sample is needed, got none")
         self.batch_size = min(int(batch_size), len(x))
-        self.device.dtype(dtype)
+        self.device.check_floats(dtype)
         self.classes, self.target_kind = by_head(check_labels, t), by_head(kind_of, t)
         # Half the free memory leaves room for a large batch's activations.
         size = prod(x.shape) * x.dtype.itemsize

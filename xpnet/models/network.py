@@ -94,6 +94,7 @@ class Network(Described):
         dtype: str = "float32",
     ) -> None:
         self.device = get_device(device)
+        self.device.check_floats(dtype)
         self.dtype = dtype
         self.last_layer: Loss = SoftmaxWithLoss() if loss is None else loss
         check_loss("loss", self.last_layer)
