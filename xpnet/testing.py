@@ -1,5 +1,6 @@
 """Checks for layers and networks, the library's own and yours."""
 
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -7,14 +8,21 @@ import numpy as np
 
 from xpnet.arguments import checked
 from xpnet.arrays import Array, device_of, to_numpy
+from xpnet.errors import ArgumentError
+from xpnet.layers.base import run_layer, take_back
 from xpnet.models.network import Network
 
 STEP = 1e-5
 """The error of a central difference in float64 is then about 1e-10 from either side."""
 
 
+@checked
 def check_backward(
-    layer: Any, *inputs: Array, rng: np.random.Generator, rtol: float = 1e-7, train: bool = False
+    layer: Any,
+    *inputs: Array,
+    rng: np.random.Generator | int = 0,
+    rtol: float = 1e-7,
+    train: bool = False,
 ) -> None:
     """Check a layer's backward against its forward, in float64.
 
@@ -30,12 +38,25 @@ def check_backward(
     ----------
     layer : anything with `forward(*inputs, train=...) -> (y, backward)` and `params`, float64
     inputs : float64 arrays, away from points where the layer has no derivative
+    rng : NumPy generator or seed, of dy and v
+    rtol : the error that is allowed, over the sum of the sizes of what is added
+    train : what `forward` is told; a layer that draws at random must then draw the same each time
 
     Raises
     ------
     AssertionError
         The gradients are wrong, or one of the promises above is broken.
+    ArgumentError
+        There are no inputs, or other arrays than float64, or the layer's forward or backward
+        returns something else than a layer's does.
     """
+    arrays = (*inputs, *layer.params.values())
+    if not inputs or not all(str(array.dtype).endswith("float64") for array in arrays):
+        raise ArgumentError(
+            "check_backward needs inputs, and a layer with parameters, in float64, got "
+            f"{', '.join(str(array.dtype) for array in arrays) or 'none'}"
+        )
+    rng = np.random.default_rng(rng)
     device = device_of(inputs[0])
 
     def random_like(x: Array) -> Array:
@@ -44,10 +65,12 @@ def check_backward(
     def kept(*arrays: Array) -> list[np.ndarray]:
         return [to_numpy(array).copy() for array in arrays]
 
-    y, backward = layer.forward(*inputs, train=train)
+    several = len(inputs) > 1
+    run = layer.forward if several else partial(run_layer, layer)
+    y, backward = run(*inputs, train=train)
     dy = random_like(y)
     before = kept(*inputs, dy)
-    dx, grads = backward(dy)
+    dx, grads = take_back(backward, layer, dy)
     for was, now in zip(before, kept(*inputs, dy), strict=True):
         np.testing.assert_array_equal(now, was, err_msg="the layer altered its input or dy")
     without_dx = backward(dy, need_dx=False)[1]
@@ -57,13 +80,13 @@ def check_backward(
     if params and "need_grads" in signature(backward).parameters:
         alone, none = backward(dy, need_grads=False)
         assert not none, f"gradients {list(none)} that nobody asked for"
-        for got, want in zip(alone, dx, strict=True) if len(inputs) > 1 else ((alone, dx),):
+        for got, want in zip(alone, dx, strict=True) if several else ((alone, dx),):
             np.testing.assert_array_equal(to_numpy(got), to_numpy(want), "dx without gradients")
     assert list(grads) == list(params), f"gradients {list(grads)}, parameters {list(params)}"
     for name in params:
         np.testing.assert_array_equal(to_numpy(without_dx[name]), to_numpy(grads[name]), name)
     places = [*inputs, *params.values()]
-    gradients = [*(dx if len(inputs) > 1 else (dx,)), *grads.values()]
+    gradients = [*(dx if several else (dx,)), *grads.values()]
     for place, gradient in zip(places, gradients, strict=True):
         assert gradient.shape == place.shape, f"gradient {gradient.shape} for {place.shape}"
         assert gradient.dtype == place.dtype, f"gradient {gradient.dtype} for {place.dtype}"

@@ -1,5 +1,6 @@
 """Every layer against its definition and its own differences."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xpnet import layers
+from xpnet import Network, layers
 from xpnet.arrays import Device, to_numpy
+from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError
 from xpnet.testing import check_backward
 
@@ -60,6 +62,76 @@ def test_check_backward_finds_a_wrong_gradient():
 
     with pytest.raises(AssertionError, match="numerical"):
         check_backward(Wrong(), np.ones((2, 3)), rng=np.random.default_rng(0))
+
+
+class Own:
+    """y = x; it does what is given here."""
+
+    def __init__(self, forward):
+        self.params, self._forward = {}, forward
+
+    def output_shape(self, shape):
+        return shape
+
+    def forward(self, x, *, train=False):
+        return self._forward(x)
+
+
+def own(**methods):
+    """A layer of a class of its own: each class is looked at once."""
+    kind = type("Mine", (Own,), methods)
+    return lambda forward=lambda x: (x, lambda dy, need_dx=True: (dy, {})): kind(forward)
+
+
+CONTRACT = re.escape(
+    "forward(x, train=...) returns the output and backward(dy, need_dx=True), which returns dx and "
+    "a dictionary of the gradients of params"
+)
+
+
+@pytest.mark.parametrize("engine", ["cpu", "reference"])
+@pytest.mark.parametrize(
+    ("forward", "told"),
+    [
+        (lambda x: x, "that of Mine returned ndarray"),
+        (lambda x: x[:2], "that of Mine returned ndarray"),  # which has two parts
+        (lambda x: None, "that of Mine returned NoneType"),
+        (lambda x: (x, x), r"that of Mine returned \(ndarray, ndarray\)"),
+        (lambda x: (x, lambda dy: (dy, {})), r"that of Mine returned a backward\(dy\)"),
+        (lambda x: (x, lambda dy, need_dx: dy), "backward of Mine returned ndarray"),
+        (lambda x: (x, lambda dy, need_dx: (dy, None)), r"returned \(ndarray, NoneType\)"),
+        (lambda x: (x, lambda dy, need_dx: (dy, {}, 1)), r"returned \(ndarray, dict, int\)"),
+    ],
+)
+def test_what_a_layer_of_ones_own_must_return_is_told(forward, told, engine):
+    x, t, layer = np.ones((2, 3), dtype="float32"), np.zeros(2, int), own()(forward)
+    branches = layers.Concatenate([layer, layers.Identity()])
+    for middle in (layer, branches):
+        network = Network(
+            [layers.Affine(3, 3), middle, layers.Affine(3 if middle is layer else 6, 2)]
+        )
+        with pytest.raises(ArgumentError, match=f"a layer's {CONTRACT}; .*{told}"):
+            get_engine(network, engine).loss_and_gradient(x, t)
+        with pytest.raises(ArgumentError, match=CONTRACT):
+            check_backward(layer, np.ones((2, 3)))
+
+
+def test_a_forward_of_other_arguments_is_told_when_a_network_is_made():
+    for forward in (lambda self, x: x, lambda self, x, t, train: x, lambda self: 1):
+        with pytest.raises(ArgumentError, match=rf"layer 'Mine2': {CONTRACT}; got a forward\("):
+            layers.Sequential([own()(), own(forward=forward)()])
+    for forward in (lambda self, x, **any: x, lambda self, x, train: x):
+        layers.Sequential([own(forward=forward)()])
+
+
+def test_check_backward_takes_a_seed_and_float64_alone():
+    check_backward(own()(), np.ones((2, 3)))
+    check_backward(own()(), np.ones((2, 3)), rng=7)
+    with pytest.raises(ArgumentError, match="rng of check_backward must be"):
+        check_backward(own()(), np.ones((2, 3)), rng=-1)
+    for arrays in ((), (np.ones((2, 3), dtype="float32"),)):
+        with pytest.raises(ArgumentError, match=r"needs inputs, .* in float64, got"):
+            check_backward(own()(), *arrays)
 
 
 def test_check_backward_finds_an_altered_input():

@@ -16,6 +16,17 @@ Backward: TypeAlias = Callable[..., tuple[Any, Params]]
 """`backward(dy, need_dx=True, need_grads=True)` gives `(dx, grads)`; dx may be None and grads may
 be empty where they were not needed."""
 
+CONTRACT = (
+    "forward(x, train=...) returns the output and backward(dy, need_dx=True), which returns dx and "
+    "a dictionary of the gradients of params"
+)
+"""What a layer does, for errors; see `Layer`."""
+
+_FORWARD: set[type] = set()
+_BACKWARD: set[type] = set()
+"""Classes of layers whose forward, and whose backward, were seen to do so: each is looked at once,
+since a small step would notice."""
+
 Shape: TypeAlias = tuple[int, ...]
 """Shape of one sample, without the axis of the batch."""
 
@@ -122,6 +133,10 @@ class Container(Described):
                     f"layer {name!r} must have forward(x, train=...), output_shape(shape) and "
                     f"params, got {got}"
                 )
+            if not _takes(layer.forward, None, train=True):
+                raise ArgumentError(
+                    f"layer {name!r}: {CONTRACT}; got a forward{inspect.signature(layer.forward)}"
+                )
             if not isinstance(name, str) or not name or "." in name:
                 raise ArgumentError(f"a layer's name must be text without a dot, got {name!r}")
         self._children = dict(children)
@@ -193,12 +208,72 @@ def decaying(layer: Layer) -> tuple[str, ...]:
     return named
 
 
+def _takes(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
+    """Return whether a function can be called so, as far as it tells."""
+    try:
+        inspect.signature(function).bind(*arguments, **named)
+    except TypeError:
+        return False
+    except ValueError:  # of what is not written in Python
+        pass
+    return True
+
+
+def run_layer(layer: Layer, x: Any, *, train: bool) -> tuple[Any, Backward]:
+    """A layer's forward.
+
+    Raises
+    ------
+    ArgumentError
+        It returns something else than `CONTRACT` says.
+    """
+    found: Any = layer.forward(x, train=train)
+    if (kind := type(layer)) not in _FORWARD:
+        if not _is_pair(found) or not callable(found[1]):
+            raise ArgumentError(
+                f"a layer's {CONTRACT}; that of {kind.__name__} returned {_told(found)}"
+            )
+        if not _takes(found[1], None, need_dx=True):
+            raise ArgumentError(
+                f"a layer's {CONTRACT}; that of {kind.__name__} returned a backward"
+                f"{inspect.signature(found[1])}"
+            )
+        _FORWARD.add(kind)
+    y, backward = found
+    return y, backward
+
+
+def _is_pair(found: Any) -> bool:
+    return isinstance(found, tuple | list) and len(found) == 2
+
+
+def _told(found: Any) -> str:
+    """The kinds of what was returned."""
+    if isinstance(found, tuple | list):
+        return f"({', '.join(type(each).__name__ for each in found)})"
+    return type(found).__name__
+
+
 def take_back(
     backward: Backward, layer: Layer, dy: Any, *, need_dx: bool = True, need_grads: bool = True
 ) -> tuple[Any, Params]:
-    """Ask a layer's backward for what is needed, and for no gradient of what is frozen."""
+    """Ask a layer's backward for what is needed, and for no gradient of what is frozen.
+
+    Raises
+    ------
+    ArgumentError
+        It returns something else than `CONTRACT` says.
+    """
     if not layer.params or (need_grads and not is_frozen(layer)):
-        return backward(dy, need_dx=need_dx)
+        found: Any = backward(dy, need_dx=need_dx)
+        if (kind := type(layer)) not in _BACKWARD:
+            if not _is_pair(found) or not isinstance(found[1], Mapping):
+                raise ArgumentError(
+                    f"a layer's {CONTRACT}; backward of {kind.__name__} returned {_told(found)}"
+                )
+            _BACKWARD.add(kind)
+        dx, grads = found
+        return dx, grads
     if _takes_need_grads(backward):
         return backward(dy, need_dx=need_dx, need_grads=False)
     return backward(dy, need_dx=need_dx)[0], {}

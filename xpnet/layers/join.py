@@ -16,6 +16,7 @@ from xpnet.layers.base import (
     Tracer,
     as_layers,
     located,
+    run_layer,
     take_back,
 )
 from xpnet.layers.sequential import body_of
@@ -177,7 +178,7 @@ class _Branches(Container):
         """The joined output."""
         outputs, steps = [], []
         for name, branch in self.branches().items():
-            y, step = branch.forward(x, train=train)
+            y, step = run_layer(branch, x, train=train)
             outputs.append(y)
             steps.append((self.named(name), branch, step))
         y, split = self.join(outputs)

@@ -16,6 +16,7 @@ from xpnet.layers.base import (
     as_layers,
     learns,
     located,
+    run_layer,
     take_back,
 )
 
@@ -76,7 +77,7 @@ class Sequential(Container):
         """The last layer's output."""
         steps = []
         for name, layer in self._children.items():
-            x, step = layer.forward(x, train=train)
+            x, step = run_layer(layer, x, train=train)
             steps.append((name, layer, step))
         # Below the first layer that learns, nobody reads a gradient unless dx itself is wanted.
         first = next((i for i, (_, layer, _) in enumerate(steps) if learns(layer)), len(steps))

@@ -12,7 +12,7 @@ from xpnet.engine.cpu.buffers import Buffers, in_book_order
 from xpnet.engine.lower import Fits, Op, Pattern
 from xpnet.errors import ArgumentError
 from xpnet.layers import Backward, Layer, Params, Unpooled
-from xpnet.layers.base import take_back
+from xpnet.layers.base import run_layer, take_back
 from xpnet.models.nodes import Node
 
 BLOCK = 8192
@@ -159,7 +159,7 @@ class AsWritten(Kernel):
         """x to y."""
         np.copyto(self._x, self.inputs[0])
         train = self.under_way.train
-        y, self._backward = self.op.layer.forward(in_book_order(self._x), train=train)
+        y, self._backward = run_layer(self.op.layer, in_book_order(self._x), train=train)
         self._leave("the output", y, in_book_order(self.y))
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
