@@ -774,9 +774,18 @@ class Doubled(TwoLayerNet):
         return 2 * y, lambda dy, need_dx=True: backward(2 * dy, need_dx)
 
 
+def patched():
+    """A network with a layer that was changed after it was made."""
+    net = TwoLayerNet(50, 12, 10, rng=0)
+    relu, forward = net.layers["Relu1"], net.layers["Relu1"].forward
+    relu.forward = lambda x, *, train=False: forward(-x, train=train)
+    return net
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
+        (patched, "Relu1, ReLU, has a forward of its own"),
         (lambda: TwoLayerNet(50, 12, 10, rng=0, dtype="float16"), "its numbers are float16"),
         (lambda: Doubled(50, 12, 10, rng=0), "Doubled has a forward of its own"),
         (lambda: Network([ReLU()], input_shape=(10,)), "it has no parameters"),

@@ -313,6 +313,14 @@ def test_a_network_with_a_method_of_its_own_is_not_taken_for_another(tmp_path, n
         load_network(path)
 
 
+def test_a_layer_whose_forward_was_replaced_is_not_taken_for_what_it_was(tmp_path):
+    path, net = tmp_path / "own.safetensors", Network([Affine(3, 2), ReLU(), Affine(2, 2)])
+    net.layers["ReLU1"].forward = lambda x, *, train=False: (x, lambda dy, **_: (dy, {}))
+    net.save_params(path)
+    with pytest.raises(WeightsError, match=r"with ReLU with a forward of its own, .* load_params"):
+        load_network(path)
+
+
 def test_a_layer_that_is_called_as_one_of_the_librarys_is_not_taken_for_it(tmp_path):
     path = tmp_path / "own.safetensors"
     own = type("ReLU", (Scale,), {})

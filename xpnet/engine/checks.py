@@ -14,6 +14,9 @@ def obstacle_of(network: Network) -> str | None:
     if not network.params:
         return "it has no parameters"
     nodes = network.nodes()
+    for node in nodes:
+        if "forward" in getattr(node.layer, "__dict__", ()):  # which no kernel would ask
+            return f"{node.name}, {type(node.layer).__name__}, has a forward of its own"
     if any(isinstance(node.layer, MaxPool) and node.layer.ties == "all" for node in nodes):
         return "rounding would part the ties that MaxPool counts"
     shapes = [network.input_shape, *(node.output_shape for node in nodes)]

@@ -77,6 +77,8 @@ def _plain(value: Any) -> Any:
     kind: type = type(value)
     if KINDS.get(kind.__name__) is not kind:
         return {KIND: class_name(kind), "arguments": {}}
+    if "forward" in vars(value):
+        return {KIND: f"{kind.__name__} with a forward of its own", "arguments": {}}
     return {KIND: kind.__name__, "arguments": _plain(value.arguments())}
 
 
