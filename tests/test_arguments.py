@@ -92,7 +92,7 @@ NOT_WALKED = {
     "AND", "NAND", "OR", "XOR",  # x1 and x2, which may be arrays
     "numerical_diff",  # at x, which may be one
     "col2im",  # asks the same as im2col, of the image's size
-    "load_mnist", "load_network", "load_torch", "save_torch",  # of files
+    "load_mnist", "load_model", "load_network", "load_torch", "save_torch",  # of files
     "Dataset", "Device", "EpochMetrics", "Learner", "Callback", "Ensemble", "gradient_check",
     "XPNetError", "one_hot", "perceptron",
 }  # fmt: skip

@@ -85,6 +85,7 @@ __all__ = [
     "im2col",
     "load_dataset",
     "load_mnist",
+    "load_model",
     "load_network",
     "load_torch",
     "log_softmax",

@@ -83,3 +83,4 @@ from xpnet.report.metrics import (
 )
 from xpnet.testing import gradient_check
 from xpnet.train import Callback, EarlyStopping, Learner, Supervised, Trainer
+from xpnet.train.saved import load_model

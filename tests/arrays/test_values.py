@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xpnet import to_numpy
+from xpnet import Affine, Batches, Network, Trainer, to_numpy
 from xpnet.arrays.values import as_array, check_same_shape, floating, scaled
 from xpnet.errors import ArgumentError
 
@@ -16,6 +16,15 @@ class Table:
 
     def to_numpy(self):
         return self._values
+
+
+class Named(Table):
+    """A table whose columns have names."""
+
+    columns = ("age", "city", "date")
+
+
+MIXED = Named(np.array([[41, "Rome", 1], [np.float32(2), "Oslo", 2]], object))
 
 
 class Buffer:
@@ -67,6 +76,9 @@ MASKED = np.ma.masked_array([1, 2], [True, False])
             Table(np.array(["a", 1], object)),
             "where these are names of classes",
         ),
+        (MIXED, "got others in column 'city'; leave it out, or bring what is in it to numbers"),
+        (Named(np.array([["a"] * 3])), "got others in column 'age'"),
+        (Named(np.array([[True, 1.5, None]], object)), "got others in column 'date'"),
         (["cat", "dog"], r"got text \(<U3\); .* number them, as numpy.unique\(t, return_inverse"),
         (np.array(["2020-01-01"], "datetime64[D]"), "numbers are needed, real ones, got datetime"),
         ([[1], [2, 3]], "an array of numbers is needed, got list that becomes none: setting an"),
@@ -79,6 +91,22 @@ MASKED = np.ma.masked_array([1, 2], [True, False])
 def test_what_is_no_array_of_numbers_is_told(given, message):
     with pytest.raises(ArgumentError, match=message):
         as_array(given)
+
+
+def test_it_is_told_of_which_array_numbers_are_needed():
+    x, text = np.eye(2), np.array(["a", "b"])
+    net = Network([Affine(2, 2, rng=0)])
+    for call in (
+        lambda x, t: Batches(x, t, 1),
+        lambda x, t: Trainer(net, x, t, verbose=False),
+        net.accuracy,
+    ):
+        with pytest.raises(ArgumentError, match=r"^inputs: numbers .* in column 'city'"):
+            call(MIXED, [0, 1])
+        with pytest.raises(ArgumentError, match=r"^targets: numbers .* got text \(<U1\)"):
+            call(x, text)
+    with pytest.raises(ArgumentError, match=r"^targets: numbers .* got text"):
+        net.loss(x, text)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -137,7 +137,17 @@ def test_a_path_that_is_no_file_says_so(tmp_path):
     )
     with pytest.raises(WeightsError) as caught:
         load_weights(tmp_path)
-    assert str(caught.value) == f"{tmp_path} is not a file; give a weight file, not a directory"
+    assert str(caught.value) == (
+        f"{tmp_path} is not a file; give a weight file, or, of a run's directory, take the network "
+        "by xpnet.load_model"
+    )
+
+
+def test_the_public_names_need_no_more_packages():
+    names = "filelock", "safetensors", "tqdm", "click", "PIL", "pooch", "threadpoolctl"
+    code = f"import sys, xpnet.public; print([n for n in {names} if n in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
 
 
 def test_a_name_that_cannot_be_looked_up_is_one_line():

@@ -1,6 +1,7 @@
 """What users give as arrays, and what the numbers in them mean: one rule for all who take them."""
 
 from functools import cache
+from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 import array_api_compat
@@ -28,10 +29,14 @@ def kind_of_numbers(x: Array) -> Kind:
     return _kind(array_namespace(x), x.dtype)
 
 
-def as_array(given: Any) -> Array:
+def as_array(given: Any, what: str = "") -> Array:
     """What was given as an array of numbers: lists and tables, such as DataFrames, are converted.
 
     An array of any library stays as it is.
+
+    Parameters
+    ----------
+    what : it is, such as "inputs", for the error
 
     Raises
     ------
@@ -41,8 +46,20 @@ def as_array(given: Any) -> Array:
     """
     array = given if type(given) is np.ndarray else _converted(given)
     if not kind_of_numbers(array):
-        raise ArgumentError(_no_numbers(array.dtype))
+        told = f"{what}: " if what else ""
+        raise ArgumentError(told + _no_numbers(array.dtype, _column_without_numbers(given)))
     return array
+
+
+def _column_without_numbers(given: Any) -> Any:
+    """The name of a table's first column with anything else in it; None if that is not known."""
+    columns, values = getattr(given, "columns", None), getattr(given, "to_numpy", None)
+    if columns is None or values is None or (found := np.asarray(values())).ndim != 2:
+        return None
+    for name, column in zip(columns, found.T, strict=False):
+        if not all(isinstance(value, Real | np.bool_) for value in column):
+            return name
+    return None
 
 
 def _converted(given: Any) -> Array:
@@ -70,8 +87,11 @@ def _converted(given: Any) -> Array:
     )
 
 
-def _no_numbers(dtype: Any) -> str:
+def _no_numbers(dtype: Any, column: Any = None) -> str:
     what, remedy = f"{dtype}", "give integers or floats"
+    if column is not None:
+        remedy = "leave it out, or bring what is in it to numbers"
+        return f"numbers are needed, real ones, got others in column {column!r}; {remedy}"
     if getattr(dtype, "kind", "") in ("U", "S", "T"):
         what = f"text ({dtype})"
         remedy = (

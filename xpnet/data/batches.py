@@ -1,6 +1,7 @@
 """Batches of a data set, on the device that computes."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from math import prod
 from typing import Any, Literal
 
@@ -82,8 +83,8 @@ class Batches:
         self.device = get_device(device)
         sliced = hasattr(x, "shape") and hasattr(x, "dtype") and not hasattr(x, "to_numpy")
         if resident is not False or not sliced or isinstance(x, np.ndarray):
-            x = as_array(x)
-        t = by_head(as_array, t)
+            x = as_array(x, "inputs")
+        t = by_head(partial(as_array, what="targets"), t)
         _check_several(x, *values_of(t))
         self.n_samples = len(x)
         self.kind = kind_of_numbers(as_array(x[:0]))  # what is streamed may know nothing but slices

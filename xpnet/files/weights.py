@@ -104,7 +104,10 @@ def load_weights(path: str | Path) -> Weights:
                 f"{path} does not exist; give a weight file that `save_weights` wrote"
             )
         if not path.is_file():
-            raise WeightsError(f"{path} is not a file; give a weight file, not a directory")
+            raise WeightsError(
+                f"{path} is not a file; give a weight file, or, of a run's directory, take the "
+                "network by xpnet.load_model"
+            )
         with path.open("rb") as file:
             start = file.read(LOOKED_AT)
         if not start:
@@ -127,7 +130,7 @@ def load_weights(path: str | Path) -> Weights:
     if CHECKSUM in weights.metadata:
         raise WeightsError(
             f"{path} is a checkpoint of a training run, which holds more than a network; "
-            "--weights takes it, and in Python xpnet.train.saved.load_model"
+            "--weights takes it, and in Python xpnet.load_model"
         )
     return weights
 

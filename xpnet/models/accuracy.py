@@ -117,7 +117,7 @@ def share_correct(
     if isinstance(t, Mapping):
         check_one_output(t, "accuracy is of one")
     batch_size = evaluation_batch(device) if batch_size is None else batch_size
-    x, t = as_array(x), device.asarray(t)
+    x, t = as_array(x, "inputs"), device.asarray(as_array(t, "targets"))
     n = x.shape[0] if x.ndim else 0
     if n == 0 or t.shape[:1] != (n,):
         got = t.shape[0] if t.ndim else "a number"

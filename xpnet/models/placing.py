@@ -1,6 +1,7 @@
 """Samples and targets as users give them, brought to what a network takes."""
 
 from collections.abc import Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -51,7 +52,7 @@ def placed_targets(t: Any, device: Device, outputs: Shapes) -> Any:
     ArgumentError
         They are no numbers, or a label that goes to another device is no class.
     """
-    t = by_head(as_array, t)
+    t = by_head(partial(as_array, what="targets"), t)
     if not device.is_host:
         shapes = outputs if isinstance(outputs, dict) else {"": outputs}
         for name, shape in shapes.items():

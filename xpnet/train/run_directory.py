@@ -10,8 +10,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from filelock import FileLock, Timeout
-
 from xpnet.errors import DirectoryTakenError, OutputError
 from xpnet.files.atomic import make_directory, remove_unfinished, write_text
 from xpnet.models import Network
@@ -54,6 +52,8 @@ class RunDirectory:
 
     def __init__(self, path: str | Path, *, resume: bool = False, begin: bool = False) -> None:
         self.path = Path(path)
+        from filelock import FileLock
+
         self._lock = FileLock(self.path / LOCK)
         self._own: tuple[Identity, Identity] | None = None
         try:
@@ -86,6 +86,8 @@ class RunDirectory:
         OutputError
             It is in use, or cannot be created or written.
         """
+        from filelock import Timeout
+
         again = self._own is not None
         try:
             now = _identity(self.path), _identity(self.path / LOCK)
