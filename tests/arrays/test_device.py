@@ -90,6 +90,12 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
         get_device("cuda:3")
 
 
+def test_a_remedy_is_one_of_python(monkeypatch):
+    monkeypatch.setattr(cuda, "diagnose", lambda: cuda.Diagnosis("14", problem="there is no GPU"))
+    with pytest.raises(DeviceError, match=r'^device="cuda" cannot be used: there is no GPU; '):
+        get_device("cuda")
+
+
 def cuda_error(status):
     cupy = pytest.importorskip("cupy", reason="cupy is not installed")
     return cupy.cuda.runtime.CUDARuntimeError(status)
@@ -109,7 +115,7 @@ def out_of_memory():
             DeviceMemoryError,
             ["cudaErrorMemoryAllocation", "other processes"],
         ),
-        (lambda: cuda_error(46), DeviceError, ["the GPU is taken", "--device cuda:N"]),
+        (lambda: cuda_error(46), DeviceError, ["the GPU is taken", 'device="cuda:N"']),
         (
             lambda: cuda_error(700),
             DeviceError,

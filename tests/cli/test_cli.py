@@ -106,6 +106,23 @@ def test_a_run_is_its_seed(run, tmp_path):
     assert a == b != c
 
 
+def test_words_may_be_written_large(run):
+    words = (
+        "--model",
+        "Two-Layer-Net",
+        "--optimizer",
+        "Adam",
+        "--engine",
+        "CPU",
+        "--device",
+        "CPU",
+    )
+    code, out, err = run("train", *words, "--epochs", 1, "--out", "run")
+    assert (code, err) == (0, "")
+    assert "model: two-layer-net, " in out
+    assert run("train", "--resume", "run", "--optimizer", "ADAM")[0] == 0
+
+
 def test_a_published_pickle_is_evaluated(run, tmp_path):
     rng = np.random.default_rng(0)
     params = {
@@ -168,7 +185,9 @@ def test_pictures_that_are_others_are_not_written_over(run, tmp_path):
 def test_a_network_with_fewer_outputs_than_there_are_digits_is_not_evaluated(run, tmp_path):
     TwoLayerNet(784, 5, 3, rng=0).save_params("three.safetensors")
     result = run("evaluate", "--weights", "three.safetensors")
-    assert_refused(result, "labels must be below the network's 3 outputs, got 9")
+    assert_refused(
+        result, "three.safetensors has no score for each of 10 classes or more: its output is (3,)"
+    )
     assert not (tmp_path / "evaluation.json").exists()
 
 
@@ -347,8 +366,14 @@ def test_networks_that_cannot_say_how_likely_digits_are(run, tmp_path):
     Network([Affine(784, 1, rng=0)]).save_params("one.safetensors")
     assert_refused(
         run("predict", "--weights", "one.safetensors", "a.png"),
-        "predict needs a network with a score for each digit, got one whose output is (1,)",
+        "one.safetensors has no score for each of 2 classes or more: its output is (1,)",
     )
+    TwoLayerNet(4, 5, 10, rng=0).save_params("four.safetensors")
+    for command in (("predict", "a.png"), ("evaluate",)):
+        assert_refused(
+            run(*command, "--weights", "four.safetensors"),
+            "the network of four.safetensors does not read images of 28 x 28: it takes 4 numbers",
+        )
     network = TwoLayerNet(784, 20, 10, rng=0)
     for name in ("W1", "W2"):
         network.params[name] = np.full(network.params[name].shape, 1e38, np.float32)

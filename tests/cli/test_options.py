@@ -11,7 +11,7 @@ import pytest
 from test_cli import Run, assert_refused
 from xpnet import cli, synthetic_digits
 from xpnet.arrays import cuda
-from xpnet.cli.entry import in_options
+from xpnet.cli.names import in_options
 from xpnet.data.dataset import Dataset
 
 COMMANDS = cli.commands.commands
@@ -103,13 +103,20 @@ def test_every_option_of_every_command_refuses_what_it_cannot_take(run, tmp_path
         ("tune --out .", ". is not empty (file) and not the directory of a search"),
         ("bench --device cpu --precision tf32", "the CPU is timed in float32 only"),
         ("bench --contestant nobody", "there is no contestant 'nobody' on cpu; use xpnet"),
-        ("evaluate --weights none", "none does not exist"),
+        (
+            "evaluate --weights none",
+            "none does not exist; give a file that `save_params` wrote, or",
+        ),
         ("evaluate --weights none --out file/a.json", "cannot create file: Not a directory"),
         ("predict --weights none none.png", "none does not exist"),
         ("evaluate", "Missing option '--weights'"),
         ("predict --weights none", "Missing argument 'IMAGE...'"),
         ("trian", "No such command 'trian'"),
-        ("train --epoch 3", "--epochs"),
+        ("train --epoch 3", "No such option '--epoch'. Did you mean '--epochs'?; see"),
+        ("train --epochs two", "'two' is not a valid whole number"),
+        ("bench --rounds two", "'two' is not a valid whole number"),
+        ("train --lr two", "'two' is not a valid number"),
+        ("train --engine CUDA", "it lives on cpu; CuPy is not there; 'auto' takes what can"),
         ("train --data", "'--data' requires an argument; see `xpnet train --help`"),
         ("train 3", "unexpected extra argument"),
     ],
@@ -127,6 +134,8 @@ def test_what_does_not_go_together(run, tmp_path, arguments, text):
             "lr needs a lowest value, epochs=3 and lr",
             "--lr needs a lowest value, --epochs 3 and lr",
         ),
+        ('device="cuda:1" cannot be used', "--device cuda:1 cannot be used"),
+        ("it says itself; leave out activation", "it says itself; leave out --activation"),
         ("graph=False needs a GPU", "--no-graph needs a GPU"),
         ("runs/batch_size is not empty, nor my_batch_size", None),
         ("sqlite:///a.db?timeout=3&seed=x cannot be used", None),

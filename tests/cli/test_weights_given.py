@@ -72,6 +72,22 @@ def test_a_run_is_what_it_came_to(run, trained, tmp_path):
     assert (code, out.splitlines()[-1][:6]) == (0, "a.png:")
 
 
+def test_files_beside_a_network_and_directories_of_runs_are_told_where_it_is(run, trained):
+    for name in ("summary.json", "metrics.csv", "evaluation.json"):
+        (trained / name).touch()
+        told = run("evaluate", "--weights", f"run/{name}")
+        assert_refused(told, f"run/{name} holds no network; give the directory run\n")
+    old = trained.parent / "old"
+    shutil.copytree(trained, old)
+    for path in checkpoints(old):
+        os.utime(path, (0, 0))
+    (trained.parent / "notes.txt").touch()
+    newest = "give one of the runs in it, of which run is the newest\n"
+    assert_refused(run("evaluate", "--weights", "."), newest)
+    assert_refused(run("train", "--resume", "."), ". is not empty (notes.txt)", newest)
+    assert_refused(run("train", "--out", "run"), "run is not empty (checkpoints)")
+
+
 def test_what_is_damaged_is_passed_over_and_told(trained, capsys):
     stop(trained)
     first, middle, newest = checkpoints(trained)
@@ -102,7 +118,7 @@ def test_a_checkpoint_is_known_by_what_it_holds(trained, tmp_path):
     assert same(load_model(path), load_model(checkpoints(trained)[1]))
     with pytest.raises(ValueError, match=r"is a checkpoint of a training run, .*xpnet\.load_model"):
         load_network(path)
-    with pytest.raises(ArgumentError, match="says itself what its activation is; leave out --act"):
+    with pytest.raises(ArgumentError, match="says itself what its activation is; leave out act"):
         load_model(path, activation="relu")
 
 

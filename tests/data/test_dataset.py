@@ -44,8 +44,8 @@ def test_auto_says_why_it_is_not_mnist(cache):
     assert data.name == "synthetic"
     assert data.source == (
         "synthetic digits, seed 0, instead of MNIST: "
-        f"MNIST is not in {cache}; let it be downloaded, or "
-        "put its four files into a directory and name it with --data-dir or XPNET_DATA_DIR"
+        f"MNIST is not in {cache}; `xpnet data` downloads it; or "
+        "put its four files into a directory and name it by data_dir or XPNET_DATA_DIR"
     )
 
 

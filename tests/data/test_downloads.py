@@ -155,6 +155,15 @@ def test_a_cause_is_one_short_line(monkeypatch):
     assert len(reason) < 300
 
 
+def test_an_address_that_is_not_found_is_told_without_what_wraps_it(monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    reason = downloads.fetch("https://a.invalid/", SUM)[1]
+    assert reason == "a.invalid: ConnectionError: Name or service not known"
+
+
 @pytest.mark.parametrize("proxy", ["http://[bad", "nonsense", "socks9://127.0.0.1:1"])
 def test_a_proxy_that_is_none_is_a_reason(monkeypatch, proxy):
     monkeypatch.setenv("http_proxy", proxy)

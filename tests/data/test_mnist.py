@@ -20,7 +20,7 @@ from xpnet.data.idx import header, write_idx
 from xpnet.data.mnist import find_mnist, load_mnist, read_mnist
 from xpnet.errors import DataError, DataNotFoundError
 
-REMEDY = "put its four files into a directory and name it with --data-dir or XPNET_DATA_DIR"
+REMEDY = "put its four files into a directory and name it by data_dir or XPNET_DATA_DIR"
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_named_directory_is_neither_completed_nor_passed_over(
 
 
 def test_nothing_is_downloaded_when_forbidden(server, tiny, cache):
-    text = f"MNIST is not in {cache}; let it be downloaded, or {REMEDY}"
+    text = f"MNIST is not in {cache}; `xpnet data` downloads it; or {REMEDY}"
     with pytest.raises(DataNotFoundError, match=f"^{re.escape(text)}$"):
         find_mnist(download=False)
     assert server.seen == []

@@ -43,7 +43,7 @@ from xpnet import (
     get_device,
     to_numpy,
 )
-from xpnet.arrays import Device
+from xpnet.arrays import Device, cuda
 from xpnet.engine import ReferenceEngine, get_engine
 from xpnet.engine.cuda.compiled import PREDICTED
 from xpnet.engine.cuda.training import UNROLL
@@ -720,7 +720,8 @@ def test_a_gpu_without_the_instructions_is_told_from_others(so_called_gpu, preci
         (
             get("cuda"),
             "cpu",
-            "the cuda engine cannot run this network: it lives on cpu; 'auto' takes what can",
+            'the cuda engine cannot run this network: it lives on cpu; use device="cuda"; '
+            "'auto' takes what can",
         ),
         (
             get("cpu"),
@@ -770,7 +771,9 @@ def test_a_gpu_without_the_instructions_is_told_from_others(so_called_gpu, preci
         ),
     ],
 )
-def test_engines_that_cannot_be(so_called_gpu, made, place, message):
+def test_engines_that_cannot_be(so_called_gpu, monkeypatch, made, place, message):
+    found = cuda.Diagnosis("14", "CUDA 13.0", ("NVIDIA H200",))
+    monkeypatch.setattr(cuda, "diagnose", lambda: found)
     with pytest.raises(ArgumentError) as error:
         made(replace(so_called_gpu, name=place))
     assert str(error.value) == message

@@ -947,7 +947,8 @@ def test_engines_and_threads_that_cannot_be(run, tmp_path):
         )
         assert_refused(
             run(*command, "--engine", "cuda"),
-            "the cuda engine cannot run this network: it lives on cpu; 'auto' takes what can\n",
+            "the cuda engine cannot run this network: it lives on cpu; no CuPy; 'auto' takes what "
+            "can\n",
         )
         assert_refused(
             run(*command, "--no-graph"),
@@ -971,13 +972,13 @@ Affine2   Affine                    10        1,010  GEMM
 
 
 def test_summary_names_the_kernel_of_each_layer(run):
-    code, out, err = run("summary", "--engine")
+    code, out, err = run("summary", "--methods")
     assert (code, err) == (0, "")
     assert out == SUMMARY
     _, out, _ = run("summary")
     cut = [line[:51].rstrip() for line in SUMMARY.splitlines()]
     assert out.splitlines() == cut
-    _, out, _ = run("summary", "--engine", "--model", "deep-convnet")
+    _, out, _ = run("summary", "--methods", "--model", "deep-convnet")
     named = dict(line.split(None, 1) for line in out.splitlines())
     assert named["Conv1"].endswith("planes-GEMM")
     assert all(named[f"Conv{k}"].endswith("Winograd F(4x4,3x3)") for k in range(2, 7))

@@ -133,7 +133,7 @@ def test_a_path_that_is_no_file_says_so(tmp_path):
     with pytest.raises(WeightsError) as caught:
         load_weights(tmp_path / "no")
     assert str(caught.value) == (
-        f"{tmp_path / 'no'} does not exist; give a weight file that `save_weights` wrote"
+        f"{tmp_path / 'no'} does not exist; give a file that `save_params` wrote"
     )
     with pytest.raises(WeightsError) as caught:
         load_weights(tmp_path)

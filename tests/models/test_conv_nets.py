@@ -283,7 +283,7 @@ def test_pickles_that_are_no_network_are_refused(model, changed, message, tmp_pa
 
 def test_an_activation_is_not_asked_of_convolutional_networks(tmp_path):
     published(tmp_path / "params.pkl", "simple-convnet")
-    with pytest.raises(ArgumentError, match="use ReLU; leave out --activation"):
+    with pytest.raises(ArgumentError, match="use ReLU; leave out activation"):
         load_network(tmp_path / "params.pkl", activation="relu")
 
 

@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -24,7 +26,7 @@ from xpnet.report import plots
 pytest.importorskip("optuna", reason="optuna is not installed")
 from optuna.trial import TrialState
 
-from xpnet.train.search import Search, TrialResult, address, best, narrowed
+from xpnet.train.search import Search, TrialResult, address, best, narrowed, without_password
 from xpnet.train.search.storage import again, opened
 
 X, T = synthetic_digits(60, seed=0)
@@ -305,7 +307,10 @@ def test_nothing_to_do(go, tmp_path, options):
 
 def test_another_search_of_the_same_name_is_refused(go):
     go(1)
-    with pytest.raises(ArgumentError, match=r"another search, with epochs 2 there and 3 here; ch"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"another search, with epochs 2 there and 3 here; choose another study=NAME",
+    ):
         go(1, replace(TINY, epochs=3))
     with pytest.raises(ArgumentError, match=r"lr \[0.001, 1.0\] there and \[0.001, 0.1\] here"):
         go(1, replace(TINY, lr=(1e-3, 0.1)))
@@ -459,6 +464,33 @@ def test_the_command(command, tmp_path, monkeypatch):
     code, out, err = command("--trials", 9, "--timeout", "1e-9", "--out", "short")
     assert code == 0, err
     assert "to go on to 9, give the same options and --out short" in out
+
+
+@pytest.mark.parametrize("out", [("--out", "a search"), ()])
+def test_ctrl_c_tells_how_to_go_on(command, monkeypatch, tmp_path, out):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    storage = ("--storage", f"sqlite:///{tmp_path}/a.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "run", interrupted)
+        code, told, err = command("--trials", 1, *storage, *out)
+    directory = re.search("directory: (.*)", told)[1]
+    begin = "xpnet: interrupted; go on with: "
+    assert (code, err.startswith(begin), err.count("\n")) == (130, True, 1)
+    again = shlex.split(err.removeprefix(begin))
+    assert again[:2] == ["xpnet", "tune"]
+    assert (tmp_path / again[-1]).resolve() == (tmp_path / directory).resolve()
+    code, told, err = command(*again[2:])
+    assert (code, err) == (0, "")
+
+
+def test_a_password_is_not_told(monkeypatch):
+    url = "postgresql://me:secret@host/db"
+    assert without_password(f"--storage {url} --out a", url) == (
+        "--storage postgresql://me:***@host/db --out a"
+    )
+    assert without_password("--out a b", None) == "--out a b"
 
 
 @pytest.mark.parametrize("name", ["\udcff", "n" * 255])

@@ -54,7 +54,7 @@ def diagnose() -> Diagnosis:
         return Diagnosis(
             package,
             problem="no NVIDIA driver was found",
-            remedy="install the driver (`nvidia-smi` shows whether it works), or use --device cpu",
+            remedy='install the driver (`nvidia-smi` shows whether it works), or use device="cpu"',
         )
     found = f"CUDA {_dotted(driver)}"
     try:
@@ -73,7 +73,7 @@ def diagnose() -> Diagnosis:
             package,
             found,
             problem="there is no GPU",
-            remedy="check `nvidia-smi` and CUDA_VISIBLE_DEVICES, or use --device cpu",
+            remedy='check `nvidia-smi` and CUDA_VISIBLE_DEVICES, or use device="cpu"',
         )
     return Diagnosis(package, found, names)
 
@@ -88,7 +88,7 @@ def open_device(index: int) -> "CudaDevice":
     """
     found = diagnose()
     if not found.usable:
-        raise DeviceError(f"--device cuda cannot be used: {found.problem}; {found.remedy}")
+        raise DeviceError(f'device="cuda" cannot be used: {found.problem}; {found.remedy}')
     if index >= len(found.devices):
         raise DeviceError(
             f"cuda:{index} does not exist: {len(found.devices)} GPU(s) were found; "
@@ -130,7 +130,7 @@ def explained(error: Exception) -> DeviceError | None:
     if status == BUSY:
         return DeviceError(
             f"the GPU is taken ({text}): another process has it for itself, or its compute mode "
-            "forbids sharing; `nvidia-smi` shows both; wait, or choose another with --device cuda:N"
+            'forbids sharing; `nvidia-smi` shows both; wait, or choose another by device="cuda:N"'
         )
     if status is not None:
         return DeviceError(

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from xpnet.cli.options import DIRECTORY, open_device
+from xpnet.cli.options import DIRECTORY, Number, OneOf, Whole, open_device
 from xpnet.notice import notice
 from xpnet.optional import missing
 from xpnet.report import plots
@@ -15,6 +15,7 @@ from xpnet.train.record import MODELS_OFFERED
 @click.command()
 @click.option(
     "--device",
+    type=str.lower,
     default="cpu",
     metavar="NAME",
     help="Steps are timed here: cpu, cuda, cuda:N, or auto, the first GPU or else the CPU.",
@@ -23,14 +24,14 @@ from xpnet.train.record import MODELS_OFFERED
     "--model",
     "models",
     multiple=True,
-    type=click.Choice(MODELS_OFFERED),
+    type=OneOf(MODELS_OFFERED),
     help="This network takes part; by default all do.",
 )
 @click.option(
     "--task",
     "tasks",
     multiple=True,
-    type=click.Choice(["train", "predict", "layers", "accuracy"]),
+    type=OneOf(["train", "predict", "layers", "accuracy"]),
     help="This is measured; by default train and predict are.",
 )
 @click.option(
@@ -44,38 +45,40 @@ from xpnet.train.record import MODELS_OFFERED
     "--batch-size",
     "batch_sizes",
     multiple=True,
-    type=int,
+    type=Whole(),
     metavar="N",
     help="A step of training, and of the task layers, takes N images. By default training is "
     "timed with 10, 100 and 1000, and the layers with 100.",
 )
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "tf32", "bfloat16"]),
+    type=OneOf(["float32", "tf32", "bfloat16"]),
     default="float32",
     help="A GPU multiplies matrices in this precision.",
 )
 @click.option(
     "--threads",
-    type=int,
+    type=Whole(),
     metavar="N",
     help="Each contestant computes with N threads; by default with one for each core.",
 )
 @click.option(
     "--rounds",
+    type=Whole(),
     default=10,
     metavar="N",
     help="Each contestant takes N turns.",
 )
 @click.option(
     "--seconds",
+    type=Number(),
     default=0.3,
     metavar="S",
     help="A turn lasts S seconds.",
 )
 @click.option(
     "--seeds",
-    type=int,
+    type=Whole(),
     metavar="N",
     help="The task accuracy trains N times; by default 10 times on a GPU and 3 times on the CPU.",
 )

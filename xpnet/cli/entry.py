@@ -1,11 +1,10 @@
 """The command line: `xpnet train | tune | evaluate | predict | summary | bench | info | data`."""
 
 import errno
-import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -17,6 +16,7 @@ from xpnet.cli.bench import bench
 from xpnet.cli.data import show_data
 from xpnet.cli.evaluate import evaluate
 from xpnet.cli.info import info
+from xpnet.cli.names import in_options
 from xpnet.cli.predict import predict
 from xpnet.cli.summary import summary
 from xpnet.cli.train import train
@@ -29,10 +29,6 @@ USAGE_ERROR, UNREAD = 2, 141
 """Exit codes; the last is a shell's for a program whose reader has gone, such as `head`."""
 LONG = ("train", "tune")
 """Commands whose work matters more than who reads what they say."""
-
-
-ONLY_IN_PYTHON = (", or clip_norm", ", keep the data on the host (Trainer's resident=False)")
-"""Advice that no option can follow."""
 
 
 def run(loaded: Callable[[], object]) -> None:
@@ -61,6 +57,7 @@ def _run(loaded: Callable[[], object]) -> None:
     except click.exceptions.NoArgsIsHelpError as help_page:
         click.echo(help_page.format_message())
     except click.UsageError as error:
+        error = _with_one_guess(error)
         given = sys.argv[1] if sys.argv[1:] and sys.argv[1] in commands.commands else ""
         page = error.ctx.command_path if error.ctx else f"xpnet {given}".rstrip()
         _fail(f"{error.format_message().rstrip('.')}; see `{page} --help`")
@@ -83,6 +80,16 @@ def _run(loaded: Callable[[], object]) -> None:
         _fail(f"there is too little memory ({error}); use a smaller network, or a smaller batch")
 
 
+def _with_one_guess(error: click.UsageError) -> click.UsageError:
+    """Of an option cut short, only the one that it is the beginning of is named."""
+    if isinstance(error, click.NoSuchOption):
+        name = error.option_name
+        longer = [each for each in error.possibilities or () if each.startswith(name)]
+        if len(longer) == 1:
+            return click.NoSuchOption(name, possibilities=longer, ctx=error.ctx)
+    return error
+
+
 def _fail(message: str) -> None:
     notice(f"error: {message}")
     sys.exit(USAGE_ERROR)
@@ -102,33 +109,6 @@ class Commands(click.Group):
             params = command.params if command else []
             error.args = (in_options(str(error), params, sys.argv[2:]),)
             raise
-
-
-def in_options(message: str, params: Sequence[click.Parameter], given: Sequence[str] = ()) -> str:
-    """Write names of arguments as the options that they are, `batch_size=1` as `--batch-size 1`.
-
-    A name of one word is one only before =, or where a message begins by it. What only Python can
-    be told is left out. What was given, such as a directory lr=0.1, stays as it is.
-    """
-    for advice in ONLY_IN_PYTHON:
-        message = message.replace(advice, "")
-    texts = {part for text in given for part in (text, re.sub("^--[^=]*=", "", text))}
-    names = [str(param.name) for param in params]
-    kept = [text for text in texts if any(name in text for name in names)]
-    if kept:
-        either = "|".join(map(re.escape, sorted(kept, key=len, reverse=True)))
-        parts = re.split(f"({either})", message)
-        parts[::2] = [in_options(part, params) if part else "" for part in parts[::2]]
-        return "".join(parts)
-    for param in params:
-        name, option = str(param.name), max(param.opts, key=len)
-        alone = rf"(?<![-\w./?&]){name}"  # and no part of a path or URL
-        if getattr(param, "is_flag", False):
-            message = re.sub(rf"{alone}=\w+", option, message)
-        message = re.sub(f"{alone}=", f"{option} ", message)
-        word = rf"{alone}\b" if "_" in name else rf"^{name}(?= must be| needs)"
-        message = re.sub(word, option, message)
-    return message
 
 
 @click.group(

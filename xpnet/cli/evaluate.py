@@ -11,6 +11,7 @@ import numpy as np
 from xpnet.arrays import versions
 from xpnet.cli.options import (
     FILE,
+    check_reads,
     check_replaceable,
     check_writable,
     data_options,
@@ -21,9 +22,9 @@ from xpnet.cli.options import (
     weights_options,
 )
 from xpnet.errors import shown
-from xpnet.functions.targets import check_classes, check_labels
+from xpnet.functions.targets import check_labels
 from xpnet.report.evaluate import predictions
-from xpnet.train.run_directory import CHECKPOINTS, write_json
+from xpnet.train.run_directory import CHECKPOINTS, EVALUATION, write_json
 from xpnet.train.saved import is_directory, load_model
 
 MOST = 2**20
@@ -60,13 +61,12 @@ def evaluate(
     """
     how: dict[str, Any] = {"threads": threads, "precision": precision, "graph": graph}
     place = open_device(device, engine, **how)
-    path = Path(out) if out else _beside(Path(weights)) / "evaluation.json"
+    path = Path(out) if out else _beside(Path(weights)) / EVALUATION
     check_writable(path.parent, "--out")
     check_replaceable(path, "--out", "an earlier evaluation", lambda path: bool(_earlier(path)))
     network = load_model(weights, activation=activation, device=place)
     dataset = open_data(data, data_dir)
-    if not isinstance(shape := network.output_shape, dict):
-        check_classes(check_labels(dataset.t_test), shape[0])
+    check_reads(network, weights, dataset.x_test.shape[1:], check_labels(dataset.t_test))
     read = predictions(
         network,
         dataset.x_test,

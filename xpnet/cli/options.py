@@ -3,16 +3,19 @@
 import errno
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import click
 
 from xpnet.arrays import Device, cuda, get_device
+from xpnet.cli.names import in_options
 from xpnet.data import Dataset, load_dataset
 from xpnet.engine import ENGINES, get_engine
 from xpnet.errors import ArgumentError, OutputError
+from xpnet.models.network import Network
 from xpnet.models.two_layer_net import ACTIVATIONS, TwoLayerNet
 from xpnet.train.record import MODELS_OFFERED, PRECISIONS
 
@@ -41,6 +44,8 @@ MOST = 2**31 - 1
 class FiniteRange(click.FloatRange):
     """A range of numbers. Click's own lets NaN through, which is neither below nor above."""
 
+    name = "number"
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
@@ -54,8 +59,29 @@ class FiniteRange(click.FloatRange):
 POSITIVE = FiniteRange(min=0, min_open=True)
 
 
+class Whole(click.types.IntParamType):
+    """A whole number, by that name."""
+
+    name = "whole number"
+
+
+class Number(click.types.FloatParamType):
+    """A number, by that name."""
+
+    name = "number"
+
+
+class OneOf(click.Choice[str]):
+    """One of some words, whatever of it is written large."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        super().__init__(list(words), case_sensitive=False)
+
+
 class Count(click.IntRange):
     """A whole number from `least` to `most`, which help does not show: nobody meets it."""
+
+    name = "whole number"
 
     def __init__(self, least: int = 1, most: int = MOST) -> None:
         super().__init__(least, most)
@@ -65,7 +91,7 @@ class Count(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse a number out of the range; the largest one is told to who goes beyond it."""
-        number = click.INT.convert(value, param, ctx)
+        number = Whole().convert(value, param, ctx)
         if self.max is not None and number > self.max:
             self.fail(f"{number} is above {self.max}, the largest number taken.", param, ctx)
         return super().convert(number, param, ctx)
@@ -85,6 +111,7 @@ def device_option(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take --device."""
     return click.option(
         "--device",
+        type=str.lower,
         default="auto",
         metavar="NAME",
         help="xpnet computes on this device: cpu; cuda, the first GPU; cuda:N, GPU number N from "
@@ -113,18 +140,19 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--precision",
-            type=click.Choice(PRECISIONS),
+            type=OneOf(PRECISIONS),
             help="A GPU multiplies matrices in this precision, which is faster and less exact. "
             "By default it multiplies in the network's own.",
         ),
         click.option(
             "--threads",
-            type=int,
+            type=Whole(),
             metavar="N",
             help="The CPU computes with N threads; by default with one for each core that is free.",
         ),
         click.option(
             "--engine",
+            type=str.lower,
             default="auto",
             metavar="NAME",
             help="This engine computes: reference is the layers as they are written; cpu and cuda "
@@ -146,7 +174,7 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--data",
-            type=click.Choice(["auto", "mnist", "synthetic"]),
+            type=OneOf(["auto", "mnist", "synthetic"]),
             default="auto",
             help="The digits are MNIST's, or synthetic ones, which xpnet draws itself; auto takes "
             "MNIST where it can be had.",
@@ -161,7 +189,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option(
             "--activation",
-            type=click.Choice(list(ACTIVATIONS)),
+            type=OneOf(ACTIVATIONS),
             help="The hidden units of a two-layer-net have this activation; by default it is relu.",
         ),
         click.option(
@@ -173,7 +201,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--model",
-            type=click.Choice(MODELS_OFFERED),
+            type=OneOf(MODELS_OFFERED),
             default="simple-convnet",
             help="The network has this name in the book Deep Learning from Scratch.",
         ),
@@ -187,7 +215,7 @@ def weights_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option(
             "--activation",
-            type=click.Choice(list(ACTIVATIONS)),
+            type=OneOf(ACTIVATIONS),
             help="The hidden units of a pickled network have this activation. The file does not "
             "say; sigmoid, as the book's, is assumed by default.",
         ),
@@ -201,6 +229,27 @@ def weights_options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
+
+
+def check_reads(network: Network, weights: str, image: tuple[int, ...], classes: int = 2) -> None:
+    """Refuse a network that is not for such images, or that tells fewer classes apart.
+
+    Raises
+    ------
+    ArgumentError
+        It is for something else; the message says for what.
+    """
+    reads, scores = network.input_shape, network.output_shape
+    if reads not in (image, (prod(image),)):
+        raise ArgumentError(
+            f"the network of {weights} does not read images of {image[-2]} x {image[-1]}: it "
+            f"takes {' x '.join(map(str, reads))} numbers; give the weights of one that does"
+        )
+    if isinstance(scores, dict) or prod(scores) < classes:
+        raise ArgumentError(
+            f"the network of {weights} has no score for each of {classes} classes or more: its "
+            f"output is {scores}; give the weights of one that has"
+        )
 
 
 def engine_line(about: Mapping[str, str | int]) -> str:
@@ -254,7 +303,8 @@ def device_line(device: Device) -> str:
 def open_data(data: str, data_dir: str | None) -> Dataset:
     """Load the data set of --data and --data-dir; where it came from is told."""
     dataset = load_dataset(data, data_dir=data_dir)
-    click.echo(f"data: {dataset.source}")
+    params = click.get_current_context().command.params
+    click.echo(f"data: {in_options(dataset.source, params)}")
     return dataset
 
 

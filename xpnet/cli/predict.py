@@ -1,16 +1,22 @@
 """`xpnet predict`."""
 
 import json
-import math
 import sys
 
 import click
 import numpy as np
 
 from xpnet.arrays import get_device, to_numpy
-from xpnet.cli.options import Count, device_line, device_option, engine_options, weights_options
+from xpnet.cli.options import (
+    Count,
+    check_reads,
+    device_line,
+    device_option,
+    engine_options,
+    weights_options,
+)
 from xpnet.engine import get_engine
-from xpnet.errors import ArgumentError, XPNetError
+from xpnet.errors import XPNetError
 from xpnet.files.pictures import read_picture_with_remarks
 from xpnet.layers.loss import probabilities_of
 from xpnet.models.accuracy import evaluation_batch
@@ -62,11 +68,7 @@ def predict(
     could not be read, in which case the exit code is 2, and which answers are doubtful.
     """
     network = load_model(weights, activation=activation, device=get_device(device))
-    shape = network.output_shape
-    if not isinstance(shape, tuple) or math.prod(shape) < 2:
-        raise ArgumentError(
-            f"predict needs a network with a score for each digit, got one whose output is {shape}"
-        )
+    check_reads(network, weights, (1, 28, 28))
     probabilities = probabilities_of(network.last_layer, "predict")
     computing = get_engine(
         network,

@@ -12,20 +12,23 @@ from xpnet.train.saved import model_arguments
 @click.command()
 @model_options
 @click.option(
-    "--engine",
+    "--methods",
+    "with_methods",
     is_flag=True,
     show_default=False,
     help="It is also shown how the CPU's engine computes each layer.",
 )
-def summary(model: str, hidden_size: int | None, activation: str | None, engine: bool) -> None:
+def summary(
+    model: str, hidden_size: int | None, activation: str | None, with_methods: bool
+) -> None:
     """Show a network's layers, output shapes and parameters.
 
     The parameters of a layer are the numbers that it learns: its weights and biases.
     """
     arguments = model_arguments(model, (1, 28, 28), hidden_size, activation)
     network = build_network(model, arguments, rng=0)
-    methods = get_engine(network).methods() if engine else {}
-    rows = [("layer", "kind", "output shape", "parameters", "computed by" if engine else "")]
+    methods = get_engine(network).methods() if with_methods else {}
+    rows = [("layer", "kind", "output shape", "parameters", "computed by" if with_methods else "")]
     rows += [("input", "", _shown(network.input_shape), "", "")]
     rows += [
         (

@@ -16,6 +16,8 @@ from xpnet.cli.options import (
     PATH,
     POSITIVE,
     Count,
+    Number,
+    OneOf,
     check_writable,
     data_options,
     device_option,
@@ -43,20 +45,20 @@ from xpnet.train.saved import model_arguments
 @engine_options
 @click.option(
     "--optimizer",
-    type=click.Choice(list(OPTIMIZERS)),
+    type=OneOf(OPTIMIZERS),
     help="The weights follow their gradients by this rule; by default the book's, which is sgd for "
     "a two-layer-net and adam for the others.",
 )
 @click.option(
     "--lr",
-    type=float,
+    type=Number(),
     metavar="RATE",
     help="The learning rate is RATE, above 0: it says how far a step goes. By default it is the "
     "book's, or the optimizer's own where the book has another optimizer.",
 )
 @click.option(
     "--schedule",
-    type=click.Choice(["constant", "cosine"]),
+    type=OneOf(["constant", "cosine"]),
     default="constant",
     help="The learning rate stays constant, or falls to 0 as a cosine does.",
 )
@@ -76,7 +78,7 @@ from xpnet.train.saved import model_arguments
 )
 @click.option(
     "--dtype",
-    type=click.Choice(["float32", "float64"]),
+    type=OneOf(["float32", "float64"]),
     default="float32",
     help="Numbers are kept in this type; float64 is slower, and has twice the digits.",
 )

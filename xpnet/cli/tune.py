@@ -1,5 +1,7 @@
 """`xpnet tune`."""
 
+import signal
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from xpnet.cli.options import (
     DIRECTORY,
     POSITIVE,
     Count,
+    OneOf,
     Text,
     check_writable,
     data_options,
@@ -17,6 +20,8 @@ from xpnet.cli.options import (
     open_data,
     open_device,
 )
+from xpnet.notice import quoted
+from xpnet.train.signals import Interrupted
 
 
 @click.command()
@@ -68,13 +73,13 @@ from xpnet.cli.options import (
 )
 @click.option(
     "--sampler",
-    type=click.Choice(["random", "tpe"]),
+    type=OneOf(["random", "tpe"]),
     default="random",
     help="Values are chosen at random, or by tpe from what earlier trials came to.",
 )
 @click.option(
     "--pruner",
-    type=click.Choice(["none", "median"]),
+    type=OneOf(["none", "median"]),
     default="none",
     help="With median, a trial ends early where it is below the median of the others.",
 )
@@ -132,8 +137,8 @@ def tune(
     """Search for learning rate and weight decay, as the book does.
 
     A trial trains a network of six hidden layers with values drawn at random, and is judged by its
-    accuracy on images that it was not trained on. Started again with the same options, a search
-    goes on where it was.
+    accuracy on images that it was not trained on. Started again with the same options and the same
+    --out, a search goes on where it was.
     """
     from xpnet.train import search as tuning  # needs Optuna
 
@@ -147,16 +152,23 @@ def tune(
     dataset = open_data(data, data_dir)
     directory = tuning.prepare_directory(path)
     click.echo(f"directory: {directory}")
-    results = search.run(
-        dataset.x_train,
-        dataset.t_train,
-        storage=storage or tuning.storage_in(directory),
-        study=study,
-        trials=trials,
-        workers=workers,
-        device=place.name,
-        timeout=timeout,
-    )
+    try:
+        results = search.run(
+            dataset.x_train,
+            dataset.t_train,
+            storage=storage or tuning.storage_in(directory),
+            study=study,
+            trials=trials,
+            workers=workers,
+            device=place.name,
+            timeout=timeout,
+        )
+    except KeyboardInterrupt:
+        given = sys.argv[1:] if out else [*sys.argv[1:], "--out", str(directory.absolute())]
+        again = " ".join(map(quoted, ["xpnet", *given]))
+        raise Interrupted(
+            f"interrupted; go on with: {tuning.without_password(again, storage)}", signal.SIGINT
+        ) from None
     tuning.write_results(directory, search, study, results)
     for k, result in enumerate(tuning.best(results)[: tuning.SHOWN], start=1):
         click.echo(f"Best-{k} {result}")

@@ -90,6 +90,7 @@ def _cause(error: BaseException) -> str:
     while isinstance(inner, BaseException):
         cause = inner
         inner = getattr(cause, "reason", None) or next(iter(cause.args), None)
-    text = " ".join(str(cause).split())
+        inner = inner if isinstance(inner, BaseException) else cause.__cause__
+    text = " ".join(str(getattr(cause, "strerror", None) or cause).split())
     text = text if len(text) <= LINE else f"{text[:LINE]}..."
     return f"{type(error).__name__}: {text}"

@@ -62,7 +62,7 @@ MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-REMEDY = "put its four files into a directory and name it with --data-dir or XPNET_DATA_DIR"
+REMEDY = "put its four files into a directory and name it by data_dir or XPNET_DATA_DIR"
 
 PLACES = ("", "mnist", "MNIST/raw", "raw", "MNIST", "mnist/raw")
 """Where the files are looked for in a directory; torchvision puts them into MNIST/raw."""
@@ -122,7 +122,7 @@ def find_mnist(data_dir: str | Path | None = None, *, download: bool = True) -> 
     cache = _cache()
     missing = _missing(cache)
     if missing and not download:
-        raise DataNotFoundError(f"MNIST is not in {cache}; let it be downloaded, or {REMEDY}")
+        raise DataNotFoundError(f"MNIST is not in {cache}; `xpnet data` downloads it; or {REMEDY}")
     for file in missing:
         _download(file, cache)
     return cache

@@ -6,6 +6,7 @@ which one he has: all have the methods of `Engine`.
 """
 
 from xpnet.arguments import checked
+from xpnet.arrays import cuda as gpus
 from xpnet.engine.base import Engine, Steps
 from xpnet.engine.reference import ReferenceEngine
 from xpnet.errors import ArgumentError, EngineError
@@ -73,7 +74,7 @@ def get_engine(
             )
             return ReferenceEngine(network, threads, reason=reason, checked=f"failed: {failure}")
 
-        reason = CudaEngine.obstacle(network) if place == kind else f"it lives on {place}"
+        reason = CudaEngine.obstacle(network) if place == kind else _apart(place)
         if reason is None:
             auto = name == "auto"
             try:
@@ -103,3 +104,10 @@ def get_engine(
             f"{what} needs the kernels of a GPU, and what would compute is {why}; leave it out"
         )
     return engine or ReferenceEngine(network, threads, reason=reason)
+
+
+def _apart(place: str) -> str:
+    """Say why the GPU's engine has no network that is elsewhere, and what would give it one."""
+    found = gpus.diagnose()
+    remedy = ('use device="cuda"',) if found.usable else (found.problem, found.remedy)
+    return "; ".join(filter(None, (f"it lives on {place}", *remedy)))

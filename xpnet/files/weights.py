@@ -100,9 +100,7 @@ def load_weights(path: str | Path) -> Weights:
     path = Path(path)
     try:
         if not path.exists():
-            raise WeightsError(
-                f"{path} does not exist; give a weight file that `save_weights` wrote"
-            )
+            raise WeightsError(f"{path} does not exist; give a file that `save_params` wrote")
         if not path.is_file():
             raise WeightsError(
                 f"{path} is not a file; give a weight file, or, of a run's directory, take the "

@@ -77,7 +77,7 @@ def load_network(
             return network
         return _dense_network(weights, activation, device)
     if activation is not None:
-        raise ArgumentError(f"{path} says itself what its activation is; leave out --activation")
+        raise ArgumentError(f"{path} says itself what its activation is; leave out activation")
     try:
         with zeros_within(budget_of(weights)):
             network = _described_network(weights, device)
@@ -159,7 +159,7 @@ def _dense_network(weights: Weights, activation: str, device: str | Device) -> N
 
 def _conv_network(weights: Weights, activation: str | None, device: str | Device) -> Network:
     if activation is not None:
-        raise ArgumentError("the book's convolutional networks use ReLU; leave out --activation")
+        raise ArgumentError("the book's convolutional networks use ReLU; leave out activation")
     shapes = [array.shape for name, array in sorted(weights.params.items()) if name.startswith("W")]
     kinds = [len(shape) for shape in shapes]
     try:

@@ -21,6 +21,8 @@ from xpnet.train.checkpoint import Checkpoints
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
 METRICS, SUMMARY = "metrics.csv", "summary.json"
 MODEL, PICTURE = "model.safetensors", "learning_curve.png"
+EVALUATION = "evaluation.json"
+"""What `xpnet evaluate` measures of a run, later."""
 
 Identity: TypeAlias = tuple[int, int] | None
 """Device and number of a file or directory; None if there is none."""
@@ -224,11 +226,12 @@ def _check(path: Path, names: set[str], resume: bool, begin: bool) -> None:
         begun = (LOCK, METRICS, f".{METRICS}.", CHECKPOINTS)
         names = {name for name in names if not name.startswith(begun)}
     if names:
+        telling = min(names, key=lambda name: (name.startswith("."), name))
         raise OutputError(
-            f"{path} is not empty ({min(names)}) and holds no checkpoint to go on from; "
-            "choose another directory"
+            f"{path} is not empty ({telling}) and holds no checkpoint to go on from; "
+            + run_within(path, "choose another directory")
             if resume
-            else f"{path} is not empty ({min(names)}), and no run is overwritten; choose "
+            else f"{path} is not empty ({telling}), and no run is overwritten; choose "
             f"another --out, or go on with a run by --resume {quoted(path)}"
         )
     if resume and not begin:
@@ -236,6 +239,21 @@ def _check(path: Path, names: set[str], resume: bool, begin: bool) -> None:
             f"{path} holds no run to go on with; give the directory of one, or --begin as "
             "well, to begin one there"
         )
+
+
+def run_within(path: Path, otherwise: str) -> str:
+    """Say which is the newest of the runs in a directory; where there is none, what to do."""
+    runs = [Checkpoints(path / name / CHECKPOINTS).paths()[-1:] for name in _names(path)]
+    newest = max((each[0] for each in runs if each), key=_when, default=None)
+    if newest is None:
+        return otherwise
+    return f"give one of the runs in it, of which {newest.parent.parent} is the newest"
+
+
+def _when(path: Path) -> float:
+    with suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
 
 
 def _unusable(path: Path, error: Exception, option: str = "--out") -> OutputError:

@@ -15,7 +15,19 @@ from xpnet.models.saved import budget_of
 from xpnet.notice import notice
 from xpnet.train.checkpoint import Checkpoint, Checkpoints, load_checkpoint
 from xpnet.train.record import read_summary
-from xpnet.train.run_directory import CHECKPOINTS, MODEL, SUMMARY
+from xpnet.train.run_directory import (
+    CHECKPOINTS,
+    EVALUATION,
+    LOCK,
+    METRICS,
+    MODEL,
+    PICTURE,
+    SUMMARY,
+    run_within,
+)
+
+BESIDE = (EVALUATION, LOCK, METRICS, PICTURE, SUMMARY)
+"""What else is in a run's directory."""
 
 
 def load_model(
@@ -38,6 +50,7 @@ def load_model(
     """
     path = Path(path)
     found = None
+    _check_given(path)
     if is_directory(path):
         path, found = _newest(path)
     if found is None and _is_checkpoint(path):
@@ -45,8 +58,20 @@ def load_model(
     if found is None:
         return load_network(path, activation=activation, device=device)
     if activation is not None:
-        raise ArgumentError(f"{path} says itself what its activation is; leave out --activation")
+        raise ArgumentError(f"{path} says itself what its activation is; leave out activation")
     return _network_of(found, device)
+
+
+def _check_given(path: Path) -> None:
+    """Refuse what is not there, and what a run keeps beside its network."""
+    with suppress(OSError):  # which its reader tells
+        if not path.exists():
+            raise WeightsError(
+                f"{path} does not exist; give a file that `save_params` wrote, or the directory of "
+                "a run"
+            )
+        if path.name in BESIDE and path.is_file():
+            raise WeightsError(f"{path} holds no network; give the directory {path.parent}")
 
 
 def is_directory(path: Path) -> bool:
@@ -94,8 +119,8 @@ def _newest(directory: Path) -> tuple[Path, Checkpoint | None]:
     if problem is not None:
         raise problem
     raise WeightsError(
-        f"{directory} holds neither {MODEL} nor a checkpoint, as a run's directory does; give one "
-        "that does, or a weight file"
+        f"{directory} holds neither {MODEL} nor a checkpoint, as a run's directory does; "
+        + run_within(directory, "give one that does, or a weight file")
     )
 
 

@@ -127,7 +127,7 @@ class CudaEngine(CompiledNetwork):
         if self._make_instead is None:
             raise EngineError(
                 f"the GPU's engine failed its check: {failure}; use the reference engine, or skip "
-                "the check (--skip-engine-check) to see what comes of it"
+                "the check (skip_engine_check=True) to see what comes of it"
             )
         self.instead = self._make_instead(failure)
 

@@ -25,7 +25,7 @@ try:
 except ModuleNotFoundError as error:
     raise needed("optuna", "the search for hyper-parameters") from error
 
-from xpnet.train.search.address import connectable
+from xpnet.train.search.address import connectable, without_password
 from xpnet.train.search.plan import Plan, narrowed
 from xpnet.train.search.results import TrialResult, best
 from xpnet.train.search.run import (
@@ -57,5 +57,6 @@ __all__ = [
     "narrowed",
     "prepare_directory",
     "storage_in",
+    "without_password",
     "write_results",
 ]

@@ -58,6 +58,12 @@ def shown(storage: str) -> str:
     return url.update_query_dict(secret).render_as_string(hide_password=True)
 
 
+def without_password(text: str, storage: str | None) -> str:
+    """Hide the password of a URL, if it has one, in a text that has the URL."""
+    hidden = "" if storage is None else shown(storage)
+    return text.replace(str(storage), hidden) if HIDDEN in hidden else text
+
+
 def told(error: BaseException, storage: str) -> str:
     """Tell an error of a database in one line, without the password."""
     cause = error.__cause__ if _hides(error) else error

@@ -104,7 +104,7 @@ def claim(study: optuna.Study, record: dict[str, Any]) -> None:
         study.set_user_attr("search", record)
         return
     if kept is None:
-        raise ArgumentError(f"study {study.study_name!r} is not xpnet's; choose another name")
+        raise ArgumentError(f"study {study.study_name!r} is not xpnet's; choose another study=NAME")
     differences = [
         f"{name} {kept.get(name)} there and {value} here"
         for name, value in record.items()
@@ -113,7 +113,7 @@ def claim(study: optuna.Study, record: dict[str, Any]) -> None:
     if differences:
         raise ArgumentError(
             f"study {study.study_name!r} was made by another search, with "
-            f"{', '.join(differences)}; choose another name, or search as it did"
+            f"{', '.join(differences)}; choose another study=NAME, or search as it did"
         )
 
 
