@@ -130,6 +130,13 @@ def test_what_is_around_a_digit_is_not_read(tmp_path, plain, name):
     assert remarks == []
 
 
+@pytest.mark.parametrize("grey", [180, 190, 200, 215])
+def test_a_faint_outline_is_no_ground(tmp_path, plain, grey):
+    """As the edge of a scan, or a line of squared paper there."""
+    image, remarks = read(tmp_path, np.pad(drawn(), 1, constant_values=grey))
+    assert (np.mean(np.abs(image - plain)) < 0.03, remarks) == (True, [])
+
+
 def test_a_grey_pixel_far_away_is_no_ink(tmp_path):
     """It is in a corner of a picture in which the digit is small."""
     light = drawn(four(600, scale=0.5, row=230, column=230))

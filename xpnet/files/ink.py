@@ -17,6 +17,7 @@ WORK = 200  # pixels of the longer side of what is looked at, at most
 COARSE = 48  # the same, where only light and shade matter, and noise must not
 REACH = 0.3  # of the longer side: wider than strokes, narrower than shadows
 TINY = 100  # pixels, of which fewer tell nothing of light and noise
+FAINT = 0.35  # of the contrast: what differs from the ground by less may lie along the edge
 EDGE = 0.1  # of the longer side: how far from it a frame may reach
 
 SEVERAL = "shows several pieces of ink; if they are not one digit, give a picture of each"
@@ -196,7 +197,13 @@ def _stands_out(grey: np.ndarray, light: bool) -> tuple[np.ndarray, bool]:
     wide = np.mean(border_of(odd)) > 0.15 or np.mean(np.abs(ground - middle) > 0.25 * spread) > 0.2
     uneven = spread > max(0.08, 0.25 * contrast) and wide and inky.mean() < 0.5
     if grey.size < TINY or not uneven:
-        return sign * (np.median(border_of(grey)) - grey), False
+        level = np.median(border_of(grey))
+        # A faint outline, or a line of squared paper at the edge, is no ground: it is nearer to the
+        # ink than most of the picture is, and not by much.
+        inked = sign * (np.median(grey) - level)
+        if 0 < inked < FAINT * np.ptp(np.percentile(grey, [0.5, 99.5])):
+            level = np.median(grey)
+        return sign * (level - grey), False
     calm = _median(grey)
     level = sign * _closing(sign * calm)
     level -= np.median(level - calm)  # noise lifts a closing
