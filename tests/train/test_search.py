@@ -485,6 +485,28 @@ def test_ctrl_c_tells_how_to_go_on(command, monkeypatch, tmp_path, out):
     assert (code, err) == (0, "")
 
 
+def test_ctrl_c_while_workers_begin_waits_for_them(go, monkeypatch):
+    """What a worker loads takes a second, in which Ctrl-C would make Python's lines of each."""
+    blocked = []
+
+    class Process:
+        pid = exitcode = None
+
+        def start(self):
+            signal.raise_signal(signal.SIGINT)
+            blocked.append(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+    def context(_):
+        return SimpleNamespace(Pipe=multiprocessing.Pipe, Process=lambda **_: Process())
+
+    monkeypatch.setattr(multiprocessing, "get_context", context)
+    with pytest.raises(KeyboardInterrupt):
+        go(4, workers=2)
+    assert blocked == [True, True]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_password_is_not_told(monkeypatch):
     url = "postgresql://me:secret@host/db"
     assert without_password(f"--storage {url} --out a", url) == (

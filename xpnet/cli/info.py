@@ -5,6 +5,8 @@ import platform
 import click
 
 from xpnet.arrays import cuda, get_device, versions
+from xpnet.cli.data import show_data
+from xpnet.cli.names import in_options
 from xpnet.data.mnist import find_mnist
 from xpnet.engine.threads import blas_library
 from xpnet.errors import DataNotFoundError, XPNetError
@@ -35,7 +37,7 @@ def info() -> None:
     try:
         lines["MNIST"] = f"in {find_mnist(download=False)}"
     except DataNotFoundError as error:
-        lines["MNIST"] = str(error)
+        lines["MNIST"] = in_options(str(error), show_data.params)
     for package, (name, _) in EXTRAS.items():
         if package != "cupy":
             lines[name] = "installed" if installed(package) else missing(package)

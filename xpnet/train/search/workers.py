@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from math import nan
 from multiprocessing.connection import Connection
@@ -24,6 +25,7 @@ from xpnet.train.search.patience import KEPT, STORAGE_ERRORS, PatientStorage
 from xpnet.train.search.plan import Plan, Split
 from xpnet.train.search.results import TrialResult, numbers, read_result
 from xpnet.train.search.storage import again, opened, queue_the_dead
+from xpnet.train.signals import Interrupts
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,13 @@ def work_together(workers: int, job: Job) -> None:
         spawn.Process(target=_work_apart, args=(job, reasons, number == 0))
         for number, (_, reasons) in enumerate(pipes)
     ]
+    interrupts = Interrupts()
     try:
-        for process in processes:
-            process.start()
+        with interrupts.heard(), _blocked(signal.SIGINT):
+            for process in processes:
+                process.start()
+        if interrupts.came:
+            raise KeyboardInterrupt
         for process in processes:
             process.join()
     finally:
@@ -80,6 +86,19 @@ def work_together(workers: int, job: Job) -> None:
         raise XPNetError(ends[0] if KEPT in ends[0] else f"{ends[0]}; {KEPT}")
     for reason in dict.fromkeys(ends):
         notice(f"{reason}; the others went on")
+
+
+@contextmanager
+def _blocked(number: signal.Signals) -> Iterator[None]:
+    """Keep a signal from processes while they load, too, since they inherit that."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _by(code: int | None) -> str:
