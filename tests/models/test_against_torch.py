@@ -235,6 +235,6 @@ def test_what_is_no_finite_float_is_refused(tmp_path, bias, strict):
     net, path = Network({"fc": Affine(3, 2, rng=0)}), tmp_path / "net.safetensors"
     save_file({"fc.weight": np.ones((2, 3)), "fc.bias": bias}, path)
     before = to_numpy(net.params.flat).copy()
-    with pytest.raises(WeightsError, match=rf"fc.bias must hold finite floats, got {bias.dtype}"):
+    with pytest.raises(WeightsError, match=rf"bias must hold finite floats, got .*{bias.dtype}"):
         load_torch(net, path, strict=strict)
     np.testing.assert_array_equal(net.params.flat, before)

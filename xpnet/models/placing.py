@@ -13,6 +13,8 @@ from xpnet.errors import ArgumentError
 from xpnet.functions.targets import as_labels, by_head, check_classes, check_labels
 from xpnet.layers.base import Shape, Shapes
 
+_as_targets = partial(as_array, what="targets")
+
 
 def in_shape(x: Array, want: Shape, single: bool = False) -> Array:
     """A batch in the shape that a network takes, (N, ...).
@@ -52,7 +54,7 @@ def placed_targets(t: Any, device: Device, outputs: Shapes) -> Any:
     ArgumentError
         They are no numbers, or a label that goes to another device is no class.
     """
-    t = by_head(partial(as_array, what="targets"), t)
+    t = by_head(_as_targets, t)
     if not device.is_host:
         shapes = outputs if isinstance(outputs, dict) else {"": outputs}
         for name, shape in shapes.items():
