@@ -74,6 +74,7 @@ from xpnet.train.saved import load_model
 
 # Readers import these when they need them, and then decorators run code.
 importlib.import_module("xpnet.engine.cpu")
+importlib.import_module("filelock")
 Image.init()
 
 Join = Callable[[Sequence[bytes]], bytes]

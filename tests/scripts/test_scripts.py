@@ -165,7 +165,7 @@ def test_a_network_without_filters_is_refused(run, tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("misclassified_mnist", ["--weights", "none"], "none does not exist; give a weight file"),
+        ("misclassified_mnist", ["--weights", "none"], "none does not exist; give a file that"),
         ("misclassified_mnist", [], "the following arguments are required: --weights"),
         ("augment_samples", ["--angle", "x"], "argument --angle: invalid float value: 'x'"),
     ],
