@@ -947,7 +947,7 @@ def _value(option: click.Parameter) -> list[str]:
     if isinstance(option.type, click.Choice):
         return [str(option.type.choices[0])]
     kinds = option.type.types if isinstance(option.type, click.Tuple) else [option.type]
-    return [{"integer": "1", "float": "0.5"}.get(kind.name.split()[0], "auto") for kind in kinds]
+    return [{"whole": "1", "number": "0.5"}.get(kind.name.split()[0], "auto") for kind in kinds]
 
 
 def _line(command: str) -> list[str]:
