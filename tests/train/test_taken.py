@@ -189,7 +189,7 @@ def test_two_that_make_it_again_at_once(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [NotImplementedError("no locks"), OSError(37, "No locks")])
 def test_where_files_cannot_be_locked(run, monkeypatch, error):
-    monkeypatch.setattr("xpnet.train.run_directory.FileLock.acquire", raising(error))
+    monkeypatch.setattr("filelock.FileLock.acquire", raising(error))
     reason = "No locks" if isinstance(error, OSError) else "no locks"
     assert_refused(
         run("train", *FIVE, "--out", "a"), f"cannot create a: {reason}; choose another --out"
