@@ -182,7 +182,7 @@ def test_other_dtypes_are_not_saved(tmp_path, dtype):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("end", ["npz", "NPY", "pkl", "pickle", "pt", "pth", "h5", "onnx", "json"])
+@pytest.mark.parametrize("end", ["npz", "NPY", "pt", "pth", "h5", "onnx", "json"])
 def test_names_of_other_formats_are_not_given(tmp_path, end):
     network = Network([Affine(2, 1, rng=0)])
     for save in (network.save_params, partial(save_torch, network)):
@@ -193,6 +193,15 @@ def test_names_of_other_formats_are_not_given(tmp_path, end):
             f"another format's names; call it {tmp_path}/a.b.safetensors"
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_the_books_name_is_taken_and_told(tmp_path, capsys):
+    network, path = Network([Affine(2, 1, rng=0)]), tmp_path / "params.pkl"
+    network.save_params(path)
+    assert "params.pkl is a safetensors file; load_params reads it" in capsys.readouterr().err
+    other = Network([Affine(2, 1, rng=1)])
+    other.load_params(path)
+    assert np.array_equal(other.params.flat, network.params.flat)
 
 
 def test_a_directory_that_is_missing_is_an_output_error(tmp_path):

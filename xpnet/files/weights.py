@@ -11,6 +11,7 @@ from xpnet.errors import WeightsError
 from xpnet.files.atomic import atomic_write
 from xpnet.files.foreign import LOOKED_AT, kind_of, read_gzip, read_zip, text_of
 from xpnet.files.pickles import read_pickled_arrays
+from xpnet.notice import notice
 
 MAX_BYTES = 2**30  # the largest network of the books takes 10 MB
 MAX_HEADER = 2**24  # bytes; it tells names and shapes, and holds the texts
@@ -19,8 +20,11 @@ MAX_ARRAYS = 100_000
 CHECKSUM = "sha256"
 """The text by which a checkpoint is known from weights alone."""
 
-OF_OTHERS = ("npz", "npy", "pkl", "pickle", "pt", "pth", "h5", "onnx", "json")
+OF_OTHERS = ("npz", "npy", "pt", "pth", "h5", "onnx", "json")
 """Ends of names of files in other formats, which programs take at their word."""
+
+OF_BOOKS = ("pkl", "pickle")
+"""Ends of the names that the books give."""
 
 _KINDS = {"BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "F32", "F64"}
 
@@ -52,11 +56,14 @@ def save_weights(
     """
     from safetensors.numpy import save
 
-    if (end := Path(path).suffix.lower()).removeprefix(".") in OF_OTHERS:
+    end = Path(path).suffix.lower()
+    if end.removeprefix(".") in OF_OTHERS:
         raise WeightsError(
             f"{path} would be a safetensors file, and {end} is the end of another format's names; "
             f"call it {Path(path).with_suffix('.safetensors')}"
         )
+    if end.removeprefix(".") in OF_BOOKS:
+        notice(f"{path} is a safetensors file; load_params reads it, pickle does not")
     arrays = {}
     for name, array in params.items():
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
