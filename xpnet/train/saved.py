@@ -6,12 +6,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from xpnet.arguments import check_word
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError, CheckpointError, WeightsError
 from xpnet.files.weights import CHECKSUM, Weights, check_header
 from xpnet.functions.init import zeros_within
 from xpnet.models import Network, build_network, load_network
 from xpnet.models.saved import budget_of
+from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.notice import notice
 from xpnet.train.checkpoint import Checkpoint, Checkpoints, load_checkpoint
 from xpnet.train.record import read_summary
@@ -48,6 +50,8 @@ def load_model(
     WeightsError, CheckpointError
         There is no such file, or it is damaged, or no network can be made of it.
     """
+    if activation is not None:
+        check_word("activation", "a network", activation, *ACTIVATIONS)
     path = Path(path)
     found = None
     _check_given(path)
