@@ -390,7 +390,7 @@ def test_an_engine_that_three_threads_use_answers_right(name, kind):
 
 @pytest.mark.slow
 def test_an_engine_of_a_gpu_that_three_threads_use_answers_right(accelerator):
-    net = TwoLayerNet(6, 5, 3, rng=0, device=accelerator.device)
+    net = TwoLayerNet(6, 5, 10, rng=0, device=accelerator.device)
     assert used_by_three(accelerator.engine(net)) == [0, 0, 0]
 
 

@@ -145,6 +145,7 @@ def test_workers(go, server, whole, request, tmp_path):
     server.start()
     told = [line for line in err.splitlines() if "error" in line]
     assert told == err.splitlines()[-1:], err
-    assert "did not answer for 2 seconds" in told[0]
+    # The second is of a worker that had not begun when the server ended.
+    assert any(words in told[0] for words in ("did not answer for 2 seconds", "cannot be used"))
     assert "memory" not in err
     assert process.returncode == 1

@@ -46,7 +46,7 @@ PREDICTED = (1, 1000)
 SEEDS = {"cpu": 3, "cuda": 10}
 """Runs to an accuracy, by the kind of device."""
 
-HOUR = 3600
+HOUR, MOST = 3600, 60_000
 
 PAUSE = 0.05
 """Seconds before a turn, in which idle threads of the one before stop spinning."""
@@ -112,16 +112,16 @@ class Options:
                 f"a batch on a GPU holds {EPOCH:,} images at most, got {most}; "
                 "use a smaller --batch-size"
             )
-        for what, number in (
-            ("number of threads", threads),
-            ("number of rounds", self.rounds),
-            ("number of seeds", self.n_seeds),
-            *(("batch size", size) for size in self.batch_sizes),
+        for what, number, limit in (
+            ("number of threads", threads, MOST),
+            ("number of rounds", self.rounds, MOST),
+            ("number of seeds", self.n_seeds, MOST),
+            *(("batch size", size, EPOCH) for size in self.batch_sizes),
         ):
             if number < 1:
                 raise ArgumentError(f"the {what} must be 1 or more, got {number}")
-            if number > EPOCH:
-                raise ArgumentError(f"the {what} must be {EPOCH:,} at most, got {number}")
+            if number > limit:
+                raise ArgumentError(f"the {what} must be {limit:,} at most, got {number}")
         if not 0 < self.seconds <= HOUR:
             raise ArgumentError(f"a turn must take some seconds, got {self.seconds}; try 0.3")
 
