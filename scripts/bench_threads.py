@@ -98,13 +98,8 @@ def judged(rows: Record, state: str) -> Record:
 
 def page(record: Record) -> str:
     """Show what is in the record to people."""
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     lines = [
-        "# Threads, on an idle and on a busy machine",
-        "",
-        f"By `python scripts/bench_threads.py` on {record['machine']}, {record['system']}:",
-        f"{versions}.",
-        "",
+        *machine.heading("Threads, on an idle and on a busy machine", "bench_threads.py", record),
         f"Milliseconds of a step of {BATCH} samples, medians of {record['rounds']} turns of "
         f"{record['seconds']:g} s (smallest to largest). Busy: {PER_CORE} processes for each core "
         "that do nothing but compute. What is chosen stands beside the best fixed number on the "

@@ -14,7 +14,6 @@ with 143, unless Python itself was still beginning.
 import argparse
 import json
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 
 import xpnet
-from killed_runs import result
+from killed_runs import interrupted, result
 from xpnet import Trainer, TwoLayerNet, synthetic_digits
 from xpnet.bench import machine
 from xpnet.files.atomic import write_text
@@ -51,19 +50,6 @@ def command(directory: Path, options: argparse.Namespace) -> list[str]:
     data = ["--data", options.data, *(["--data-dir", options.data_dir] if options.data_dir else [])]
     run = ["-m", "xpnet", "train", "--resume", str(directory), "--begin"]
     return [sys.executable, *run, *OPTIONS, *data]
-
-
-def interrupted(arguments: list[str], number: signal.Signals, seconds: float) -> tuple[int, str]:
-    """Run a command, and send it a signal after so many seconds; exit code, and what it said."""
-    with subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as child:
-        try:
-            _, said = child.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            child.send_signal(number)
-            _, said = child.communicate(timeout=60)
-    return child.returncode, said.strip()
 
 
 def of_the_program(options: argparse.Namespace, place: Path) -> Record:
@@ -153,14 +139,9 @@ def within_python(options: argparse.Namespace) -> Record:
 def page(record: Record) -> str:
     """Show what is in the record to people."""
     program, python = record["of_the_program"], record["within_python"]
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     ends = ", ".join(f"{end} ({count})" for end, count in sorted(program["ends"].items()))
     lines = [
-        "# Trainings that are interrupted",
-        "",
-        f"By `python scripts/interrupts.py` on {record['machine']}, {record['system']}:",
-        f"{versions}.",
-        "",
+        *machine.heading("Trainings that are interrupted", "interrupts.py", record),
         "| | of the program | within Python |",
         "|---|---:|---:|",
         f"| Signals | {program['signals']} | {python['signals']} |",

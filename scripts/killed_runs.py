@@ -16,6 +16,7 @@ question, which is not answered here.
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,17 +62,25 @@ def result(directory: Path) -> tuple[bytes, list[str]]:
     return weights, [line.rpartition(",")[0] for line in lines]
 
 
-def attempt(arguments: list[str], seconds: float | None) -> str | None:
-    """Run a command, and kill it after so many seconds; what it said, or None if it was killed."""
+def interrupted(
+    arguments: list[str], number: signal.Signals, seconds: float | None
+) -> tuple[int, str]:
+    """Run a command, and send it a signal after so many seconds; exit code, and what it said."""
     with subprocess.Popen(
         arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as child:
         try:
             _, said = child.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            child.kill()
-            return None
-    return said if child.returncode else ""
+            child.send_signal(number)
+            _, said = child.communicate(timeout=60)
+    return child.returncode, said.strip()
+
+
+def attempt(arguments: list[str], seconds: float | None) -> str | None:
+    """Run a command, and kill it after so many seconds; what it said, or None if it was killed."""
+    code, said = interrupted(arguments, signal.SIGKILL, seconds)
+    return None if code == -signal.SIGKILL else said if code else ""
 
 
 def killed_run(directory: Path, seconds: float, seed: int, options: argparse.Namespace) -> Record:
@@ -87,7 +96,7 @@ def killed_run(directory: Path, seconds: float, seed: int, options: argparse.Nam
         if said is None:
             moments.append(moment)
         elif said or moments:
-            return {"kills": len(moments), "moments": moments, "error": said.strip()}
+            return {"kills": len(moments), "moments": moments, "error": said}
         else:
             shutil.rmtree(directory)
     return {"kills": ATTEMPTS, "moments": moments, "error": "no end after so many attempts"}
@@ -153,13 +162,8 @@ def page(record: Record) -> str:
     kills = [row["kills"] for row in rows]
     same = sum(row["same"] for row in rows)
     epoch, save, share = cost["epoch_seconds"], cost["checkpoint_seconds"], cost["share"]
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     lines = [
-        "# Runs that are killed",
-        "",
-        f"By `python scripts/killed_runs.py` on {record['machine']}, {record['system']}:",
-        f"{versions}.",
-        "",
+        *machine.heading("Runs that are killed", "killed_runs.py", record),
         f"`{killed['command']}`",
         "",
         f"takes {killed['unbroken_seconds']:.1f} s if it is left alone. It was killed by SIGKILL, "

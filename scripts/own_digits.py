@@ -130,15 +130,10 @@ def judge(kinds: list[Record]) -> None:
 
 def page(record: Record) -> str:
     """Show what is in the record to people."""
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     digits, kinds, choice = record["digits"], record["kinds"], record["threshold"]
     undamaged = next(row for row in kinds if row["kind"] == "undamaged")
     lines = [
-        "# Pictures of one's own digits",
-        "",
-        f"By `python scripts/own_digits.py` on {record['machine']}, {record['system']}:",
-        f"{versions}.",
-        "",
+        *machine.heading("Pictures of one's own digits", "own_digits.py", record),
         f"{digits} test digits of {record['data']}, seed {record['seed']}, the same for each kind, "
         f"read by {record['network']}. Goals: of each kind of damage {ENOUGH:.0%} of the "
         f"{undamaged['right']} that are read undamaged, {ENOUGH * undamaged['right']:.0f}, or "

@@ -209,24 +209,28 @@ def test_a_directory_that_is_missing_is_an_output_error(tmp_path):
         save_weights(tmp_path / "no" / "w", PARAMS, {})
 
 
-def test_mutated_files_give_weights_or_the_librarys_error(tmp_path):
-    rng = random.Random(0)
-    path = tmp_path / "w"
-    save_weights(path, PARAMS, {"model": "TwoLayerNet"})
-    contents = path.read_bytes()
+def read_mutated(path, times, kept=0):
+    """Damage a file again and again, of which so many bytes stay; how often it was read, errors."""
+    rng, contents = random.Random(0), path.read_bytes()
     read, messages = 0, []
-    for _ in range(600):
+    for _ in range(times):
         data = bytearray(contents)
         for _ in range(rng.randint(1, 3)):
             data[rng.randrange(len(data))] = rng.randrange(256)
         if rng.random() < 0.2:
-            del data[rng.randrange(len(data)) :]
+            del data[rng.randrange(kept, len(data)) :]
         path.write_bytes(data)
         try:
             load_weights(path)
             read += 1
         except WeightsError as error:
             messages.append(str(error))
+    return read, messages
+
+
+def test_mutated_files_give_weights_or_the_librarys_error(tmp_path):
+    save_weights(tmp_path / "w", PARAMS, {"model": "TwoLayerNet"})
+    read, messages = read_mutated(tmp_path / "w", 600)
     assert min(read, len(messages)) > 50
     assert not any("\n" in message for message in messages)
 

@@ -4,12 +4,13 @@ import operator
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -59,6 +60,27 @@ def description(device: Device | None = None) -> dict[str, object]:
         "versions": {**found, "blas": blas_library()["blas"]},
         "environment": {k: v for k, v in os.environ.items() if k.startswith(SPEED)},
     }
+
+
+def listed_versions(record: Mapping[str, Any]) -> str:
+    """Write the versions of a record in a line."""
+    return ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+
+
+def heading(title: str, script: str, record: Mapping[str, Any]) -> list[str]:
+    """The first lines of a page: its title, what made it, where, and with which versions.
+
+    Parameters
+    ----------
+    record : what `description` gives, with more in it
+    """
+    return [
+        f"# {title}",
+        "",
+        f"By `python scripts/{script}` on {record['machine']}, {record['system']}:",
+        f"{listed_versions(record)}.",
+        "",
+    ]
 
 
 def rates(device: Device, threads: int) -> dict[str, dict[str, float]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xpnet.bench import drawing
 from xpnet.bench.cases import TASKS
+from xpnet.bench.machine import listed_versions
 from xpnet.bench.run import OWN, OWN_ON_CPU, TASKS_ALONE
 from xpnet.bench.statistics import Record
 from xpnet.errors import OutputError
@@ -57,10 +58,9 @@ ACCURACY = """\
 
 def head(record: Record) -> list[str]:
     """Describe the machine, in lines."""
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     lines = [
         f"{record['machine']}, of which {record['cores']} may be used; {record['system']}",
-        versions,
+        listed_versions(record),
         f"{record['threads']} threads for each, {record['rounds']} rounds, turns of "
         f"{record['seconds']:g} s",
         f"sgemm {_rates(record, 'sgemm_gflops', 'GFLOP/s')}; "

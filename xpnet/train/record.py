@@ -5,12 +5,13 @@ import re
 import reprlib
 from collections.abc import Callable, Collection, Mapping
 from math import inf, isfinite
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.arguments import real, whole
 from xpnet.errors import CheckpointError, shown
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.optim import OPTIMIZERS
@@ -31,16 +32,14 @@ class Kind(NamedTuple):
 
 def _is_number(value: Any) -> bool:
     """Also NaN, and infinity; but no integer that is no float."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    return number and (not isinstance(value, Integral) or abs(int(value)) < 2**63)
+    return real(value) and (not whole(value) or abs(int(value)) < 2**63)
 
 
 def _whole(least: int, most: float = inf) -> Kind:
-    def fits(value: Any) -> bool:
-        whole = isinstance(value, Integral) and not isinstance(value, bool)
-        return whole and least <= int(value) <= most
-
-    return Kind(f"a whole number from {least}" + (f" to {most:g}" if isfinite(most) else ""), fits)
+    return Kind(
+        f"a whole number from {least}" + (f" to {most:g}" if isfinite(most) else ""),
+        lambda value: whole(value) and least <= int(value) <= most,
+    )
 
 
 def _finite(needed: str, above: float) -> Kind:

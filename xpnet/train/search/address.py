@@ -37,18 +37,18 @@ def connectable(storage: str) -> str:
         )
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise OutputError(
-            f"the storage {shown(storage)} cannot be used: it is in memory, and nothing would be "
-            "kept; name a file, such as sqlite:///study.db"
+            f"the storage {redacted(storage)} cannot be used: it is in memory, and nothing would "
+            "be kept; name a file, such as sqlite:///study.db"
         )
     if url.drivername == "postgresql":
         driver = "psycopg" if installed("psycopg") or not installed("psycopg2") else "psycopg2"
         url = url.set(drivername=f"postgresql+{driver}")
     if url.drivername == "postgresql+psycopg" and not installed("psycopg"):
-        raise OutputError(f"the storage {shown(storage)} cannot be used: {missing('psycopg')}")
+        raise OutputError(f"the storage {redacted(storage)} cannot be used: {missing('psycopg')}")
     return url.render_as_string(hide_password=False)
 
 
-def shown(storage: str) -> str:
+def redacted(storage: str) -> str:
     """Write a URL without its password."""
     try:
         url = make_url(storage)
@@ -60,7 +60,7 @@ def shown(storage: str) -> str:
 
 def without_password(text: str, storage: str | None) -> str:
     """Hide the password of a URL, if it has one, in a text that has the URL."""
-    hidden = "" if storage is None else shown(storage)
+    hidden = "" if storage is None else redacted(storage)
     return text.replace(str(storage), hidden) if HIDDEN in hidden else text
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError, PendingRollbackError, SQLAlchemyErr
 
 from xpnet.errors import OutputError
 from xpnet.notice import notice
-from xpnet.train.search.address import shown, told
+from xpnet.train.search.address import redacted, told
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ class PatientStorage(optuna.storages.RDBStorage):
                 waited = time.monotonic() - began
                 if waited > PATIENCE:
                     self.lost = OutputError(
-                        f"the storage {shown(self.url)} did not answer for {PATIENCE} seconds "
+                        f"the storage {redacted(self.url)} did not answer for {PATIENCE} seconds "
                         f"({told(error, self.url)}); {KEPT}"
                     )
                 elif waited > SILENCE:
@@ -145,7 +145,7 @@ class PatientStorage(optuna.storages.RDBStorage):
         if self.tell and not self._told:
             self._told = True
             notice(
-                f"the storage {shown(self.url)} does not answer; waiting for it, {PATIENCE} "
+                f"the storage {redacted(self.url)} does not answer; waiting for it, {PATIENCE} "
                 "seconds at most"
             )
 

@@ -18,7 +18,7 @@ from xpnet.arrays import versions
 from xpnet.errors import ArgumentError, OutputError
 from xpnet.files.atomic import make_directory, write_text
 from xpnet.report import plots
-from xpnet.train.search.address import shown, told
+from xpnet.train.search.address import redacted, told
 from xpnet.train.search.patience import KEPT, STORAGE_ERRORS
 from xpnet.train.search.plan import Plan, narrowed
 from xpnet.train.search.results import TrialResult, best, read_results
@@ -91,7 +91,7 @@ class Search(Plan):
                 return read_results(opened_study)
         except STORAGE_ERRORS as error:
             raise OutputError(
-                f"the storage {shown(storage)} failed: {told(error, storage)}; {KEPT}"
+                f"the storage {redacted(storage)} failed: {told(error, storage)}; {KEPT}"
             ) from error
 
 

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from xpnet.errors import ArgumentError, OutputError
-from xpnet.train.search.address import EXAMPLES, connectable, shown, told
+from xpnet.train.search.address import EXAMPLES, connectable, redacted, told
 from xpnet.train.search.patience import CONNECTING, PATIENCE, PAUSE, PatientStorage, is_outage
 from xpnet.train.search.plan import Plan
 from xpnet.train.search.sampling import PerTrial, pruner
@@ -58,7 +58,7 @@ def opened(
             ended = time.monotonic() >= until if is_outage(error) else not 1 <= makers <= MAKERS
             if ended:
                 raise OutputError(
-                    f"the storage {shown(storage)} cannot be used: {told(error, url)}; give the "
+                    f"the storage {redacted(storage)} cannot be used: {told(error, url)}; give the "
                     f"URL of a database, such as {EXAMPLES}"
                 ) from error
             time.sleep(PAUSE)
