@@ -60,10 +60,13 @@ from xpnet.layers import (
     Unpooled,
 )
 from xpnet.models import (
+    VGG,
+    CifarResNet,
     DeepConvNet,
     MultiLayerNet,
     MultiLayerNetExtend,
     Network,
+    ResNet,
     SimpleConvNet,
     TwoLayerNet,
     load_network,

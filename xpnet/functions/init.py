@@ -6,10 +6,10 @@ are, for another activation. NumPy draws for every array library, so that one se
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from math import isfinite, prod, sqrt
+from math import inf, isfinite, prod, sqrt
 
 import numpy as np
 
@@ -43,8 +43,12 @@ RULES: dict[str, Callable[[int, int], float]] = {
     "xavier": lambda n_in, n_out: xavier(n_in),
     "glorot": glorot,
     "standard": lambda n_in, n_out: 1.0,
+    "fan-out": lambda n_in, n_out: he(n_out),
 }
-"""The rules by the names that `std` and `weight_init_std` take: an activation names its own."""
+"""The rules by the names that `std` and `weight_init_std` take: an activation names its own.
+
+"fan-out" is He's rule for gradients, which go back through the outputs (its eq. 14).
+"""
 
 
 def initial_std(std: float | str | None, n_in: int, n_out: int) -> float:
@@ -82,8 +86,8 @@ class Budget:
     left : in all that are still to come
     """
 
-    largest: int
-    left: int
+    largest: float
+    left: float
 
     def spend(self, shape: tuple[int, ...]) -> None:
         """Refuse an array that is too large."""
@@ -97,13 +101,24 @@ def zeros_within(budget: Budget) -> Iterator[None]:
     """Layers made in it begin with zeros, for weights that are about to be copied in.
 
     Nothing is drawn, and a layer that the budget does not allow is an ArgumentError before memory
-    is asked for: what describes the layers may be damaged.
+    is asked for: what describes the layers may be damaged. Zeros take no memory before they are
+    written, and a network made in it leaves its buffer unwritten.
     """
     token = _budget.set(budget)
     try:
         yield
     finally:
         _budget.reset(token)
+
+
+def shapes_alone() -> AbstractContextManager[None]:
+    """Networks made in it are for their names, shapes and counts: nothing is drawn or laid out."""
+    return zeros_within(Budget(largest=inf, left=inf))
+
+
+def is_unwritten() -> bool:
+    """Tell whether initial weights are not looked at now, since others follow or none."""
+    return _budget.get() is not None
 
 
 def normal(
@@ -135,7 +150,8 @@ def filled(shape: int | tuple[int, ...], value: float) -> np.ndarray:
     if (budget := _budget.get()) is not None:
         budget.spend(shape)
     with _told(shape):
-        return np.full(shape, value)
+        # Zeros that the system promises cost nothing until they are used.
+        return np.full(shape, value) if value else np.zeros(shape)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,11 @@ class Convolution(Leaf):
             conv_output_size(size, filter_size, self.stride, self.pad, uneven=self.uneven)
             for size, filter_size in zip(shape[1:], window, strict=True)
         )
+
+    def macs(self, shape: Shape) -> int:
+        """Multiplications, each with an addition, for a sample of this shape: W's at each pixel."""
+        _, OH, OW = self.output_shape(shape)
+        return OH * OW * int(prod(self.params["W"].shape))
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The filtered images, (N, filters, OH, OW)."""

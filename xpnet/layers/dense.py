@@ -60,6 +60,10 @@ class Affine(Leaf):
             raise ArgumentError(f"Affine takes {n_in} numbers a sample, got the shape {shape}")
         return (n_out,)
 
+    def macs(self, shape: Shape) -> int:
+        """Multiplications, each with an addition, for a sample of this shape: n_in n_out."""
+        return prod(self.params["W"].shape)
+
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """X W + b, of shape (N, n_out)."""
         xp, W, b = array_namespace(x), self.params["W"], self.params.get("b")

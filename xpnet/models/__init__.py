@@ -3,15 +3,20 @@
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
 from xpnet.models.network import Network
+from xpnet.models.resnet import CifarResNet, ResNet
 from xpnet.models.saved import MODELS, build_network, load_network
 from xpnet.models.two_layer_net import TwoLayerNet
+from xpnet.models.vgg import VGG
 
 __all__ = [
     "MODELS",
+    "VGG",
+    "CifarResNet",
     "DeepConvNet",
     "MultiLayerNet",
     "MultiLayerNetExtend",
     "Network",
+    "ResNet",
     "SimpleConvNet",
     "TwoLayerNet",
     "build_network",

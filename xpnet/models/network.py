@@ -14,6 +14,7 @@ from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.files.weights import Weights, load_weights, save_weights
 from xpnet.functions.gradients import numerical_gradient
+from xpnet.functions.init import is_unwritten
 from xpnet.layers import (
     Affine,
     Backward,
@@ -36,7 +37,7 @@ from xpnet.models.filling import fitting
 from xpnet.models.names import book_names, claim, refuse_owned, refuse_twice
 from xpnet.models.nodes import Node, Trace
 from xpnet.models.placing import in_shape, placed_targets
-from xpnet.models.summary import LayerRow, rows
+from xpnet.models.summary import LayerRow, macs, rows
 from xpnet.optim.penalties import Penalty
 
 
@@ -129,8 +130,9 @@ class Network(Described):
             self.dtype,
             decaying={self._names[key] for key in decaying_keys},
         )
-        for key, array in initial.items():
-            self.params[self._names[key]] = array
+        if not is_unwritten():
+            for key, array in initial.items():
+                self.params[self._names[key]] = array
         states: Params = {}
         self._unheld: list[Unheld] = []
         for path, layer in leaves(self._body):
@@ -302,12 +304,21 @@ class Network(Described):
                 ) from None
 
     def summary(self) -> list[LayerRow]:
-        """Kind, output shape and number of parameters of every layer, in order.
+        """Kind, output shape, parameters and multiplications of every layer, in order.
 
         A container has a row, and then those of its layers, one deeper.
         """
-        shapes = {node.name: node.output_shape for node in self.nodes()}
-        return list(rows(self._body, shapes, self.output_shape))
+        nodes = {node.name: node for node in self.nodes()}
+        return list(rows(self._body, nodes, self.output_shape))
+
+    @property
+    def macs(self) -> int:
+        """Multiplications, each with an addition, of a forward pass of one sample.
+
+        Those of convolutions and affine layers, without biases; of grouped convolutions what is
+        multiplied.
+        """
+        return sum(map(macs, self.nodes()))
 
     def place(self, x: Any, *, single: bool = True) -> Array:
         """Inputs as this network takes them: on its device, and as `scaled` has them of its dtype.

@@ -16,7 +16,9 @@ from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.describing import UNBUILDABLE, ForeignKindError, described
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
 from xpnet.models.network import Network
+from xpnet.models.resnet import CifarResNet, ResNet
 from xpnet.models.two_layer_net import ACTIVATIONS, TwoLayerNet
+from xpnet.models.vgg import VGG
 from xpnet.notice import notice
 
 
@@ -38,7 +40,10 @@ MODELS = {
 }
 """The books' networks, by the names of the command line and of weight files of xpnet 0.1.0."""
 
-BOOK_MODELS = (TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet)
+BOOK_MODELS = (
+    TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet,
+    VGG, ResNet, CifarResNet,
+)  # fmt: skip
 """Networks that are nothing but their layers, whatever made them."""
 
 

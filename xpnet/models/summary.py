@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import NamedTuple
 
-from xpnet.layers import Container, Heads, Layer, Shape
+from xpnet.layers import Container, Heads, Layer, leaves
 from xpnet.layers.base import Shapes
+from xpnet.models.nodes import Node
 
 
 class LayerRow(NamedTuple):
@@ -17,11 +18,13 @@ class LayerRow(NamedTuple):
     parameters: int
     depth: int = 0
     """The number of containers that the layer is in."""
+    macs: int = 0
+    """Multiplications, each with an addition, of convolutions and affine layers for a sample."""
 
 
 def rows(
     box: Container,
-    shapes: Mapping[str, Shape],
+    nodes: Mapping[str, Node],
     output: Shapes,
     path: str = "",
     depth: int = 0,
@@ -30,24 +33,31 @@ def rows(
 
     Parameters
     ----------
-    shapes : output shapes of the nodes, by path
+    nodes : of the network, by path
     output : shape of the network's output, which is that of `Heads`
     """
     for name, layer in box.children().items():
         own = f"{path}{name}"
         count = sum(prod(array.shape) for array in layer.params.values())
-        kind = type(layer).__name__
-        yield LayerRow(own, kind, _shape(own, layer, shapes, output), count, depth)
+        within = [macs(nodes[place]) for place, _ in leaves(layer, own)]
+        kind, shape = type(layer).__name__, _shape(own, layer, nodes, output)
+        yield LayerRow(own, kind, shape, count, depth, sum(within))
         if isinstance(layer, Container):
-            yield from rows(layer, shapes, output, f"{own}.", depth + 1)
+            yield from rows(layer, nodes, output, f"{own}.", depth + 1)
 
 
-def _shape(path: str, layer: Layer, shapes: Mapping[str, Shape], output: Shapes) -> Shapes:
+def macs(node: Node) -> int:
+    """Multiplications of a layer in its place, for a sample; 0 of one that does not tell any."""
+    counted = getattr(node.layer, "macs", None)
+    return 0 if counted is None else counted(node.input_shape)
+
+
+def _shape(path: str, layer: Layer, nodes: Mapping[str, Node], output: Shapes) -> Shapes:
     """Return the output shape of a layer or container in its place."""
-    if path in shapes:
-        return shapes[path]
+    if path in nodes:
+        return nodes[path].output_shape
     assert isinstance(layer, Container)
     if isinstance(layer, Heads):
         return output
     name, last = list(layer.children().items())[-1]
-    return _shape(f"{path}.{name}", last, shapes, output)
+    return _shape(f"{path}.{name}", last, nodes, output)

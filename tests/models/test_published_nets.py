@@ -1,0 +1,172 @@
+"""The published networks: parameters and multiplications of their tables, exactly.
+
+Nothing is drawn or laid out for it: the networks are made for their shapes alone.
+"""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from xpnet import VGG, CifarResNet, ResNet, load_network
+from xpnet.errors import ArgumentError
+from xpnet.functions.init import shapes_alone
+from xpnet.models.saved import copied
+
+SMALL = {"classes": 10, "input_shape": (1, 28, 28)}
+
+
+def shapes_of(make):
+    """A network made for its shapes alone, with generators that may not be drawn from."""
+    with shapes_alone():
+        return make()
+
+
+COUNTS = {
+    "VGG-11": (lambda: VGG(11), 132_863_336, 7_609_090_048),
+    "VGG-13": (lambda: VGG(13), 133_047_848, 11_308_466_176),
+    "VGG-16": (lambda: VGG(16), 138_357_544, 15_470_264_320),
+    "VGG-19": (lambda: VGG(19), 143_667_240, 19_632_062_464),
+    "VGG-16 with BatchNorm": (lambda: VGG(16, batch_norm=True), 138_365_992, 15_470_264_320),
+    "VGG small": (VGG.small, 146_938, 7_413_248),
+    "ResNet-18": (lambda: ResNet(18), 11_689_512, 1_814_073_344),
+    "ResNet-34": (lambda: ResNet(34), 21_797_672, 3_663_761_408),
+    "ResNet-50": (lambda: ResNet(50), 25_557_032, 4_089_184_256),
+    "ResNet-50 of the paper": (lambda: ResNet(50, v1_5=False), 25_557_032, 3_857_973_248),
+    "ResNet-101": (lambda: ResNet(101), 44_549_160, 7_801_405_440),
+    "ResNet-152": (lambda: ResNet(152), 60_192_808, 11_513_626_624),
+    "ResNet-20": (lambda: CifarResNet(20), 269_722, 40_551_040),
+    "ResNet-20 B": (lambda: CifarResNet(20, shortcut="B"), 272_474, None),
+    "ResNet-32": (lambda: CifarResNet(32), 464_154, 68_862_592),
+    "ResNet-56": (lambda: CifarResNet(56), 853_018, 125_485_696),
+    "ResNet-110": (lambda: CifarResNet(110), 1_727_962, 252_887_680),
+    "plain-20": (lambda: CifarResNet(20, shortcut=None), 269_722, 40_551_040),
+    "ResNet-20 of digits": (lambda: CifarResNet(20, **SMALL), 269_434, 30_821_248),
+    "ResNet-20 of width 8": (lambda: CifarResNet(20, width=8, **SMALL), 67_906, None),
+    "ResNet-56 of width 8": (lambda: CifarResNet(56, width=8, **SMALL), 214_402, None),
+}
+"""How each is made, its parameters, and its multiplications where the papers' tables say them."""
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameters_and_multiplications_are_the_tables(name):
+    make, parameters, macs = COUNTS[name]
+    net = shapes_of(make)
+    assert net.params.count == parameters
+    assert macs in (None, net.macs)
+    rows = [row for row in net.summary() if row.depth == 0]
+    assert sum(row.parameters for row in rows) == parameters
+    assert sum(row.macs for row in rows) == net.macs
+
+
+def test_vgg16_layer_by_layer():
+    counts = [row.parameters for row in shapes_of(lambda: VGG(16)).summary() if row.depth]
+    assert [count for count in counts if count] == [
+        1_792, 36_928, 73_856, 147_584, 295_168, 590_080, 590_080, 1_180_160, *[2_359_808] * 5,
+        102_764_544, 16_781_312, 4_097_000,
+    ]  # fmt: skip
+
+
+def test_stages_of_residual_networks():
+    basic, bottleneck = shapes_of(lambda: ResNet(18)), shapes_of(lambda: ResNet(50))
+    found = {
+        net: [
+            (row.parameters, row.output_shape)
+            for row in net.summary()
+            if row.name in ("layer1", "layer2", "layer3", "layer4")
+        ]
+        for net in (basic, bottleneck)
+    }
+    assert found[basic] == [
+        (147_968, (64, 56, 56)),
+        (525_568, (128, 28, 28)),
+        (2_099_712, (256, 14, 14)),
+        (8_393_728, (512, 7, 7)),
+    ]
+    assert found[bottleneck] == [
+        (215_808, (256, 56, 56)),
+        (1_219_584, (512, 28, 28)),
+        (7_098_368, (1024, 14, 14)),
+        (14_964_736, (2048, 7, 7)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "keys", "some"),
+    [
+        (lambda: VGG(11), 22, ["features.0.W", "features.18.b", "classifier.6.b"]),
+        (lambda: VGG(16, batch_norm=True), 84, ["features.1.gamma", "classifier.3.W"]),
+        (lambda: ResNet(18), 102, ["conv1.W", "layer2.0.downsample.1.beta", "fc.b"]),
+        (lambda: ResNet(50), 267, ["layer1.0.downsample.0.W", "layer4.2.bn3.gamma"]),
+        (lambda: CifarResNet(56, shortcut=None), 277, ["layer3.8.conv2.W"]),
+    ],
+)
+def test_layers_are_called_as_in_torchvision(make, keys, some):
+    """PyTorch's dictionaries have a count for each BatchNorm besides: 97, 122 and 320 keys."""
+    arrays = shapes_of(make).file_arrays()
+    assert len(arrays) == keys
+    assert arrays.keys() >= set(some)
+
+
+def test_residual_networks_begin_with_the_paper_s_spread():
+    net = CifarResNet(20, rng=0)
+    W = net.params["layer2.1.conv1.W"]
+    assert np.std(W) == pytest.approx(np.sqrt(2 / (32 * 9)), rel=0.03)
+    W = net.params["layer2.0.conv1.W"]  # 16 channels in, 32 out
+    assert np.std(W) == pytest.approx(np.sqrt(2 / (32 * 9)), rel=0.03)
+
+
+def test_zero_gamma_begins_with_shortcuts_alone():
+    net = ResNet(18, width=4, zero_gamma=True, rng=0, **SMALL)
+    gammas = {name: float(net.params[name][0]) for name in net.params if name.endswith("gamma")}
+    assert {name for name, gamma in gammas.items() if gamma == 0} == {
+        f"layer{k}.{block}.bn2.gamma" for k in (1, 2, 3, 4) for block in (0, 1)
+    }
+    assert set(gammas.values()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: VGG(16, input_shape=(3, 28, 31)), r"VGG-16 needs .* 32 x 32 pixels, got 28 x 31"),
+        (lambda: VGG.small(input_shape=(1, 7, 9)), r"VGG needs .* 8 x 8 pixels, got 7 x 9"),
+        (lambda: VGG(12), "VGG has 11, 13, 16, 19 layers, or stages of your own.* got 12"),
+        (lambda: VGG(((16, 16), 3)), r"a stage of VGG must be whole numbers.* got 3"),
+        (lambda: VGG("16"), "VGG has 11, .* got '16'"),
+        (lambda: ResNet(20), "ResNet has 18, 34, 50, 101, 152 layers, got 20"),
+        (lambda: ResNet(18, input_shape=(784,)), r"ResNet-18 takes images: .* got \(784,\)"),
+        (lambda: CifarResNet(18), r"CifarResNet has 6 n \+ 2 layers.* got 18"),
+        (lambda: CifarResNet(shortcut="C"), "CifarResNet's shortcut must be 'A' or 'B', got 'C'"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_error(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        shapes_of(make)
+
+
+TRAINED = {
+    "VGG small": VGG.small,
+    "VGG with BatchNorm": lambda **o: VGG(((4,), (6, 6)), batch_norm=True, hidden=8, **SMALL, **o),
+    "ResNet-18": lambda **o: ResNet(18, width=4, **SMALL, **o),
+    "ResNet-50": lambda **o: ResNet(50, width=4, **SMALL, **o),
+    "ResNet-20": lambda **o: CifarResNet(20, width=4, **SMALL, **o),
+    "ResNet-20 B": lambda **o: CifarResNet(20, width=4, shortcut="B", **SMALL, **o),
+    "plain-20": lambda **o: CifarResNet(20, width=4, shortcut=None, **SMALL, **o),
+}
+"""Each family, small enough for a step of training."""
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_file_and_a_copy_are_the_network_again(name, tmp_path):
+    net = TRAINED[name](rng=0)
+    x = np.random.default_rng(1).random((2, *net.input_shape), dtype=np.float32)
+    grads = net.gradient(x, [3, 7])  # statistics of BatchNorm change
+    assert grads.keys() == net.params.keys()
+    assert all(np.isfinite(grad).all() for grad in grads.values())
+    want = net.predict(x)
+    net.save_params(tmp_path / "net.safetensors")
+    others = [load_network(tmp_path / "net.safetensors"), pickle.loads(pickle.dumps(net))]
+    others.append(copied(net, device="cpu", dtype="float32"))
+    for other in others:
+        assert type(other) is type(net)
+        np.testing.assert_array_equal(other.predict(x), want)
