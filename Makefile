@@ -48,8 +48,10 @@ lint: $(DEV)  ## check style, types, and that imports point downward
 bench: $(DEV)  ## time steps beside the book's design, and PyTorch if installed; ARGS="--out DIR ..."
 	$(BIN)/xpnet bench --device $(if $(filter auto,$(DEVICE)),cpu,$(DEVICE)) $(ARGS)
 
-reproduce: $(DEV)  ## run all the books' experiments; QUICK=1, ARGS="--out DIR ..."
-	$(BIN)/python scripts/reproduce.py $(if $(QUICK),--quick) --device $(DEVICE) $(ARGS)
+HOW = $(if $(QUICK),--quick --out runs/reproduce-quick) $(if $(LONG),--long)
+
+reproduce: $(DEV)  ## run all the books' experiments; QUICK=1, LONG=1, ARGS="--out DIR ..."
+	$(BIN)/python scripts/reproduce.py $(HOW) --device $(DEVICE) $(ARGS)
 
 fuzz: $(DEV)  ## feed damaged and hostile files to all readers; ARGS="--count 20000 --reader idx ..."
 	$(BIN)/python scripts/fuzz.py --out scripts/results/fuzz $(ARGS)

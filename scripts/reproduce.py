@@ -2,10 +2,13 @@
 
     python scripts/reproduce.py --data mnist --out results
     python scripts/reproduce.py --quick
+    python scripts/reproduce.py --out results ch08
 
 Runs every experiment in the folders beside this file, one after the other, and writes one page:
-the books' values, the accepted bands, what was measured, pass or fail, and all pictures. Exit code
-1 if a check failed, after everything has run.
+the books' values, the accepted bands, what was measured, pass or fail, and all pictures. Long
+trainings are left out, unless --long asks for them. What was not run now, those or others than
+were named, is shown as an earlier run left it in --out, with its date. Exit code 1 if a check of
+this run failed, after everything has run.
 """
 
 import argparse
@@ -17,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.arrays import get_device, versions
+from xpnet.errors import ArgumentError
 from xpnet.files.atomic import write_text
-from xpnet.report.experiment import lab_from, lab_script, perform
+from xpnet.report.experiment import lab_from, lab_script, perform, read_record, utc_now
 from xpnet.report.script import FAILED
 
 HERE = Path(__file__).parent
@@ -27,10 +31,14 @@ BOOKS = {
     "neural_networks_and_deep_learning": "Neural Networks and Deep Learning (Nielsen)",
     "mathematics_of_deep_learning": "The Mathematics of Deep Learning (Wakui)",
 }
+LONG = ("ch08_deep_convnet",)
+"""Experiments that take as long as many others together."""
 PASS, FAIL, UNJUDGED = "pass", "**FAIL**", "not judged"
+Records = dict[Path, dict[str, Any]]
+"""What came of experiments, by their scripts."""
 
 
-def scripts(names: Sequence[str]) -> list[Path]:
+def scripts(names: Sequence[str] = ()) -> list[Path]:
     """List the experiments of all books in order; those whose name holds one of `names`, if any."""
     found = [path for book in BOOKS for path in sorted((HERE / book).glob("ch*.py"))]
     return [path for path in found if not names or any(name in path.stem for name in names)]
@@ -55,57 +63,113 @@ def perform_script(path: Path, options: argparse.Namespace) -> dict[str, Any]:
         sys.path.remove(str(path.parent))
 
 
-def page(records: Sequence[tuple[Path, dict[str, Any]]], options: argparse.Namespace) -> str:
-    """Write the table and the gallery, as Markdown."""
-    checks = [check for _, record in records for check in record["checks"]]
-    counts = {
-        text: sum(check["passed"] is state for check in checks)
-        for text, state in (("passed", True), ("failed", False), ("not judged", None))
-    }
+def when_and_where(record: dict[str, Any]) -> str:
+    """Tell of what an earlier run was: its date, seed, device, versions and duration."""
+    found = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    machine = record.get("machine", "unnamed machine")  # as records were before they told it
+    return (
+        f"{record.get('date', 'undated')}, seed {record['seed']}, device {record['device']} "
+        f"({machine}), {found}, {record['seconds']:.0f} s"
+    )
+
+
+def chapters(records: Records) -> dict[tuple[str, str], Records]:
+    """Group records by folder and chapter, as their file names begin, in order."""
+    found: dict[tuple[str, str], Records] = {}
+    for path, record in records.items():
+        key = path.parent.name, path.stem.partition("_")[0].removeprefix("ch").lstrip("0")
+        found.setdefault(key, {})[path] = record
+    return found
+
+
+def counts(records: Records) -> list[int]:
+    """How many experiments and checks there are, and how many passed, failed, were not judged."""
+    states = [check["passed"] for record in records.values() for check in record["checks"]]
+    return [len(records), len(states), *(states.count(state) for state in (True, False, None))]
+
+
+def page(now: Records, earlier: Records, options: argparse.Namespace) -> str:
+    """Write the tables and the gallery, as Markdown: of this run, and what is left of others."""
+    records = {path: {**now, **earlier}[path] for path in scripts() if path in {**now, **earlier}}
+    missing = [path.stem for path in scripts() if path not in records]
     device = get_device(options.device)
     hardware = ", ".join(device.describe().values())
     found = ", ".join(f"{name} {version}" for name, version in versions().items())
+    total = "{} experiments, {} checks: {} passed, {} failed, {} not judged".format(
+        *counts(records)
+    )
     lines = [
         "# The books' experiments, reproduced",
         "",
-        f"{len(records)} experiments, {len(checks)} checks: "
-        + ", ".join(f"{count} {text}" for text, count in counts.items())
-        + f". Seed {options.seed}, device {device.name} ({hardware}), {found}, "
-        f"{sum(record['seconds'] for _, record in records):.0f} s in all"
+        f"{total}. Run {utc_now()}, seed {options.seed}, device {device.name} "
+        f"({hardware}), {found}, {sum(record['seconds'] for record in now.values()):.0f} s"
         + (", quick: nothing that needs real training is judged." if options.quick else "."),
-        "",
-        "`make reproduce` writes this page anew.",
     ]
-    for book, title in BOOKS.items():
-        lines += ["", f"## {title}", ""]
-        lines += ["| Experiment | What | Book | Band | Measured | |", "|---|---|---|---|---|---|"]
-        for path, record in records:
-            if path.parent.name != book:
-                continue
+    if earlier:
+        lines[-1] += (
+            f" {len(earlier)} of the experiments were not run anew: their rows bear the date of "
+            "their run, and below the tables is said where that was."
+        )
+    if missing:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
+    lines += ["", "`make reproduce` writes this page anew; `LONG=1` adds the long trainings.", ""]
+    by_chapter = chapters(records)
+    lines += [
+        "| | Experiments | Checks | Passed | Failed | Not judged |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for (book, chapter), part in by_chapter.items():
+        link = f"[{BOOKS[book]}, chapter {chapter}](#{book}-{chapter})"
+        lines.append(f"| {link} | {' | '.join(map(str, counts(part)))} |")
+    for (book, chapter), part in by_chapter.items():
+        lines += ["", f'<a name="{book}-{chapter}"></a>', f"## {BOOKS[book]}, chapter {chapter}"]
+        lines += [
+            "",
+            "| Experiment | What | Book | Band | Measured | |",
+            "|---|---|---|---|---|---|",
+        ]
+        for path, record in part.items():
+            date = "" if path in now else f", {record.get('date', 'earlier')[:10]}"
             for check in record["checks"]:
                 state = {True: PASS, False: FAIL, None: UNJUDGED}[check["passed"]]
                 cells = [check[key] for key in ("what", "book", "band", "measured")]
                 row = " | ".join(cell.replace("|", "\\|") for cell in cells)
-                lines.append(f"| [{path.stem}](#{path.stem}) | {row} | {state} |")
-        lines += ["", "### Pictures"]
-        for path, record in records:
-            if path.parent.name == book and record["picture"]:
-                lines += ["", f'<a name="{path.stem}"></a>', f"#### {path.stem}", ""]
-                lines += [record["question"], "", f"![{path.stem}]({record['picture']})"]
+                lines.append(f"| [{path.stem}](#{path.stem}) | {row} | {state}{date} |")
+        for path, record in part.items():
+            lines += ["", f'<a name="{path.stem}"></a>', f"#### {path.stem}", ""]
+            lines.append(record["question"])
+            if path in earlier:
+                lines += ["", f"Run {when_and_where(record)}."]
+            if record["picture"]:
+                lines += ["", f"![{path.stem}]({record['picture']})"]
     return "\n".join(lines) + "\n"
 
 
 def answer(options: argparse.Namespace) -> None:
     """Run, and write the page."""
-    records = []
-    for path in scripts(options.names):
-        record = perform_script(path, options)
-        records.append((path, record))
+    if options.long and options.quick:
+        raise ArgumentError("--long and --quick are two ways to run; give one of them")
+    chosen = scripts(options.names)
+    if not chosen:
+        raise ArgumentError(f"no experiment's name holds one of: {', '.join(options.names)}")
+    put_off = [] if options.long or options.quick else [p for p in chosen if p.stem in LONG]
+    chosen = [path for path in chosen if path not in put_off]
+    others = [path for path in scripts() if path not in chosen]
+    found = {path: read_record(options.out / f"{path.stem}.json") for path in others}
+    # Quick runs are no results: they and full ones do not meet on one page.
+    earlier = {
+        p: record for p, record in found.items() if record and record["quick"] == options.quick
+    }
+    now: Records = {}
+    for path in chosen:
+        now[path] = record = perform_script(path, options)
         state = "pass" if record["passed"] else "FAIL"
         print(f"{state}  {record['seconds']:7.1f} s  {path.stem}", flush=True)
-    write_text(options.out / "README.md", page(records, options))
-    failed = [path.stem for path, record in records if not record["passed"]]
-    print(f"{len(records) - len(failed)} of {len(records)} passed; see {options.out / 'README.md'}")
+    write_text(options.out / "README.md", page(now, earlier, options))
+    if put_off:
+        print(f"not run, long: {', '.join(path.stem for path in put_off)}; --long runs them")
+    failed = [path.stem for path, record in now.items() if not record["passed"]]
+    print(f"{len(now) - len(failed)} of {len(now)} passed; see {options.out / 'README.md'}")
     if failed:
         print(f"failed: {', '.join(failed)}")
         sys.exit(FAILED)
@@ -115,6 +179,7 @@ def main() -> None:
     """Take the flags and answer."""
     script = lab_script(__doc__)
     script.add_argument("names", nargs="*", help="only experiments whose names hold one of these")
+    script.add_argument("--long", action="store_true", help="the long trainings, too")
     script.run(answer)
 
 

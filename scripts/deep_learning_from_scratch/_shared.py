@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xpnet import Batches, Network, Trainer, to_numpy
 from xpnet.data.batches import Batch
 from xpnet.optim import Optimizer
+from xpnet.report.evaluate import predictions
 from xpnet.report.experiment import Lab
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ def make_trainer(
     epochs: int = 1,
     batch_size: int = 100,
     optimizer: str | Optimizer = "SGD",
+    **options: Any,
 ) -> Trainer:
     """Make a silent trainer on the first `images` images, all if None, drawn as in the book.
 
-    Its default is SGD with lr 0.01.
+    Its default is SGD with lr 0.01; more options, or others, are those of `Trainer`.
     """
     digits = lab.digits
+    options = {"verbose": False, "seed": lab.seed, "sampling": "choice"} | options
     return Trainer(
         network,
         digits.x_train[:images],
@@ -38,9 +41,7 @@ def make_trainer(
         epochs,
         batch_size,
         optimizer,
-        verbose=False,
-        seed=lab.seed,
-        sampling="choice",
+        **options,
     )
 
 
@@ -100,3 +101,14 @@ def draw_accuracies(
     axes.plot(epochs, test, "--", label=f"test, {test[-1]:.3f}")
     axes.set(xlabel="epochs", ylabel="accuracy", ylim=(0, 1.02), title=title)
     axes.legend(loc="lower right")
+
+
+def draw_training(lab: Lab, trainer: Trainer, title: str) -> None:
+    """Train in full, state that over 0.993 of the test images are read, and draw the curves."""
+    trainer.train()
+    digits = lab.digits
+    accuracy = float(np.mean(predictions(trainer.network, digits.x_test) == digits.t_test))
+    lab.check(f"test accuracy, seed {lab.seed}", accuracy, low=0.993, full=True)
+    axes = lab.figure().subplots()
+    draw_accuracies(axes, trainer.train_acc_list, trainer.test_acc_list, f"{title}, 1000 images")
+    axes.set(ylim=(0.9, 1.002))

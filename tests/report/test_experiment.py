@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xpnet import get_device
-from xpnet.report.experiment import Lab, perform
+from xpnet.report.experiment import Lab, perform, read_record, utc_now
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -41,6 +41,9 @@ def test_a_record_tells_what_passed_and_what_failed(tmp_path):
     assert record["question"] == "Does it?"
     assert record["checks"][0]["book"] == "0.49"
     assert json.loads((tmp_path / "trial.json").read_text()) == record
+    assert read_record(tmp_path / "trial.json") == record
+    assert record["date"][:16] == utc_now()[:16] or record["date"] < utc_now()
+    assert record["machine"]
     assert (tmp_path / "trial.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -58,6 +61,15 @@ def test_what_needs_a_full_run_is_not_judged_in_a_quick_one(tmp_path):
     assert [check.passed for check in at.checks] == [None, False]
     assert at.few(1000, 3) == 3
     assert at.digits.name == "synthetic"
+
+
+def test_what_could_not_be_run_is_noted(tmp_path):
+    at = lab(tmp_path)
+    at.skip("difference from torch", "torch is not installed", band="at most 1e-10")
+    record = at.finish("", 0.0)
+    assert record["passed"] is True
+    (check,) = record["checks"]
+    assert (check["measured"], check["passed"]) == ("not run: torch is not installed", None)
 
 
 def test_a_lab_is_shown_by_its_experiment(tmp_path):
@@ -96,24 +108,119 @@ def test_the_page_shows_every_check_and_every_picture(quick):
             assert f"]({record['picture']})" in page
 
 
-def test_a_failed_experiment_fails_the_run_and_is_shown(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def reproduce(tmp_path, monkeypatch):
+    """The runner on experiments of one's own, given as name -> source; it returns page and code."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import reproduce
 
-    (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "ch01_wrong.py").write_text(
-        '"""Is it?"""\n\ndef run(lab):\n    lab.check("value", 2, 0, 1)\n'
-    )
-    (tmp_path / "book" / "ch02_broken.py").write_text('"""Is it?"""\n\ndef run(lab):\n    1 / 0\n')
+    book, out = tmp_path / "book", tmp_path / "out"
+    book.mkdir()
     monkeypatch.setattr(reproduce, "HERE", tmp_path)
     monkeypatch.setattr(reproduce, "BOOKS", {"book": "A Book"})
-    monkeypatch.setattr(
-        "sys.argv", ["reproduce", "--out", str(tmp_path / "out"), "--device", "cpu"]
-    )
-    with pytest.raises(SystemExit) as stop:
-        reproduce.main()
-    assert stop.value.code == 1
-    page = (tmp_path / "out" / "README.md").read_text()
+    monkeypatch.setattr(reproduce, "LONG", ("ch03_long",))
+
+    def run(*arguments, **experiments):
+        for name, source in experiments.items():
+            (book / f"{name}.py").write_text(f'"""Is it?"""\n\ndef run(lab):\n    {source}\n')
+        options = ["--out", str(out), "--device", "cpu"]
+        monkeypatch.setattr("sys.argv", ["reproduce", *arguments, *options])
+        code = 0
+        try:
+            reproduce.main()
+        except SystemExit as stop:
+            code = stop.code
+        return (out / "README.md").read_text(), code
+
+    run.out = out
+    return run
+
+
+def test_a_failed_experiment_fails_the_run_and_is_shown(reproduce, capsys):
+    wrong = 'lab.check("value", 2, 0, 1)'
+    page, code = reproduce(ch01_wrong=wrong, ch02_broken="1 / 0")
+    assert code == 1
     assert page.count("**FAIL**") == 2
     assert "ZeroDivisionError" in page
     assert "failed: ch01_wrong, ch02_broken" in capsys.readouterr().out
+
+
+def told(name, value):
+    """An experiment that measures a value."""
+    return {name: f'lab.check("value", {value}, 0, 9)'}
+
+
+def test_what_is_not_run_anew_is_shown_as_it_was(reproduce, capsys):
+    page, code = reproduce(**told("ch01_a", 1), **told("ch02_b", 2), **told("ch03_long", 3))
+    assert code == 0
+    assert "Not run yet: ch03_long." in page
+    assert "not run, long: ch03_long; --long runs them" in capsys.readouterr().out
+    assert "2 experiments, 2 checks: 2 passed, 0 failed, 0 not judged. Run 20" in page
+    assert "were not run anew" not in page
+
+    page, _ = reproduce("--long", "long")
+    assert page.count("were not run anew") == 1
+    place = reproduce.out / "ch03_long.json"
+    record = json.loads(place.read_text()) | {
+        "date": "2001-02-03 04:05 UTC",
+        "machine": "an abacus",
+    }
+    record["checks"][0]["passed"] = False
+    place.write_text(json.dumps(record))
+
+    page, code = reproduce(**told("ch01_a", 4))
+    assert code == 0, "an earlier run's failure is not this one's"
+    assert "3 experiments, 3 checks: 2 passed, 1 failed, 0 not judged. Run 20" in page
+    assert " 1 of the experiments were not run anew" in page
+    assert "| value |  | 0 to 9 | 4 | pass |" in page
+    assert "| value |  | 0 to 9 | 3 | **FAIL**, 2001-02-03 |" in page
+    assert "Run 2001-02-03 04:05 UTC, seed 0, device cpu (an abacus), python" in page
+    assert "[A Book, chapter 3](#book-3) | 1 | 1 | 0 | 1 | 0 |" in page
+
+    page, _ = reproduce("ch01", **told("ch01_a", 5))
+    assert "| 5 | pass |" in page
+    assert "| 2 | pass, 20" in page
+    assert "| 3 | **FAIL**, 2001-02-03 |" in page
+    (reproduce.out.parent / "book" / "ch02_b.py").unlink()
+    assert "ch02_b" not in reproduce("ch01")[0], "an experiment that is no more"
+
+
+def test_records_without_a_date_are_shown(reproduce):
+    reproduce(**told("ch01_a", 1), **told("ch02_b", 2))
+    place = reproduce.out / "ch01_a.json"
+    record = json.loads(place.read_text())
+    del record["date"], record["machine"]
+    place.write_text(json.dumps(record))
+    page, code = reproduce("ch02")
+    assert code == 0
+    assert "| 1 | pass, earlier |" in page
+
+
+def test_quick_runs_do_not_meet_full_ones(reproduce, capsys):
+    reproduce(**told("ch01_a", 1), **told("ch03_long", 3))
+    page, code = reproduce("--quick")
+    assert code == 2
+    assert (
+        "ch01_a.json is of a full run, and a quick one would replace it" in capsys.readouterr().err
+    )
+    page, code = reproduce("--quick", "long")
+    assert code == 0, "quick, the long ones are not long"
+    assert "Not run yet: ch01_a." in page
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"checks": 3}'])
+def test_what_is_no_record_is_refused_before_anything_is_run(reproduce, capsys, content):
+    reproduce(**told("ch01_a", 1), **told("ch02_b", 2))
+    (reproduce.out / "ch02_b.json").write_text(content)
+    code = reproduce("ch01", ch01_a="1 / 0")[1]
+    assert code == 2
+    assert "ch02_b.json is not the record of an experiment; remove it" in capsys.readouterr().err
+    assert reproduce()[1] == 1, "a full run writes it anew"
+
+
+def test_ways_to_run_that_exclude_each_other(reproduce, capsys):
+    reproduce(**told("ch01_a", 1))
+    assert reproduce("--long", "--quick")[1] == 2
+    assert "--long and --quick are two ways to run; give one" in capsys.readouterr().err
+    assert reproduce("ch09", "ch08")[1] == 2
+    assert "no experiment's name holds one of: ch09, ch08" in capsys.readouterr().err

@@ -2,8 +2,9 @@
 
 A script answers one question. It defines `run(lab)`, which computes, draws into `lab.figure(...)`
 and states what must come out with `lab.check(...)`; `main(run, __doc__)` gives it a command line.
-A run leaves a picture and a JSON record side by side, and exit code 1 if a check failed.
-`scripts/reproduce.py` runs all of them and makes one table of the records.
+A run leaves a picture and a JSON record side by side, and exit code 1 if a check failed. The record
+says when and where it was made: `scripts/reproduce.py` runs experiments, and makes one page of the
+records of this run and of earlier ones.
 """
 
 import argparse
@@ -11,7 +12,8 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ import numpy as np
 from xpnet.arrays import Device, get_device, versions
 from xpnet.data import Dataset, load_dataset, synthetic_digits
 from xpnet.data.tiny import TinyImages, draw_tiny_images, load_tiny_images
+from xpnet.errors import ArgumentError
 from xpnet.files.atomic import atomic_write, write_text
 from xpnet.notice import show
 from xpnet.report.script import FAILED, Script, question
@@ -41,6 +44,11 @@ class Check:
     measured: str
     passed: bool | None
     """None where the run could not tell, being too short or on other data than the book's."""
+
+
+KEYS = {"question", "picture", "checks", "passed", "seconds", "device", "seed", "quick", "versions"}
+CHECK_KEYS = {field.name for field in fields(Check)}
+"""What every record has had, and each of its checks; date and machine are newer."""
 
 
 class Lab:
@@ -168,6 +176,10 @@ class Lab:
         """State that something is so, such as an ordering; `measured` tells by which numbers."""
         self._note(what, book, "true", measured or str(bool(ok)), bool(ok), full)
 
+    def skip(self, what: str, why: str, *, book: str = "", band: str = "") -> None:
+        """Note that something could not be measured here, such as for want of a package."""
+        self.checks.append(Check(what, book, band, f"not run: {why}", None))
+
     def _note(
         self, what: str, book: str, band: str, measured: str, ok: bool | None, full: bool
     ) -> None:
@@ -188,8 +200,10 @@ class Lab:
             "picture": picture,
             "checks": [asdict(check) for check in self.checks],
             "passed": all(check.passed is not False for check in self.checks),
+            "date": utc_now(),
             "seconds": round(seconds, 2),
             "device": self.device.name,
+            "machine": ", ".join(self.device.describe().values()),
             "data": used.name if used is not None else None,
             "seed": self.seed,
             "quick": self.quick,
@@ -197,6 +211,33 @@ class Lab:
         }
         write_text(self.out / f"{self.name}.json", json.dumps(record, indent=2) + "\n")
         return record
+
+
+def utc_now() -> str:
+    """The minute that it is, as records give it."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def read_record(place: Path) -> dict[str, Any] | None:
+    """Read what a run has left, a record as `Lab.finish` writes it; None if there is no file.
+
+    Raises
+    ------
+    ArgumentError
+        The file is something else.
+    """
+    try:
+        record = json.loads(place.read_text(encoding="utf-8"))
+        checks = record["checks"]
+        if record.keys() >= KEYS and all(check.keys() >= CHECK_KEYS for check in checks):
+            return dict(record)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, AttributeError, TypeError):  # no JSON, or of other kinds
+        pass
+    raise ArgumentError(
+        f"{place} is not the record of an experiment; remove it, or give another --out"
+    )
 
 
 Run = Callable[[Lab], None]
@@ -231,8 +272,19 @@ def lab_script(doc: str | None) -> Script:
 
 
 def lab_from(name: str, options: argparse.Namespace) -> Lab:
-    """Make the lab that the flags ask for, and its directory."""
+    """Make the lab that the flags ask for, and its directory.
+
+    Raises
+    ------
+    ArgumentError
+        A quick run would replace the record of a full one.
+    """
     options.out.mkdir(parents=True, exist_ok=True)
+    place = options.out / f"{name}.json"
+    if options.quick and not (read_record(place) or {"quick": True})["quick"]:
+        raise ArgumentError(
+            f"{place} is of a full run, and a quick one would replace it; give another --out"
+        )
     return Lab(
         name,
         device=get_device(options.device),

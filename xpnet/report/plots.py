@@ -135,13 +135,26 @@ def misclassified(
     ArgumentError
         No image was misread.
     """
+    wrong = min(count, int(np.sum(labels != predictions)))
+    columns = min(columns, max(1, wrong))
+    figure = _figure(1.1 * columns, 1.1 * ceil(wrong / columns) + 0.4)
+    draw_misclassified(figure.subplots(), images, labels, predictions, count=count, columns=columns)
+    _write(path, figure)
+
+
+def draw_misclassified(
+    axes: "Axes",
+    images: np.ndarray,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    *,
+    count: int = 20,
+    columns: int = 5,
+) -> None:
+    """Draw on axes what `misclassified` writes."""
     wrong = np.flatnonzero(labels != predictions)[:count]
     if not len(wrong):
         raise ArgumentError("there is nothing to draw: no image was misread")
-    columns = min(columns, len(wrong))
-    rows = ceil(len(wrong) / columns)
-    figure = _figure(1.1 * columns, 1.1 * rows + 0.4)
-    axes = figure.subplots()
     _draw(axes, _tiles(images[wrong]), columns)
     font = {"size": 11, "weight": "bold"}
     for k, n in enumerate(wrong):
@@ -149,7 +162,6 @@ def misclassified(
         axes.text(left + 0.07, top + 0.07, labels[n], font, color=TRUE, va="top")
         axes.text(left + 0.85, top + 0.87, predictions[n], font, color=READ, ha="right")
     axes.set_title("top left: label, bottom right: prediction", size=9)
-    _write(path, figure)
 
 
 def confusion_matrix(path: str | Path, matrix: np.ndarray) -> None:
