@@ -382,7 +382,13 @@ def test_the_picture_names_the_gpu_and_the_precision(tmp_path, monkeypatch):
     assert all(title.endswith("\na GPU, tf32") for title in titles)
 
 
-@pytest.mark.parametrize("model", NAMES)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "deep-convnet" else name
+        for name in NAMES
+    ],
+)
 def test_jax_trains_and_predicts_the_same(case, model):
     pytest.importorskip("jax", reason="jax is not installed")
     import jax

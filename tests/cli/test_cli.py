@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -405,13 +406,16 @@ def test_mnist_is_refused_where_it_cannot_be_had(real_data, tmp_path, monkeypatc
     assert not (tmp_path / "run").exists()
 
 
+packed = partial(gzip.compress, compresslevel=1)
+
+
 @pytest.mark.parametrize(
     ("damage", "texts"),
     [
-        (lambda raw: gzip.compress(raw)[:1000], ["truncated"]),
-        (lambda raw: gzip.compress(b"\0\0\x08\x01" + raw[4:]), ["t10k-images"]),
-        (lambda raw: gzip.compress(raw[:7] + b"\x09" + raw[8:]), ["t10k-images"]),
-        (lambda raw: gzip.compress(raw[:-1] + b"\x01"), ["SHA-256"]),
+        (lambda raw: packed(raw)[:1000], ["truncated"]),
+        (lambda raw: packed(b"\0\0\x08\x01" + raw[4:]), ["t10k-images"]),
+        (lambda raw: packed(raw[:7] + b"\x09" + raw[8:]), ["t10k-images"]),
+        (lambda raw: packed(raw[:-1] + b"\x01"), ["SHA-256"]),
         (None, ["missing"]),
     ],
     ids=["truncated gzip", "wrong magic number", "wrong image count", "other images", "missing"],

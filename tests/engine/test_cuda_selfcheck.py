@@ -460,7 +460,13 @@ def test_it_does_not_take_long(precision, monkeypatch):
 # What fails
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=() if fault == "a small wrong number" else pytest.mark.slow)
+        for fault in FAULTS
+    ],
+)
 def test_auto_trains_on_by_the_layers(fake_gpu, capsys, fault):
     options, told = FAULTS[fault]
     trainer = trainer_of(fake_gpu.with_fault(**options))
