@@ -154,22 +154,26 @@ def test_enough_is_looked_at():
         assert one in walked
 
 
+TWO, THREE = "'error' or 'drop'", "'error', 'drop' or 'ceil'"
+
+
 @pytest.mark.parametrize(
-    "make",
+    ("make", "words"),
     [
-        lambda uneven: xpnet.MaxPool(2, uneven=uneven),
-        lambda uneven: xpnet.AveragePool(2, uneven=uneven),
-        lambda uneven: xpnet.Convolution(1, 1, 3, uneven=uneven),
-        lambda uneven: conv_output_size(8, 3, uneven=uneven),
-        lambda uneven: xpnet.im2col(IMAGES, 3, 3, uneven=uneven),
-        lambda uneven: xpnet.col2im(np.zeros((72, 9)), IMAGES.shape, 3, 3, uneven=uneven),
+        (lambda uneven: xpnet.MaxPool(2, uneven=uneven), THREE),
+        (lambda uneven: xpnet.AveragePool(2, uneven=uneven), TWO),
+        (lambda uneven: xpnet.Convolution(1, 1, 3, uneven=uneven), TWO),
+        (lambda uneven: conv_output_size(8, 3, uneven=uneven), THREE),
+        (lambda uneven: xpnet.im2col(IMAGES, 3, 3, uneven=uneven), TWO),
+        (lambda uneven: xpnet.col2im(np.zeros((72, 9)), IMAGES.shape, 3, 3, uneven=uneven), TWO),
     ],
 )
-def test_what_to_do_with_the_rest_is_one_of_two_words(make):
-    for word in ("error", "drop"):
+def test_what_to_do_with_the_rest_is_one_of_a_few_words(make, words):
+    for word in ("error", "drop", *(["ceil"] if words == THREE else [])):
         make(word)
-    with pytest.raises(ArgumentError, match=r"uneven must be 'error' or 'drop', got 'dropp'"):
-        make("dropp")
+    for word in ("dropp", *([] if words == THREE else ["ceil"])):
+        with pytest.raises(ArgumentError, match=f"uneven must be {words}, got '{word}'"):
+            make(word)
 
 
 @pytest.mark.parametrize(

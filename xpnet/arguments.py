@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from numbers import Integral, Real
 from pathlib import Path
@@ -91,6 +91,16 @@ def whole(value: Any) -> bool:
 def real(value: Any) -> bool:
     """Tell whether a value is a real number, which True is not."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def whole_numbers(given: Any) -> tuple[int, ...] | None:
+    """Return several whole numbers as Python's own; None if anything in it is no whole number."""
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    several = several and getattr(given, "ndim", 1) > 0  # arrays of one number are no row of them
+    found = tuple(given) if several else (None,)
+    if not all(map(whole, found)):
+        return None
+    return tuple(int(each) for each in found)
 
 
 def _refusal(name: str, owner: str, words: str, given: Any) -> str:

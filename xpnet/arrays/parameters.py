@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
+from types import MappingProxyType
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -18,6 +19,16 @@ BLOCK = 31 * 1024
 """Elements. Temporary arrays of a processor's block (float32) stay in its cache, and below the
 128 KB from which on the C library may fetch fresh memory for each: that took 7 times as long as an
 update by Adam does now."""
+
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+def count_of(shape: tuple[int, ...], mask: np.ndarray | None = None) -> int:
+    """Count the numbers of an array, without those where a mask is 0."""
+    if mask is None:
+        return prod(shape)
+    return int(np.sum(np.broadcast_to(mask != 0, shape)))
 
 
 @dataclass(frozen=True)
@@ -63,11 +74,15 @@ class FlatParams(Mapping[str, Array]):
     shapes : of the arrays, by name
     device, dtype : of the buffer
     decaying : the names of those that weight decay concerns
+    masks : for those with places that nothing is at, 1 where something is, and else 0; what is
+        assigned there becomes 0
 
     Attributes
     ----------
     flat : the buffer
     shapes : of the arrays, by name
+    masks : on the device
+    count : the number of parameters
     changes : how often `set_learning` was called, by which what was compiled knows that it is old
     """
 
@@ -78,8 +93,11 @@ class FlatParams(Mapping[str, Array]):
         dtype: str,
         *,
         decaying: Collection[str] = (),
+        masks: Mapping[str, np.ndarray] = _NONE,
     ) -> None:
         self.device, self.dtype, self.shapes = device, dtype, dict(shapes)
+        self.masks = {name: device.asarray(mask, dtype=dtype) for name, mask in masks.items()}
+        self.count = sum(count_of(shape, masks.get(name)) for name, shape in shapes.items())
         self._learning = {name: Learning(decays=name in decaying) for name in shapes}
         self.changes = 0
         self._lay_out(device.zeros(_size(shapes), dtype=dtype))
@@ -97,6 +115,7 @@ class FlatParams(Mapping[str, Array]):
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "flat" and "flat" in self.__dict__:  # which the views are of
             _copy_in(self.__dict__, name, value, self.device)
+            self.apply_masks()
         else:
             super().__setattr__(name, value)
 
@@ -104,7 +123,12 @@ class FlatParams(Mapping[str, Array]):
         return self._views[name]
 
     def __setitem__(self, name: str, value: Array) -> None:
-        _copy_in(self._views, name, value, self.device)
+        _copy_in(self._views, name, value, self.device, self.masks)
+
+    def apply_masks(self) -> None:
+        """Make 0 what has been written where nothing is, through a view."""
+        for name, mask in self.masks.items():
+            self._views[name][...] *= mask
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)
@@ -196,11 +220,6 @@ class FlatParams(Mapping[str, Array]):
             self._views[name][...] = array
         return self.flat
 
-    @property
-    def count(self) -> int:
-        """Number of parameters."""
-        return sum(map(prod, self.shapes.values()))
-
 
 class LayerParams(dict[str, Array]):
     """The parameters of a layer within a network, which are views of the network's buffer.
@@ -213,14 +232,21 @@ class LayerParams(dict[str, Array]):
     ----------
     views : by the layer's own names
     device : where they live
+    masks : as in `FlatParams`, on the device
     """
 
-    def __init__(self, views: Mapping[str, Array], device: Device) -> None:
+    def __init__(
+        self,
+        views: Mapping[str, Array],
+        device: Device,
+        *,
+        masks: Mapping[str, Array] = _NONE,
+    ) -> None:
         super().__init__(views)
-        self._device = device
+        self._device, self._masks = device, masks
 
     def __setitem__(self, name: str, value: Array) -> None:
-        _copy_in(self, name, value, self._device)
+        _copy_in(self, name, value, self._device, self._masks)
 
     def update(self, *given: Any, **named: Any) -> None:
         """Copy in the values of several."""
@@ -311,16 +337,23 @@ def copy_in(own: FlatParams | LayerParams, given: Any) -> None:
         own[name] = value
 
 
-def _copy_in(views: Mapping[str, Array], name: str, value: Array, device: Device) -> None:
+def _copy_in(
+    views: Mapping[str, Array],
+    name: str,
+    value: Array,
+    device: Device,
+    masks: Mapping[str, Array] = _NONE,
+) -> None:
     """Write values into one of some views of a buffer."""
     view = views.get(name)
     if view is None:
         raise ArgumentError(f"no parameter is called {name!r}; there are {', '.join(views)}")
-    if value is view:
-        return
-    value = device.asarray(value)
-    _check_shape(name, view, value)
-    view[...] = value if value.dtype == view.dtype else device.xp.astype(value, view.dtype)
+    if value is not view:
+        value = device.asarray(value)
+        _check_shape(name, view, value)
+        view[...] = value if value.dtype == view.dtype else device.xp.astype(value, view.dtype)
+    if name in masks:
+        view[...] *= masks[name]
 
 
 def _check_shape(name: str, view: Array, value: Any) -> None:

@@ -10,11 +10,11 @@ runs over N C neighbouring numbers. Layers take and give the book's (N, C, H, W)
 `inner` turn one into the other without moving a number: memory stays as it is from layer to layer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, Literal, TypeAlias
 
-from xpnet.arguments import check_whole, check_word
+from xpnet.arguments import check_whole, check_word, whole, whole_numbers
 from xpnet.arrays import Array, array_namespace
 from xpnet.arrays.values import floating
 from xpnet.errors import ArgumentError
@@ -22,42 +22,122 @@ from xpnet.errors import ArgumentError
 Uneven: TypeAlias = Literal["error", "drop"]
 """What to do where the stride does not divide."""
 
+UnevenPool: TypeAlias = Literal["error", "drop", "ceil"]
+"""The same for windows that may reach beyond the image, as those of a `MaxPool` may."""
+
+Stride: TypeAlias = int | tuple[int, int]
+"""Steps of a window: one number for both axes, or those down and across."""
+
+Pad: TypeAlias = int | tuple[int, int] | tuple[int, int, int, int]
+"""Rows and columns around an image: one number for all sides, those above and below and those left
+and right, or (top, left, bottom, right), the order of ONNX's `pads`."""
+
+
+def strides_of(stride: Stride, owner: str = "a window") -> tuple[int, int]:
+    """Steps down and across.
+
+    Raises
+    ------
+    ArgumentError
+        They are neither a whole number nor two.
+    """
+    found: Any = (stride, stride) if whole(stride) else whole_numbers(stride)
+    if found is None or len(found) != 2:
+        raise ArgumentError(
+            f"stride of {owner} must be a whole number, such as 3, or two for the steps down and "
+            f"across, such as (2, 1), got {stride!r:.200}"
+        )
+    return int(found[0]), int(found[1])
+
+
+def pads_of(pad: Pad, owner: str = "a window") -> tuple[int, int, int, int]:
+    """Rows and columns at the top, the left, the bottom and the right.
+
+    Raises
+    ------
+    ArgumentError
+        They are neither a whole number nor two nor four.
+    """
+    found: Any = (pad, pad) if whole(pad) else whole_numbers(pad)
+    if found is None or len(found) not in (2, 4):
+        raise ArgumentError(
+            f"pad of {owner} must be a whole number, such as 3, or two for height and width, such "
+            f"as (1, 0), or four for top, left, bottom and right, got {pad!r:.200}"
+        )
+    top, left, bottom, right = (*found, *found)[:4]
+    return int(top), int(left), int(bottom), int(right)
+
 
 def conv_output_size(
-    input_size: int, filter_size: int, stride: int = 1, pad: int = 0, *, uneven: Uneven = "error"
+    input_size: int,
+    filter_size: int,
+    stride: int = 1,
+    pad: int | tuple[int, int] = 0,
+    *,
+    uneven: UnevenPool = "error",
 ) -> int:
     """Count a window's positions along one axis: (input + 2 pad - filter) / stride + 1 (eq. 7.1).
 
     Parameters
     ----------
+    pad : on each side, or (before, behind)
     uneven : what to do where the stride does not divide: "error", or "drop" the pixels at the end
-        that no whole window reaches
+        that no whole window reaches, or "ceil": one more window, which reaches beyond the end. That
+        one is left out if it would begin behind the image, in the padding or beyond it, which is
+        PyTorch's rule.
 
     Raises
     ------
     ArgumentError
         The window is larger than the padded image, or the stride does not divide.
     """
-    check_word("uneven", "a window", uneven, "error", "drop")
-    check_whole("a window", input_size=input_size, filter_size=filter_size, stride=stride, pad=pad)
-    if min(filter_size, stride) < 1 or pad < 0:
+    check_word("uneven", "a window", uneven, "error", "drop", "ceil")
+    check_whole("a window", input_size=input_size, filter_size=filter_size, stride=stride)
+    sides: Any = (pad, pad) if whole(pad) else whole_numbers(pad)
+    if sides is None or len(sides) != 2:
+        raise ArgumentError(
+            "pad of a window must be a whole number, such as 3, or two for before and behind, such "
+            f"as (1, 0), got {pad!r:.200}"
+        )
+    before, behind = sides
+    shown = before if before == behind else (before, behind)
+    if min(filter_size, stride) < 1 or min(sides) < 0:
         raise ArgumentError(
             "a window and its stride must be 1 or more and the padding 0 or more, "
-            f"got window {filter_size}, stride {stride}, pad {pad}"
+            f"got window {filter_size}, stride {stride}, pad {shown}"
         )
-    steps, left = divmod(input_size + 2 * pad - filter_size, stride)
+    steps, left = divmod(int(input_size + before + behind - filter_size), stride)
+    if uneven == "ceil" and left and (steps + 1) * stride < input_size + before:
+        steps += 1
     if steps < 0:
         raise ArgumentError(
             f"a window of {filter_size} needs an image of at least {filter_size} pixels, "
-            f"got {input_size} with pad {pad}; use a smaller window or more padding"
+            f"got {input_size} with pad {shown}; use a smaller window or more padding"
         )
-    if left and uneven != "drop":
+    if left and uneven == "error":
         raise ArgumentError(
             f"a window of {filter_size} with stride {stride} does not end at the edge of "
-            f"{input_size} pixels with pad {pad}: {left} would be left over; "
+            f"{input_size} pixels with pad {shown}: {left} would be left over; "
             "change one of these, or drop them with uneven='drop'"
         )
     return steps + 1
+
+
+def output_sizes(
+    size: Sequence[int],
+    window: Sequence[int],
+    stride: Stride = 1,
+    pad: Pad = 0,
+    *,
+    uneven: UnevenPool = "error",
+) -> tuple[int, int]:
+    """A window's positions down and across, as `conv_output_size` counts them."""
+    (top, left, bottom, right), strides = pads_of(pad), strides_of(stride)
+    sides = ((top, bottom), (left, right))
+    down, across = (
+        conv_output_size(size[k], window[k], strides[k], sides[k], uneven=uneven) for k in (0, 1)
+    )
+    return down, across
 
 
 def outer(x: Array) -> Array:
@@ -76,48 +156,52 @@ def contiguous(x: Array) -> Array:
     return y
 
 
-def padded(x: Array, pad: int, value: float = 0.0) -> Array:
-    """Surround x (H, W, N, C) by `pad` rows and columns of `value`."""
-    if pad == 0:
+def padded(x: Array, pad: Pad, value: float = 0.0) -> Array:
+    """Surround x (H, W, N, C) by rows and columns of `value`."""
+    top, left, bottom, right = pads_of(pad)
+    if not (top or left or bottom or right):
         return x
     xp, (H, W, *rest) = array_namespace(x), x.shape
-    y = xp.full((H + 2 * pad, W + 2 * pad, *rest), value, dtype=x.dtype, device=x.device)
-    y[pad : pad + H, pad : pad + W, ...] = x
+    shape = (top + H + bottom, left + W + right, *rest)
+    y = xp.full(shape, value, dtype=x.dtype, device=x.device)
+    y[top : top + H, left : left + W, ...] = x
     return y
 
 
-def cropped(x: Array, pad: int) -> Array:
+def cropped(x: Array, pad: Pad) -> Array:
     """View the inside of a padded array."""
-    return x[pad : x.shape[0] - pad, pad : x.shape[1] - pad, ...] if pad else x
+    top, left, bottom, right = pads_of(pad)
+    return x[top : x.shape[0] - bottom, left : x.shape[1] - right, ...]
 
 
 def shifted(
-    x: Array, filter_h: int, filter_w: int, stride: int = 1
+    x: Array, filter_h: int, filter_w: int, stride: Stride = 1
 ) -> Iterator[tuple[int, int, Array]]:
     """Yield for each place (fy, fx) of the window what it sees of x: a view (OH, OW, N, C).
 
     Writing into the views writes into x.
     """
-    OH = (x.shape[0] - filter_h) // stride + 1
-    OW = (x.shape[1] - filter_w) // stride + 1
+    down, across = strides_of(stride)
+    OH = (x.shape[0] - filter_h) // down + 1
+    OW = (x.shape[1] - filter_w) // across + 1
     for fy in range(filter_h):
         for fx in range(filter_w):
-            rows = slice(fy, fy + stride * (OH - 1) + 1, stride)
-            columns = slice(fx, fx + stride * (OW - 1) + 1, stride)
+            rows = slice(fy, fy + down * (OH - 1) + 1, down)
+            columns = slice(fx, fx + across * (OW - 1) + 1, across)
             yield fy, fx, x[rows, columns, ...]
 
 
-def gather(x: Array, filter_h: int, filter_w: int, stride: int = 1) -> Array:
+def gather(x: Array, filter_h: int, filter_w: int, stride: Stride = 1) -> Array:
     """Lay every window of x (H, W, N, C) out in full: (OH, OW, N, FH, FW, C)."""
-    xp, (H, W, N, C) = array_namespace(x), x.shape
-    OH, OW = (H - filter_h) // stride + 1, (W - filter_w) // stride + 1
+    xp, (H, W, N, C), (down, across) = array_namespace(x), x.shape, strides_of(stride)
+    OH, OW = (H - filter_h) // down + 1, (W - filter_w) // across + 1
     windows = xp.empty((OH, OW, N, filter_h, filter_w, C), dtype=x.dtype, device=x.device)
     for fy, fx, view in shifted(x, filter_h, filter_w, stride):
         windows[:, :, :, fy, fx, :] = view
     return windows
 
 
-def scatter(windows: Array, shape: tuple[int, ...], stride: int = 1) -> Array:
+def scatter(windows: Array, shape: tuple[int, ...], stride: Stride = 1) -> Array:
     """Add windows up where they overlap, of shape (H, W, N, C): the transpose of `gather`."""
     xp, (filter_h, filter_w) = array_namespace(windows), windows.shape[3:5]
     x = xp.zeros(shape, dtype=windows.dtype, device=windows.device)
@@ -130,8 +214,8 @@ def im2col(
     input_data: Array,
     filter_h: int,
     filter_w: int,
-    stride: int = 1,
-    pad: int = 0,
+    stride: Stride = 1,
+    pad: Pad = 0,
     *,
     uneven: Uneven = "error",
 ) -> Array:
@@ -140,8 +224,10 @@ def im2col(
     Parameters
     ----------
     input_data : (N, C, H, W), not altered
-    filter_h, filter_w, stride, pad : of the window; the padding is 0
-    uneven : as in `conv_output_size`
+    filter_h, filter_w : size of the window
+    stride, pad : steps of the window; rows and columns of zeros around the images. One number, or
+        several as `Stride` and `Pad` say
+    uneven : as in `conv_output_size`, without "ceil"
 
     Returns
     -------
@@ -153,8 +239,8 @@ def im2col(
     Processing".
     """
     xp, (N, C, H, W) = array_namespace(input_data), _four(input_data.shape)
-    OH = conv_output_size(H, filter_h, stride, pad, uneven=uneven)
-    OW = conv_output_size(W, filter_w, stride, pad, uneven=uneven)
+    check_word("uneven", "a window", uneven, "error", "drop")
+    OH, OW = output_sizes((H, W), (filter_h, filter_w), stride, pad, uneven=uneven)
     windows = gather(padded(outer(input_data), pad), filter_h, filter_w, stride)
     rows = xp.permute_dims(windows, (2, 0, 1, 5, 3, 4))  # (N, OH, OW, C, FH, FW)
     return xp.reshape(rows, (N * OH * OW, C * filter_h * filter_w))
@@ -165,8 +251,8 @@ def col2im(
     input_shape: tuple[int, int, int, int],
     filter_h: int,
     filter_w: int,
-    stride: int = 1,
-    pad: int = 0,
+    stride: Stride = 1,
+    pad: Pad = 0,
     *,
     uneven: Uneven = "error",
 ) -> Array:
@@ -182,14 +268,15 @@ def col2im(
     (N, C, H, W), sums in floats; what falls on the padding is left out
     """
     xp, col, (N, C, H, W) = array_namespace(col), floating(col), _four(input_shape)
-    OH = conv_output_size(H, filter_h, stride, pad, uneven=uneven)
-    OW = conv_output_size(W, filter_w, stride, pad, uneven=uneven)
+    check_word("uneven", "a window", uneven, "error", "drop")
+    OH, OW = output_sizes((H, W), (filter_h, filter_w), stride, pad, uneven=uneven)
     needed = (N * OH * OW, C * filter_h * filter_w)
     if prod(col.shape) != prod(needed):
         raise ArgumentError(f"col2im needs rows of shape {needed}, got {tuple(col.shape)}")
     rows = xp.reshape(col, (N, OH, OW, C, filter_h, filter_w))
     windows = xp.permute_dims(rows, (1, 2, 0, 4, 5, 3))  # (OH, OW, N, FH, FW, C)
-    return inner(cropped(scatter(windows, (H + 2 * pad, W + 2 * pad, N, C), stride), pad))
+    top, left, bottom, right = pads_of(pad)
+    return inner(cropped(scatter(windows, (top + H + bottom, left + W + right, N, C), stride), pad))
 
 
 def _four(shape: Any) -> tuple[int, int, int, int]:

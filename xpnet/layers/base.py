@@ -4,8 +4,10 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
+
 from xpnet.arrays import Array
-from xpnet.arrays.parameters import Held
+from xpnet.arrays.parameters import Held, count_of
 from xpnet.described import Described
 from xpnet.errors import ArgumentError
 
@@ -118,6 +120,19 @@ class Leaf(Described):
 
     params: Params = Held()  # type: ignore[assignment]
 
+    def masks(self) -> dict[str, np.ndarray]:
+        """For parameters with places that nothing is at: 1 where something is, and else 0.
+
+        There they are 0, and so are their gradients.
+        """
+        return {}
+
+    @property
+    def count(self) -> int:
+        """The numbers that it learns."""
+        masks = self.masks()
+        return sum(count_of(array.shape, masks.get(name)) for name, array in self.params.items())
+
 
 class Container(Described):
     """A layer made of layers. Its parameters are called by paths: "conv1.W", "downsample.0.W"."""
@@ -186,6 +201,15 @@ def leaves(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
         return
     for name, child in layer.children().items():
         yield from leaves(child, f"{path}.{name}" if path else name)
+
+
+def parameter_count(layer: Layer) -> int:
+    """The numbers that a layer learns, and those in it."""
+    if isinstance(layer, Container):
+        return sum(map(parameter_count, layer.children().values()))
+    if isinstance(layer, Leaf):
+        return layer.count
+    return sum(count_of(array.shape) for array in layer.params.values())
 
 
 def learns(layer: Layer) -> bool:

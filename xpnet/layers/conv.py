@@ -1,20 +1,29 @@
 """Convolution."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpnet.arguments import checked
-from xpnet.arrays import Array, array_namespace
+from xpnet.arguments import checked, whole_numbers
+from xpnet.arrays import Array, array_namespace, device_of
 from xpnet.arrays.values import floating
 from xpnet.errors import ArgumentError
-from xpnet.functions.im2col import Uneven, col2im, conv_output_size, im2col
+from xpnet.functions.im2col import (
+    Pad,
+    Stride,
+    Uneven,
+    col2im,
+    im2col,
+    output_sizes,
+    pads_of,
+    strides_of,
+)
 from xpnet.functions.init import filled, initial_std, normal
 from xpnet.layers.base import Backward, Leaf, Params, Shape, sample_shape
-from xpnet.layers.numbers import height_and_width
+from xpnet.layers.numbers import height_and_width, steps_and_padding
 
 COLUMNS = 2**26
 """Bytes of columns at most, but those of one image: larger batches are gone through in parts."""
@@ -33,16 +42,36 @@ class Convolution(Leaf):
 
     Rows of X, Y and dY run over n, oy, ox; columns of X and W over c, fy, fx.
 
+    In `groups`, the channels and the filters are divided alike: the first filters see the first
+    channels alone, and so on. Columns of X and of Y are then divided into as many parts, and there
+    is one product for each. The two GPUs of AlexNet were two groups; with a group for each channel
+    the convolution is called depthwise. Krizhevsky, Sutskever, Hinton 2012, "ImageNet
+    classification with deep convolutional neural networks", section 3.2.
+
+    A `table` says of each filter which channels it sees, as that of LeNet's C3 does. W has a place
+    for every channel; it is 0 where the table has none, and so is its gradient. LeCun, Bottou,
+    Bengio, Haffner 1998, "Gradient-based learning applied to document recognition", Table 1.
+
     Parameters
     ----------
     channels, filters : channels of the input and of the output
     filter_size : height and width of the window, or one number for both
-    stride, pad : steps of the window; rows and columns of zeros around the image
+    stride : steps of the window, or those (down, across)
+    pad : rows and columns of zeros around the image: one number, (height, width), or (top, left,
+        bottom, right) as ONNX has them
     std : standard deviation of the initial weights, or the name of a rule for it in
-        `xpnet.functions.init`; He's, sqrt(2 / (channels FH FW)), if None. Biases start at 0.
+        `xpnet.functions.init`; He's, sqrt(2 / (channels that a filter sees FH FW)), if None. Biases
+        start at 0.
     rng : NumPy generator or seed
-    uneven : as in `conv_output_size`
+    uneven : as in `conv_output_size`, without "ceil"
     bias : whether there is a b
+    groups : number of groups, which divides channels and filters; W is then (filters, channels /
+        groups, FH, FW)
+    table : for each filter the numbers of the channels that it sees, from 0; all if None
+
+    Attributes
+    ----------
+    mask : (filters, channels, 1, 1), 1 where the table has a connection and else 0; None without
     """
 
     decays = ("W",)
@@ -54,30 +83,64 @@ class Convolution(Leaf):
         filters: int,
         filter_size: int | tuple[int, int],
         *,
-        stride: int = 1,
-        pad: int = 0,
+        stride: Stride = 1,
+        pad: Pad = 0,
         std: float | str | None = None,
         rng: np.random.Generator | int | None = None,
         uneven: Uneven = "error",
         bias: bool = True,
+        groups: int = 1,
+        table: Sequence[Sequence[int]] | None = None,
     ) -> None:
         FH, FW = height_and_width("Convolution", "filter_size", filter_size)
-        if min(channels, filters, FH, FW, stride) < 1 or pad < 0:
+        self.stride: Any
+        self.pad: Any
+        self.stride, self.pad = steps_and_padding("Convolution", stride, pad)
+        if min(channels, filters, FH, FW, *self.strides) < 1 or min(self.pads) < 0:
             raise ArgumentError(
                 "Convolution needs at least one channel, filter, pixel and step, got "
                 f"channels={channels}, filters={filters}, filter_size={FH, FW}, stride={stride}, "
                 f"pad={pad}"
             )
-        std = initial_std(std, channels * FH * FW, filters * FH * FW)
-        W = normal((filters, channels, FH, FW), std, rng)
+        if groups < 1 or channels % groups or filters % groups:
+            raise ArgumentError(
+                "the groups of Convolution must divide its channels and its filters, got "
+                f"groups={groups}, channels={channels}, filters={filters}"
+            )
+        self.uneven, self.groups = uneven, groups
+        self.table: Table | None = None
+        self.mask: np.ndarray | None = None
+        if table is not None:
+            self.table = _checked_table(table, channels, filters, groups)
+            self.mask = _mask_of(self.table, channels)
+        shape = (filters, channels // groups, FH, FW)
+        n_out = filters // groups * FH * FW
+        if self.table is None:
+            W = normal(shape, initial_std(std, shape[1] * FH * FW, n_out), rng)
+        else:
+            stds = [initial_std(std, len(seen) * FH * FW, n_out) for seen in self.table]
+            W = normal(shape, 1.0, rng) * np.reshape(stds, (-1, 1, 1, 1)) * self.mask
         self.params: Params = {"W": W, "b": filled(filters, 0.0)} if bias else {"W": W}
-        self.stride, self.pad, self.uneven = stride, pad, uneven
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Steps of the window down and across."""
+        return strides_of(self.stride)
+
+    @property
+    def pads(self) -> tuple[int, int, int, int]:
+        """Rows and columns of zeros at the top, the left, the bottom and the right."""
+        return pads_of(self.pad)
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """The table's, for W."""
+        return {} if self.mask is None else {"W": self.mask}
 
     def arguments(self) -> dict[str, Any]:
-        """Sizes of the filters, steps, padding, and whether there is a bias."""
+        """Sizes of the filters, steps, padding, a bias or none; groups, or a table, if any."""
         filters, channels, *window = self.params["W"].shape
-        return {
-            "channels": channels,
+        found = {
+            "channels": channels * self.groups,
             "filters": filters,
             "filter_size": tuple(window),
             "stride": self.stride,
@@ -85,18 +148,20 @@ class Convolution(Leaf):
             "uneven": self.uneven,
             "bias": "b" in self.params,
         }
+        if self.groups > 1:
+            found["groups"] = self.groups
+        return found if self.table is None else found | {"table": self.table}
 
     def output_shape(self, shape: Shape) -> Shape:
         """(filters, OH, OW) for images of shape (channels, H, W)."""
         filters, channels, *window = self.params["W"].shape
+        channels *= self.groups
         if len(shape) != 3 or shape[0] != channels:
             raise ArgumentError(
                 f"Convolution takes images of {channels} channels, ({channels}, H, W), got {shape}"
             )
-        return filters, *(
-            conv_output_size(size, filter_size, self.stride, self.pad, uneven=self.uneven)
-            for size, filter_size in zip(shape[1:], window, strict=True)
-        )
+        sizes = output_sizes(shape[1:], window, self.stride, self.pad, uneven=self.uneven)
+        return filters, *sizes
 
     def macs(self, shape: Shape) -> int:
         """Multiplications, each with an addition, for a sample of this shape: W's at each pixel."""
@@ -105,13 +170,16 @@ class Convolution(Leaf):
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The filtered images, (N, filters, OH, OW)."""
-        xp, W, b = array_namespace(x), self.params["W"], self.params.get("b")
+        xp, W, b, G = array_namespace(x), self.params["W"], self.params.get("b"), self.groups
         FN, _, FH, FW = W.shape
         _, OH, OW = self.output_shape(sample_shape(x))
         x = floating(x)
-        w = xp.reshape(W, (FN, -1))
+        if (mask := self.mask) is not None:
+            mask = xp.astype(device_of(x).asarray(mask), W.dtype)
+            W = W * mask  # also where W was given other numbers there
+        w = _groups_of(xp.reshape(W, (FN, -1)), G, axis=0)
         window = (FH, FW, self.stride, self.pad)
-        parts = list(_parts(x.shape[0], OH * OW * w.shape[1] * _size(xp, x)))
+        parts = list(_parts(x.shape[0], OH * OW * prod(W.shape[1:]) * G * _size(xp, x)))
 
         def columns(part: slice) -> Array:
             """X of some images."""
@@ -122,28 +190,89 @@ class Convolution(Leaf):
         y = xp.empty((x.shape[0], OH, OW, FN), dtype=x.dtype, device=x.device)
         for part in parts:
             X = columns(part) if kept is None else kept
-            Y = X @ w.T if b is None else X @ w.T + b
-            y[part, ...] = xp.reshape(Y, (-1, OH, OW, FN))
+            Y = _joined(_groups_of(X, G) @ _transpose(w), G)
+            y[part, ...] = xp.reshape(Y if b is None else Y + b, (-1, OH, OW, FN))
 
         def backward(
             dy: Array, need_dx: bool = True, need_grads: bool = True
         ) -> tuple[Array, Params]:
             d = xp.permute_dims(dy, (0, 2, 3, 1))
-            dw, db = xp.zeros_like(w), xp.zeros_like(w[:, 0])
+            dw, db = xp.zeros_like(w), xp.zeros((FN,), dtype=w.dtype, device=w.device)
             dx = xp.empty(x.shape, dtype=x.dtype, device=x.device) if need_dx else None
             for part in parts:
                 dY = xp.reshape(d[part, ...], (-1, FN))
                 if need_grads:
-                    dw += dY.T @ (columns(part) if kept is None else kept)
+                    X = columns(part) if kept is None else kept
+                    dw += _transpose(_groups_of(dY, G)) @ _groups_of(X, G)
                     # As a product with ones: libraries sum over leading axes slowly.
                     db += xp.ones((dY.shape[0],), dtype=dY.dtype, device=dY.device) @ dY
                 if dx is not None:
-                    shape = x[part, ...].shape
-                    dx[part, ...] = col2im(dY @ w, shape, *window, uneven=self.uneven)
-            grads = {"W": xp.reshape(dw, W.shape), "b": db} if need_grads else {}
+                    dX = _joined(_groups_of(dY, G) @ w, G)
+                    dx[part, ...] = col2im(dX, x[part, ...].shape, *window, uneven=self.uneven)
+            dW = xp.reshape(dw, W.shape)
+            grads = {"W": dW if mask is None else dW * mask, "b": db} if need_grads else {}
             return dx, {name: grads[name] for name in self.params if name in grads}
 
         return xp.permute_dims(y, (0, 3, 1, 2)), backward
+
+
+Table: TypeAlias = tuple[tuple[int, ...], ...]
+"""For each filter the channels that it sees."""
+
+
+def _checked_table(given: Any, channels: int, filters: int, groups: int) -> Table:
+    """A table of these many filters, each of which sees some of the channels."""
+    if groups > 1:
+        raise ArgumentError(f"Convolution takes a table or groups, got both: {groups} groups")
+    rows = given if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) else ()
+    found = [whole_numbers(row) for row in rows]
+    if len(found) != filters or None in found:
+        raise ArgumentError(
+            "the table of Convolution must hold the numbers of channels for each of the "
+            f"{filters} filters, such as [(0, 1), ...], got {given!r:.200}"
+        )
+    table = tuple(row for row in found if row is not None)
+    for filter_, row in enumerate(table):
+        if not row or len(set(row)) < len(row) or not 0 <= min(row) <= max(row) < channels:
+            raise ArgumentError(
+                f"filter {filter_} of the table of Convolution must see at least one of the "
+                f"channels 0 to {channels - 1}, and none twice, got {row!r:.200}"
+            )
+    return table
+
+
+def _mask_of(table: Table, channels: int) -> np.ndarray:
+    """1 where a filter sees a channel and 0 elsewhere."""
+    mask = np.zeros((len(table), channels, 1, 1))
+    for filter_, row in enumerate(table):
+        mask[filter_, list(row)] = 1.0
+    return mask
+
+
+def _groups_of(matrix: Array, groups: int, *, axis: int = 1) -> Array:
+    """The columns of each group, or its rows, as a matrix of their own: (groups, ...).
+
+    The matrix itself where there are no groups.
+    """
+    if groups == 1:
+        return matrix
+    xp, (m, n) = array_namespace(matrix), matrix.shape
+    if axis == 0:
+        return xp.reshape(matrix, (groups, m // groups, n))
+    return xp.permute_dims(xp.reshape(matrix, (m, groups, n // groups)), (1, 0, 2))
+
+
+def _joined(matrices: Array, groups: int) -> Array:
+    """The columns of all groups side by side in one matrix again."""
+    if groups == 1:
+        return matrices
+    xp, (_, m, n) = array_namespace(matrices), matrices.shape
+    return xp.reshape(xp.permute_dims(matrices, (1, 0, 2)), (m, groups * n))
+
+
+def _transpose(matrices: Array) -> Array:
+    """Each matrix with rows and columns exchanged."""
+    return array_namespace(matrices).matrix_transpose(matrices)
 
 
 def _parts(n: int, size: int) -> Iterator[slice]:

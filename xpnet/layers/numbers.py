@@ -1,16 +1,16 @@
 """Sizes, given as one whole number or as several."""
 
-from collections.abc import Iterable
 from typing import Any
 
-from xpnet.arguments import whole
+from xpnet.arguments import whole, whole_numbers
 from xpnet.errors import ArgumentError
+from xpnet.functions.im2col import Pad, Stride, pads_of, strides_of
 from xpnet.layers.base import Shape
 
 
 def height_and_width(kind: str, name: str, given: Any) -> tuple[int, int]:
     """A size of images, given as one whole number for both or as two."""
-    pair = (given, given) if whole(given) else _whole_numbers(given)
+    pair = (given, given) if whole(given) else whole_numbers(given)
     if pair is None or len(pair) != 2:
         raise ArgumentError(
             f"{name} of {kind} must be a whole number, or two for height and width, such as 3 or "
@@ -21,17 +21,14 @@ def height_and_width(kind: str, name: str, given: Any) -> tuple[int, int]:
 
 def sizes(name: str, given: Any, example: str) -> Shape:
     """Several whole numbers, such as the shape of a sample."""
-    found = _whole_numbers(given)
+    found = whole_numbers(given)
     if found is None:
         raise ArgumentError(f"{name} must be whole numbers, such as {example}, got {given!r}")
     return found
 
 
-def _whole_numbers(given: Any) -> Shape | None:
-    """Return the numbers as Python's own; None if anything in it is no whole number."""
-    several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
-    several = several and getattr(given, "ndim", 1) > 0  # arrays of one number are no row of them
-    found = tuple(given) if several else (None,)
-    if not all(map(whole, found)):
-        return None
-    return tuple(int(size) for size in found)
+def steps_and_padding(kind: str, stride: Stride, pad: Pad) -> tuple[Stride, Pad]:
+    """Steps of a window and its padding as they were given, of Python's own kinds."""
+    strides, pads = strides_of(stride, kind), pads_of(pad, kind)
+    several: Any = whole_numbers(pad)
+    return strides[0] if whole(stride) else strides, pads[0] if whole(pad) else several

@@ -5,16 +5,21 @@ from typing import Any, Literal
 
 from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
+from xpnet.arrays.values import floating
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import (
+    Stride,
     Uneven,
+    UnevenPool,
     contiguous,
-    conv_output_size,
     cropped,
     inner,
     outer,
+    output_sizes,
     padded,
+    pads_of,
     shifted,
+    strides_of,
 )
 from xpnet.layers.base import (
     Backward,
@@ -27,30 +32,49 @@ from xpnet.layers.base import (
     sample_shape,
     take_back,
 )
-from xpnet.layers.numbers import height_and_width
+from xpnet.layers.numbers import height_and_width, steps_and_padding
 from xpnet.layers.sequential import body_of
 
 
 class _Pool(Leaf):
     """The common part of both kinds: a window moved over each channel by itself."""
 
-    @checked
     def __init__(
         self,
         window: int | tuple[int, int],
-        *,
-        stride: int = 1,
-        pad: int = 0,
-        uneven: Uneven = "error",
+        stride: Stride,
+        pad: int | tuple[int, int],
+        uneven: UnevenPool,
     ) -> None:
-        height, width = height_and_width(type(self).__name__, "window", window)
-        if min(height, width, stride) < 1 or not 0 <= pad < min(height, width):
+        kind = type(self).__name__
+        height, width = height_and_width(kind, "window", window)
+        self.stride: Any
+        self.pad: Any
+        self.stride, self.pad = steps_and_padding(kind, stride, pad)
+        top, left, *_ = self.pads
+        if self.pads != (top, left, top, left):
+            raise ArgumentError(
+                f"pad of {kind} must be alike on opposite sides, one number or two for height and "
+                f"width, got {pad}"
+            )
+        narrower = 0 <= top < height and 0 <= left < width
+        if min(height, width, *self.strides) < 1 or not narrower:
             raise ArgumentError(
                 "pooling needs a window and a stride of at least 1 and padding narrower than the "
                 f"window, got window {height, width}, stride {stride}, pad {pad}"
             )
         self.params: Params = {}
-        self.window, self.stride, self.pad, self.uneven = (height, width), stride, pad, uneven
+        self.window, self.uneven = (height, width), uneven
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Steps of the window down and across."""
+        return strides_of(self.stride)
+
+    @property
+    def pads(self) -> tuple[int, int, int, int]:
+        """Rows and columns around the image, at the top, the left, the bottom and the right."""
+        return pads_of(self.pad)
 
     def arguments(self) -> dict[str, Any]:
         """Window, steps and padding."""
@@ -65,10 +89,8 @@ class _Pool(Leaf):
         """(C, OH, OW) for images of shape (C, H, W)."""
         if len(shape) != 3:
             raise ArgumentError(f"pooling takes images, (C, H, W), got {shape}")
-        return shape[0], *(
-            conv_output_size(size, window, self.stride, self.pad, uneven=self.uneven)
-            for size, window in zip(shape[1:], self.window, strict=True)
-        )
+        sizes = output_sizes(shape[1:], self.window, self.stride, self.pad, uneven=self.uneven)
+        return shape[0], *sizes
 
 
 class MaxPool(_Pool):
@@ -80,10 +102,12 @@ class MaxPool(_Pool):
     Parameters
     ----------
     window : height and width of the window, or one number for both
-    stride, pad : steps of the window; rows and columns around the image that never win
+    stride, pad : steps of the window; rows and columns around the image that never win. One number,
+        or two for height and width
     ties : "first" sends the gradient to the first of them, row by row; "all" to every one of them,
         which is the rule of Wakui's book and is no derivative
-    uneven : as in `conv_output_size`
+    uneven : as in `conv_output_size`; places beyond the image, which windows reach with "ceil",
+        never win either
     """
 
     @checked
@@ -91,17 +115,28 @@ class MaxPool(_Pool):
         self,
         window: int | tuple[int, int],
         *,
-        stride: int = 1,
-        pad: int = 0,
+        stride: Stride = 1,
+        pad: int | tuple[int, int] = 0,
         ties: Literal["first", "all"] = "first",
-        uneven: Uneven = "error",
+        uneven: UnevenPool = "error",
     ) -> None:
-        super().__init__(window, stride=stride, pad=pad, uneven=uneven)
+        super().__init__(window, stride, pad, uneven)
         self.ties = ties
 
     def arguments(self) -> dict[str, Any]:
         """Window, steps, padding, and the rule of ties."""
         return super().arguments() | {"ties": self.ties}
+
+    def reached(self, shape: Shape) -> tuple[int, int, int, int]:
+        """Rows and columns around images (C, H, W) that windows reach: `pads`, or more.
+
+        With "ceil" the last windows may reach further at the bottom and the right.
+        """
+        (_, OH, OW), (_, H, W) = self.output_shape(shape), shape
+        (top, left, bottom, right), (down, across) = self.pads, self.strides
+        below = (OH - 1) * down + self.window[0] - (top + H)
+        beside = (OW - 1) * across + self.window[1] - (left + W)
+        return top, left, max(bottom, below), max(right, beside)
 
     def _windows(self, of: Array) -> Iterator[tuple[int, int, Array]]:
         """List what each place of the window sees of padded images (H, W, N, C)."""
@@ -109,9 +144,9 @@ class MaxPool(_Pool):
 
     def _maxima(self, x: Array) -> tuple[Array, Array]:
         """The padded images, and the largest value of each window: (H, W, N, C) both."""
-        self.output_shape(sample_shape(x))
-        xp = array_namespace(x)
-        image = padded(outer(x), self.pad, -xp.inf)
+        xp, pads = array_namespace(x), self.reached(sample_shape(x))
+        # Of pixels none is -inf.
+        image = padded(outer(floating(x) if any(pads) else x), pads, -xp.inf)
         first, *others = (view for _, _, view in self._windows(image))
         y = xp.asarray(first, copy=True)
         for view in others:
@@ -137,7 +172,7 @@ class MaxPool(_Pool):
             hits = self._hits(image, y, self.ties)
             for (_, _, hit), (_, _, target) in zip(hits, self._windows(dx), strict=True):
                 target += d * xp.astype(hit, d.dtype)
-            return inner(cropped(dx, self.pad)), {}
+            return inner(cropped(dx, self.reached(sample_shape(x)))), {}
 
         return inner(y), backward
 
@@ -152,13 +187,15 @@ class MaxPool(_Pool):
         """
         image, y = self._maxima(x)
         xp, (OH, OW, *_), width = array_namespace(x), y.shape, x.shape[3]
+        top, left, *_ = self.pads
         rows, columns = (
-            xp.arange(count, dtype=xp.int64, device=x.device) * self.stride for count in (OH, OW)
+            xp.arange(count, dtype=xp.int64, device=x.device) * step
+            for count, step in zip((OH, OW), self.strides, strict=True)
         )
         corner = xp.reshape(rows, (OH, 1, 1, 1)) * width + xp.reshape(columns, (OW, 1, 1))
         places = xp.zeros(y.shape, dtype=xp.int64, device=x.device)
         for fy, fx, hit in self._hits(image, y, "first"):
-            place = corner + ((fy - self.pad) * width + fx - self.pad)
+            place = corner + ((fy - top) * width + fx - left)
             places = xp.where(hit, place, places)
         return inner(places)
 
@@ -168,8 +205,19 @@ class AveragePool(_Pool):
 
     Parameters
     ----------
-    window, stride, pad, uneven : as for `MaxPool`
+    window, stride, pad, uneven : as for `MaxPool`, without "ceil"
     """
+
+    @checked
+    def __init__(
+        self,
+        window: int | tuple[int, int],
+        *,
+        stride: Stride = 1,
+        pad: int | tuple[int, int] = 0,
+        uneven: Uneven = "error",
+    ) -> None:
+        super().__init__(window, stride, pad, uneven)
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The means, (N, C, OH, OW)."""

@@ -28,7 +28,7 @@ from xpnet.layers import (
     decaying,
     leaves,
 )
-from xpnet.layers.base import Shapes, is_frozen
+from xpnet.layers.base import Leaf, Shapes, is_frozen
 from xpnet.layers.loss import check_loss, check_outputs, probabilities_of
 from xpnet.layers.numbers import sizes
 from xpnet.models.accuracy import check_one_output, share_correct
@@ -124,11 +124,18 @@ class Network(Described):
         decaying_keys = {
             f"{path}.{key}" for path, layer in leaves(self._body) for key in decaying(layer)
         }
+        masks = {
+            self._names[f"{path}.{key}"]: mask
+            for path, layer in leaves(self._body)
+            if isinstance(layer, Leaf)
+            for key, mask in layer.masks().items()
+        }
         self.params = FlatParams(
             {self._names[key]: tuple(array.shape) for key, array in initial.items()},
             self.device,
             self.dtype,
             decaying={self._names[key] for key in decaying_keys},
+            masks=masks,
         )
         if not is_unwritten():
             for key, array in initial.items():
@@ -136,8 +143,10 @@ class Network(Described):
         states: Params = {}
         self._unheld: list[Unheld] = []
         for path, layer in leaves(self._body):
-            own = {key: self.params[self._names[f"{path}.{key}"]] for key in layer.params}
-            self._unheld += hold(layer, "params", LayerParams(own, self.device))
+            names = {key: self._names[f"{path}.{key}"] for key in layer.params}
+            own = {key: self.params[name] for key, name in names.items()}
+            given = {key: self.params.masks[n] for key, n in names.items() if n in masks}
+            self._unheld += hold(layer, "params", LayerParams(own, self.device, masks=given))
             if isinstance(layer, Stateful):
                 own = {key: self._placed(array) for key, array in layer.state.items()}
                 self._unheld += hold(layer, "state", LayerParams(own, self.device))
@@ -485,6 +494,7 @@ class Network(Described):
         found = fitting(weights, own, self._names, needed=self.state)
         for name, array in own.items():
             array[...] = self.device.asarray(found[name], dtype=self.dtype)
+        self.params.apply_masks()
 
 
 _OF_A_COPY = ("params", "state", "_unheld", "_names", "outputs", "output_shapes")

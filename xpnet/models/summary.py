@@ -1,11 +1,10 @@
 """A network as a table: a row for each layer."""
 
 from collections.abc import Iterator, Mapping
-from math import prod
 from typing import NamedTuple
 
 from xpnet.layers import Container, Heads, Layer, leaves
-from xpnet.layers.base import Shapes
+from xpnet.layers.base import Shapes, parameter_count
 from xpnet.models.nodes import Node
 
 
@@ -38,10 +37,9 @@ def rows(
     """
     for name, layer in box.children().items():
         own = f"{path}{name}"
-        count = sum(prod(array.shape) for array in layer.params.values())
         within = [macs(nodes[place]) for place, _ in leaves(layer, own)]
         kind, shape = type(layer).__name__, _shape(own, layer, nodes, output)
-        yield LayerRow(own, kind, shape, count, depth, sum(within))
+        yield LayerRow(own, kind, shape, parameter_count(layer), depth, sum(within))
         if isinstance(layer, Container):
             yield from rows(layer, nodes, output, f"{own}.", depth + 1)
 

@@ -112,4 +112,5 @@ def load_torch(network: Network, path: str | Path, *, strict: bool = True) -> li
         )
     for name, array in fitting.items():
         places[name].array[...] = network.device.asarray(array, dtype=network.dtype)
+    network.params.apply_masks()
     return [*problems, *extra]

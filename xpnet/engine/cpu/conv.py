@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from xpnet.arrays import Array
-from xpnet.engine.cpu.kernel import Kernel, computes
+from xpnet.engine.cpu.kernel import AsWritten, Kernel, computes
 from xpnet.engine.cpu.winograd import Winograd
 from xpnet.engine.lower import Op
 from xpnet.functions.im2col import shifted
@@ -99,6 +99,9 @@ class ShiftGemm(Kernel):
         """One that needs fewer products, or larger ones, where it fits."""
         layer, (shape,) = op.layer, op.input_shapes
         assert isinstance(layer, Convolution)
+        alike = isinstance(layer.stride, int) and isinstance(layer.pad, int)
+        if layer.groups > 1 or layer.table is not None or not alike:
+            return AsWritten
         if PlanesGemm.fits(layer, shape) and not any(op.need_dx):
             return PlanesGemm
         # Winograd rounds equal windows apart, by where they lie in their tiles. A pool would then

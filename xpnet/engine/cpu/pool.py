@@ -44,7 +44,7 @@ class Pool2x2(Kernel):
     def fits(layer: Layer, shape: Shape) -> bool:
         """Tell whether the windows lie side by side and cover the image."""
         assert isinstance(layer, MaxPool)
-        tiled = layer.window == (2, 2) and layer.stride == 2 and layer.pad == 0
+        tiled = layer.window == (2, 2) and layer.strides == (2, 2) and not any(layer.pads)
         return tiled and shape[1] % 2 == 0 and shape[2] % 2 == 0 and layer.ties == "first"
 
     def build(self) -> None:
@@ -130,7 +130,7 @@ class Windows(Kernel):
         layer = _pool(op)
         if Pool2x2.fits(layer, op.input_shapes[0]):
             return Pool2x2
-        return cls if layer.pad == 0 else AsWritten
+        return AsWritten if any(layer.reached(op.nodes[-1].input_shape)) else cls
 
     def build(self) -> None:
         """The masks."""

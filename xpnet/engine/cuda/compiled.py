@@ -209,6 +209,8 @@ class CompiledNetwork(Uncopied):
         for node in network.nodes():
             if type(node.layer) not in KERNELS:
                 return f"there is no kernel for {type(node.layer).__name__}"
+            if not KERNELS[type(node.layer)].fits(node.layer):
+                return f"there is no kernel yet for {node.name}, {node.layer!r}"
         if (problem := loss_obstacle(network.last_layer)) is not None:
             return problem
         if type(network.penalty) not in (L1, L2, type(None)):

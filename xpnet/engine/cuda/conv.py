@@ -1,6 +1,7 @@
 """Convolution."""
 
 from math import prod
+from typing import Any
 
 from xpnet.engine.cuda.chain import chained
 from xpnet.engine.cuda.function import boolean
@@ -15,6 +16,12 @@ class ConvolutionKernel(Products):
 
     kind = "direct convolution"
     products = ("ConvolutionForward", "ConvolutionGradient", "ConvolutionBackward")
+
+    @classmethod
+    def fits(cls, layer: Any) -> bool:
+        """Tell whether every filter sees every channel, and all sides are treated alike."""
+        alike = isinstance(layer.stride, int) and isinstance(layer.pad, int)
+        return alike and layer.groups == 1 and layer.table is None
 
     @property
     def template(self) -> str:

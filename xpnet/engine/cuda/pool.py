@@ -21,6 +21,11 @@ def window_of(layer: Any, into: Shape, out: Shape) -> str:
 class AveragePoolKernel(EachNumber):
     """Means of windows."""
 
+    @classmethod
+    def fits(cls, layer: Any) -> bool:
+        """Tell whether height and width are treated alike."""
+        return isinstance(layer.stride, int) and isinstance(layer.pad, int)
+
     @property
     def window(self) -> str:
         """The window as a type of C++."""
@@ -35,6 +40,11 @@ class AveragePoolKernel(EachNumber):
 @does(GlobalAveragePool, patterns=chained(GlobalAveragePool))
 class GlobalAveragePoolKernel(AveragePoolKernel):
     """One window that is the whole image."""
+
+    @classmethod
+    def fits(cls, layer: Any) -> bool:
+        """It has no choice."""
+        return True
 
     @property
     def window(self) -> str:
@@ -53,6 +63,12 @@ class MaxPoolKernel(EachNumber):
     """
 
     tells_places = False
+
+    @classmethod
+    def fits(cls, layer: Any) -> bool:
+        """Tell whether height and width are treated alike, and no window reaches beyond."""
+        alike = isinstance(layer.stride, int) and isinstance(layer.pad, int)
+        return alike and layer.uneven != "ceil"
 
     @property
     def begins(self) -> tuple[str, str]:

@@ -1,0 +1,51 @@
+"""Convolutions in groups or by a table, and pools that reach beyond: engines beside the layers."""
+
+import numpy as np
+import pytest
+
+from xpnet import Affine, AveragePool, Convolution, MaxPool, Network, ReLU
+from xpnet.engine import get_engine
+from xpnet.engine.cuda import CudaEngine
+
+TABLE = [(0, 1), (2,), (0, 2), (1, 2)]
+CASES = {
+    "groups": lambda: [Convolution(4, 6, 3, groups=2, pad=1, rng=1), ReLU()],
+    "depthwise": lambda: [Convolution(4, 4, 3, groups=4, rng=1, bias=False), ReLU()],
+    "table": lambda: [Convolution(4, 3, 1, rng=1), Convolution(3, 4, 3, table=TABLE, rng=1)],
+    "pairs": lambda: [Convolution(4, 3, (3, 2), stride=(2, 1), pad=(1, 0), uneven="drop", rng=1)],
+    "four sides": lambda: [Convolution(4, 3, 3, pad=(0, 1, 2, 0), rng=1), ReLU()],
+    "ceil": lambda: [ReLU(), MaxPool(3, stride=2, uneven="ceil")],
+    "ceil of halves": lambda: [ReLU(), MaxPool(2, stride=2, uneven="ceil")],
+    "pool of pairs": lambda: [ReLU(), MaxPool((2, 3), stride=(2, 1), pad=(0, 1), uneven="drop")],
+    "pool of equal pairs": lambda: [ReLU(), MaxPool(2, stride=(2, 2), pad=(0, 0), uneven="drop")],
+    "means": lambda: [AveragePool(3, stride=(2, 1), pad=(1, 0), uneven="drop")],
+}
+
+
+def network(case, **options):
+    layers = [Convolution(2, 4, 3, pad=1, rng=0), *CASES[case]()]
+    shape = Network([*layers], input_shape=(2, 7, 6)).output_shape
+    layers = [Convolution(2, 4, 3, pad=1, rng=0), *CASES[case]()]
+    layers.append(Affine(int(np.prod(shape)), 5, rng=2))
+    return Network(layers, input_shape=(2, 7, 6), **options)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_cpu_engine_computes_what_the_layers_do(case):
+    net = network(case, dtype="float64")
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((25, 2, 7, 6)), rng.integers(5, size=25)
+    engine = get_engine(net, "cpu", 2)
+    loss, scores, grads = engine.loss_and_gradient(x, t)
+    want_loss, want_scores, want_grads = net.loss_and_gradient(x, t)
+    np.testing.assert_allclose(loss, want_loss, rtol=1e-10)
+    np.testing.assert_allclose(scores, want_scores, rtol=1e-9, atol=1e-9)
+    for name, want in want_grads.items():
+        np.testing.assert_allclose(grads[name], want, rtol=0, atol=1e-9 * np.max(abs(want)))
+    np.testing.assert_allclose(engine.predict(x), net.predict(x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_gpus_engine_says_what_it_has_no_kernel_for(case):
+    problem = CudaEngine.obstacle(network(case))
+    assert problem is None or problem.startswith("there is no kernel yet for ")
