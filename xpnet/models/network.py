@@ -1,16 +1,14 @@
 """A network: layers, a loss, and the methods that the books give them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from xpnet.arguments import checked, real
+from xpnet.arguments import checked
 from xpnet.arrays import Array, Device, get_device, to_numpy
 from xpnet.arrays.parameters import FlatParams, Held, LayerParams, Unheld, hold
 from xpnet.arrays.values import scaled
-from xpnet.described import Described
 from xpnet.errors import ArgumentError
 from xpnet.files.weights import Weights, load_weights, save_weights
 from xpnet.functions.gradients import numerical_gradient
@@ -28,12 +26,13 @@ from xpnet.layers import (
     decaying,
     leaves,
 )
-from xpnet.layers.base import Leaf, Shapes, is_frozen
+from xpnet.layers.base import Leaf, Shapes
 from xpnet.layers.loss import check_loss, check_outputs, probabilities_of
 from xpnet.layers.numbers import sizes
 from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.describing import class_name, description
 from xpnet.models.filling import fitting
+from xpnet.models.learning import Learns
 from xpnet.models.names import book_names, claim, refuse_owned, refuse_twice
 from xpnet.models.nodes import Node, Trace
 from xpnet.models.placing import in_shape, placed_targets
@@ -41,7 +40,7 @@ from xpnet.models.summary import LayerRow, macs, rows
 from xpnet.optim.penalties import Penalty
 
 
-class Network(Described):
+class Network(Learns):
     """Layers and a loss, on one device.
 
     Layers in a row, or whatever they are put together to by `Residual`, `Sum`, `Concatenate`,
@@ -234,83 +233,6 @@ class Network(Described):
     def paths(self) -> dict[str, str]:
         """Return the name of each parameter by its path: "W1" for "Affine1.W" with books' names."""
         return dict(self._names)
-
-    def freeze(self, *names: str) -> None:
-        """Keep parameters as they are: all below these paths, or of these names; all if none.
-
-        Nothing is computed for frozen layers that learning does not need, nor below the lowest that
-        learns. Running statistics of batch normalization go on.
-
-        Raises
-        ------
-        ArgumentError
-            There is no such layer or parameter.
-        """
-        self._set_learning(names, frozen=True)
-
-    def thaw(self, *names: str) -> None:
-        """Let parameters learn again, named as for `freeze`."""
-        self._set_learning(names, frozen=False)
-
-    def scale_rate(self, factor: float, *names: str) -> None:
-        """Have parameters learn at `factor` times the optimizer's rate, named as for `freeze`.
-
-        Raises
-        ------
-        ArgumentError
-            The factor is no positive number, or there is no such layer or parameter.
-        """
-        if not real(factor):
-            raise ArgumentError(
-                f"the factor of a learning rate must be a positive number, got {factor!r}; it "
-                "comes before the names, as in scale_rate(0.1, 'Affine1')"
-            )
-        if not (isfinite(factor) and factor > 0):
-            raise ArgumentError(
-                f"the factor of a learning rate must be a positive number, got {factor}; "
-                "use freeze for what is not to learn"
-            )
-        self._set_learning(names, rate=factor)
-
-    def _set_learning(
-        self, names: Sequence[str], *, rate: float | None = None, frozen: bool | None = None
-    ) -> None:
-        chosen: set[str] = set(() if names else self.params)
-        for name in names:
-            found = {
-                own
-                for key, own in self._names.items()
-                if own == name or f"{key}.".startswith(f"{name}.")
-            }
-            if not found:
-                raise ArgumentError(
-                    f"there is no layer or parameter {name!r} with anything to learn; there are "
-                    f"{', '.join(self.layers)} and {', '.join(self.params)}"
-                )
-            chosen |= found
-        if frozen:
-            self._check_marks(chosen)
-        self.params.set_learning(chosen, rate=rate, frozen=frozen)
-        for path, layer in leaves(self._body):
-            own = [self._names[f"{path}.{key}"] for key in layer.params]
-            mark = bool(own) and all(self.params.learning(name).frozen for name in own)
-            if mark or hasattr(layer, "frozen"):
-                layer.frozen = mark  # type: ignore[attr-defined]
-
-    def _check_marks(self, chosen: Collection[str]) -> None:
-        """Refuse to freeze a layer that cannot be marked as frozen, before anything is changed."""
-        for path, layer in leaves(self._body):
-            own = [self._names[f"{path}.{key}"] for key in layer.params]
-            marked = all(name in chosen or self.params.learning(name).frozen for name in own)
-            if not own or not marked:
-                continue
-            try:
-                layer.frozen = is_frozen(layer)  # type: ignore[attr-defined]
-            except AttributeError:
-                raise ArgumentError(
-                    f"layer {path}, {type(layer).__name__}, has no attribute `frozen` and no place "
-                    "for it, and cannot be frozen; add 'frozen' to its __slots__"
-                ) from None
 
     def summary(self) -> list[LayerRow]:
         """Kind, output shape, parameters and multiplications of every layer, in order.

@@ -1,0 +1,102 @@
+"""What of a network learns, and how fast."""
+
+from collections.abc import Collection, Sequence
+from math import isfinite
+
+from xpnet.arguments import real
+from xpnet.arrays.parameters import FlatParams
+from xpnet.described import Described
+from xpnet.errors import ArgumentError
+from xpnet.layers import Sequential, leaves
+from xpnet.layers.base import is_frozen
+
+
+class Learns(Described):
+    """The part of `Network` that says which of its parameters learn.
+
+    Attributes
+    ----------
+    params : the parameters by name
+    """
+
+    params: FlatParams
+    _body: Sequential
+    _names: dict[str, str]
+    """The name of each parameter by its path."""
+
+    def freeze(self, *names: str) -> None:
+        """Keep parameters as they are: all below these paths, or of these names; all if none.
+
+        Nothing is computed for frozen layers that learning does not need, nor below the lowest that
+        learns. Running statistics of batch normalization go on.
+
+        Raises
+        ------
+        ArgumentError
+            There is no such layer or parameter.
+        """
+        self._set_learning(names, frozen=True)
+
+    def thaw(self, *names: str) -> None:
+        """Let parameters learn again, named as for `freeze`."""
+        self._set_learning(names, frozen=False)
+
+    def scale_rate(self, factor: float, *names: str) -> None:
+        """Have parameters learn at `factor` times the optimizer's rate, named as for `freeze`.
+
+        Raises
+        ------
+        ArgumentError
+            The factor is no positive number, or there is no such layer or parameter.
+        """
+        if not real(factor):
+            raise ArgumentError(
+                f"the factor of a learning rate must be a positive number, got {factor!r}; it "
+                "comes before the names, as in scale_rate(0.1, 'Affine1')"
+            )
+        if not (isfinite(factor) and factor > 0):
+            raise ArgumentError(
+                f"the factor of a learning rate must be a positive number, got {factor}; "
+                "use freeze for what is not to learn"
+            )
+        self._set_learning(names, rate=factor)
+
+    def _set_learning(
+        self, names: Sequence[str], *, rate: float | None = None, frozen: bool | None = None
+    ) -> None:
+        chosen: set[str] = set(() if names else self.params)
+        for name in names:
+            found = {
+                own
+                for key, own in self._names.items()
+                if own == name or f"{key}.".startswith(f"{name}.")
+            }
+            if not found:
+                raise ArgumentError(
+                    f"there is no layer or parameter {name!r} with anything to learn; there are "
+                    f"{', '.join(self._body.layers)} and {', '.join(self.params)}"
+                )
+            chosen |= found
+        if frozen:
+            self._check_marks(chosen)
+        self.params.set_learning(chosen, rate=rate, frozen=frozen)
+        for path, layer in leaves(self._body):
+            own = [self._names[f"{path}.{key}"] for key in layer.params]
+            mark = bool(own) and all(self.params.learning(name).frozen for name in own)
+            if mark or hasattr(layer, "frozen"):
+                layer.frozen = mark  # type: ignore[attr-defined]
+
+    def _check_marks(self, chosen: Collection[str]) -> None:
+        """Refuse to freeze a layer that cannot be marked as frozen, before anything is changed."""
+        for path, layer in leaves(self._body):
+            own = [self._names[f"{path}.{key}"] for key in layer.params]
+            marked = all(name in chosen or self.params.learning(name).frozen for name in own)
+            if not own or not marked:
+                continue
+            try:
+                layer.frozen = is_frozen(layer)  # type: ignore[attr-defined]
+            except AttributeError:
+                raise ArgumentError(
+                    f"layer {path}, {type(layer).__name__}, has no attribute `frozen` and no place "
+                    "for it, and cannot be frozen; add 'frozen' to its __slots__"
+                ) from None
