@@ -17,6 +17,7 @@ from xpnet.arrays.values import scaled
 from xpnet.errors import ArgumentError
 from xpnet.models import Network
 from xpnet.report import plots
+from xpnet.report.figures import edge_answers
 from xpnet.report.script import Script, open_data, open_device
 
 
@@ -29,21 +30,6 @@ def first_convolution(network: Network) -> Convolution:
             "needed; give the weights of a convolutional network for grey images"
         )
     return layer
-
-
-def edge_answers(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of squares of each filter's output on a vertical and on a horizontal edge, (FN,) each.
-
-    With w(k) the sum of column k of a filter, its output where the edge lies before column e of the
-    window is the sum of w(k) for k >= e, less that for k < e; e runs from 1 to FW - 1.
-    """
-    answers = []
-    for axis in (1, 2):  # a vertical edge meets columns, which are sums over rows
-        lines = W[:, 0].sum(axis=axis, dtype=np.float64)
-        before = np.cumsum(lines, axis=1)[:, :-1]
-        after = lines.sum(axis=1, keepdims=True) - before
-        answers.append(np.sum((after - before) ** 2, axis=1))
-    return answers[0], answers[1]
 
 
 def answer(options: argparse.Namespace) -> None:

@@ -9,11 +9,10 @@ import argparse
 
 import numpy as np
 
-from xpnet import to_numpy
 from xpnet.arrays.values import scaled
-from xpnet.data.augment import rotate, shift
 from xpnet.errors import ArgumentError
 from xpnet.report import plots
+from xpnet.report.figures import turned_and_shifted
 from xpnet.report.script import Script, open_data, open_device
 
 
@@ -23,15 +22,8 @@ def answer(options: argparse.Namespace) -> None:
     if not 1 <= options.count <= len(dataset.x_test):
         raise ArgumentError(f"--count must be from 1 to {len(dataset.x_test)}, got {options.count}")
     originals = scaled(dataset.x_test[: options.count], np.float32)
-    x, angle, step = device.asarray(originals), options.angle, options.shift
-    moved = {
-        f"turned {angle:g}°": rotate(x, angle),
-        f"turned {-angle:g}°": rotate(x, -angle),
-        f"{step:g} down": shift(x, down=step),
-        f"{step:g} right": shift(x, right=step),
-        f"{step:g} up and left": shift(x, -step, -step),
-    }
-    variants = {title: to_numpy(images) for title, images in moved.items()}
+    x = device.asarray(originals)
+    variants = turned_and_shifted(x, angle=options.angle, step=options.shift)
     for title, images in variants.items():
         print(f"{title:16} {100 * images.sum() / originals.sum():6.1f} % of the ink is left")
     plots.augmented(options.out, originals, variants)

@@ -17,6 +17,7 @@ from xpnet.arrays import Device
 from xpnet.errors import ArgumentError
 from xpnet.models import Network, build_network
 from xpnet.report import plots
+from xpnet.report.figures import neighbour_correlation
 from xpnet.report.script import Script, open_device
 
 
@@ -53,14 +54,6 @@ def first_filters(network: Network) -> np.ndarray:
             "give the weights of a convolutional network for grey images"
         )
     return W
-
-
-def neighbour_correlation(W: np.ndarray) -> float:
-    """Sum of w w' over weights next to each other / the same if every w' were w, 1 at most."""
-    pairs = [(W[..., 1:, :], W[..., :-1, :]), (W[..., 1:], W[..., :-1])]
-    products = sum(float(np.sum(a * b)) for a, b in pairs)
-    squares = sum(float(np.sum(a * a + b * b)) / 2 for a, b in pairs)
-    return products / squares if squares else 0.0
 
 
 def answer(options: argparse.Namespace) -> None:

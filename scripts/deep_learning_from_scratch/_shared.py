@@ -1,12 +1,13 @@
 """Parts that several experiments share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet import Batches, Network, Trainer, to_numpy
+from xpnet import Adam, Batches, Network, Trainer, to_numpy
+from xpnet.data import Dataset
 from xpnet.data.batches import Batch
 from xpnet.optim import Optimizer
 from xpnet.report.evaluate import predictions
@@ -20,6 +21,7 @@ def make_trainer(
     lab: Lab,
     network: Network,
     *,
+    digits: Dataset | None = None,
     images: int | None = None,
     epochs: int = 1,
     batch_size: int = 100,
@@ -28,9 +30,10 @@ def make_trainer(
 ) -> Trainer:
     """Make a silent trainer on the first `images` images, all if None, drawn as in the book.
 
-    Its default is SGD with lr 0.01; more options, or others, are those of `Trainer`.
+    Its default is SGD with lr 0.01; more options, or others, are those of `Trainer`. The digits are
+    the lab's unless others are given.
     """
-    digits = lab.digits
+    digits = lab.digits if digits is None else digits
     options = {"verbose": False, "seed": lab.seed, "sampling": "choice"} | options
     return Trainer(
         network,
@@ -61,9 +64,9 @@ def training_losses(lab: Lab, network: Network, optimizer: Optimizer, steps: int
 SEEDS = 4
 
 
-def seeds(lab: Lab) -> range:
-    """Return the seeds of runs whose mean is judged; one in quick mode."""
-    return range(lab.seed, lab.seed + lab.few(SEEDS, 1))
+def seeds(lab: Lab, number: int = SEEDS) -> range:
+    """Return the seeds of several runs; one in quick mode."""
+    return range(lab.seed, lab.seed + lab.few(number, 1))
 
 
 def check_mean(
@@ -114,13 +117,47 @@ def draw_training(lab: Lab, trainer: Trainer, title: str) -> None:
     axes.set(ylim=(0.9, 1.002))
 
 
+def accuracy_of(network: Network, x: np.ndarray, t: np.ndarray) -> float:
+    """Read all of a set of images; the share that was read rightly."""
+    return float(np.mean(predictions(network, x) == t))
+
+
 def train_in_full(lab: Lab, trainer: Trainer, title: str) -> None:
     """Train, state that over 0.993 of all test images are read, and draw the curves."""
     trainer.train()
-    digits = lab.digits
-    accuracy = np.mean(predictions(trainer.network, digits.x_test) == digits.t_test)
+    accuracy = accuracy_of(trainer.network, lab.digits.x_test, lab.digits.t_test)
     lab.check("test accuracy", accuracy, low=0.993, full=True)
     axes = lab.figure().subplots()
     curves = trainer.train_acc_list, trainer.test_acc_list
     draw_accuracies(axes, *curves, f"{title}, 1000 images each")
     axes.set(ylim=(lab.few(9, 0) / 10, 1.002))
+
+
+def learn_once(
+    lab: Lab,
+    model: Callable[..., Network],
+    lr: float,
+    band: tuple[float, float],
+    *,
+    guide: float,
+    parameters: int,
+    first: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Train on 30,000 images, each once, for two seeds, and state what is read of all test images.
+
+    Adam, batches of 100. Returned is the parameter `first` before and after, of the first seed.
+    """
+    found: list[np.ndarray] = []
+    for seed in seeds(lab, 2):
+        network = model(rng=seed, device=lab.device)
+        if seed == lab.seed:
+            lab.equal("parameters", sum(p.size for p in network.params.values()), parameters)
+        found.append(to_numpy(network.params[first]).copy())
+        options = {"seed": seed, "sampling": "shuffle", "evaluate_sample_num_per_epoch": 1}
+        images = lab.few(30_000, 300)
+        make_trainer(lab, network, images=images, optimizer=Adam(lr), **options).train()
+        found.append(to_numpy(network.params[first]))
+        accuracy = accuracy_of(network, lab.digits.x_test, lab.digits.t_test)
+        what = f"test accuracy, seed {seed}"
+        lab.check(what, accuracy, *band, book=f"guide {guide}", full=True)
+    return found[0], found[1]

@@ -17,7 +17,7 @@ from xpnet.report.metrics import EpochMetrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 GAP = 0.08  # between tiles that are 1 apart
 TITLED = 1.15  # rows of tiles with titles are that far apart
@@ -78,16 +78,20 @@ def filters(path: str | Path, before: np.ndarray, after: np.ndarray) -> None:
     ----------
     before, after : (FN, 1, FH, FW)
     """
+    columns = ceil(sqrt(max(len(before), len(after))))
+    figure = _figure(1.3 * columns + 0.5, 0.65 * ceil(len(before) / columns) + 0.4)
+    figure.set_layout_engine("constrained", wspace=0.08)
+    draw_filters(figure.subplots(1, 2), before, after)
+    _write(path, figure)
+
+
+def draw_filters(panels: "Sequence[Axes]", before: np.ndarray, after: np.ndarray) -> None:
+    """Draw on two axes what `filters` writes."""
     tiles = _tiles(before), _tiles(after)
     columns = ceil(sqrt(max(map(len, tiles))))
-    figure = _figure(1.3 * columns + 0.5, 0.65 * ceil(len(tiles[0]) / columns) + 0.4)
-    figure.set_layout_engine("constrained", wspace=0.08)
-    for axes, part, title in zip(
-        figure.subplots(1, 2), tiles, ("before training", "after training"), strict=True
-    ):
+    for axes, part, title in zip(panels, tiles, ("before training", "after training"), strict=True):
         _draw(axes, part, columns, stretch=True)
         axes.set_title(title)
-    _write(path, figure)
 
 
 def filtered(
@@ -108,13 +112,24 @@ def filtered(
     outputs : (K, OH, OW)
     titles : K of them, one a filter
     """
+    figure = _figure(1.9 * (len(filters) + 2), 4)
+    draw_filtered(figure, image, filters, outputs, titles)
+    _write(path, figure)
+
+
+def draw_filtered(
+    figure: "Figure | SubFigure",
+    image: np.ndarray,
+    filters: np.ndarray,
+    outputs: np.ndarray,
+    titles: Sequence[str],
+) -> None:
+    """Draw into a figure what `filtered` writes."""
     below = ["its output"] * len(outputs)
     tiles = [*_tiles(filters), *_tiles(outputs)]
-    figure = _figure(1.9 * (len(filters) + 2), 4)
     left, right = figure.subplots(1, 2, width_ratios=[2, len(filters)])
     _draw(left, _tiles(image.reshape(1, *image.shape)), 1, ["image"], stretch=True)
     _draw(right, tiles, len(filters), [*titles, *below], stretch=True)
-    _write(path, figure)
 
 
 def misclassified(
@@ -196,13 +211,17 @@ def augmented(path: str | Path, originals: np.ndarray, variants: Mapping[str, np
     ----------
     variants : title -> images, as many as there are originals
     """
+    figure = _figure(1.2 * (1 + len(variants)), 1.1 * len(originals) + 0.5)
+    draw_augmented(figure.subplots(), originals, variants)
+    _write(path, figure)
+
+
+def draw_augmented(axes: "Axes", originals: np.ndarray, variants: Mapping[str, np.ndarray]) -> None:
+    """Draw on axes what `augmented` writes."""
     columns = {"original": _tiles(originals)}
     columns |= {title: _tiles(images) for title, images in variants.items()}
-    rows = list(zip(*columns.values(), strict=True))
-    figure = _figure(1.2 * len(columns), 1.1 * len(rows) + 0.5)
-    tiles = [tile for row in rows for tile in row]
-    _draw(figure.subplots(), tiles, len(columns), list(columns))
-    _write(path, figure)
+    tiles = [tile for row in zip(*columns.values(), strict=True) for tile in row]
+    _draw(axes, tiles, len(columns), list(columns))
 
 
 def search_curves(
