@@ -10,13 +10,14 @@ import pickle
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+import _torch_files
 from xpnet.data.idx import header
 
 MIB = 2**20
@@ -310,6 +311,40 @@ LARGE["pickles"] = (
     Large("half a million dictionaries", True, lambda: _dictionary(b"}\x94" * 499_000)),
     Large("two million instructions", False, lambda: _dictionary(b"N" * 2_000_000)),
     Large("nearly a million marks", False, lambda: _dictionary(b"(" * 900_000)),
+)
+
+
+def _tensors(tensors: Mapping[str, _torch_files.Tensor]) -> bytes:
+    """A PyTorch file of these tensors."""
+    pickled = _torch_files.state_dict(tensors)
+    return _torch_files.zipped(pickled, _torch_files.storages_of(tensors))
+
+
+def _bytes(kind: str, mib: int) -> dict[str, _torch_files.Tensor]:
+    count = mib * MIB // (2 if kind == "BFloat16" else 4)
+    return {"a": _torch_files.Tensor("0", bytes(mib * MIB), kind, count, [count], [1])}
+
+
+def _old(pieces: int) -> bytes:
+    """An old PyTorch file whose state_dict is so many lists."""
+    return _torch_files.old_beginning() + b"\x80\2" + b"](a" * pieces + b"."
+
+
+_SMALL = _torch_files.Tensor("0", bytes(8), "Float", 2, [2], [1])
+
+LARGE["torch-files"] = (
+    Large("120 MiB of numbers", True, lambda: _tensors(_bytes("Float", 120))),
+    Large("60 MiB of bfloat16", True, lambda: _tensors(_bytes("BFloat16", 60))),
+    Large(
+        "50,000 tensors in one storage",
+        False,
+        lambda: _tensors({f"{k}": _SMALL for k in range(50_000)}),
+    ),
+    Large(
+        "a million lists", False, lambda: _torch_files.zipped(b"\x80\2" + b"]" * 10**6 + b".", {})
+    ),
+    Large("a pickle of 20 MiB", False, lambda: _torch_files.zipped(bytes(20 * MIB), {})),
+    Large("an old file of five million lists", False, lambda: _old(5 * 10**6)),
 )
 
 

@@ -24,7 +24,7 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +36,7 @@ import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 from safetensors.numpy import save
 
+import _torch_files
 from _fuzz_large import LARGE, Large, bitmap
 from xpnet import cli
 from xpnet.arrays import cuda, to_numpy
@@ -309,7 +310,7 @@ def _valid_weights() -> list[Seed]:
     each = {kind: np.arange(4).astype(kind).reshape(2, 2) for kind in kinds}
     nothing = {"empty": np.zeros((0, 3), np.float32), "number": np.array(3.0)}
     files = [save(_MATRICES, {"model": "two-layer-net"}), save(each), save(nothing), save({})]
-    return [Seed(_tensor_parts(file), _tensors) for file in files]
+    return [*(Seed(_tensor_parts(file), _tensors) for file in files), _one_tensor("BF16", [4], 8)]
 
 
 def _one_tensor(kind: str, shape: Sequence[int], end: int) -> Seed:
@@ -325,7 +326,7 @@ def _hostile_weights() -> list[Seed]:
         Seed([b'{"__metadata__":', b'{"a":' * 100_000, b""], _tensors),
         _one_tensor("F32", [2**62, 4], 8),
         _one_tensor("F32", [2**31], 2**33),
-        _one_tensor("BF16", [4], 8),
+        _one_tensor("F8_E4M3", [8], 8),
     ]
 
 
@@ -565,11 +566,88 @@ def _read_torch(path: Path) -> object:
 def _valid_torch() -> list[Seed]:
     path = Path("torch.safetensors")
     save_torch(Network(_TORCH), path)
-    return [Seed(_tensor_parts(path.read_bytes()), _tensors)]
+    return [Seed(_tensor_parts(path.read_bytes()), _tensors), *_valid_torch_files()[:1]]
 
 
 def _hostile_torch() -> list[Seed]:
     return [Seed(_tensor_parts(save({"l1.weight": np.full((3, 4), np.nan)})), _tensors)]
+
+
+# PyTorch's files: the instructions of a pickle, and then the storages.
+
+_TENSORS = {
+    "l1.weight": _torch_files.tensor("0", np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)),
+    "l1.bias": _torch_files.Tensor("1", bytes(8), "BFloat16", 4, [3], [1], 1),
+    "l2.weight": _torch_files.Tensor("1", bytes(8), "BFloat16", 4, [3], [1]),
+    "l2.bias": _torch_files.tensor("2", np.ones(3)),
+    "l2.running_mean": _torch_files.tensor("3", np.zeros(3, np.float16)),
+    "l2.running_var": _torch_files.tensor("4", np.ones(3, np.float32)),
+    "l2.num_batches_tracked": _torch_files.tensor("5", np.asarray(7)),
+}
+
+
+def _torch_zip(names: Sequence[str], parts: Sequence[bytes]) -> bytes:
+    """An archive of a pickle and, last of all, the storages of these names."""
+    at = max(0, len(parts) - len(names))
+    storages = dict(zip(names, parts[at:], strict=False))
+    return _torch_files.zipped(b"".join(parts[:at]), storages)
+
+
+def _torch_seed(pickled: bytes, tensors: Mapping[str, _torch_files.Tensor]) -> Seed:
+    storages = _torch_files.storages_of(tensors)
+    return Seed([*_instructions(pickled), *storages.values()], partial(_torch_zip, [*storages]))
+
+
+def _valid_torch_files() -> list[Seed]:
+    pickled = _torch_files.state_dict(_TENSORS)
+    inside = _torch_files.dictionary(
+        epoch=pickle.dumps(3, 2), lrs=pickle.dumps([{0: 0.1}], 2), state_dict=pickled
+    )
+    old = _torch_files.state_dict(_TENSORS, old=True)
+    parts = [
+        _torch_files.old_beginning(), *_instructions(old), *_blocks(_torch_files.old_end(_TENSORS)),
+    ]  # fmt: skip
+    return [
+        _torch_seed(pickled, _TENSORS),
+        _torch_seed(inside, _TENSORS),
+        _block(_torch_files.zipped(pickled, _torch_files.storages_of(_TENSORS))),
+        Seed(parts),
+        Seed(parts),  # of which as many mutations are to be
+    ]
+
+
+def _hostile_torch_files() -> list[Seed]:
+    tensor = _torch_files.Tensor
+    vast = [
+        tensor("0", bytes(8), "Float", 2, [2**39, 2**39], [0, 0]),
+        tensor("0", bytes(8), "Float", 2**39, [2**39], [1]),
+        tensor("0", bytes(8), "Float", 2, [2], [2**39]),
+        tensor("0", bytes(8), "Float", 2, [2], [1], 2**39),
+        tensor("0", bytes(8), "ComplexDouble", 1, [1], [1]),
+    ]
+    one = {"a": tensor("0", bytes(8), "Float", 2, [2], [1])}
+    many = {f"a{k}": one["a"] for k in range(1000)}
+    called = [
+        b"\x80\2cos\nsystem\nX\4\0\0\0true\x85R.",
+        b"\x80\2ctorch._utils\n_rebuild_parameter\n)R.",
+        b"\x80\2ctorch\nload\nX\1\0\0\0a\x85R.",
+        b"\x80\2ctorch\nFloatStorage\n)R.",
+        b"\x80\2" + b"]" * 100_000 + b".",
+        b"\x80\2X\1\0\0\0aQ.",
+    ]
+    bomb = _torch_files.zipped(
+        _torch_files.state_dict({"a": tensor("0", b"", "Float", BOMB // 4, [BOMB // 4], [1])}),
+        {"0": bytes(BOMB)}, compression=zipfile.ZIP_DEFLATED,
+    )  # fmt: skip
+    return [
+        *(_torch_seed(_torch_files.state_dict({"a": each}), {"a": each}) for each in vast),
+        _torch_seed(_torch_files.state_dict(many), many),
+        *(_torch_seed(each, one) for each in called),
+        *(Seed([_torch_files.old_beginning(), *_instructions(each)]) for each in called),
+        _block(bomb),
+        Seed([_torch_files.old_beginning(version=3)]),
+        Seed([_torch_files.old_beginning(little=False)]),
+    ]
 
 
 def _nielsen(**changes: object) -> Seed:
@@ -1049,6 +1127,7 @@ READERS = {
         Reader("packed-pickles", load_weights, _valid_packed_pickles, _hostile_packed_pickles),
         Reader("networks", load_model, _valid_networks, _hostile_networks),
         Reader("torch-names", _read_torch, _valid_torch, _hostile_torch),
+        Reader("torch-files", load_weights, _valid_torch_files, _hostile_torch_files),
         Reader("nielsen", load_nielsen, _valid_nielsen, _hostile_nielsen),
         Reader("checkpoints", load_checkpoint, _valid_checkpoints, _hostile_checkpoints),
         Reader("runs", _go_on, _valid_runs, _hostile_runs),

@@ -79,8 +79,8 @@ def json_of_nielsen(path):
 KINDS = {
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(40), "is an HDF5 file, as Keras and MATLAB write; save"),
     "keras": (zipped(**{"config.json": "{}", "model.weights.h5": "x"}), "is a Keras file, and no"),
-    "torch": (zipped(**{"archive/data.pkl": "x"}), r"PyTorch file; save it by safetensors\.torch"),
-    "old torch": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "is a PyTorch file; save it by"),
+    "torch": (zipped(**{"a/data.pkl": "x"}), "is a PyTorch file that was compressed, and those"),
+    "old torch": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "is damaged, or is no PyTorch f"),
     "zip": (zipped(**{"readme.txt": "x"}), "is a ZIP archive, and no .npz; save its arrays by"),
     "npy": (npy(np.ones(3)), r"is a single NumPy array; save its arrays by numpy\.savez, as W1"),
     "onnx": (b"\x08\x08\x12\x07pytorch", "is an ONNX file; save its arrays by numpy.savez"),

@@ -11,6 +11,7 @@ import numpy as np
 
 from xpnet.errors import WeightsError
 from xpnet.files.pickles import read_pickled_arrays
+from xpnet.files.torch_files import read_torch_zip
 
 LOOKED_AT = 512
 """Bytes by which a kind is known."""
@@ -22,12 +23,10 @@ _MAX_DIRECTORY = 2**20
 """Bytes of a ZIP's list of contents, some 10,000 names, all of which are read at once."""
 
 _SAVEZ = "save its arrays by numpy.savez, as W1, b1, W2, b2, ..."
-_STATE = "save it by safetensors.torch.save_file(module.state_dict(), path), and see load_torch"
 _PICTURE = ("a picture", "give it as IMAGE, and the network as --weights")
 _PACKED = ("a compressed file", "unpack it first")
 _KINDS: dict[bytes, tuple[str, str]] = {
     b"\x89HDF\r\n\x1a\n": ("an HDF5 file, as Keras and MATLAB write", _SAVEZ),
-    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.": ("a PyTorch file", _STATE),
     b"\x93NUMPY": ("a single NumPy array", _SAVEZ),
     b"MATLAB": ("a MATLAB file", _SAVEZ),
     b"GGUF": ("a GGUF file", _SAVEZ),
@@ -71,12 +70,13 @@ def text_of(start: bytes) -> str | None:
 
 
 def read_zip(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file that `numpy.savez` wrote; other ZIPs are named.
+    """The arrays of a file that `numpy.savez` or `torch.save` wrote; other ZIPs are named.
 
     Raises
     ------
     WeightsError
-        It is damaged, larger than 128 MiB when unpacked, or of another program.
+        It is damaged, or of another program; an .npz is larger than 128 MiB when unpacked; of
+        PyTorch's, see `read_torch_zip`.
     """
     try:
         _check_directory(path)
@@ -84,7 +84,7 @@ def read_zip(path: Path) -> dict[str, np.ndarray]:
             entries = archive.infolist()
             names = [entry.filename for entry in entries]
             if any(name.endswith("/data.pkl") for name in names):
-                raise WeightsError(f"{path} is a PyTorch file; {_STATE}")
+                return read_torch_zip(path, archive)
             if not all(name.endswith(".npy") for name in names):
                 kind = "a Keras file" if "model.weights.h5" in names else "a ZIP archive"
                 raise WeightsError(f"{path} is {kind}, and no .npz; {_SAVEZ}")
@@ -101,17 +101,24 @@ def read_zip(path: Path) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # of a damaged file any line of the library's can break
         raise WeightsError(
-            f"{path} is damaged, or is no .npz of arrays; download or save it again"
+            f"{path} is damaged, or is no .npz of arrays or PyTorch file; download or save it again"
         ) from error
 
 
 def _check_directory(path: Path) -> None:
     """Refuse a list of contents that takes long to read; ZipFile reads it all at once."""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 2**16 - 22))
+        begin = file.seek(max(0, path.stat().st_size - 2**16 - 22))
         end = file.read()
     at = end.rfind(b"PK\5\6")
-    if int.from_bytes(end[at + 12 : at + 16], "little") > _MAX_DIRECTORY or b"PK\6\7" in end:
+    if at < 0:
+        raise ValueError("no list of contents")
+    size = int.from_bytes(end[at + 12 : at + 16], "little")
+    if end[at - 20 : at - 16] == b"PK\6\7":  # the form for large files, which PyTorch always adds
+        if int.from_bytes(end[at - 12 : at - 4], "little") != begin + at - 76:
+            raise ValueError("two directories")
+        size = int.from_bytes(end[at - 36 : at - 28], "little")
+    if size > _MAX_DIRECTORY:
         raise WeightsError(f"{path} holds too many files for a network's; give another")
 
 

@@ -1,4 +1,4 @@
-"""Weight files: safetensors is written; safetensors, pickles and NumPy's .npz are read."""
+"""Weight files: safetensors is written; it, pickles, NumPy's .npz and PyTorch's files are read."""
 
 import json
 from collections.abc import Mapping
@@ -11,9 +11,10 @@ from xpnet.errors import WeightsError
 from xpnet.files.atomic import atomic_write
 from xpnet.files.foreign import LOOKED_AT, kind_of, read_gzip, read_zip, text_of
 from xpnet.files.pickles import read_pickled_arrays
+from xpnet.files.torch_files import OLD, read_old_torch, widened
 from xpnet.notice import notice
 
-MAX_BYTES = 2**30  # the largest network of the books takes 10 MB
+MAX_BYTES = 2**31  # a VGG-19 of float64 takes 1.15 GB
 MAX_HEADER = 2**24  # bytes; it tells names and shapes, and holds the texts
 MAX_ARRAYS = 100_000
 
@@ -26,7 +27,10 @@ OF_OTHERS = ("npz", "npy", "pt", "pth", "h5", "onnx", "json")
 OF_BOOKS = ("pkl", "pickle")
 """Ends of the names that the books give."""
 
-_KINDS = {"BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "F32", "F64"}
+_BFLOAT16 = "BF16"
+_KINDS = {
+    "BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "F32", "F64", _BFLOAT16
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,16 @@ def _sort_metadata(contents: bytes) -> bytes:
 
 
 def load_weights(path: str | Path) -> Weights:
-    """Read a safetensors file, a pickle such as the books publish, or .npz, told by content.
+    """Read a safetensors file, a pickle such as the books publish, .npz, or a PyTorch file.
 
-    A pickle, which may be compressed by gzip, is read without running it: see
-    `xpnet.files.pickles`. It and .npz have no metadata.
+    The contents tell which. A pickle, which may be compressed by gzip, is read without running it,
+    see `xpnet.files.pickles`, and so is PyTorch's, see `xpnet.files.torch_files`. All but
+    safetensors have no metadata. bfloat16, which NumPy does not have, becomes float32.
 
     Raises
     ------
     WeightsError
-        There is no such file, or it is damaged, larger than 1 GiB or not a weight file; of other
+        There is no such file, or it is damaged, larger than 2 GiB or not a weight file; of other
         programs' files the message names the kind.
     """
     path = Path(path)
@@ -146,6 +151,8 @@ def _of_other_kind(start: bytes, path: Path) -> dict[str, np.ndarray] | None:
         return read_gzip(path)
     if start.startswith(b"PK\3\4"):
         return read_zip(path)
+    if start.startswith(OLD):
+        return read_old_torch(path)
     if kind := kind_of(start):
         raise WeightsError(f"{path} is {kind}")
     # Protocols 2 to 5 begin with 0x80, a dictionary of protocol 0 or 1 with one of the others.
@@ -193,14 +200,18 @@ def load_safetensors(path: Path) -> Weights:
                     f"{path} holds {count} arrays, and at most {MAX_ARRAYS} are read; "
                     "save those of one network"
                 )
-            for name in file.keys():  # noqa: SIM118, the file is no dictionary
-                kind = file.get_slice(name).get_dtype()
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            for name, kind in kinds.items():
                 if kind not in _KINDS:
                     raise WeightsError(
                         f"{path} holds {name!a} of type {kind}, and booleans, integers and "
                         "floats of 16 to 64 bits are read; save it as F32"
                     )
-            params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            places = _places(path) if _BFLOAT16 in kinds.values() else {}
+            params = {
+                name: _bfloat16(path, *places[name]) if kind == _BFLOAT16 else file.get_tensor(name)
+                for name, kind in kinds.items()
+            }
             return Weights(params, file.metadata() or {}, path)
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         if isinstance(error, WeightsError):
@@ -209,3 +220,23 @@ def load_safetensors(path: Path) -> Weights:
             f"{path} is damaged, or is neither a safetensors file nor a pickle of NumPy arrays; "
             "download or save it again"
         ) from error
+
+
+def _places(path: Path) -> dict[str, tuple[int, int, list[int]]]:
+    """Where each array of a safetensors file begins and ends, and its shape."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    begin = 8 + size
+    return {
+        name: (*(begin + at for at in about["data_offsets"]), about["shape"])
+        for name, about in header.items()
+    }
+
+
+def _bfloat16(path: Path, begin: int, end: int, shape: list[int]) -> np.ndarray:
+    """An array of bfloat16, which NumPy does not have; the library has checked where it lies."""
+    with path.open("rb") as file:
+        file.seek(begin)
+        return widened(np.frombuffer(file.read(end - begin), "<u2")).reshape(shape)

@@ -1,6 +1,7 @@
 """Arrays of a weight file, by the names of a network."""
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -41,12 +42,34 @@ def fitting(
                 f"{weights.path}: {name} must have shape {tuple(array.shape)}, "
                 f"got {'none' if got is None else got.shape}"
             )
-        if got.dtype.kind != "f" or not np.isfinite(got).all():
-            kind = f"NaN or infinity in {got.dtype}" if got.dtype.kind == "f" else got.dtype
-            raise WeightsError(f"{weights.path}: {name} must hold finite floats, got {kind}")
+        check_floats(weights.path, name, got, str(array.dtype).rpartition(".")[2])
     if extra := given.keys() - own.keys():
         raise WeightsError(f"{weights.path} holds more than the network: {min(extra)!a}")
     return given
+
+
+def check_floats(path: Path | str, name: str, got: np.ndarray, dtype: str) -> None:
+    """Refuse what would be no finite floats in a network of this dtype.
+
+    Raises
+    ------
+    WeightsError
+        There are integers, NaN or infinity, or numbers that float32 has no room for.
+    """
+    if got.dtype.kind != "f":
+        raise WeightsError(f"{path}: {name} must hold finite floats, got {got.dtype}")
+    with np.errstate(over="ignore"):
+        finite = bool(np.isfinite(got.astype(dtype, copy=False)).all())
+    if finite:
+        return
+    if np.isfinite(got).all():
+        raise WeightsError(
+            f"{path}: {name} has numbers in {got.dtype} that are too large for {dtype}; give the "
+            "network that dtype"
+        )
+    raise WeightsError(
+        f"{path}: {name} must hold finite floats, got NaN or infinity in {got.dtype}"
+    )
 
 
 def _other_names(given: Collection[str], names: Mapping[str, str]) -> dict[str, str] | None:

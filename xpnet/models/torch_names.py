@@ -1,6 +1,6 @@
-"""Weights under the names that PyTorch gives them, in safetensors files."""
+"""Weights under the names that PyTorch gives them, as safetensors and in PyTorch's own files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,8 @@ import numpy as np
 from xpnet.arrays import Array, to_numpy
 from xpnet.errors import WeightsError
 from xpnet.files.weights import load_weights, save_weights
-from xpnet.layers import Affine
+from xpnet.layers import Affine, Container
+from xpnet.models.filling import check_floats
 from xpnet.models.network import Network
 
 NAMES = {
@@ -36,13 +37,16 @@ class _Place(NamedTuple):
 
 def _places(network: Network) -> Iterator[_Place]:
     """Every parameter and running statistic, by PyTorch's names."""
+    isdtype = network.device.xp.isdtype
     for node in network.nodes():
-        arrays = {**node.layer.params, **getattr(node.layer, "state", {})}
-        for key, array in arrays.items():
-            if key in NAMES:
-                # PyTorch keeps the matrix of a fully connected layer as (n_out, n_in).
-                transposed = isinstance(node.layer, Affine) and key == "W"
-                yield _Place(f"{node.name}.{NAMES[key]}", array, transposed)
+        if isinstance(node.layer, Container):  # where its branches meet
+            continue
+        state = getattr(node.layer, "state", {})
+        floats = {k: a for k, a in state.items() if isdtype(a.dtype, "real floating")}
+        for key, array in {**node.layer.params, **floats}.items():
+            # PyTorch keeps the matrix of a fully connected layer as (n_out, n_in).
+            transposed = isinstance(node.layer, Affine) and key == "W"
+            yield _Place(f"{node.name}.{NAMES.get(key, key)}", array, transposed)
 
 
 def save_torch(network: Network, path: str | Path) -> None:
@@ -67,7 +71,11 @@ def save_torch(network: Network, path: str | Path) -> None:
 
 
 def load_torch(network: Network, path: str | Path, *, strict: bool = True) -> list[str]:
-    """Take the weights of a safetensors file with PyTorch's names; `save_torch` explains them.
+    """Take the weights of a file with PyTorch's names; `save_torch` explains them.
+
+    The file is safetensors, or what `torch.save(module.state_dict(), path)` writes, whose pickle is
+    read and not run. Of a dictionary with more in it, such as {"epoch": 3, "state_dict": {...}},
+    the state_dict is taken, and told on standard error. Floats of any size become the network's.
 
     Parameters
     ----------
@@ -85,32 +93,47 @@ def load_torch(network: Network, path: str | Path, *, strict: bool = True) -> li
     """
     given = load_weights(path).params
     places = {place.name: place for place in _places(network)}
-    extra = [n for n in given if n not in places and not n.endswith(f".{COUNTED}")]
-    fitting: dict[str, np.ndarray] = {}
-    problems = {}
-    for name, place in places.items():
-        want = tuple(place.array.shape)[:: -1 if place.transposed else 1]
-        got = given.get(name)
-        if got is None or got.shape != want:
-            problems[name] = f"must have shape {want}, got {'none' if got is None else got.shape}"
-        elif got.dtype.kind != "f" or not np.isfinite(got).all():
-            kind = f"NaN or infinity in {got.dtype}" if got.dtype.kind == "f" else got.dtype
-            raise WeightsError(f"{path}: {name} must hold finite floats, got {kind}")
-        else:
-            fitting[name] = got.T if place.transposed else got
-    if strict and problems:
-        name, problem = next(iter(problems.items()))
-        raise WeightsError(f"{path}: {name} {problem}; strict=False leaves it as it is")
-    if strict and extra:
-        raise WeightsError(
-            f"{path} holds more than the network: {extra[0]!a}; strict=False passes it over"
-        )
-    if not fitting:
+    shapes = {
+        name: tuple(place.array.shape)[:: -1 if place.transposed else 1]
+        for name, place in places.items()
+    }
+    missing = [name for name in places if name not in given]
+    other = [name for name in places if name in given and given[name].shape != shapes[name]]
+    extra = [n for n in given if n not in places and n.rpartition(".")[2] != COUNTED]
+    if len(missing) + len(other) == len(places):
         raise WeightsError(
             f"{path} holds nothing for this network, which has {', '.join(list(places)[:4])}, ...; "
             f"got {', '.join(map(ascii, list(given)[:4])) or 'nothing'}"
         )
-    for name, array in fitting.items():
-        places[name].array[...] = network.device.asarray(array, dtype=network.dtype)
+    if strict and missing:
+        has = f", and has {_first(extra)} that the network has not" if extra else ""
+        raise WeightsError(
+            f"{path} lacks {_first(missing)}{has}; strict=False leaves what is missing as it is"
+        )
+    if strict and other:
+        name = other[0]
+        leaves = f"it and {len(other) - 1} more as they are" if other[1:] else "it as it is"
+        raise WeightsError(
+            f"{path}: {name} must have shape {shapes[name]}, got {given[name].shape}; "
+            f"strict=False leaves {leaves}"
+        )
+    if strict and extra:
+        raise WeightsError(
+            f"{path} holds more than the network: {_first(extra)}; strict=False passes it over"
+        )
+    left = [*missing, *other]
+    fitting = [name for name in places if name not in left]
+    for name in fitting:
+        check_floats(path, name, given[name], network.dtype)
+    for name in fitting:
+        place, got = places[name], given[name]
+        numbers = got.T if place.transposed else got
+        place.array[...] = network.device.asarray(numbers, dtype=network.dtype)
     network.params.apply_masks()
-    return [*problems, *extra]
+    return [*left, *extra]
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]!a}{more}"
