@@ -99,7 +99,7 @@ def load_torch(network: Network, path: str | Path, *, strict: bool = True) -> li
     }
     missing = [name for name in places if name not in given]
     other = [name for name in places if name in given and given[name].shape != shapes[name]]
-    extra = [n for n in given if n not in places and n.rpartition(".")[2] != COUNTED]
+    extra = sorted(n for n in given if n not in places and n.rpartition(".")[2] != COUNTED)
     if len(missing) + len(other) == len(places):
         raise WeightsError(
             f"{path} holds nothing for this network, which has {', '.join(list(places)[:4])}, ...; "
