@@ -24,7 +24,7 @@ from xpnet.engine.cpu.kernel import KERNELS, AsWritten, Pass, kernel_of, pattern
 from xpnet.engine.cpu.loss import LossAsWritten, SoftmaxLoss
 from xpnet.engine.cpu.norm import Normalize, RectifiedNorm
 from xpnet.engine.cpu.philox import Philox
-from xpnet.engine.cpu.pool import Mean, Pool2x2, RectifiedPool2x2, Windows
+from xpnet.engine.cpu.pool import BorderedWindows, Mean, Pool2x2, RectifiedPool2x2, Windows
 from xpnet.engine.cpu.winograd import POINTS, Winograd, toom_cook
 from xpnet.engine.lower import lower
 from xpnet.errors import ArgumentError
@@ -43,6 +43,7 @@ from xpnet.layers import (
     Sequential,
     Sigmoid,
     SoftmaxWithLoss,
+    Tanh,
     Unpooled,
 )
 from xpnet.layers.base import leaves
@@ -619,16 +620,27 @@ def test_a_layer_in_front_has_gradients_without_dx():
     np.testing.assert_array_equal(y, twin.forward(x)[0])
 
 
-def test_layers_that_are_as_they_are_written_are_the_elementwise_ones_and_pools_with_a_border():
-    found = {layer.__name__ for layer, kernel in KERNELS.items() if kernel is AsWritten}
-    assert found == {"Sigmoid", "Tanh", "AveragePool"}
-    for layer, kind in (
-        (MaxPool(3, stride=2, pad=1), AsWritten),
-        (MaxPool(3, stride=2), Windows),
-        (MaxPool(2, stride=2), Pool2x2),
+def test_every_layer_of_the_library_has_a_kernel_of_its_own():
+    assert AsWritten not in KERNELS.values()
+    assert {Sigmoid, Tanh, AveragePool} < KERNELS.keys()
+    for layer, shape, kind in (
+        (MaxPool(3, stride=2, pad=1), (3, 9, 9), BorderedWindows),
+        (MaxPool(3, stride=2), (3, 9, 9), Windows),
+        (MaxPool(2, stride=2), (3, 4, 4), Pool2x2),
     ):
-        (op,) = alone([layer], (3, 9, 9) if kind is not Pool2x2 else (3, 4, 4)).ops
+        (op,) = alone([layer], shape).ops
         assert kernel_of(op) is kind
+
+
+@EITHER
+@pytest.mark.parametrize("layer", [Sigmoid, Tanh])
+def test_squashing_functions_are_the_layers_bit_for_bit(layer, dtype):
+    rng = np.random.default_rng(0)
+    for shape in ((3, 4, 6), (7,)):
+        built = Built(layer(), shape, 5, dtype)
+        x, dy = rng.standard_normal((2, 5, *shape)).astype(dtype) * 9
+        x.flat[:5] = [0.0, -0.0, 800.0, -800.0, -1e-30]
+        built.assert_is_the_layer(x, dy)
 
 
 # Batch normalization

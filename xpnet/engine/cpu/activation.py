@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xpnet.engine.cpu.kernel import AsWritten, Kernel, computes, zeros_beside
+from xpnet.engine.cpu.kernel import Kernel, computes, zeros_beside
 from xpnet.layers import ReLU, Sigmoid, Tanh
-
-computes(Sigmoid, Tanh)(AsWritten)
 
 
 @computes(ReLU)
@@ -31,3 +29,66 @@ class Rectify(Kernel):
         """dy to dx, where y is above 0."""
         np.greater(self.y, 0, out=self._mask)
         np.multiply(self.dy, self._mask, out=self.gradients[0])
+
+
+class Smooth(Kernel):
+    """A function whose slope is known from its value; what it does is in one array in a row.
+
+    NumPy rounds some functions otherwise where numbers do not lie side by side.
+    """
+
+    keeps_y = True
+    method = "number by number"
+
+    def build(self) -> None:
+        """Room for what is half done."""
+        self._term = self.buffers.scratch("term", self.buffers.shape(self.op.output_shape))
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to dx."""
+        self._slope()
+        np.multiply(self.dy, self._term, out=self.gradients[0])
+
+    def _slope(self) -> None:
+        """Leave the slope, from y."""
+        raise NotImplementedError
+
+
+@computes(Sigmoid)
+class Squash(Smooth):
+    """Sigmoid, y = max(e, [x >= 0]) / (1 + e) with e = exp(-|x|), as in `functions.activations`."""
+
+    def build(self) -> None:
+        """Where x is not below 0."""
+        super().build()
+        self._positive = self.buffers.scratch("mask", self._term.shape, bool)
+
+    def forward(self) -> None:
+        """x to y."""
+        (x,), e = self.inputs, self._term
+        np.greater_equal(x, 0, out=self._positive)
+        np.abs(x, out=e)
+        np.negative(e, out=e)
+        np.exp(e, out=e)
+        np.maximum(e, self._positive, out=self.y)
+        e += 1.0
+        self.y /= e
+
+    def _slope(self) -> None:
+        np.subtract(1.0, self.y, out=self._term)
+        self._term *= self.y
+
+
+@computes(Tanh)
+class HyperbolicTangent(Smooth):
+    """y = tanh(x), with the slope 1 - y^2."""
+
+    def forward(self) -> None:
+        """x to y."""
+        np.copyto(self._term, self.inputs[0])
+        np.tanh(self._term, out=self._term)
+        np.copyto(self.y, self._term)
+
+    def _slope(self) -> None:
+        np.multiply(self.y, self.y, out=self._term)
+        np.subtract(1.0, self._term, out=self._term)

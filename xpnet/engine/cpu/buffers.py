@@ -35,6 +35,17 @@ class Scratch:
 
     def __init__(self) -> None:
         self._buffers: dict[Any, np.ndarray] = {}
+        self._prepared: dict[Any, np.ndarray] = {}
+
+    def prepared(self, name: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return the array of that name, for parameters as all programs of a thread take them up.
+
+        Filters of large networks take more room than the values of a sample.
+        """
+        array = self._prepared.get(name)
+        if array is None:
+            array = self._prepared[name] = np.empty(shape, dtype=dtype)
+        return array
 
     def get(self, name: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array in the buffer of that name; its values are arbitrary."""
@@ -92,6 +103,11 @@ class Buffers:
     def scratch(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
         """An array for what is used up before the kernel has done."""
         return self._scratch.get(name, shape, self.dtype if dtype is None else dtype)
+
+    def prepared(self, kernel: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """An array for parameters in the form in which a kernel uses them, whatever `n` is."""
+        name = (type(kernel), kernel.op.name)
+        return self._scratch.prepared(name, shape, self.dtype)
 
     def value(self, value: int, shape: tuple[int, ...] | None = None) -> np.ndarray:
         """The array of a value; of another shape than its samples' where a kernel needs that."""
@@ -200,3 +216,10 @@ def in_book_order(x: np.ndarray) -> np.ndarray:
 def in_memory_order(x: np.ndarray) -> np.ndarray:
     """Images (n, C, H, W) seen as (H, W, n, C); rows as they are."""
     return outer(x) if x.ndim == 4 else x
+
+
+def by_groups(rows: np.ndarray, groups: int) -> np.ndarray:
+    """Rows of channels, (..., rows, C), of each group by itself, if there are several: a view."""
+    if groups == 1:
+        return rows
+    return rows.reshape(*rows.shape[:-1], groups, -1).swapaxes(-3, -2)

@@ -1,56 +1,72 @@
 """Convolution by matrix products on images of memory order (H, W, n, C)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from xpnet.arrays import Array
-from xpnet.engine.cpu.kernel import AsWritten, Kernel, computes
+from xpnet.engine.cpu.buffers import by_groups
+from xpnet.engine.cpu.depthwise import Depthwise
+from xpnet.engine.cpu.kernel import Kernel, computes, drop_unconnected
 from xpnet.engine.cpu.winograd import Winograd
 from xpnet.engine.lower import Op
 from xpnet.functions.im2col import shifted
 from xpnet.layers import Convolution, Shape
 
+PLANES = 4
+"""Channels at most that have planes: a product for each place of the window is then too thin."""
+THIN = 16
+"""Samples below which the pixels that a horizontal stride skips to are copied side by side: a
+product for each pixel would be of so few rows."""
+
 
 class PlanesGemm(Kernel):
-    """Convolution of images with one channel: a plane for each place of the window.
+    """Convolution of images with few channels: a plane for each place of the window.
 
         Y[oy] = X[oy]^T w,   dw = sum over oy of X[oy] dY[oy]
 
-    X[oy], (FH FW + 1, OW n), holds what each place of the window sees along row oy, then ones,
-    which w meets with the bias; both only if there is one. It is im2col with the window outside, so
-    that filling it copies long runs. dX is not computed: images that enter a network need none.
+    X[oy], (C FH FW + 1, OW n), holds what each place of the window sees of each channel along row
+    oy, then ones, which w meets with the bias; both only if there is one. It is im2col with the
+    window outside, so that filling it copies long runs. dX is not computed: images that enter a
+    network need none.
     """
 
-    owns_x = owns_y = True
+    owns_x = owns_y = shares_prepared = True
     method = "planes-GEMM"
     dx: Array = None
 
     @staticmethod
     def fits(layer: Convolution, shape: Shape) -> bool:
-        """Tell whether the images have one channel."""
+        """Tell whether the images have one channel: then nothing is faster."""
         return shape[0] == 1
+
+    @staticmethod
+    def fits_better(layer: Convolution, shape: Shape) -> bool:
+        """Tell whether they have so few that a product for each place would be too thin."""
+        return shape[0] <= PLANES and layer.groups == 1
 
     def build(self) -> None:
         """The padded images, and the planes that are views of them."""
         layer, n, kind = self.op.layer, self.buffers.n, self.buffers.dtype
         assert isinstance(layer, Convolution)
-        (shape,), (FN, OH, OW) = self.op.input_shapes, self.op.output_shape
-        (_, H, W), pad, stride = shape, layer.pad, layer.stride
+        ((C, H, W),), (FN, OH, OW) = self.op.input_shapes, self.op.output_shape
+        (top, left, bottom, right), (down, across) = layer.pads, layer.strides
         FH, FW = layer.params["W"].shape[2:]
-        self._places = places = FH * FW
+        self._places = places = C * FH * FW
         self._W, self._b = layer.params["W"].reshape(FN, places), layer.params.get("b")
         rows = places if self._b is None else places + 1
-        self._w = np.empty((rows, FN), dtype=kind)
-        padded = np.zeros((H + 2 * pad, W + 2 * pad, n), dtype=kind)
-        self.x = padded[pad : pad + H, pad : pad + W, :, np.newaxis]
-        span = (stride * (OH - 1) + 1, stride * (OW - 1) + 1)
-        seen = sliding_window_view(padded, span, axis=(0, 1))
+        self._w = self.buffers.prepared(self, (rows, FN))
+        # Each channel by itself, unlike everywhere else.
+        padded = np.zeros((C, top + H + bottom, left + W + right, n), dtype=kind)
+        self.x = padded[:, top : top + H, left : left + W].transpose(1, 2, 3, 0)
+        span = (down * (OH - 1) + 1, across * (OW - 1) + 1)
+        seen = sliding_window_view(padded, span, axis=(1, 2))
         # An uneven stride leaves room for more places than the window has.
-        self._seen = seen[:FH, :FW, :, ::stride, ::stride].transpose(0, 1, 3, 4, 2)
+        seen = seen[:, :FH, :FW, :, ::down, ::across]
+        self._seen = seen.transpose(0, 1, 2, 4, 5, 3)
         planes = np.ones((rows, OH, OW * n), dtype=kind)
-        self._filled = planes[:places].reshape(FH, FW, OH, OW, n)
+        self._filled = planes[:places].reshape(C, FH, FW, OH, OW, n)
         self._rows, self._columns = planes.transpose(1, 0, 2), planes.transpose(1, 2, 0)
         self.y, self.dy = self.buffers.value(self.number), self.buffers.gradient(self.number)
         self._dw_rows = self.buffers.scratch("filters", (OH, rows, FN))
@@ -77,21 +93,22 @@ class PlanesGemm(Kernel):
         np.sum(self._dw_rows, axis=0, out=self._dw)
         dW = self.grads["W"].reshape(FN, self._places)
         dW[...] = self._dw[: self._places].T
+        drop_unconnected(self.op.layer, self.grads)
         if self._b is not None:
             self.grads["b"][...] = self._dw[-1]
 
 
 @computes(Convolution)
 class ShiftGemm(Kernel):
-    """Convolution as one product for each place of the window; any window, stride and padding.
+    """Convolution as one product for each place of the window; any window, steps and padding.
 
         Y = sum over k of x_k W_k + b,   dW_k = x_k^T dY,   dx_k += dY W_k^T
 
-    where x_k is the image as place k of the window sees it: always a view, into which the last
-    formula also writes.
+    where x_k is the image as place k of the window sees it: a view, into which the last formula
+    also writes. Each group of channels has products of its own, on its part of the same views.
     """
 
-    owns_x = owns_y = True
+    owns_x = owns_y = shares_prepared = True
     method = "shift-GEMM"
 
     @classmethod
@@ -99,78 +116,99 @@ class ShiftGemm(Kernel):
         """One that needs fewer products, or larger ones, where it fits."""
         layer, (shape,) = op.layer, op.input_shapes
         assert isinstance(layer, Convolution)
-        alike = isinstance(layer.stride, int) and isinstance(layer.pad, int)
-        if layer.groups > 1 or layer.table is not None or not alike:
-            return AsWritten
+        if Depthwise.fits(layer):
+            return Depthwise
         if PlanesGemm.fits(layer, shape) and not any(op.need_dx):
             return PlanesGemm
         # Winograd rounds equal windows apart, by where they lie in their tiles. A pool would then
         # find its maximum elsewhere on even ground, and an Unpooled put another image together.
-        if Winograd.fits(layer, shape) and not op.keeps_ties:
+        if op.keeps_ties:
+            return ShiftGemm
+        if Winograd.fits(layer, shape):
             return Winograd
-        return ShiftGemm
+        few = PlanesGemm.fits_better(layer, shape) and not any(op.need_dx)
+        return PlanesGemm if few else ShiftGemm
 
     def build(self) -> None:
         """The padded images, and what each place of the window sees of them."""
         layer, n, kind = self.op.layer, self.buffers.n, self.buffers.dtype
         assert isinstance(layer, Convolution)
-        (shape,), (FN, OH, OW) = self.op.input_shapes, self.op.output_shape
-        (C, H, W), pad, stride = shape, layer.pad, layer.stride
+        ((C, H, W),), (FN, OH, OW), G = self.op.input_shapes, self.op.output_shape, layer.groups
+        (top, left, bottom, right), (_, across) = layer.pads, layer.strides
         FH, FW = layer.params["W"].shape[2:]
-        self._W, self._b = layer.params["W"], layer.params.get("b")
-        self._w = np.empty((FH, FW, C, FN), dtype=kind)
-        inside = (slice(pad, pad + H), slice(pad, pad + W))
-        padded = np.zeros((H + 2 * pad, W + 2 * pad, n, C), dtype=kind)
+        self._W = layer.params["W"].reshape(G, FN // G, C // G, FH, FW)
+        self._b = layer.params.get("b")
+        w = self.buffers.prepared(self, (FH, FW, G, C // G, FN // G))
+        dw = self.buffers.scratch("dw", w.shape)
+        self._by_place, self._dw_by_place = w, dw
+        self._w, self._dw = (w, dw) if G > 1 else (w[:, :, 0], dw[:, :, 0])
+        inside = (slice(top, top + H), slice(left, left + W))
+        padded = np.zeros((top + H + bottom, left + W + right, n, C), dtype=kind)
         self.x = padded[inside]
         # Where the stride is 1, neighbouring columns make one matrix.
-        matrices = (OH, OW * n) if stride == 1 else (OH, OW, n)
+        matrices: tuple[int, ...] = (OH, OW * n) if across == 1 else (OH, OW, n)
+        self._copy: Array = None
+        if across > 1 and n < THIN:
+            matrices = (OH * OW * n,)
+            self._copy = self.buffers.scratch("place", (OH, OW, n, C))
+        self._summed = tuple(range(len(matrices) - 1))
 
         def rows(images: np.ndarray) -> np.ndarray:
-            return images.reshape(*matrices, images.shape[-1])
+            return by_groups(images.reshape(*matrices, images.shape[-1]), G)
 
-        def places(images: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
-            return ((fy, fx, rows(view)) for fy, fx, view in shifted(images, FH, FW, stride))
+        def places(images: np.ndarray) -> list[np.ndarray]:
+            return [view for _, _, view in shifted(images, FH, FW, layer.strides)]
 
+        self._places = [(fy, fx) for fy in range(FH) for fx in range(FW)]
         self.y, self.dy = self.buffers.value(self.number), self.buffers.gradient(self.number)
         self._y, self._dy = rows(self.y), rows(self.dy)
-        self._term = self.buffers.scratch("product", self._y.shape)
-        self._x_places = list(places(padded))
-        self._dw = np.empty((FH, FW, C, FN), dtype=kind)
-        self._dw_rows = self.buffers.scratch("filters", (*matrices[:-1], C, FN))
+        self._term = self.buffers.scratch("product", self.y.shape)
+        self._term_rows = rows(self._term)
+        self._seen: list[np.ndarray] = places(padded)
+        self._x_rows = [rows(view if self._copy is None else self._copy) for view in self._seen]
+        self._dw_rows = self.buffers.scratch("filters", (*matrices[:-1], *self._w.shape[2:]))
         self._ones = np.ones(OH * OW * n, dtype=kind)
         self.dx: Array = None
         if any(self.op.need_dx):
             self._dx_padded = self.buffers.passed(self.number, padded.shape)
             self.dx = self._dx_padded[inside]
-            self._dx_term = self.buffers.scratch("product", (*matrices, C))
-            self._dx_places = list(places(self._dx_padded))
+            self._dx_term = self.buffers.scratch("product", (OH, OW, n, C))
+            self._dx_term_rows = rows(self._dx_term)
+            self._dx_places = places(self._dx_padded)
 
     def prepare(self) -> None:
         """Filters in the order of the products."""
-        self._w[...] = self._W.transpose(2, 3, 1, 0)
+        self._by_place[...] = self._W.transpose(3, 4, 0, 2, 1)
+
+    def _rows_of(self, place: int) -> np.ndarray:
+        """What a place of the window sees, as the rows of the products."""
+        if self._copy is not None:
+            np.copyto(self._copy, self._seen[place])
+        return self._x_rows[place]
 
     def forward(self) -> None:
         """Compute y from x."""
-        (_, _, first), *others = self._x_places
-        np.matmul(first, self._w[0, 0], out=self._y)
-        for fy, fx, x in others:
-            np.matmul(x, self._w[fy, fx], out=self._term)
-            self._y += self._term
+        for k, place in enumerate(self._places):
+            np.matmul(self._rows_of(k), self._w[place], out=self._term_rows if k else self._y)
+            if k:
+                self.y += self._term
         if self._b is not None:
-            self._y += self._b
+            self.y += self._b
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """Compute the gradients and dx from dy."""
         if need_grads:
-            for fy, fx, x in self._x_places:
-                np.matmul(x.swapaxes(-1, -2), self._dy, out=self._dw_rows)
-                np.sum(self._dw_rows, axis=tuple(range(self._y.ndim - 2)), out=self._dw[fy, fx])
-            self.grads["W"][...] = self._dw.transpose(3, 2, 0, 1)
+            for k, place in enumerate(self._places):
+                np.matmul(self._rows_of(k).swapaxes(-1, -2), self._dy, out=self._dw_rows)
+                np.sum(self._dw_rows, axis=self._summed, out=self._dw[place])
+            dW = self.grads["W"].reshape(self._W.shape)
+            dW[...] = self._dw_by_place.transpose(2, 4, 3, 0, 1)
+            drop_unconnected(self.op.layer, self.grads)
             if self._b is not None:
                 dy = self.dy.reshape(len(self._ones), -1)
                 np.matmul(self._ones, dy, out=self.grads["b"])
         if need_dx[0]:
             self._dx_padded[...] = 0.0
-            for fy, fx, dx in self._dx_places:
-                np.matmul(self._dy, self._w[fy, fx].T, out=self._dx_term)
+            for place, dx in zip(self._places, self._dx_places, strict=True):
+                np.matmul(self._dy, self._w[place].swapaxes(-1, -2), out=self._dx_term_rows)
                 dx += self._dx_term

@@ -111,7 +111,8 @@ class CpuEngine(OneByOne, Uncopied):
         if not self._convolves:
             return divided(n, ROWS, 1, self.threads)
         limit = max(1, min(IMAGES, NUMBERS // self._numbers))
-        return divided(n, limit, max(1, min(self.threads, n // FEWEST)), 1)
+        # A part that is full is worth a thread, however few its samples are.
+        return divided(n, limit, max(1, min(self.threads, n // min(FEWEST, limit))), 1)
 
     def methods(self) -> dict[str, str]:
         """Say how each layer is computed, by its name."""

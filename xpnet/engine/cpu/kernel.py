@@ -11,7 +11,7 @@ from xpnet.arrays import Array
 from xpnet.engine.cpu.buffers import Buffers, in_book_order
 from xpnet.engine.lower import Fits, Op, Pattern
 from xpnet.errors import ArgumentError
-from xpnet.layers import Backward, Layer, Params, Unpooled
+from xpnet.layers import Backward, Convolution, Layer, Params, Unpooled
 from xpnet.layers.base import run_layer, take_back
 from xpnet.models.nodes import Node
 
@@ -51,6 +51,8 @@ class Kernel:
         last axis, where these have no other readers
     adds : whether it adds to gradients that another reader has left, as `Op.adds` says; what others
         leave is added by the program
+    shares_prepared : whether `prepare` fills but what is `Buffers.prepared`, so that one kernel
+        does it for all programs of a thread
     main : of the layers that it does, the number of the one that `method` is of
     method : how, in words
     inputs, y, dy : the arrays of what it reads and puts out, and of its gradient
@@ -63,6 +65,7 @@ class Kernel:
     keeps_y: ClassVar[bool] = False
     holds_inputs: ClassVar[bool] = False
     adds: ClassVar[bool] = False
+    shares_prepared: ClassVar[bool] = False
     main: ClassVar[int] = 0
     method: str = "as it is"
 
@@ -199,3 +202,10 @@ def zeros_beside(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     last = len(shape) - 1
     axes = next(k for k in range(len(shape)) if prod(shape[k:]) <= BLOCK or k == last)
     return np.zeros(shape[axes:], dtype=dtype)
+
+
+def drop_unconnected(layer: Layer, grads: Params) -> None:
+    """Set the gradient of W to 0 where a convolution's table has no connection."""
+    assert isinstance(layer, Convolution)
+    if layer.mask is not None:
+        grads["W"] *= layer.mask

@@ -5,13 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
-from xpnet.engine.cpu.kernel import AsWritten, Kernel, computes, zeros_beside
+from xpnet.engine.cpu.kernel import Kernel, computes, zeros_beside
 from xpnet.engine.lower import Op, Pattern
 from xpnet.functions.im2col import shifted
 from xpnet.layers import AveragePool, GlobalAveragePool, Layer, MaxPool, ReLU, Shape, Unpooled
 from xpnet.models.nodes import Node
-
-computes(AveragePool)(AsWritten)
 
 
 class Places(Protocol):
@@ -28,6 +26,14 @@ def _pool(op: Op) -> MaxPool:
     layer = op.nodes[-1].layer
     assert isinstance(layer, MaxPool)
     return layer
+
+
+def _forgets(kernel: Kernel) -> bool:
+    """Tell whether nobody will ask where the maxima of this pass were.
+
+    What an `Unpooled` takes the places from has another reader, the first of its layers.
+    """
+    return not kernel.under_way.keep and kernel.op.readers <= 1
 
 
 class Pool2x2(Kernel):
@@ -82,10 +88,11 @@ class Pool2x2(Kernel):
 
     def _largest(self, x: np.ndarray, y: np.ndarray) -> None:
         left, right = x[:, 0::2], x[:, 1::2]
-        np.greater_equal(left, right, out=self._left)
         np.maximum(left, right, out=self._across)
         upper, lower = self._across[0::2], self._across[1::2]
-        np.greater_equal(upper, lower, out=self._upper)
+        if not _forgets(self):
+            np.greater_equal(left, right, out=self._left)
+            np.greater_equal(upper, lower, out=self._upper)
         np.maximum(upper, lower, out=y)
 
 
@@ -109,7 +116,8 @@ class RectifiedPool2x2(Pool2x2):
     def forward(self) -> None:
         """x to y."""
         self._largest(self.inputs[0], self._down)
-        np.greater(self._down, 0, out=self._positive)
+        if not _forgets(self):
+            np.greater(self._down, 0, out=self._positive)
         np.maximum(self._down, self._zeros, out=self.y)
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
@@ -126,11 +134,11 @@ class Windows(Kernel):
 
     @classmethod
     def best(cls, op: Op) -> type[Kernel]:
-        """Choose halves where they fit; padding is left to the layer."""
-        layer = _pool(op)
-        if Pool2x2.fits(layer, op.input_shapes[0]):
+        """Choose halves where they fit, and a border where windows reach beyond the image."""
+        layer, (shape,) = _pool(op), op.input_shapes
+        if Pool2x2.fits(layer, shape):
             return Pool2x2
-        return AsWritten if any(layer.reached(op.nodes[-1].input_shape)) else cls
+        return BorderedWindows if any(layer.reached(shape)) else cls
 
     def build(self) -> None:
         """The masks."""
@@ -145,10 +153,16 @@ class Windows(Kernel):
 
     def forward(self) -> None:
         """x to y."""
-        first, *others = views = self._views(self.inputs[0])
+        self._largest(self.inputs[0])
+
+    def _largest(self, images: np.ndarray) -> None:
+        """Images to y, and the places of the maxima if anybody will ask for them."""
+        first, *others = views = self._views(images)
         np.copyto(self.y, first)
         for view in others:
             np.maximum(self.y, view, out=self.y)
+        if _forgets(self):
+            return
         self._free[...] = True
         for view, hit in zip(views, self._hits, strict=True):
             np.equal(view, self.y, out=hit)
@@ -173,6 +187,35 @@ class Windows(Kernel):
             np.copyto(v, view, where=hit)
 
 
+class BorderedWindows(Windows):
+    """The same for windows that reach beyond the image: into a border that never wins."""
+
+    owns_x = True
+    method = "place by place, with a border"
+
+    def build(self) -> None:
+        """Images with a border, too."""
+        super().build()
+        (shape,) = self.op.input_shapes
+        H, W, *rest = self.buffers.shape(shape)
+        top, left, bottom, right = _pool(self.op).reached(shape)
+        around = (top + H + bottom, left + W + right, *rest)
+        inside = (slice(top, top + H), slice(left, left + W))
+        self._images = np.full(around, -np.inf, dtype=self.buffers.dtype)
+        self.x, self.dx = self._images[inside], None
+        if any(self.op.need_dx):
+            self._dx_around = self.buffers.passed(self.number, around)
+            self.dx = self._dx_around[inside]
+
+    def forward(self) -> None:
+        """x to y."""
+        self._largest(self._images)
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to the place in dx where the maximum was."""
+        self.scatter(self.dy, self._dx_around)
+
+
 @computes(Unpooled)
 class Unpool(Kernel):
     """Puts the output of the layers behind a pool at the places that the pool remembers."""
@@ -193,6 +236,48 @@ class Unpool(Kernel):
         """dy to dx."""
         if need_dx[0]:
             self._pool.gather(self.dy, self.gradients[0])
+
+
+@computes(AveragePool)
+class Averages(Kernel):
+    """The mean of each window, from images with a border of zeros."""
+
+    owns_x = True
+    method = "place by place"
+
+    def build(self) -> None:
+        """Images with a border, and what the places of the window see of them."""
+        layer, buffers = self.op.layer, self.buffers
+        assert isinstance(layer, AveragePool)
+        H, W, *rest = buffers.shape(self.op.input_shapes[0])
+        top, left, bottom, right = layer.pads
+        around = (top + H + bottom, left + W + right, *rest)
+        inside = (slice(top, top + H), slice(left, left + W))
+        self._size = layer.window[0] * layer.window[1]
+        self._term = buffers.scratch("down", buffers.shape(self.op.output_shape))
+        images = np.zeros(around, dtype=buffers.dtype)
+        self._views = [view for _, _, view in shifted(images, *layer.window, layer.stride)]
+        self.x, self.dx = images[inside], None
+        if any(self.op.need_dx):
+            self._dx_around = buffers.passed(self.number, around)
+            self.dx = self._dx_around[inside]
+
+    def forward(self) -> None:
+        """x to y."""
+        first, *others = self._views
+        np.divide(first, self._size, out=self.y)
+        for view in others:
+            np.divide(view, self._size, out=self._term)
+            self.y += self._term
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """An equal share of dy to each place."""
+        assert isinstance(self.op.layer, AveragePool)
+        dx, layer = self._dx_around, self.op.layer
+        np.divide(self.dy, self._size, out=self._term)
+        dx[...] = 0.0
+        for _, _, view in shifted(dx, *layer.window, layer.stride):
+            view += self._term
 
 
 @computes(GlobalAveragePool)

@@ -83,6 +83,7 @@ class Program:
         self._buffers.begin()
         self._compile(kinds)
         self._prepare = [k for k in self._kernels if type(k).prepare is not Kernel.prepare]
+        self._prepare_more = [k for k in self._prepare if not k.shares_prepared]
         self._commit = [k for k in self._kernels if type(k).commit is not Kernel.commit]
         self._fore: dict[tuple[range, Meeting | None], Steps] = {}
         self._back: dict[tuple[range, Needs], Steps] = {}
@@ -186,9 +187,15 @@ class Program:
             found[names[kernel.main]] = kernel.method
         return found
 
-    def prepare(self) -> None:
-        """Take up the parameters as they are now."""
-        for kernel in self._prepare:
+    def prepare(self, *, shared: bool = True) -> None:
+        """Take up the parameters as they are now.
+
+        Parameters
+        ----------
+        shared : whether also what this thread's other programs for the same needs share, and one of
+            them may have seen to
+        """
+        for kernel in self._prepare if shared else self._prepare_more:
             kernel.prepare()
 
     def start(
@@ -280,7 +287,8 @@ class Program:
     def _meeting(self, segment: range) -> Meeting | None:
         """The kernel at the end of a segment, if it meets in this pass."""
         kernel = self._kernels[segment[-1]]
-        return kernel if self._pass.train and isinstance(kernel, Meeting) else None
+        meets = self._pass.train and kernel.op.meets
+        return kernel if meets and isinstance(kernel, Meeting) else None
 
     def commit(self) -> None:
         """Have the layers' state follow a training pass of the whole batch."""

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from xpnet.arrays import Array
-from xpnet.engine.cpu.buffers import Buffers
-from xpnet.engine.cpu.kernel import Kernel
+from xpnet.engine.cpu.buffers import Buffers, by_groups
+from xpnet.engine.cpu.kernel import Kernel, drop_unconnected
 from xpnet.layers import Convolution, Shape
 
 POINTS = (0.0, 1.0, -1 / 2, 7 / 4, -5 / 4)
@@ -23,6 +23,8 @@ SMALL = 1_000_000
 LEAST_SAVED = 2.0
 """Times fewer products; with less, as in images of 5 x 5, one for each place of the window is as
 fast or faster. Measured on 2 to 32 pixels and 2 to 64 channels."""
+LEAST_IN_GROUP = 8
+"""Channels of a group: with fewer, the transforms cost more than their products save."""
 
 Step = tuple[Callable[..., object], tuple[np.ndarray, ...], np.ndarray]
 """A function of NumPy, its arrays, and where the result goes."""
@@ -161,7 +163,8 @@ class Winograd(Kernel):
 
         Y = A^T [(G w G^T) * (B^T x B)] A,   summed over the channels
 
-    The sum makes each of the 36 places one matrix product over all tiles, (tiles, C) (C, FN).
+    The sum makes each of the 36 places one matrix product over all tiles, (tiles, C) (C, FN), or
+    one for each group of channels.
     Each step is linear, and backward is its transpose. With e = A dY A^T and the transformed images
     V, which are kept,
 
@@ -173,15 +176,16 @@ class Winograd(Kernel):
     For windows of 3 x 3 and stride 1. `toom_cook` names the sources.
     """
 
-    owns_x = owns_y = True
+    owns_x = owns_y = shares_prepared = True
     method = "Winograd F(4x4,3x3)"
 
     @staticmethod
     def fits(layer: Convolution, shape: Shape) -> bool:
         """Tell whether the kernel can be used, and saves more products than its transforms cost."""
-        FH, FW = layer.params["W"].shape[2:]
+        _, channels, FH, FW = layer.params["W"].shape
         _, OH, OW = layer.output_shape(shape)
-        possible = (FH, FW) == (TAPS, TAPS) and layer.stride == 1
+        possible = (FH, FW) == (TAPS, TAPS) and layer.strides == (1, 1)
+        possible = possible and (layer.groups == 1 or channels >= LEAST_IN_GROUP)
         # A tile costs 36 products, however many of its 16 outputs are used.
         saved = TAPS * TAPS * OH * OW / (IN * IN * _tiles(OH) * _tiles(OW))
         return possible and saved >= LEAST_SAVED
@@ -190,14 +194,17 @@ class Winograd(Kernel):
         """Images that tiles cover, and the tiles transformed."""
         layer, buffers, n, kind = self.op.layer, self.buffers, self.buffers.n, self.buffers.dtype
         assert isinstance(layer, Convolution)
-        ((C, H, W),), (FN, OH, OW), pad = self.op.input_shapes, self.op.output_shape, layer.pad
-        tiles = (_tiles(OH), _tiles(OW))
-        self._filters = layer.params["W"].reshape(FN * C, TAPS * TAPS).T
+        ((C, H, W),), (FN, OH, OW) = self.op.input_shapes, self.op.output_shape
+        (top, left, *_), groups, tiles = layer.pads, layer.groups, (_tiles(OH), _tiles(OW))
+        self._filters = layer.params["W"].reshape(-1, TAPS * TAPS).T
         self._b = layer.params.get("b")
         BT, G, AT = (matrix.astype(kind) for matrix in toom_cook(POINTS, OUT, TAPS))
         self._GG = np.kron(G, G)  # G w G^T of a filter's 9 numbers in a row
-        self._w = np.empty((IN * IN, FN, C), dtype=kind)
-        self._dw = buffers.scratch("filters", self._w.shape)
+        w = buffers.prepared(self, (IN * IN, FN, C // groups))
+        dw = buffers.scratch("filters", w.shape)
+        self._w_rows, self._dw_rows = w.reshape(IN * IN, -1), dw.reshape(IN * IN, -1)
+        by_group = (IN * IN, groups, FN // groups, -1) if groups > 1 else w.shape
+        self._w, self._dw = w.reshape(by_group), dw.reshape(by_group)
 
         def images(over: int, channels: int) -> tuple[int, ...]:
             """Shape of images that the tiles cover."""
@@ -207,13 +214,14 @@ class Winograd(Kernel):
         y = buffers.value(self.number, images(0, FN))
         whole = y.shape[:2] == (OH, OW)  # else the pixels beyond must be 0 and stay so
         dy = buffers.gradient(self.number) if whole else np.zeros_like(y)
-        inside = (slice(pad, pad + H), slice(pad, pad + W))
+        inside = (slice(top, top + H), slice(left, left + W))
         self.x, self.y, self.dy = x[inside], y[:OH, :OW], dy[:OH, :OW]
 
         V = np.empty((IN, IN, *tiles, n, C), dtype=kind)
         Y = buffers.scratch("product", (IN, IN, *tiles, n, FN))
-        self._V, self._Y = V.reshape(IN * IN, -1, C), Y.reshape(IN * IN, -1, FN)
-        self._ones = np.ones(self._V.shape[1], dtype=kind)
+        by_place, self._Y_by_place = V.reshape(IN * IN, -1, C), Y.reshape(IN * IN, -1, FN)
+        self._V, self._Y = by_groups(by_place, groups), by_groups(self._Y_by_place, groups)
+        self._ones = np.ones(by_place.shape[1], dtype=kind)
         self._enter, self._leave = to_tiles(BT, x, V, buffers), to_images(AT, Y, y, buffers)
         A, B = (np.ascontiguousarray(matrix.T) for matrix in (AT, BT))
         self._enter_dy = to_tiles(A, dy, Y, buffers)
@@ -225,14 +233,14 @@ class Winograd(Kernel):
 
     def prepare(self) -> None:
         """Transform the filters, as they are now."""
-        np.matmul(self._GG, self._filters, out=self._w.reshape(IN * IN, -1))
+        np.matmul(self._GG, self._filters, out=self._w_rows)
 
     def forward(self) -> None:
         """Compute y from x."""
         take(self._enter)
-        np.matmul(self._V, self._w.swapaxes(1, 2), out=self._Y)
+        np.matmul(self._V, self._w.swapaxes(-1, -2), out=self._Y)
         if self._b is not None:
-            self._Y[AT_ONE] += self._b  # which reaches every output with the factor 1
+            self._Y_by_place[AT_ONE] += self._b  # which reaches every output with the factor 1
         take(self._leave)
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
@@ -240,11 +248,12 @@ class Winograd(Kernel):
         take(self._enter_dy)
         e = self._Y  # the same memory: Y itself has been used up
         if need_grads:
-            if self._b is not None:
-                np.matmul(self._ones, e[AT_ONE], out=self.grads["b"])  # the sums of the tiles
-            np.matmul(e.swapaxes(1, 2), self._V, out=self._dw)
+            if self._b is not None:  # the sums of the tiles
+                np.matmul(self._ones, self._Y_by_place[AT_ONE], out=self.grads["b"])
+            np.matmul(e.swapaxes(-1, -2), self._V, out=self._dw)
             dW = self.grads["W"].reshape(-1, TAPS * TAPS)
-            np.matmul(self._dw.reshape(IN * IN, -1).T, self._GG, out=dW)
+            np.matmul(self._dw_rows.T, self._GG, out=dW)
+            drop_unconnected(self.op.layer, self.grads)
         if need_dx[0]:
             np.matmul(e, self._w, out=self._V)  # V has been used up, too
             take(self._leave_dx)

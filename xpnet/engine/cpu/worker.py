@@ -132,8 +132,8 @@ class Worker:
         """Fill in the scores of the share, and keep what a way back will need."""
         np.setbufsize(BUFFER)
         self._parts, self._programs = parts, self._side_by_side(parts, needs)
-        for (first, end), program in zip(parts, self._programs, strict=True):
-            program.prepare()
+        for k, ((first, end), program) in enumerate(zip(parts, self._programs, strict=True)):
+            program.prepare(shared=k == 0)
             program.start(x[first:end], train=train, keep=True, first=first)
         for segment in self._segments(needs, train=train):
             sums = [program.forward(segment) for program in self._programs]
@@ -206,8 +206,9 @@ class Worker:
             n = part[1] - part[0]
             program = programs.get(n)
             if program is None:
+                shared = not programs
                 program = programs[n] = self._of_size(n, LEARNING, 1)[0]
-                program.prepare()
+                program.prepare(shared=shared)
             found.append((part, program))
         self._programs = [found[0][1]]
         return found
