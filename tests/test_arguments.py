@@ -46,6 +46,7 @@ NEEDED = {
     "MaxPool": lambda: {"window": 2},
     "AveragePool": lambda: {"window": 2},
     "BatchNorm": lambda: {"features": 3},
+    "Subsampling": lambda: {"channels": 2},
     "PadShortcut": lambda: {"stride": 1, "channels": 2},
     "Residual": lambda: {"layers": [ReLU()]},
     "Sum": lambda: {"branches": [ReLU(), ReLU()]},

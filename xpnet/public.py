@@ -34,6 +34,7 @@ from xpnet.functions.losses import (
 )
 from xpnet.functions.perceptron import AND, NAND, OR, XOR, perceptron
 from xpnet.layers import (
+    LRN,
     Add,
     Affine,
     AveragePool,
@@ -51,10 +52,12 @@ from xpnet.layers import (
     PadShortcut,
     ReLU,
     Residual,
+    ScaledTanh,
     Sequential,
     Sigmoid,
     SigmoidWithLoss,
     SoftmaxWithLoss,
+    Subsampling,
     Sum,
     Tanh,
     Unpooled,

@@ -41,6 +41,7 @@ CASES = {
     "ReLU": (layers.ReLU, [(4, 3, 2)]),
     "Sigmoid": (layers.Sigmoid, [(4, 3, 2)]),
     "Tanh": (layers.Tanh, [(4, 3, 2)]),
+    "ScaledTanh": (layers.ScaledTanh, [(4, 3, 2)]),
     "Add": (layers.Add, [(4, 3), (4, 3)]),
     "Mul": (layers.Mul, [(4, 3), (4, 3)]),
     "Sequential": (mlp, [(4, 6)]),

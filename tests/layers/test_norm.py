@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tolerances import E12, F32, assert_near
+from tolerances import E12, F32, P9, assert_near
 from xpnet import Affine, BatchNorm, Convolution, Network, ReLU, Sigmoid, gradient_check
 from xpnet.arrays import to_numpy
 from xpnet.books import saitoh
@@ -237,3 +237,59 @@ def test_shapes_that_do_not_fit_are_refused(shape):
 def test_options_without_a_meaning_are_refused(options):
     with pytest.raises(ArgumentError, match="BatchNorm needs at least one feature, a momentum"):
         BatchNorm(**({"features": 3} | options))
+
+
+@pytest.mark.parametrize(("running_ddof", "var"), [(None, 1.25), (0, 1.25), (1, 1.366666667)])
+def test_the_worked_example_of_pytorchs_running_variance(device, running_ddof, var):
+    layer = BatchNorm(1, eps=1e-5, running_ddof=running_ddof)
+    layer.params, layer.state = (
+        {k: device.asarray(a) for k, a in arrays.items()} for arrays in (layer.params, layer.state)
+    )
+    x = device.asarray([[1.0], [2], [3], [6]])
+    y, _ = layer.forward(x, train=True)
+    assert_near(y[:, 0], [-1.069043440, -0.5345217202, 0, 1.603565161], P9)
+    assert_near(layer.state["running_mean"], [0.3], E12)
+    assert_near(layer.state["running_var"], [var], P9)
+    if running_ddof == 1:
+        evaluated, _ = layer.forward(x)
+        assert_near(evaluated[:, 0], [0.5987770553, 1.454172849, 2.309568642, 4.875756022], P9)
+
+
+@BOTH
+def test_trains_as_pytorch_does(x):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    there = (torch.nn.BatchNorm1d if x.ndim == 2 else torch.nn.BatchNorm2d)(4).double()
+    layer = BatchNorm(4, eps=1e-5, running_ddof=1)
+    for scale in (1.0, 3.0, 0.5):
+        y, _ = layer.forward(scale * x, train=True)
+        np.testing.assert_allclose(y, there(torch.tensor(scale * x)).detach().numpy(), rtol=1e-10)
+    for name in layer.state:
+        np.testing.assert_allclose(layer.state[name], getattr(there, name).numpy(), rtol=1e-12)
+
+
+@BOTH
+def test_frozen_statistics_are_those_of_inference_in_training_too(device, x):
+    layer, x = placed(device), device.asarray(x)
+    kept = {k: to_numpy(a).copy() for k, a in layer.state.items()}
+    want, backward = layer.forward(x)
+    layer.statistics_frozen = True
+    y, frozen_backward = layer.forward(x, train=True)
+    np.testing.assert_array_equal(to_numpy(y), to_numpy(want))
+    for got, other in zip(frozen_backward(y), backward(y), strict=True):
+        pairs = zip(got.values(), other.values(), strict=True) if isinstance(got, dict) else (
+            (got, other),)  # fmt: skip
+        for a, b in pairs:
+            np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+    for name, array in layer.state.items():
+        np.testing.assert_array_equal(to_numpy(array), kept[name])
+    check_backward(layer, x, train=True)
+
+
+def test_a_batch_of_one_has_no_running_variance_of_pytorchs_kind():
+    with pytest.raises(ArgumentError, match="running_ddof=1 needs a batch of at least 2, got 1"):
+        BatchNorm(4, running_ddof=1).forward(DENSE[:1], train=True)
+    with pytest.raises(ArgumentError, match="running_ddof of BatchNorm must be 0 or 1, or None"):
+        BatchNorm(4, running_ddof=2)
+    frozen = BatchNorm(4, running_ddof=1)
+    frozen.statistics_frozen = True
+    frozen.forward(DENSE[:1], train=True)

@@ -188,7 +188,7 @@ def lower(
                 learn[number],
                 reads.count(number),
                 number in {op_of[k] for k in numbers},
-                any(type(nodes[k].layer) is BatchNorm for k in group),
+                any(meets(nodes[k].layer) for k in group),
                 number in tied,
             )
         )
@@ -196,6 +196,11 @@ def lower(
     if isinstance(outputs, dict):
         return Lowered(found, {name: op_of[k] for name, k in outputs.items()})
     return Lowered(found, op_of[outputs])
+
+
+def meets(layer: Layer) -> bool:
+    """Tell whether the parts of a batch must meet in a layer while training."""
+    return type(layer) is BatchNorm and not layer.statistics_frozen
 
 
 def learns_itself(node: Node) -> bool:

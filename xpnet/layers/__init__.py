@@ -1,6 +1,6 @@
 """Layers. Each is a `forward` that returns its own `backward`; see `xpnet.layers.base`."""
 
-from xpnet.layers.activation import ReLU, Sigmoid, Tanh
+from xpnet.layers.activation import ReLU, ScaledTanh, Sigmoid, Tanh
 from xpnet.layers.arithmetic import Add, Mul
 from xpnet.layers.base import (
     Backward,
@@ -24,11 +24,12 @@ from xpnet.layers.loss import (
     SigmoidWithLoss,
     SoftmaxWithLoss,
 )
-from xpnet.layers.norm import BatchNorm
-from xpnet.layers.pool import AveragePool, GlobalAveragePool, MaxPool, Unpooled
+from xpnet.layers.norm import LRN, BatchNorm
+from xpnet.layers.pool import AveragePool, GlobalAveragePool, MaxPool, Subsampling, Unpooled
 from xpnet.layers.sequential import Sequential
 
 __all__ = [
+    "LRN",
     "Add",
     "Affine",
     "AveragePool",
@@ -51,12 +52,14 @@ __all__ = [
     "Params",
     "ReLU",
     "Residual",
+    "ScaledTanh",
     "Sequential",
     "Shape",
     "Sigmoid",
     "SigmoidWithLoss",
     "SoftmaxWithLoss",
     "Stateful",
+    "Subsampling",
     "Sum",
     "Tanh",
     "Unpooled",

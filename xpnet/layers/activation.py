@@ -4,6 +4,9 @@ from xpnet.arrays import Array, array_namespace
 from xpnet.functions import activations
 from xpnet.layers.base import Backward, Leaf, Params, Shape
 
+HEIGHT, STEEPNESS = 1.7159, 2 / 3
+"""The limit of `ScaledTanh`, and what its input is multiplied by."""
+
 
 class _Elementwise(Leaf):
     """A function of each number by itself: no parameters, and shapes stay."""
@@ -52,5 +55,22 @@ class Tanh(_Elementwise):
 
         def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
             return dy * (1.0 - y * y), {}
+
+        return y, backward
+
+
+class ScaledTanh(_Elementwise):
+    """y = 1.7159 tanh(2 x / 3), which is near 1 at 1 and -1 at -1, as LeNet squashes.
+
+    dy/dx = 2/3 (1.7159 - y^2 / 1.7159). LeCun, Bottou, Orr, Müller 1998, "Efficient BackProp",
+    section 4.4.
+    """
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The squashed x, of any shape."""
+        y = HEIGHT * activations.tanh(x * STEEPNESS)
+
+        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            return dy * (STEEPNESS * (HEIGHT - y * y / HEIGHT)), {}
 
         return y, backward

@@ -1,6 +1,7 @@
 """Pooling."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any, Literal
 
 from xpnet.arguments import checked
@@ -21,6 +22,7 @@ from xpnet.functions.im2col import (
     shifted,
     strides_of,
 )
+from xpnet.functions.init import filled
 from xpnet.layers.base import (
     Backward,
     Container,
@@ -264,6 +266,74 @@ class GlobalAveragePool(Leaf):
             return xp.asarray(xp.broadcast_to(share, x.shape), copy=True), {}
 
         return xp.mean(x, axis=(2, 3)), backward
+
+
+class Subsampling(Leaf):
+    """The sum of each 2 x 2 window, times a number of its channel's, and moved: LeNet's S2 and S4.
+
+        y = coef S + b,   S = sum of the window
+        dcoef = sum of dy S,   db = sum of dy,   dx = coef dy at each of the four places
+
+    A squashing function, such as `ScaledTanh`, follows as a layer of its own. LeCun, Bottou,
+    Bengio, Haffner 1998, "Gradient-based learning applied to document recognition", section II.B.
+
+    Parameters
+    ----------
+    channels : of the images, whose height and width are even
+    coef : what coef starts with; 1/4 makes means of the sums. b starts at 0.
+    """
+
+    decays = ()
+
+    @checked
+    def __init__(self, channels: int, *, coef: float = 0.25) -> None:
+        if channels < 1 or not isfinite(coef):
+            raise ArgumentError(
+                "Subsampling needs at least one channel and a finite coef, got "
+                f"channels={channels}, coef={coef}"
+            )
+        self.params: Params = {"coef": filled(channels, coef), "b": filled(channels, 0.0)}
+
+    def arguments(self) -> dict[str, Any]:
+        """The channels."""
+        return {"channels": self.params["coef"].shape[0]}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(C, H / 2, W / 2) for images of shape (C, H, W)."""
+        (channels,) = self.params["coef"].shape
+        if len(shape) != 3 or shape[0] != channels or shape[1] % 2 or shape[2] % 2:
+            raise ArgumentError(
+                f"Subsampling takes images of {channels} channels, ({channels}, H, W), of even "
+                f"height and width, got {shape}"
+            )
+        return channels, shape[1] // 2, shape[2] // 2
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The scaled sums, (N, C, H / 2, W / 2)."""
+        self.output_shape(sample_shape(x))
+        xp, coef, b = array_namespace(x), self.params["coef"], self.params["b"]
+        image = outer(floating(x))
+        upper_left, *others = (view for _, _, view in shifted(image, 2, 2, 2))
+        S = xp.asarray(upper_left, copy=True)
+        for view in others:
+            S += view
+
+        def backward(
+            dy: Array, need_dx: bool = True, need_grads: bool = True
+        ) -> tuple[Array, Params]:
+            d, dx, grads = outer(dy), None, {}
+            if need_grads:
+                windows = (0, 1, 2)
+                grads = {"coef": xp.sum(d * S, axis=windows), "b": xp.sum(d, axis=windows)}
+            if need_dx:
+                share = coef * d
+                dx = xp.empty(image.shape, dtype=share.dtype, device=share.device)
+                for _, _, target in shifted(dx, 2, 2, 2):
+                    target[...] = share
+                dx = inner(dx)
+            return dx, grads
+
+        return inner(coef * S + b), backward
 
 
 class Unpooled(Container):

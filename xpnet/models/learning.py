@@ -28,7 +28,7 @@ class Learns(Described):
         """Keep parameters as they are: all below these paths, or of these names; all if none.
 
         Nothing is computed for frozen layers that learning does not need, nor below the lowest that
-        learns. Running statistics of batch normalization go on.
+        learns. Running statistics of batch normalization go on: see `freeze_statistics`.
 
         Raises
         ------
@@ -40,6 +40,54 @@ class Learns(Described):
     def thaw(self, *names: str) -> None:
         """Let parameters learn again, named as for `freeze`."""
         self._set_learning(names, frozen=False)
+
+    def freeze_statistics(self, *names: str) -> None:
+        """Have training normalize by the running statistics, and leave them, in these layers.
+
+        As inference does. gamma and beta go on learning, unless they are frozen, too. That is for
+        batches so small that their own statistics mean little, and for the fine-tuning of a network
+        on few samples.
+
+        Parameters
+        ----------
+        names : paths of layers of batch normalization, or of what they are in; all if none
+
+        Raises
+        ------
+        ArgumentError
+            There is no such layer, or none with running statistics in it.
+        """
+        self._set_statistics(names, frozen=True)
+
+    def thaw_statistics(self, *names: str) -> None:
+        """Have training use the statistics of its batches again, named as `freeze_statistics`."""
+        self._set_statistics(names, frozen=False)
+
+    @property
+    def frozen_statistics(self) -> tuple[str, ...]:
+        """The paths of the layers whose running statistics are frozen."""
+        return self._frozen_statistics
+
+    def _set_statistics(self, names: Sequence[str], *, frozen: bool) -> None:
+        normed = {p: norm for p, norm in leaves(self._body) if hasattr(norm, "statistics_frozen")}
+        chosen: set[str] = set(() if names else normed)
+        for name in names:
+            found = {path for path in normed if f"{path}.".startswith(f"{name}.")}
+            if not found:
+                raise ArgumentError(
+                    f"there is no layer {name!r} with running statistics; there are "
+                    f"{', '.join(normed) or 'none in this network'}"
+                )
+            chosen |= found
+        for path in chosen:
+            normed[path].statistics_frozen = frozen
+        self._note_statistics()
+        self.params.set_learning(())  # so that what was compiled knows that it is old
+
+    def _note_statistics(self) -> None:
+        self._frozen_statistics = tuple(
+            path for path, layer in leaves(self._body) if getattr(layer, "statistics_frozen", False)
+        )
 
     def scale_rate(self, factor: float, *names: str) -> None:
         """Have parameters learn at `factor` times the optimizer's rate, named as for `freeze`.

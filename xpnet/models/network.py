@@ -151,6 +151,7 @@ class Network(Learns):
                 self._unheld += hold(layer, "state", LayerParams(own, self.device))
                 states |= {f"{path}.{key}": array for key, array in own.items()}
         self.state = LayerParams(states, self.device)
+        self._note_statistics()
         claim(self._body)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -120,6 +120,8 @@ def copied(network: Network, *, device: str | Device, dtype: str) -> Network:
         other.scale_rate(how.rate, name)
         if how.frozen:
             other.freeze(name)
+    if network.frozen_statistics:
+        other.freeze_statistics(*network.frozen_statistics)
     return other
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from xpnet.arrays import Array
 from xpnet.engine.cpu.kernel import Kernel, computes, zeros_beside
 from xpnet.engine.lower import Pattern
-from xpnet.errors import ArgumentError
 from xpnet.layers import BatchNorm, ReLU
 
 
@@ -114,20 +113,17 @@ class Normalize(Meeting):
 
     def settle(self, total: Moments) -> None:
         """c to y."""
-        layer, ddof = self._layer, self._layer.ddof
-        if total.count <= ddof:
-            raise ArgumentError(
-                f"BatchNorm with ddof={ddof} needs a batch of at least {ddof + 1}, "
-                f"got {total.count}; use a larger batch, or ddof=0"
-            )
-        var = total.squares / (total.count - ddof)
-        self._batch, self._count, self._total = (total.mean, var), total.count, None
+        layer = self._layer
+        layer.check_count(total.count)
+        var = total.squares / (total.count - layer.ddof)
+        kept = total.squares / (total.count - layer.running_ddof)
+        self._batch, self._count, self._total = (total.mean, kept), total.count, None
         self._delta, self._std = self._mean - total.mean, np.sqrt(var + layer.eps)
         self._scale = layer.params["gamma"] / self._std
         self._write(self._c, self._scale, layer.params["beta"] + self._delta * self._scale)
 
     def forward(self) -> None:
-        """x to y by the running statistics."""
+        """x to y by the running statistics, in training, too, where they are frozen."""
         (x,), layer = self.inputs, self._layer
         mean, var = layer.state["running_mean"], layer.state["running_var"]
         self._total = None
@@ -179,7 +175,9 @@ class Normalize(Meeting):
             np.multiply(d, self._spread(scale), out=self.gradients[0])
 
     def commit(self) -> None:
-        """Running statistics."""
+        """Running statistics, unless they are frozen."""
+        if not self.op.meets:
+            return
         keep, names = self._layer.momentum, ("running_mean", "running_var")
         for name, of_batch in zip(names, self._batch, strict=True):
             self._layer.state[name] *= keep

@@ -5,11 +5,24 @@ from typing import Protocol
 
 import numpy as np
 
-from xpnet.engine.cpu.kernel import Kernel, computes, zeros_beside
+from xpnet.engine.cpu.kernel import AsWritten, Kernel, computes, zeros_beside
 from xpnet.engine.lower import Op, Pattern
 from xpnet.functions.im2col import shifted
-from xpnet.layers import AveragePool, GlobalAveragePool, Layer, MaxPool, ReLU, Shape, Unpooled
+from xpnet.layers import (
+    LRN,
+    AveragePool,
+    GlobalAveragePool,
+    Layer,
+    MaxPool,
+    ReLU,
+    ScaledTanh,
+    Shape,
+    Subsampling,
+    Unpooled,
+)
 from xpnet.models.nodes import Node
+
+computes(LRN, ScaledTanh, Subsampling)(AsWritten)
 
 
 class Places(Protocol):

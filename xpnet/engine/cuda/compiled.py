@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpnet.arrays import Array, Device, cuda
-from xpnet.arrays.parameters import Learning
 from xpnet.engine.base import Uncopied
 from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cuda import (  # noqa: F401 (they fill KERNELS)
@@ -417,10 +416,10 @@ def _told(functions: Iterable[Function]) -> list[tuple[str, Parameters]]:
     return [(function.source, function.settings) for function in functions]
 
 
-def how_all_learn(network: Network) -> tuple[Learning, ...]:
-    """List how each parameter learns, and how fast."""
+def how_all_learn(network: Network) -> tuple[object, ...]:
+    """List how each parameter learns, and how fast; and whose running statistics are frozen."""
     params = network.params
-    return tuple([params.learning(name) for name in params])
+    return (*[params.learning(name) for name in params], network.frozen_statistics)
 
 
 def _named(outputs: Outputs) -> dict[str, Array]:

@@ -54,6 +54,10 @@ class BatchNormKernel(Kernel):
 
         return tuple(map(parameter, ("mean", "std")))
 
+    def by_batch(self, *, train: bool) -> bool:
+        """Tell whether a pass normalizes by the statistics of its batch."""
+        return train and not self.layer.statistics_frozen
+
     @property
     def eps(self) -> Parameter:
         """The number that is added to the variance in the root."""
@@ -68,39 +72,44 @@ class BatchNormKernel(Kernel):
         """The kernel with the batch's statistics, or with the running ones."""
         running, chain, name = ("running_mean", "running_var"), self.chain, forward_name
         parameters = (*reads("x"), *self.own("gamma", "beta"))
-        if not train:
+        if not self.by_batch(train=train):
             size = prod(self.output_shape)
             parameters += (*self.own(*running), *writes("y"))
             parameters += (*counts(total=lambda a: a.n * size), self.eps)
             return Function(
-                name(self, train=False),
+                name(self, train=train),
                 POINTWISE,
-                parameters + chain.parameters(train=False),
+                parameters + chain.parameters(train=train),
                 f"norm_infer<{self.template}>(x, gamma, beta, running_mean, running_var, y, "
-                f"total, eps, {chain.value(train=False)});",
+                f"total, eps, {chain.value(train=train)});",
             )
         parameters += self.statistics("real*") + self.own(*running, kind="real*") + writes("y")
         parameters += counts(samples=lambda a: a.n)
         parameters += (Parameter("real", "momentum", self.layer.momentum), self.eps, self.ddof)
+        parameters += (Parameter("int", "running_ddof", self.layer.running_ddof),)
         return Function(
             name(self, train=True),
             THREADS,
             parameters + chain.parameters(),
             f"norm_forward<{self.template}>(x, gamma, beta, mean, std, running_mean, running_var, "
-            f"y, samples, momentum, eps, ddof, {chain.value()});",
+            f"y, samples, momentum, eps, ddof, running_ddof, {chain.value()});",
         )
 
     def forward(self, arrays: Arrays, *, train: bool) -> list[Call]:
         """A block a feature, or a thread a number."""
-        if not train:
-            return super().forward(arrays, train=False)
+        if not self.by_batch(train=train):
+            return super().forward(arrays, train=train)
         return [self.forward_function(train=True).call(arrays, (self.input_shape[0], 1, 1))]
 
     def backward_functions(self) -> list[Function]:
         """All in one."""
-        train, need_dx, below = self.way.train, self.op.need_dx[0], self.below()
-        flags = ", ".join(map(boolean, (train, need_dx, self.op.need_grads)))
-        if train:
+        by_batch, need_dx, below = (
+            self.by_batch(train=self.way.train),
+            self.op.need_dx[0],
+            self.below(),
+        )
+        flags = ", ".join(map(boolean, (by_batch, need_dx, self.op.need_grads)))
+        if by_batch:
             statistics = self.statistics("const real*")
         else:
             statistics = self.own("running_mean", "running_var")

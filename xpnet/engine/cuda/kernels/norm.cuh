@@ -11,7 +11,8 @@ __device__ int norm_place(int j) {
 template <int FEATURES, int PLANE, class Out>
 __device__ void norm_forward(const real* x, const real* gamma, const real* beta, real* mean,
                              real* std, real* running_mean, real* running_var, real* y,
-                             int samples, real momentum, real eps, int ddof, const Out out) {
+                             int samples, real momentum, real eps, int ddof, int running_ddof,
+                             const Out out) {
     const int feature = blockIdx.x, m = samples * PLANE;
     real sum = 0;
     for (int j = threadIdx.x; j < m; j += NORM_THREADS) sum += x[norm_place<FEATURES, PLANE>(j)];
@@ -21,12 +22,14 @@ __device__ void norm_forward(const real* x, const real* gamma, const real* beta,
         const real difference = x[norm_place<FEATURES, PLANE>(j)] - mu;
         sum += difference * difference;
     }
-    const real var = block_sum<NORM_THREADS>(sum) / (m - ddof), root = sqrt(var + eps);
+    const real squares = block_sum<NORM_THREADS>(sum);
+    const real var = squares / (m - ddof), root = sqrt(var + eps);
     if (threadIdx.x == 0) {
         mean[feature] = mu;
         std[feature] = root;
         running_mean[feature] = momentum * running_mean[feature] + (1 - momentum) * mu;
-        running_var[feature] = momentum * running_var[feature] + (1 - momentum) * var;
+        const real kept = squares / (m - running_ddof);
+        running_var[feature] = momentum * running_var[feature] + (1 - momentum) * kept;
     }
     for (int j = threadIdx.x; j < m; j += NORM_THREADS) {
         const int i = norm_place<FEATURES, PLANE>(j);
