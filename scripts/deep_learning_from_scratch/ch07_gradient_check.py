@@ -55,7 +55,7 @@ def run(lab: Lab) -> None:
     axes.semilogy(list(differences), list(differences.values()), "o", label="mean |difference|")
     axes.semilogy(list(BOUNDS), list(BOUNDS.values()), "k_", markersize=30)
     axes.set(title="bars: accepted up to", ylim=(1e-14, 10))
-    axes.legend()
+    axes.legend(loc="center left")
 
 
 if __name__ == "__main__":
