@@ -185,6 +185,13 @@ def test_what_is_not_run_anew_is_shown_as_it_was(reproduce, capsys):
     assert "ch02_b" not in reproduce("ch01")[0], "an experiment that is no more"
 
 
+def test_long_ones_are_scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import reproduce
+
+    assert set(reproduce.LONG) <= {path.stem for path in reproduce.scripts()}
+
+
 def test_records_without_a_date_are_shown(reproduce):
     reproduce(**told("ch01_a", 1), **told("ch02_b", 2))
     place = reproduce.out / "ch01_a.json"

@@ -83,14 +83,6 @@ def test_visualize_filter(run, weights, tmp_path):
     )
 
 
-def test_neighbours_in_smooth_and_random_filters(run):
-    correlation = importlib.import_module("visualize_filter").neighbour_correlation
-    assert correlation(np.ones((2, 1, 5, 5))) == pytest.approx(1)
-    checks = (-1.0) ** np.add.outer(np.arange(5), np.arange(5))
-    assert correlation(checks[np.newaxis, np.newaxis]) == pytest.approx(-1)
-    assert abs(correlation(np.random.default_rng(0).standard_normal((999, 1, 5, 5)))) < 0.02
-
-
 def test_apply_filter(run, weights, tmp_path):
     code, out, err = run("apply_filter", "--out", "a.png", "--image", 3)
     assert code == 0, err
@@ -99,17 +91,6 @@ def test_apply_filter(run, weights, tmp_path):
     assert is_png(tmp_path / "a.png")
     code, _, err = run("apply_filter", "--image", 40)
     assert (code, err) == (2, "apply_filter.py: error: --image must be from 0 to 39, got 40\n")
-
-
-def test_edge_answers_are_outputs_on_edges(run):
-    """Against the picture that the docstring describes, by sliding the window over it."""
-    W = np.random.default_rng(0).standard_normal((3, 1, 4, 5))
-    vertical, horizontal = importlib.import_module("apply_filter").edge_answers(W)
-    columns, rows = np.sign(np.arange(8) - 3.5), np.sign(np.arange(6) - 2.5)
-    want = [[np.sum(w[0] @ columns[e : e + 5]) ** 2 for e in range(4)] for w in W]
-    np.testing.assert_allclose(vertical, np.sum(want, axis=1))
-    want = [[np.sum(rows[e : e + 4] @ w[0]) ** 2 for e in range(3)] for w in W]
-    np.testing.assert_allclose(horizontal, np.sum(want, axis=1))
 
 
 def test_misclassified(run, weights, tmp_path):
