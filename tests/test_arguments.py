@@ -43,6 +43,11 @@ OTHERS = {
 NEEDED = {
     "Affine": lambda: {"n_in": 4, "n_out": 3},
     "Convolution": lambda: {"channels": 1, "filters": 2, "filter_size": 3},
+    "BinaryAffine": lambda: {"n_in": 4, "n_out": 3},
+    "BinaryConvolution": lambda: {"channels": 1, "filters": 2, "filter_size": 3},
+    "Rescale": lambda: {"scale": 2.0, "shift": -1.0},
+    "half_precision": lambda: {"network": net()},
+    "rounded": lambda: {"x": X},
     "MaxPool": lambda: {"window": 2},
     "AveragePool": lambda: {"window": 2},
     "BatchNorm": lambda: {"features": 3},

@@ -33,12 +33,15 @@ from xpnet.functions.losses import (
     softmax_cross_entropy,
 )
 from xpnet.functions.perceptron import AND, NAND, OR, XOR, perceptron
+from xpnet.functions.rounding import rounded
 from xpnet.layers import (
     LRN,
     Add,
     Affine,
     AveragePool,
     BatchNorm,
+    BinaryAffine,
+    BinaryConvolution,
     Concatenate,
     Convolution,
     Dropout,
@@ -51,11 +54,13 @@ from xpnet.layers import (
     Mul,
     PadShortcut,
     ReLU,
+    Rescale,
     Residual,
     ScaledTanh,
     Sequential,
     Sigmoid,
     SigmoidWithLoss,
+    Sign,
     SoftmaxWithLoss,
     Subsampling,
     Sum,
@@ -74,10 +79,15 @@ from xpnet.models import (
     TwoLayerNet,
     load_network,
 )
+from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.ensemble import Ensemble
+from xpnet.models.folding import fold_batch_norm
+from xpnet.models.half import half_precision
+from xpnet.models.packed import PackedNetwork
 from xpnet.models.torch_names import load_torch, save_torch
 from xpnet.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
-from xpnet.optim.penalties import L1, L2, MaxNorm
+from xpnet.optim.loss_scale import LossScale
+from xpnet.optim.penalties import L1, L2, HalfStorage, MaxNorm
 from xpnet.report.metrics import (
     R2,
     Accuracy,

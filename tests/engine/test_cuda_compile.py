@@ -11,9 +11,19 @@ import pytest
 from test_cuda_join import net_of as branching_net_of
 from test_cuda_memory import branching
 from test_engine import NETS
-from xpnet import DeepConvNet, SimpleConvNet, TwoLayerNet, get_device
+from xpnet import (
+    SGD,
+    Affine,
+    BinaryAffine,
+    DeepConvNet,
+    Network,
+    SimpleConvNet,
+    TwoLayerNet,
+    get_device,
+)
 from xpnet.engine.cuda import CudaEngine
 from xpnet.engine.cuda.kernel import Way
+from xpnet.errors import ArgumentError
 from xpnet.optim import OPTIMIZERS
 
 
@@ -158,3 +168,17 @@ def test_nvrtc_compiles_them():
         library.nvrtcGetProgramLog(program, log)
         library.nvrtcDestroyProgram(ctypes.byref(program))
         assert (status, log.value) == (0, b"")
+
+
+def test_whole_steps_are_refused_where_parameters_have_bounds():
+    """Which no kernel keeps; layers of binary weights have no kernels at all."""
+    layer = Affine(12, 4, rng=0)
+    layer.bounds = {"W": (-0.1, 0.1)}
+    engine = CudaEngine(Network([layer]), driver=Collector())
+    reason = "there is no kernel that keeps parameters within bounds"
+    assert engine.steps_obstacle(SGD(0.1)) == reason
+    with pytest.raises(ArgumentError, match=f"whole steps cannot be compiled: {reason}"):
+        engine.steps(np.zeros((4, 12), "float32"), np.zeros(4, int), 2, SGD(0.1))
+    layer = Affine(12, 4, rng=0)
+    assert CudaEngine(Network([layer]), driver=Collector()).steps_obstacle(SGD(0.1)) is None
+    assert CudaEngine.obstacle(Network([BinaryAffine(12, 4, rng=0)])) is not None

@@ -40,11 +40,13 @@ class Learning:
     decays : whether weight decay concerns it
     rate : what the learning rate is multiplied by
     frozen : whether it stays as it is
+    bounds : where every update brings it back to; the numbers around 0 that it may have
     """
 
     decays: bool = False
     rate: float = 1.0
     frozen: bool = False
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class FlatParams(Mapping[str, Array]):
     decaying : the names of those that weight decay concerns
     masks : for those with places that nothing is at, 1 where something is, and else 0; what is
         assigned there becomes 0
+    bounds : of those that have any, by name
 
     Attributes
     ----------
@@ -94,11 +97,14 @@ class FlatParams(Mapping[str, Array]):
         *,
         decaying: Collection[str] = (),
         masks: Mapping[str, np.ndarray] = _NONE,
+        bounds: Mapping[str, tuple[float, float]] = _NONE,
     ) -> None:
         self.device, self.dtype, self.shapes = device, dtype, dict(shapes)
         self.masks = {name: device.asarray(mask, dtype=dtype) for name, mask in masks.items()}
         self.count = sum(count_of(shape, masks.get(name)) for name, shape in shapes.items())
-        self._learning = {name: Learning(decays=name in decaying) for name in shapes}
+        self._learning = {
+            name: Learning(decays=name in decaying, bounds=bounds.get(name)) for name in shapes
+        }
         self.changes = 0
         self._lay_out(device.zeros(_size(shapes), dtype=dtype))
 

@@ -3,20 +3,18 @@
 from xpnet.errors import ArgumentError
 from xpnet.layers import MaxPool
 from xpnet.models.network import Network
+from xpnet.models.plain import own_computation
 
 
 def obstacle_of(network: Network) -> str | None:
     """Say why a network cannot be compiled; None if it can."""
     if network.dtype not in ("float32", "float64"):
         return f"its numbers are {network.dtype}"
-    if (name := network.changed_method()) is not None:
-        return f"{type(network).__name__} has a {name} of its own"
+    if (problem := own_computation(network)) is not None:  # which no kernel would ask
+        return problem
     if not network.params:
         return "it has no parameters"
     nodes = network.nodes()
-    for node in nodes:
-        if "forward" in getattr(node.layer, "__dict__", ()):  # which no kernel would ask
-            return f"{node.name}, {type(node.layer).__name__}, has a forward of its own"
     if any(isinstance(node.layer, MaxPool) and node.layer.ties == "all" for node in nodes):
         return "rounding would part the ties that MaxPool counts"
     shapes = [network.input_shape, *(node.output_shape for node in nodes)]

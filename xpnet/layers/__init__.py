@@ -1,6 +1,6 @@
 """Layers. Each is a `forward` that returns its own `backward`; see `xpnet.layers.base`."""
 
-from xpnet.layers.activation import ReLU, ScaledTanh, Sigmoid, Tanh
+from xpnet.layers.activation import ReLU, Rescale, ScaledTanh, Sigmoid, Tanh
 from xpnet.layers.arithmetic import Add, Mul
 from xpnet.layers.base import (
     Backward,
@@ -13,6 +13,7 @@ from xpnet.layers.base import (
     learns,
     leaves,
 )
+from xpnet.layers.binary import BinaryAffine, BinaryConvolution, Sign
 from xpnet.layers.conv import Convolution
 from xpnet.layers.dense import Affine
 from xpnet.layers.dropout import Dropout
@@ -35,6 +36,8 @@ __all__ = [
     "AveragePool",
     "Backward",
     "BatchNorm",
+    "BinaryAffine",
+    "BinaryConvolution",
     "Concatenate",
     "Container",
     "Convolution",
@@ -51,12 +54,14 @@ __all__ = [
     "PadShortcut",
     "Params",
     "ReLU",
+    "Rescale",
     "Residual",
     "ScaledTanh",
     "Sequential",
     "Shape",
     "Sigmoid",
     "SigmoidWithLoss",
+    "Sign",
     "SoftmaxWithLoss",
     "Stateful",
     "Subsampling",

@@ -1,6 +1,12 @@
 """Activation functions as layers."""
 
+from math import isfinite
+from typing import Any
+
+from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
+from xpnet.arrays.values import floating
+from xpnet.errors import ArgumentError
 from xpnet.functions import activations
 from xpnet.layers.base import Backward, Leaf, Params, Shape
 
@@ -74,3 +80,31 @@ class ScaledTanh(_Elementwise):
             return dy * (STEEPNESS * (HEIGHT - y * y / HEIGHT)), {}
 
         return y, backward
+
+
+class Rescale(_Elementwise):
+    """y = scale x + shift, the same for all numbers; pixels from 0 to 1 become -1 to 1 by (2, -1).
+
+    Parameters
+    ----------
+    scale, shift : numbers; they do not learn
+    """
+
+    @checked
+    def __init__(self, scale: float, shift: float) -> None:
+        if not (isfinite(scale) and isfinite(shift)):
+            raise ArgumentError(f"Rescale needs finite numbers, got scale={scale}, shift={shift}")
+        super().__init__()
+        self.scale, self.shift = scale, shift
+
+    def arguments(self) -> dict[str, Any]:
+        """Both numbers."""
+        return {"scale": self.scale, "shift": self.shift}
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """scale x + shift, of any shape."""
+
+        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            return dy * self.scale, {}
+
+        return floating(x) * self.scale + self.shift, backward

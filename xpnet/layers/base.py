@@ -73,6 +73,8 @@ class Layer(Protocol):
 
     Layers of the library also have `arguments()`, and `decays`, the names of those parameters that
     weight decay concerns. For a layer without `decays` it concerns those with two axes or more.
+    A layer may have `bounds`, such as {"W": (-1.0, 1.0)}: in a network, every update brings these
+    parameters back there.
     """
 
     params: Params
@@ -230,6 +232,46 @@ def decaying(layer: Layer) -> tuple[str, ...]:
     if named is None:
         return tuple(name for name, array in layer.params.items() if array.ndim > 1)
     return named
+
+
+def has_own_forward(layer: Layer) -> bool:
+    """Return whether a layer was given a forward that is not its class's."""
+    return "forward" in getattr(layer, "__dict__", ())
+
+
+def bounds_of(layer: Layer) -> dict[str, tuple[float, float]]:
+    """The bounds of a layer's parameters, of those that have any.
+
+    Raises
+    ------
+    ArgumentError
+        They are no pairs of numbers around 0, or of something else than the layer's parameters.
+    """
+    given = getattr(layer, "bounds", None)
+    if given is None:
+        return {}
+    try:
+        found = {name: (float(low), float(high)) for name, (low, high) in dict(given).items()}
+        fits = found.keys() <= layer.params.keys()
+        fits = fits and all(low <= 0 <= high and low < high for low, high in found.values())
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ArgumentError(
+            "bounds of a layer are pairs of numbers by the names of its parameters, below and "
+            f'above 0, such as {{"W": (-1.0, 1.0)}}, got {given!r:.100}'
+        )
+    return found
+
+
+def bounds_below(box: Container) -> Iterator[tuple[str, tuple[float, float]]]:
+    """List the bounds of parameters of all layers in a container, by their paths."""
+    for path, layer in leaves(box):
+        try:
+            found = bounds_of(layer)
+        except ArgumentError as error:
+            raise located(path, error) from None
+        yield from ((f"{path}.{key}", pair) for key, pair in found.items())
 
 
 def _takes(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:

@@ -26,7 +26,7 @@ from xpnet.layers import (
     decaying,
     leaves,
 )
-from xpnet.layers.base import Leaf, Shapes
+from xpnet.layers.base import Leaf, Shapes, bounds_below
 from xpnet.layers.loss import check_loss, check_outputs, probabilities_of
 from xpnet.layers.numbers import sizes
 from xpnet.models.accuracy import check_one_output, share_correct
@@ -135,6 +135,7 @@ class Network(Learns):
             self.dtype,
             decaying={self._names[key] for key in decaying_keys},
             masks=masks,
+            bounds={self._names[key]: pair for key, pair in bounds_below(self._body)},
         )
         if not is_unwritten():
             for key, array in initial.items():

@@ -12,6 +12,7 @@ from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.weights import Weights, load_weights
 from xpnet.functions.init import Budget, zeros_within
 from xpnet.layers import Affine, Layer
+from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.describing import UNBUILDABLE, ForeignKindError, described
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
@@ -37,12 +38,14 @@ MODELS = {
     "multi-layer-net-extend": Model(MultiLayerNetExtend, "sgd", 0.01, 20),
     "simple-convnet": Model(SimpleConvNet, "adam", 0.001, 20),
     "deep-convnet": Model(DeepConvNet, "adam", 0.001, 20),
+    "binary-mlp": Model(BinaryMLP, "adam", 0.002, 20),
+    "binary-convnet": Model(BinaryConvNet, "adam", 0.002, 20),
 }
 """The books' networks, by the names of the command line and of weight files of xpnet 0.1.0."""
 
 BOOK_MODELS = (
     TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet,
-    VGG, ResNet, CifarResNet,
+    VGG, ResNet, CifarResNet, BinaryMLP, BinaryConvNet,
 )  # fmt: skip
 """Networks that are nothing but their layers, whatever made them."""
 

@@ -14,6 +14,7 @@ from xpnet.arrays import Array, array_namespace
 from xpnet.arrays.parameters import FlatParams
 from xpnet.described import Described
 from xpnet.errors import ArgumentError
+from xpnet.functions.rounding import Half, rounded
 from xpnet.layers.base import Params
 
 
@@ -100,6 +101,28 @@ class MaxNorm(Described):
             incoming = 0 if W.ndim == 2 else tuple(range(1, W.ndim))
             length = xp.sqrt(xp.sum(W * W, axis=incoming, keepdims=True))
             W *= self.limit / xp.maximum(length, self.limit)
+
+
+class HalfStorage(Described):
+    """All parameters are numbers that "float16" or "bfloat16" can keep, after every update.
+
+    So it is where nothing keeps more digits of them. An update that is smaller than half of the
+    last digit is then lost: 2^-12 of a parameter in float16, 2^-9 in bfloat16.
+    """
+
+    @checked
+    def __init__(self, to: Half = "float16") -> None:
+        self.to = to
+
+    def arguments(self) -> dict[str, Any]:
+        """The format."""
+        return {"to": self.to}
+
+    def apply(self, params: Mapping[str, Array]) -> None:
+        """Round in place."""
+        arrays = [params.flat] if isinstance(params, FlatParams) else params.values()
+        for array in arrays:
+            array[...] = rounded(array, self.to)
 
 
 def weights(params: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:

@@ -38,10 +38,10 @@ class Optimizer(Described):
 
     The parameters of a network are updated as the one buffer they live in, any other mapping array
     by array. Both do the same to every number. How a network's parameter learns, such as with a
-    tenth of the rate or not at all, is in `FlatParams.learning`. A rule that keeps something is for
-    the parameters of its first update alone; SGD, which keeps nothing, serves any number of
-    networks. A copy has a state of its own and goes on from there, with whichever parameters of
-    these shapes it is given first.
+    tenth of the rate, within bounds or not at all, is in `FlatParams.learning`. A rule that keeps
+    something is for the parameters of its first update alone; SGD, which keeps nothing, serves any
+    number of networks. A copy has a state of its own and goes on from there, with whichever
+    parameters of these shapes it is given first.
 
     Attributes
     ----------
@@ -109,10 +109,12 @@ class Optimizer(Described):
             state = [self.state[f"{kind}.flat"] for kind in self.kept]
             of_one_shape = (params.flat, gradient, *state)
             for run in params.runs(by_decay=self.decays):
-                rule = self.learning(run.learning)
+                rule, bounds = self.learning(run.learning), run.learning.bounds
                 factors = rule.factors()
                 for block in run.blocks:
                     rule.step(*(array[block] for array in of_one_shape), *factors)
+                    if bounds is not None:
+                        _bring_within(params.flat[block], *bounds)
             return
         for name, p in params.items():
             rule = self.learning(Learning(decays=is_weight(params, name)))
@@ -410,6 +412,11 @@ class AdamW(Adam):
         if self.weight_decay:
             p *= 1.0 - self.lr * self.weight_decay
         super().step(p, g, m, v, rate, epsilon)
+
+
+def _bring_within(p: Array, low: float, high: float) -> None:
+    """Bring numbers that an update has taken beyond their bounds back, in place."""
+    p[...] = array_namespace(p).clip(p, low, high)
 
 
 def _in_place(params: Mapping[str, Array]) -> Mapping[str, Array]:

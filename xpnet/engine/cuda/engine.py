@@ -186,7 +186,7 @@ class CudaEngine(CompiledNetwork):
         """Say why whole steps cannot be had; None if they can."""
         if self.instead is not None:
             return "the engine failed its check"
-        return Training.obstacle(optimizer)
+        return Training.obstacle(optimizer, self.network.params)
 
     @in_turn
     def steps(

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from xpnet.arrays import Array
+from xpnet.arrays.parameters import FlatParams
 from xpnet.engine.cuda.compiled import CompiledNetwork, how_all_learn
 from xpnet.engine.cuda.driver import NULL, Argument, Recording
 from xpnet.engine.cuda.function import Function, Parameters, blocks, writes
@@ -69,7 +70,7 @@ class Training:
         *,
         clip_norm: float | None = None,
     ) -> None:
-        if (problem := self.obstacle(optimizer)) is not None:
+        if (problem := self.obstacle(optimizer, engine.network.params)) is not None:
             raise ArgumentError(f"whole steps cannot be compiled: {problem}")
         n, device = x.shape[0], engine.network.device
         if not 1 <= batch_size <= n or t.shape[0] != n:
@@ -112,10 +113,12 @@ class Training:
         return f"Training({self._engine.network!r}, {self._optimizer!r}, {about})"
 
     @staticmethod
-    def obstacle(optimizer: Optimizer) -> str | None:
-        """Say why steps cannot be compiled; None if they can."""
+    def obstacle(optimizer: Optimizer, params: FlatParams) -> str | None:
+        """Say why steps that update these cannot be compiled; None if they can."""
         if rule_of(optimizer) is None:
             return f"there is no kernel for {type(optimizer).__name__}"
+        if any(params.learning(name).bounds is not None for name in params):
+            return "there is no kernel that keeps parameters within bounds"
         return None
 
     @property

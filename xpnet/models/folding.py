@@ -1,0 +1,155 @@
+"""Batch normalization folded into the layer before it."""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+from xpnet.arguments import checked
+from xpnet.arrays import to_numpy
+from xpnet.layers import (
+    Affine,
+    BatchNorm,
+    Concatenate,
+    Container,
+    Convolution,
+    Heads,
+    Identity,
+    Layer,
+    Residual,
+    Sequential,
+    Sum,
+    Unpooled,
+)
+from xpnet.models.network import Network
+from xpnet.models.nodes import Node
+from xpnet.models.plain import check_plain
+
+REBUILT = (Concatenate, Heads, Residual, Sequential, Sum, Unpooled)
+"""Containers whose `arguments` say all of them."""
+
+
+@checked
+def fold_batch_norm(network: Network) -> Network:
+    """A copy for inference, with each `BatchNorm` in the `Convolution` or `Affine` that it follows.
+
+        W <- W gamma / std,   b <- beta + (b - mean) gamma / std,   std = sqrt(var + eps)
+
+    with the running statistics, for each filter or output; where there was no b there is one then.
+    Up to rounding the copy predicts what the network predicts. Layers and parameters keep their
+    names, and how they learn. A BatchNorm stays that follows no such layer, or one whose output
+    others read, too. If the copy is trained on, what was folded is not normalized any more.
+
+    Returns
+    -------
+    A `Network` of the same layers, whatever class the given one is of, that shares nothing with it
+
+    Raises
+    ------
+    ArgumentError
+        The network, or a layer, has a forward of its own.
+    """
+    check_plain(network)
+    swapped: dict[int, Layer | None] = {}
+    for weights, norms in _chains(network):
+        swapped[id(weights.layer)] = _folded(weights.layer, [norm.layer for norm in norms])
+        swapped |= {id(norm.layer): None for norm in norms}
+    arguments = Network.arguments(network) | {"loss": deepcopy(network.last_layer)}
+    layers = _row(network.layers, swapped)
+    other = Network(**(arguments | {"layers": layers}), device=network.device)
+    _learn_alike(network, other)
+    return other
+
+
+def _chains(network: Network) -> Iterator[tuple[Node, list[Node]]]:
+    """List the layers that have something folded into them, with what that is."""
+    nodes, outputs = network.nodes(), network.outputs
+    within = {id(layer) for layer in _reached(network.layers.values())}
+    read = [value for node in nodes for value in node.inputs]
+    read += outputs.values() if isinstance(outputs, dict) else [outputs]
+    found: dict[int, list[Node]] = {}  # by the number of the last node that is folded there
+    first: dict[int, Node] = {}
+    for number, node in enumerate(nodes):
+        if id(node.layer) not in within:
+            continue
+        if type(node.layer) in (Affine, Convolution):
+            found[number], first[number] = [], node
+            continue
+        before = node.inputs[0]
+        if type(node.layer) is BatchNorm and before in found and read.count(before) == 1:
+            found[number] = [*found.pop(before), node]
+            first[number] = first.pop(before)
+    return ((first[number], norms) for number, norms in found.items() if norms)
+
+
+def _reached(layers: Any) -> Iterator[Layer]:
+    """List the layers, also those in containers that can be built anew."""
+    for layer in layers:
+        if type(layer) in REBUILT:
+            yield from _reached(layer.children().values())
+        elif not isinstance(layer, Container):
+            yield layer
+
+
+def _folded(layer: Any, norms: list[Any]) -> Layer:
+    """A copy of the layer that does what the layers behind it do, too."""
+    own = {name: to_numpy(array).astype(np.float64) for name, array in layer.params.items()}
+    axis = 0 if isinstance(layer, Convolution) else 1
+    W = np.moveaxis(own["W"], axis, -1)
+    b = own.get("b", np.zeros(W.shape[-1]))
+    for norm in norms:
+        gamma, beta, mean, var = (
+            to_numpy(array).astype(np.float64)
+            for array in (
+                *(norm.params[name] for name in ("gamma", "beta")),
+                *(norm.state[name] for name in ("running_mean", "running_var")),
+            )
+        )
+        scale = gamma / np.sqrt(var + norm.eps)
+        W, b = W * scale, beta + (b - mean) * scale
+    other: Layer = deepcopy(layer)
+    other.params = {"W": np.moveaxis(W, -1, axis), "b": b}
+    return other
+
+
+def _row(layers: Mapping[str, Layer], swapped: Mapping[int, Layer | None]) -> dict[str, Layer]:
+    """Layers in a row anew, without what was folded; something stays, even if it does nothing."""
+    gone = {name for name, layer in layers.items() if swapped.get(id(layer), layer) is None}
+    kept = [name for name in layers if name not in gone] or list(layers)[:1]
+    return {name: _anew(layers[name], swapped) for name in kept}
+
+
+def _anew(layer: Any, swapped: Mapping[int, Layer | None]) -> Layer:
+    """A layer for the copy; what was folded does nothing any more."""
+    if id(layer) in swapped:
+        other = swapped[id(layer)]
+        return Identity() if other is None else other
+    made: Layer
+    if type(layer) not in REBUILT:
+        made = deepcopy(layer)
+        return made
+    arguments = layer.arguments()
+    for name, value in arguments.items():
+        if isinstance(value, Mapping):
+            arguments[name] = (
+                _row(value, swapped)
+                if name == "layers"
+                else {key: _anew(each, swapped) for key, each in value.items()}
+            )
+        elif isinstance(value, Layer):
+            arguments[name] = _anew(value, swapped)
+    made = type(layer)(**arguments)
+    return made
+
+
+def _learn_alike(network: Network, other: Network) -> None:
+    """Have parameters learn in the copy as they do in the network; a new b as its W does."""
+    old = network.paths()
+    other.thaw()
+    for path, name in other.paths().items():
+        like = old.get(path) or old[f"{path.rpartition('.')[0]}.W"]
+        how = network.params.learning(like)
+        other.scale_rate(how.rate, name)
+        if how.frozen:
+            other.freeze(name)
