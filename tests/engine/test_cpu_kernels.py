@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from xpnet import get_device, softmax_cross_entropy, to_numpy
 from xpnet.arrays.random import random_words
-from xpnet.engine.cpu.activation import Rectify
+from xpnet.engine.cpu.activation import Rectify, RectifyBelow6
 from xpnet.engine.cpu.buffers import Buffers, Scratch, in_book_order, in_memory_order
 from xpnet.engine.cpu.conv import PlanesGemm, ShiftGemm
 from xpnet.engine.cpu.dense import Dense
@@ -40,6 +40,7 @@ from xpnet.layers import (
     MaxPool,
     PadShortcut,
     ReLU,
+    ReLU6,
     Sequential,
     Sigmoid,
     SoftmaxWithLoss,
@@ -493,6 +494,17 @@ def test_the_first_maximum_of_a_window_gets_the_gradient():
 )
 def test_where_the_fast_pool_is_used(layer, shape, fits):
     assert Pool2x2.fits(layer, shape) == fits
+
+
+@EITHER
+def test_rectify_below_6_is_the_layer_bit_for_bit(dtype):
+    rng = np.random.default_rng(0)
+    for n in (1, 30):
+        built = Built(ReLU6(), (3, 5, 4), n, dtype)
+        assert type(built.kernel) is RectifyBelow6
+        for _ in range(2):
+            x = rng.integers(-3, 10, (n, 3, 5, 4)).astype(dtype)
+            built.assert_is_the_layer(x, rng.standard_normal(x.shape).astype(dtype))
 
 
 @EITHER

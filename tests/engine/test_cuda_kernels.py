@@ -31,6 +31,7 @@ from xpnet.layers import (
     MaxPool,
     PadShortcut,
     ReLU,
+    ReLU6,
     Sigmoid,
     Tanh,
 )
@@ -105,6 +106,9 @@ CASES = {
     "Dropout": ((2, 3, 3), [Dropout(0.3, rng=13)]),
     "inverted Dropout after Dropout": (
         (7,), [Dropout(0.3, rng=14), Dropout(0.6, inverted=True, rng=15)]
+    ),
+    "ReLU6 with Dropout, behind sums": (
+        (40,), [ReLU6(), Affine(40, 7), ReLU6(), Dropout(0.3, inverted=True, rng=18)]
     ),
 }  # fmt: skip
 

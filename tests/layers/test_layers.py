@@ -39,6 +39,10 @@ CASES = {
     "Affine of one sample": (lambda: layers.Affine(6, 3, rng=0), [(6,)]),
     "Affine of images": (lambda: layers.Affine(6, 3, rng=0), [(4, 1, 2, 3)]),
     "ReLU": (layers.ReLU, [(4, 3, 2)]),
+    "ReLU6": (
+        lambda: layers.Sequential([layers.Affine(6, 5, std=4.0, rng=0), layers.ReLU6()]),
+        [(4, 6)],
+    ),
     "Sigmoid": (layers.Sigmoid, [(4, 3, 2)]),
     "Tanh": (layers.Tanh, [(4, 3, 2)]),
     "ScaledTanh": (layers.ScaledTanh, [(4, 3, 2)]),
@@ -202,6 +206,12 @@ def test_relu_shows_nan_and_closes_at_zero():
     y, backward = layers.ReLU().forward(np.asarray([np.nan, 0.0, -1.0, 2.0]))
     np.testing.assert_array_equal(y, [np.nan, 0.0, 0.0, 2.0])
     np.testing.assert_array_equal(backward(np.ones(4))[0][1:], [0.0, 0.0, 1.0])
+
+
+def test_relu6_shows_nan_and_closes_at_both_ends():
+    y, backward = layers.ReLU6().forward(np.asarray([np.nan, 0.0, -1.0, 2.0, 6.0, 7.0, np.inf]))
+    np.testing.assert_array_equal(y, [np.nan, 0.0, 0.0, 2.0, 6.0, 6.0, 6.0])
+    np.testing.assert_array_equal(backward(np.ones(7))[0][1:], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
 
 
 def test_nothing_is_computed_below_the_first_layer_that_learns():

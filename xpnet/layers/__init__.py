@@ -1,6 +1,6 @@
 """Layers. Each is a `forward` that returns its own `backward`; see `xpnet.layers.base`."""
 
-from xpnet.layers.activation import ReLU, Rescale, ScaledTanh, Sigmoid, Tanh
+from xpnet.layers.activation import ReLU, ReLU6, Rescale, ScaledTanh, Sigmoid, Tanh
 from xpnet.layers.arithmetic import Add, Mul
 from xpnet.layers.base import (
     Backward,
@@ -54,6 +54,7 @@ __all__ = [
     "PadShortcut",
     "Params",
     "ReLU",
+    "ReLU6",
     "Rescale",
     "Residual",
     "ScaledTanh",

@@ -39,6 +39,24 @@ class ReLU(_Elementwise):
         return y, backward
 
 
+class ReLU6(_Elementwise):
+    """y = min(max(x, 0), 6); the slope at 0 and at 6 is taken as 0.
+
+    Its outputs fit into numbers of few digits, for which MobileNet has it: Krizhevsky 2010,
+    "Convolutional deep belief networks on CIFAR-10"; Sandler et al. 2018, arXiv:1801.04381.
+    """
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The rectified x with the ceiling, of any shape."""
+        y = activations.relu6(x)
+
+        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            # A product, as of ReLU.
+            return dy * array_namespace(dy).astype((y > 0) & (y < 6), dy.dtype), {}
+
+        return y, backward
+
+
 class Sigmoid(_Elementwise):
     """y = 1 / (1 + exp(-x)), with dy/dx = y (1 - y) (eq. 5.12)."""
 

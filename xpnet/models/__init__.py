@@ -1,6 +1,7 @@
 """Networks."""
 
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
+from xpnet.models.efficientnet import EfficientNetLite0
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
 from xpnet.models.network import Network
 from xpnet.models.resnet import CifarResNet, ResNet
@@ -13,6 +14,7 @@ __all__ = [
     "VGG",
     "CifarResNet",
     "DeepConvNet",
+    "EfficientNetLite0",
     "MultiLayerNet",
     "MultiLayerNetExtend",
     "Network",

@@ -31,6 +31,7 @@ KINDS: dict[str, Callable[..., Any]] = {
         layers.PadShortcut,
         layers.ReLU,
         layers.Rescale,
+        layers.ReLU6,
         layers.Residual,
         layers.ScaledTanh,
         layers.Sequential,

@@ -15,6 +15,7 @@ from xpnet.layers import Affine, Layer
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.describing import UNBUILDABLE, ForeignKindError, described
+from xpnet.models.efficientnet import EfficientNetLite0
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
 from xpnet.models.network import Network
 from xpnet.models.resnet import CifarResNet, ResNet
@@ -45,7 +46,7 @@ MODELS = {
 
 BOOK_MODELS = (
     TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet,
-    VGG, ResNet, CifarResNet, BinaryMLP, BinaryConvNet,
+    VGG, ResNet, CifarResNet, BinaryMLP, BinaryConvNet, EfficientNetLite0,
 )  # fmt: skip
 """Networks that are nothing but their layers, whatever made them."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xpnet.engine.cpu.kernel import Kernel, computes, zeros_beside
-from xpnet.layers import ReLU, Sigmoid, Tanh
+from xpnet.layers import ReLU, ReLU6, Sigmoid, Tanh
 
 
 @computes(ReLU)
@@ -92,3 +92,29 @@ class HyperbolicTangent(Smooth):
     def _slope(self) -> None:
         np.multiply(self.y, self.y, out=self._term)
         np.subtract(1.0, self._term, out=self._term)
+
+
+@computes(ReLU6)
+class RectifyBelow6(Kernel):
+    """ReLU6, y = min(max(x, 0), 6)."""
+
+    keeps_y = True
+    method = "in place of a copy"
+
+    def build(self) -> None:
+        """Masks of what is above 0 and of what is below 6."""
+        shape = self.buffers.shape(self.op.output_shape)
+        self._mask, self._below = (
+            self.buffers.scratch(name, shape, bool) for name in ("mask", "below")
+        )
+
+    def forward(self) -> None:
+        """x to y."""
+        np.clip(self.inputs[0], 0, 6, out=self.y)
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to dx, where y is between 0 and 6."""
+        np.greater(self.y, 0, out=self._mask)
+        np.less(self.y, 6, out=self._below)
+        np.logical_and(self._mask, self._below, out=self._mask)
+        np.multiply(self.dy, self._mask, out=self.gradients[0])

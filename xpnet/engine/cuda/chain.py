@@ -5,9 +5,14 @@ from dataclasses import dataclass
 
 from xpnet.engine.cuda.function import Parameter, Parameters, boolean
 from xpnet.engine.lower import Pattern
-from xpnet.layers import Dropout, Layer, ReLU, Sigmoid, Tanh
+from xpnet.layers import Dropout, Layer, ReLU, ReLU6, Sigmoid, Tanh
 
-ACTIVATIONS: dict[type[Layer], str] = {ReLU: "RELU", Sigmoid: "SIGMOID", Tanh: "TANH"}
+ACTIVATIONS: dict[type[Layer], str] = {
+    ReLU: "RELU",
+    ReLU6: "RELU6",
+    Sigmoid: "SIGMOID",
+    Tanh: "TANH",
+}
 
 
 def chained(*layers: type[Layer]) -> list[Pattern]:

@@ -1,6 +1,6 @@
 // What follows a layer's sum before it is stored: an activation, then dropout.
 
-enum Activation { IDENTITY, RELU, SIGMOID, TANH };
+enum Activation { IDENTITY, RELU, RELU6, SIGMOID, TANH };
 
 // Word number `index` of step `step` of xpnet.arrays.random: Philox4x32-10.
 __device__ inline unsigned random_word(long long index, long long step, unsigned k0, unsigned k1) {
@@ -35,6 +35,7 @@ struct Chain {
     __device__ real value(real z, long long index) const {
         // So that NaN stays NaN.
         if (ACTIVATION == RELU) z = z <= 0 ? 0 : z;
+        if (ACTIVATION == RELU6) z = z <= 0 ? 0 : z >= 6 ? 6 : z;
         if (ACTIVATION == SIGMOID) z = 1 / (1 + exp(-z));
         if (ACTIVATION == TANH) z = tanh(z);
         return kept(index) ? z * scale : 0;
@@ -42,6 +43,7 @@ struct Chain {
 
     __device__ real slope(real y, long long index) const {
         if (ACTIVATION == RELU) return y > 0 ? scale : 0;  // what was left out is 0
+        if (ACTIVATION == RELU6) return y > 0 && y < 6 * scale ? scale : 0;
         if (!kept(index)) return 0;
         const real a = y / scale;
         if (ACTIVATION == SIGMOID) return a * (1 - a) * scale;
