@@ -178,3 +178,12 @@ def test_numbers_that_are_none_are_told_so(tmp_path, monkeypatch):
     np.savez("w.npz", **arrays)
     with pytest.raises(WeightsError, match="b1 must hold finite floats, got NaN or infinity in"):
         load_network("w.npz", activation="relu")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_weights_of_16_bits_are_evaluated(run, trained, tmp_path, dtype):
+    network = load_network(trained / "model.safetensors")
+    network.save_params(tmp_path / "half.safetensors", dtype=dtype)
+    code, out, _ = run("evaluate", "--weights", "half.safetensors", "--data", "synthetic")
+    assert code == 0
+    assert "accuracy" in out

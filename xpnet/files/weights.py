@@ -1,7 +1,7 @@
 """Weight files: safetensors is written; it, pickles, NumPy's .npz and PyTorch's files are read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +46,17 @@ class Weights:
 
 
 def save_weights(
-    path: str | Path, params: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+    path: str | Path,
+    params: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    *,
+    bfloat16: Collection[str] = (),
 ) -> None:
     """Write arrays and their description as a safetensors file; equal contents, equal bytes.
+
+    Parameters
+    ----------
+    bfloat16 : names of float32 arrays, rounded to bfloat16 already, that are written as such
 
     Raises
     ------
@@ -76,15 +84,22 @@ def save_weights(
                 "booleans, integers and floats of at most 64 bits; convert it to float32"
             )
         arrays[name] = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
-    contents = _sort_metadata(save(arrays, dict(metadata) or None))
+    for name in bfloat16:  # which NumPy does not have: the upper half of float32
+        arrays[name] = (arrays[name].view(np.uint32) >> 16).astype(np.uint16)
+    contents = _told_header(save(arrays, dict(metadata) or None), bfloat16)
     with atomic_write(path) as temporary:
         temporary.write_bytes(contents)
 
 
-def _sort_metadata(contents: bytes) -> bytes:
-    """Order the texts in a safetensors header, which safetensors leaves to its hash seed."""
+def _told_header(contents: bytes, bfloat16: Collection[str]) -> bytes:
+    """Order the texts in a safetensors header, which safetensors leaves to its hash seed.
+
+    And name the kind of number of what is bfloat16.
+    """
     end = 8 + int.from_bytes(contents[:8], "little")
     header = json.loads(contents[8:end])
+    for name in bfloat16:
+        header[name]["dtype"] = _BFLOAT16
     header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the numbers stay aligned

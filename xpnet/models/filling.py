@@ -2,13 +2,42 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from xpnet.errors import WeightsError
 from xpnet.files.weights import Weights
+from xpnet.functions.rounding import rounded
 from xpnet.layers import Params
 from xpnet.models.names import book_names
+
+Kept: TypeAlias = Literal["float16", "bfloat16", "float32", "float64"]
+"""How a weight file can keep its numbers."""
+
+
+def kept_as(arrays: Mapping[str, np.ndarray], dtype: Kept) -> dict[str, np.ndarray]:
+    """Arrays as a weight file is to keep them; what is to be bfloat16 is rounded, and float32.
+
+    Raises
+    ------
+    WeightsError
+        A number is too large for that.
+    """
+    found = {}
+    for name, array in arrays.items():
+        with np.errstate(over="ignore"):
+            if dtype in ("float16", "bfloat16"):
+                array = rounded(array, dtype)
+            kind = "float32" if dtype == "bfloat16" else dtype
+            found[name] = narrow = array.astype(kind)
+        if not np.array_equal(np.isfinite(narrow), np.isfinite(arrays[name])):
+            largest = float(np.max(np.abs(arrays[name][np.isfinite(arrays[name])])))
+            raise WeightsError(
+                f"{name} holds {largest:g}, which is more than {dtype} can keep; save it as "
+                f"{'bfloat16' if dtype == 'float16' else 'float64'}"
+            )
+    return found
 
 
 def fitting(

@@ -31,7 +31,7 @@ from xpnet.layers.loss import check_loss, check_outputs, probabilities_of
 from xpnet.layers.numbers import sizes
 from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.describing import class_name, description
-from xpnet.models.filling import fitting
+from xpnet.models.filling import Kept, fitting, kept_as
 from xpnet.models.learning import Learns
 from xpnet.models.names import book_names, claim, refuse_owned, refuse_twice
 from xpnet.models.nodes import Node, Trace
@@ -390,15 +390,31 @@ class Network(Learns):
         floats = {k: a for k, a in self.state.items() if isdtype(a.dtype, "real floating")}
         return {**self.params, **floats}
 
-    def save_params(self, path: str | Path) -> None:
+    @checked
+    def save_params(self, path: str | Path, dtype: Kept | None = None) -> None:
         """Write parameters and running statistics, and what the network is, as safetensors.
 
         `load_network` builds a network of the library's layers from such a file. One with layers
         of your own is written, too, and read by `load_params` into a network that you build. Which
         parameters are frozen, and what their rates are multiplied by, are no part of the file.
+
+        Parameters
+        ----------
+        dtype : of the numbers in the file; the network's own if None. With "float16" or "bfloat16"
+            they are rounded, and the file is half as large; whoever reads it has the network's own.
+
+        Raises
+        ------
+        WeightsError
+            A number is too large for the dtype, or the name is one of another format.
+        OutputError
+            The file cannot be written.
         """
         arrays = {name: to_numpy(array) for name, array in self.file_arrays().items()}
-        save_weights(path, arrays, {"network": self.description()})
+        if dtype is not None:
+            arrays = kept_as(arrays, dtype)
+        halves = arrays if dtype == "bfloat16" else ()
+        save_weights(path, arrays, {"network": self.description()}, bfloat16=halves)
 
     def load_params(self, path: str | Path) -> None:
         """Take the arrays of a weight file, one of the books' pickles for instance.
