@@ -85,7 +85,8 @@ def check_whole(owner: str, **given: Any) -> None:
 
 def whole(value: Any) -> bool:
     """Tell whether a value is a whole number, which True is not."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    # Asked first, as what is derived from a base class is looked up.
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
 
 
 def real(value: Any) -> bool:

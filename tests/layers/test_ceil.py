@@ -106,3 +106,51 @@ def test_misuse_is_told(call, message):
         return
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+def test_agrees_with_pytorch():
+    """Sizes, values, places and gradients of windows drawn at random; few values, so many ties."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    rng, refused, seen = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        H, W = map(int, rng.integers(1, 14, 2))
+        window, stride = (tuple(map(int, rng.integers(1, 5, 2))) for _ in "ws")
+        pad = tuple(int(rng.integers(0, size // 2 + 1)) for size in window)
+        x = rng.integers(-4, 3, (2, 3, H, W)).astype(float)
+        there = torch.tensor(x, requires_grad=True)
+        layer = MaxPool(window, stride=stride, pad=pad, uneven="ceil")
+        try:
+            want, places = torch.nn.functional.max_pool2d(
+                there, window, stride, pad, ceil_mode=True, return_indices=True
+            )
+        except RuntimeError:
+            with pytest.raises(ArgumentError, match="needs an image of at least"):
+                layer.forward(x)
+            refused += 1
+            continue
+        y, backward = layer.forward(x)
+        np.testing.assert_array_equal(y, want.detach().numpy())
+        np.testing.assert_array_equal(layer.places(x), places.numpy())
+        dy = rng.standard_normal(y.shape)
+        want.backward(torch.tensor(dy))
+        np.testing.assert_allclose(backward(dy)[0], there.grad.numpy(), rtol=0, atol=1e-12)
+        seen += 1
+    assert refused > 5
+    assert seen > 200
+
+
+def test_batches_of_no_sample(device):
+    layer = MaxPool(3, stride=2, uneven="ceil")
+    x = device.asarray(np.zeros((0, 2, 4, 4)))
+    y, backward = layer.forward(x)
+    assert tuple(y.shape) == (0, 2, 2, 2)
+    assert backward(y)[0].shape == x.shape
+
+
+def test_ties_beyond_the_image_are_none(device):
+    """With "all" the gradient goes to each maximum, and to nothing beyond."""
+    x = device.asarray([[[[1.0, 1, 2], [1, 1, 2], [3, 3, 3]]]])
+    y, backward = MaxPool(2, stride=2, uneven="ceil", ties="all").forward(x)
+    assert_near(y, [[[[1, 2], [3, 3]]]], EX)
+    dx = backward(device.asarray([[[[1.0, 2], [3, 4]]]]))[0]
+    assert_near(dx, [[[[1, 1, 2], [1, 1, 2], [3, 3, 4]]]], EX)

@@ -100,3 +100,121 @@ def test_a_table_leaves_out_connections(device):
 def test_misuse_is_told(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         Convolution(3, 6, 3, **arguments)
+
+
+def test_agrees_with_pytorch():
+    """Values and gradients of windows drawn at random, in groups, with sides of their own."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    rng, seen = np.random.default_rng(0), 0
+    while seen < 80:
+        G, N = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+        C, F = (G * int(rng.integers(1, 4)) for _ in "CF")
+        H, W, FH, FW = map(int, (*rng.integers(1, 9, 2), *rng.integers(1, 5, 2)))
+        stride = tuple(map(int, rng.integers(1, 4, 2)))
+        top, left, bottom, right = pad = tuple(map(int, rng.integers(0, 3, 4)))
+        if top + H + bottom < FH or left + W + right < FW:
+            continue
+        layer = Convolution(
+            C, F, (FH, FW), stride=stride, pad=pad, groups=G, uneven="drop", rng=seen
+        )
+        layer.params["b"] = rng.standard_normal(F)
+        x = rng.standard_normal((N, C, H, W))
+        y, backward = layer.forward(x)
+        dy = rng.standard_normal(y.shape)
+        dx, grads = backward(dy)
+        there, w, b = (
+            torch.tensor(a, requires_grad=True) for a in (x, layer.params["W"], layer.params["b"])
+        )
+        wide = torch.nn.functional.pad(there, (left, right, top, bottom))
+        want = torch.nn.functional.conv2d(wide, w, b, stride=stride, groups=G)
+        want.backward(torch.tensor(dy))
+        found, expected = (
+            (y, dx, grads["W"], grads["b"]),
+            (want.detach(), there.grad, w.grad, b.grad),
+        )
+        for got, other in zip(found, expected, strict=True):
+            assert got.shape == tuple(other.shape), layer
+            limit = 1e-12 * max(1.0, float(abs(other).max()))
+            np.testing.assert_allclose(got, other.numpy(), rtol=0, atol=limit)
+        seen += 1
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_batches_of_no_and_of_one_sample(device, groups):
+    layer = placed(Convolution(4, 4, 3, stride=(1, 2), pad=1, groups=groups, uneven="drop"), device)
+    for n in (0, 1):
+        x = device.asarray(np.ones((n, 4, 5, 6)))
+        y, backward = layer.forward(x)
+        dx, grads = backward(y)
+        assert tuple(y.shape) == (n, 4, 5, 3)
+        assert dx.shape == x.shape
+        assert grads["W"].shape == layer.params["W"].shape
+        assert n == 1 or not np.any(to_numpy(grads["W"]))
+
+
+def test_a_step_past_a_window_of_one_pixel(device):
+    """1 x 1 with stride 2, a ResNet's shortcut: each second pixel, and 0 to the others."""
+    layer = Convolution(2, 2, 1, stride=2, groups=2, uneven="drop", bias=False)
+    layer.params["W"] = np.asarray([2.0, 3.0]).reshape(2, 1, 1, 1)
+    x = np.arange(32.0).reshape(1, 2, 4, 4)
+    y, backward = placed(layer, device).forward(device.asarray(x))
+    assert_near(y[0, 1, ...], 3 * x[0, 1, ::2, ::2], EX)
+    want = np.zeros((4, 4))
+    want[::2, ::2] = 2
+    assert_near(backward(device.asarray(np.ones((1, 2, 2, 2))))[0][0, 0, ...], want, EX)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_pixels_do_not_wrap_around(device, groups):
+    layer = Convolution(2, 2, 2, groups=groups, bias=False)
+    layer.params["W"] = np.ones(layer.params["W"].shape)
+    x = device.asarray(np.full((1, 2, 3, 3), 200), dtype="uint8")
+    y, _ = placed(layer, device).forward(x)
+    assert_near(y, np.full((1, 2, 2, 2), 800.0 if groups == 2 else 1600.0), EX)
+
+
+def test_arrays_that_cannot_be_written_are_read():
+    for layer in (
+        Convolution(2, 4, 2, groups=2, rng=0),
+        Convolution(2, 2, 2, table=[(0,), (0, 1)], rng=0),
+        Convolution(2, 2, 2, stride=(1, 2), pad=(0, 1, 1, 0), uneven="drop", rng=0),
+    ):
+        x = np.random.default_rng(0).standard_normal((2, 2, 4, 4))
+        x.flags.writeable = False
+        for array in layer.params.values():
+            array.flags.writeable = False
+        y, backward = layer.forward(x)
+        y = np.array(y)
+        y.flags.writeable = False
+        backward(y)
+
+
+def test_a_batch_that_is_gone_through_in_parts_in_groups(monkeypatch):
+    layer = Convolution(4, 4, 3, groups=2, pad=1, rng=0)
+    x = np.random.default_rng(0).standard_normal((7, 4, 5, 5))
+    y, backward = layer.forward(x)
+    dx, grads = backward(y)
+    monkeypatch.setattr("xpnet.layers.conv.COLUMNS", 2 * 25 * 36 * 8)  # two images
+    parts, backward = layer.forward(x)
+    for got, want in zip((parts, backward(y)[0]), (y, dx), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+    for name, grad in backward(y)[1].items():
+        np.testing.assert_allclose(grad, grads[name], rtol=1e-12)
+
+
+def test_a_window_larger_than_the_image_is_refused():
+    with pytest.raises(ArgumentError, match=r"at least 3 pixels, got 1 with pad \(1, 0\)"):
+        Convolution(1, 1, 3, pad=(1, 1, 0, 1)).output_shape((1, 1, 3))
+
+
+def test_filters_start_as_wide_as_what_they_see():
+    """He's rule counts the channels of a group, or of a table's row."""
+    grouped = Convolution(64, 64, 3, groups=8, rng=0).params["W"]
+    assert np.std(grouped) == pytest.approx(np.sqrt(2 / (8 * 9)), rel=0.03)
+    table = [(0,)] * 300 + [tuple(range(16))] * 30
+    tabled = Convolution(16, 330, 3, table=table, rng=0).params["W"]
+    assert np.std(tabled[:300, 0]) == pytest.approx(np.sqrt(2 / 9), rel=0.04)
+    assert np.std(tabled[300:]) == pytest.approx(np.sqrt(2 / (16 * 9)), rel=0.04)
+    for std, want in ((0.5, 0.5), ("glorot", np.sqrt(2 / ((8 + 8) * 9)))):
+        W = Convolution(64, 64, 3, groups=8, std=std, rng=0).params["W"]
+        assert np.std(W) == pytest.approx(want, rel=0.03)

@@ -41,6 +41,8 @@ def strides_of(stride: Stride, owner: str = "a window") -> tuple[int, int]:
     ArgumentError
         They are neither a whole number nor two.
     """
+    if type(stride) is int:
+        return stride, stride
     found: Any = (stride, stride) if whole(stride) else whole_numbers(stride)
     if found is None or len(found) != 2:
         raise ArgumentError(
@@ -58,6 +60,8 @@ def pads_of(pad: Pad, owner: str = "a window") -> tuple[int, int, int, int]:
     ArgumentError
         They are neither a whole number nor two nor four.
     """
+    if type(pad) is int:
+        return pad, pad, pad, pad
     found: Any = (pad, pad) if whole(pad) else whole_numbers(pad)
     if found is None or len(found) not in (2, 4):
         raise ArgumentError(
@@ -132,12 +136,13 @@ def output_sizes(
     uneven: UnevenPool = "error",
 ) -> tuple[int, int]:
     """A window's positions down and across, as `conv_output_size` counts them."""
-    (top, left, bottom, right), strides = pads_of(pad), strides_of(stride)
-    sides = ((top, bottom), (left, right))
-    down, across = (
-        conv_output_size(size[k], window[k], strides[k], sides[k], uneven=uneven) for k in (0, 1)
+    (top, left, bottom, right), (down, across) = pads_of(pad), strides_of(stride)
+    rows = top if top == bottom else (top, bottom)
+    columns = left if left == right else (left, right)
+    return (
+        conv_output_size(size[0], window[0], down, rows, uneven=uneven),
+        conv_output_size(size[1], window[1], across, columns, uneven=uneven),
     )
-    return down, across
 
 
 def outer(x: Array) -> Array:

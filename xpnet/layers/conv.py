@@ -107,7 +107,7 @@ class Convolution(Leaf):
                 "the groups of Convolution must divide its channels and its filters, got "
                 f"groups={groups}, channels={channels}, filters={filters}"
             )
-        self.uneven, self.groups = uneven, groups
+        self.uneven, self.groups = uneven, int(groups)
         self.table: Table | None = None
         self.mask: np.ndarray | None = None
         if table is not None:

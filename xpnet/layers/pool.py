@@ -135,6 +135,8 @@ class MaxPool(_Pool):
         With "ceil" the last windows may reach further at the bottom and the right.
         """
         (_, OH, OW), (_, H, W) = self.output_shape(shape), shape
+        if self.uneven != "ceil":
+            return self.pads
         (top, left, bottom, right), (down, across) = self.pads, self.strides
         below = (OH - 1) * down + self.window[0] - (top + H)
         beside = (OW - 1) * across + self.window[1] - (left + W)
@@ -167,6 +169,8 @@ class MaxPool(_Pool):
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The maxima, (N, C, OH, OW)."""
         image, y = self._maxima(x)
+        (top, left, *_), (H, W) = self.pads, x.shape[2:]
+        inside = (slice(top, top + H), slice(left, left + W), ...)
 
         def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
             xp, d = array_namespace(dy), contiguous(outer(dy))  # read once for each place
@@ -174,7 +178,7 @@ class MaxPool(_Pool):
             hits = self._hits(image, y, self.ties)
             for (_, _, hit), (_, _, target) in zip(hits, self._windows(dx), strict=True):
                 target += d * xp.astype(hit, d.dtype)
-            return inner(cropped(dx, self.reached(sample_shape(x)))), {}
+            return inner(dx[inside]), {}
 
         return inner(y), backward
 
