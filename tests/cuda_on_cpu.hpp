@@ -21,6 +21,7 @@
 using std::exp;
 using std::log;
 using std::log1p;
+using std::pow;
 using std::sqrt;
 using std::tanh;
 

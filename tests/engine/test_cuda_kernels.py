@@ -57,8 +57,13 @@ def conv(channels, filters, window=3, **options):
     return Convolution(channels, filters, window, uneven="drop", **options)
 
 
-def pool(kind, height, width, stride, pad=0):
-    return kind((height, width), stride=stride, pad=pad, uneven="drop")
+def pool(kind, height, width, stride, pad=0, uneven="drop"):
+    return kind((height, width), stride=stride, pad=pad, uneven=uneven)
+
+
+def by_table(channels, rows, window=2, **options):
+    """Filters that read some channels each."""
+    return Convolution(channels, len(rows), window, table=rows, **options)
 
 
 # Shape of a sample and layers, of which the last operation is tested. Those before it are in its
@@ -75,6 +80,19 @@ CASES = {
     "32 channels, 1x1": ((32, 4, 4), [ReLU(), conv(32, 16, 1, stride=2), Dropout(0.5, rng=4)]),
     "pad wider than the window": ((2, 4, 4), [ReLU(), conv(2, 3, 1, stride=3, pad=2)]),
     "more filters than a tile": ((4, 4, 4), [ReLU(), conv(4, 70, 3, pad=1)]),
+    "two groups": ((6, 5, 4), [ReLU(), conv(6, 4, (3, 2), stride=(2, 1), pad=1, groups=2), ReLU()]),
+    "groups of 32 channels": (
+        (64, 3, 3), [Tanh(), conv(64, 70, 3, pad=1, groups=2, bias=False), Dropout(0.3, rng=22)]
+    ),
+    "pads of four sides": (
+        (3, 5, 4), [Sigmoid(), conv(3, 4, (3, 2), stride=(1, 2), pad=(0, 2, 1, 0)), Tanh()]
+    ),
+    "pads behind alone": ((2, 4, 5), [ReLU(), conv(2, 3, 2, pad=(0, 0, 1, 2))]),
+    "table": ((3, 4, 4), [ReLU(), by_table(3, [(0, 1), (2,), (0, 2, 1), (1, 2)]), Tanh()]),
+    "depthwise": (
+        (3, 5, 4), [ReLU(), conv(3, 6, 3, stride=(2, 1), pad=(1, 0, 2, 1), groups=3), ReLU()]
+    ),
+    "depthwise without bias": ((4, 4, 4), [conv(4, 4, 3, pad=1, groups=4, bias=False)]),
     "1 to 1": ((1,), [Affine(1, 1)]),
     "images to rows": ((3, 2, 2), [ReLU(), Affine(12, 5), ReLU()]),
     "long to short rows": ((200,), [Sigmoid(), Affine(200, 10)]),
@@ -91,6 +109,11 @@ CASES = {
     "means": ((3, 6, 4), [ReLU(), pool(AveragePool, 2, 2, 2), Sigmoid()]),
     "overlapping means": ((2, 6, 7), [Dropout(0.5, rng=8), pool(AveragePool, 3, 2, 1, 1)]),
     "means with gaps": ((2, 7, 8), [pool(AveragePool, 2, 2, 3), ReLU(), Dropout(0.5, rng=9)]),
+    "maxima of a ceiling": ((2, 6, 5), [ReLU(), pool(MaxPool, 3, 2, 2, uneven="ceil"), Tanh()]),
+    "maxima of a ceiling, padded": (
+        (2, 6, 7), [pool(MaxPool, 3, 3, (2, 3), 1, "ceil"), Dropout(0.5, rng=18)]
+    ),
+    "means of steps apart": ((2, 5, 7), [Tanh(), pool(AveragePool, 2, 3, (1, 2), (1, 0))]),
     "norm of rows": ((5,), [ReLU(), BatchNorm(5), ReLU()]),
     "norm of rows, unbiased": ((3,), [BatchNorm(3, ddof=1, momentum=0.7), Tanh()]),
     "norm of images": ((4, 5, 3), [Sigmoid(), BatchNorm(4, eps=0.1), Dropout(0.3, rng=10)]),
@@ -164,7 +187,8 @@ def filled(layers, rng, dtype):
     layers = deepcopy(layers)
     for layer in layers:
         for name, array in layer.params.items():
-            layer.params[name] = rng.standard_normal(array.shape).astype(dtype).astype("float64")
+            values = rng.standard_normal(array.shape).astype(dtype).astype("float64")
+            layer.params[name] = values * layer.masks().get(name, 1)
         for name, array in getattr(layer, "state", {}).items():
             values = rng.uniform(0.5, 2, array.shape).astype(dtype).astype("float64")
             layer.state[name] = np.asarray([CALLS]) if name == "calls" else values

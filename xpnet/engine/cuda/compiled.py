@@ -402,7 +402,8 @@ def kernels_of(
     kernels: list[Kernel] = []
     for number, op in enumerate(ops):
         sources = [None if value == INPUT else kernels[value] for value in op.inputs]
-        made = KERNELS[type(op.layer)](number, op, sources, way)
+        kind = KERNELS[type(op.layer)].for_layer(op.layer)
+        made = kind(number, op, sources, way)
         if isinstance(made, Products):
             made.math = MATH[precision]
             if tile is not None:

@@ -9,11 +9,12 @@ import numpy as np
 
 from xpnet.arrays import Array
 from xpnet.engine.cuda.chain import Below, Chain
-from xpnet.engine.cuda.driver import NULL, Argument
+from xpnet.engine.cuda.driver import NULL, Argument, Grid
 from xpnet.engine.cuda.function import (
     POINTWISE,
     Call,
     Function,
+    Parameter,
     Parameters,
     blocks,
     counts,
@@ -141,6 +142,11 @@ class Kernel(ABC):
     before_chain: ClassVar[int] = 1
     """Number of layers before the chain."""
 
+    @classmethod
+    def for_layer(cls, layer: Any) -> type["Kernel"]:
+        """Return the class that does this one of its layers: itself, if it does all in one way."""
+        return cls
+
     @abstractmethod
     def forward_function(self, *, train: bool) -> Function:
         """The kernel that computes y from the inputs."""
@@ -210,6 +216,16 @@ class Kernel(ABC):
         """The layer's parameters in the order of their gradients in a part."""
         return [(name, self.layer.params[key]) for key, name in self.op.names.items()]
 
+    def own(self, *names: str, kind: str = "const real*") -> Parameters:
+        """The layer's arrays of these names."""
+        layer = self.layer
+        arrays = {**layer.params, **getattr(layer, "state", {})}
+
+        def parameter(name: str) -> Parameter:
+            return Parameter(kind, name, lambda a: arrays[name])
+
+        return tuple(map(parameter, names))
+
     @property
     def part_size(self) -> int:
         """Numbers in a part; none where nothing is learned."""
@@ -225,6 +241,25 @@ class Kernel(ABC):
     def keeps(self, samples: int) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of what the forward pass leaves to others; "real" for the network's."""
         return {}
+
+
+class Weighted(Kernel):
+    """An operation with weights W, and with biases b or without."""
+
+    @property
+    def has_bias(self) -> bool:
+        """True if there is a b."""
+        return "b" in self.layer.params
+
+    @property
+    def weights(self) -> Parameter:
+        """W."""
+        return Parameter("const real*", "w", lambda a: self.layer.params["W"])
+
+    @property
+    def bias(self) -> Parameter:
+        """b, or nothing."""
+        return Parameter("const real*", "bias", lambda a: self.layer.params.get("b", NULL))
 
 
 class EachNumber(Kernel):
@@ -274,6 +309,32 @@ class EachNumber(Kernel):
         """A thread for each number taken in."""
         grid = blocks(arrays.n * prod(self.input_shape))
         return [function.call(arrays, grid) for function in self.backward_functions()]
+
+
+class EachNumberAndSums(EachNumber):
+    """An operation as that, with parameters, for whose gradient blocks add up a sum each."""
+
+    @property
+    @abstractmethod
+    def sums(self) -> tuple[str, Grid]:
+        """The beginning of the call in C++, as in `begins`, and the blocks of its launch."""
+
+    def backward_functions(self) -> list[Function]:
+        """The sums, and a thread for each number taken in."""
+        if not self.op.need_grads:
+            return super().backward_functions()
+        parameters = (*reads("x", "d"), *writes("parts"), *counts(samples=lambda a: a.n))
+        body = f"{self.sums[0]}, d, parts, samples);"
+        gradient = Function(f"{self.name}_gradient", POINTWISE, parameters, body)
+        return [gradient, *super().backward_functions()]
+
+    def backward(self, arrays: Arrays) -> list[Call]:
+        """Nothing waits for the parameters' before their update."""
+        functions, calls = self.backward_functions(), []
+        if self.op.need_grads:
+            calls.append(functions.pop(0).call(arrays, self.sums[1], aside=True))
+        grid = blocks(arrays.n * prod(self.input_shape))
+        return calls + [function.call(arrays, grid) for function in functions]
 
 
 def forward_name(kernel: Kernel, *, train: bool) -> str:

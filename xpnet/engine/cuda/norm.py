@@ -37,15 +37,6 @@ class BatchNormKernel(Kernel):
         features = (self.input_shape[0],)
         return {"mean": (features, "real"), "std": (features, "real")}
 
-    def own(self, *names: str, kind: str = "const real*") -> Parameters:
-        """The layer's arrays."""
-        arrays = {**self.layer.params, **self.layer.state}
-
-        def parameter(name: str) -> Parameter:
-            return Parameter(kind, name, lambda a: arrays[name])
-
-        return tuple(map(parameter, names))
-
     def statistics(self, kind: str) -> Parameters:
         """Parameters for the batch's mean and deviation."""
 

@@ -13,18 +13,13 @@ PLACES = "places"
 
 def window_of(layer: Any, into: Shape, out: Shape) -> str:
     """A window over images as a type of C++."""
-    sizes = (*into[1:], *layer.window, layer.stride, layer.pad, *out[1:])
+    sizes = (*into[1:], *layer.window, *layer.strides, *layer.pads[:2], *out[1:])
     return f"Pooling<{', '.join(map(str, sizes))}>"
 
 
 @does(AveragePool, patterns=chained(AveragePool))
 class AveragePoolKernel(EachNumber):
     """Means of windows."""
-
-    @classmethod
-    def fits(cls, layer: Any) -> bool:
-        """Tell whether height and width are treated alike."""
-        return isinstance(layer.stride, int) and isinstance(layer.pad, int)
 
     @property
     def window(self) -> str:
@@ -41,16 +36,11 @@ class AveragePoolKernel(EachNumber):
 class GlobalAveragePoolKernel(AveragePoolKernel):
     """One window that is the whole image."""
 
-    @classmethod
-    def fits(cls, layer: Any) -> bool:
-        """It has no choice."""
-        return True
-
     @property
     def window(self) -> str:
         """The window as a type of C++."""
         _, height, width = self.input_shape
-        return f"Pooling<{height}, {width}, {height}, {width}, 1, 0, 1, 1>"
+        return f"Pooling<{height}, {width}, {height}, {width}, 1, 1, 0, 0, 1, 1>"
 
 
 @does(MaxPool, patterns=chained(MaxPool))
@@ -63,12 +53,6 @@ class MaxPoolKernel(EachNumber):
     """
 
     tells_places = False
-
-    @classmethod
-    def fits(cls, layer: Any) -> bool:
-        """Tell whether height and width are treated alike, and no window reaches beyond."""
-        alike = isinstance(layer.stride, int) and isinstance(layer.pad, int)
-        return alike and layer.uneven != "ceil"
 
     @property
     def begins(self) -> tuple[str, str]:

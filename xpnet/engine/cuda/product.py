@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from xpnet.engine.cuda.driver import NULL, Argument, Grid
+from xpnet.engine.cuda.driver import Grid
 from xpnet.engine.cuda.function import Call, Function, Parameter, Parameters, counts, reads, writes
-from xpnet.engine.cuda.kernel import Arrays, Kernel, forward_name
+from xpnet.engine.cuda.kernel import Arrays, Weighted, forward_name
 
 BLOCKS = 264
 """Blocks that a product should have at least, two for each of the largest GPUs' multiprocessors. It
@@ -47,9 +47,9 @@ class Tile:
         """Count the blocks that cover a matrix."""
         return -(-columns // self.columns) * -(-rows // self.rows)
 
-    def grid(self, rows: int, columns: int, depth: int, most: int) -> Grid:
-        """Blocks for a product: along k, too, where there are few otherwise."""
-        across, down = -(-columns // self.columns), -(-rows // self.rows)
+    def grid(self, rows: int, columns: int, depth: int, most: int, groups: int = 1) -> Grid:
+        """Blocks for a product of each group: along k, too, where there are few otherwise."""
+        across, down = -(-columns // self.columns), groups * -(-rows // self.rows)
         steps = -(-depth // self.depth)
         return across, down, max(1, min(most, steps // 2, BLOCKS // (across * down)))
 
@@ -62,7 +62,8 @@ def tile_for(rows: int, columns: int, *, depth: int = 16, splits: int = 1) -> Ti
 
     Parameters
     ----------
-    splits : into how many parts the depth can be divided at no cost
+    splits : into how many parts the depth can be divided at no cost, times how many products are
+        computed side by side
     """
     height = 16 if rows <= 16 else 32 if rows <= 32 else 64
     if -(-columns // 128) * 128 <= 1.15 * columns:
@@ -80,7 +81,7 @@ def tile_for(rows: int, columns: int, *, depth: int = 16, splits: int = 1) -> Ti
         height //= 2
 
 
-class Products(Kernel):
+class Products(Weighted):
     """An operation whose passes are products of matrices.
 
     Subclasses name the three of them in `products`, and tell their sizes in `sizes`.
@@ -95,38 +96,44 @@ class Products(Kernel):
 
     @abstractmethod
     def sizes(self, n: int) -> tuple[tuple[int, int, int], ...]:
-        """Rows, columns and depth of the products forward, gradient and backward."""
+        """Rows, columns and depth of the products forward, gradient and backward, of a group."""
 
     @property
     @abstractmethod
     def template(self) -> str:
         """The types in C++ that the three are made for."""
 
+    @property
+    def groups(self) -> int:
+        """How many products of the same size each of the three is."""
+        return 1
+
+    @property
+    def of_gradient(self) -> str:
+        """The types that the second of them is made for."""
+        return self.template
+
     @abstractmethod
     def counted(self, n: int) -> tuple[int, int, int]:
         """The numbers of samples or pixels that the three take."""
-
-    @property
-    def has_bias(self) -> bool:
-        """True if there is a b."""
-        return "b" in self.layer.params
 
     @cached_property
     def tiles(self) -> list[Tile]:
         """Tiles of the three products; deeper where sums over samples or pixels are long."""
         forward, gradient, backward = self.sizes(TYPICAL)
+        groups = self.groups
         return [
             # A sum of up to 32 fits one tile, which spares much reckoning of places.
-            tile_for(*forward[:2], depth=32 if 16 < forward[2] <= 32 else 16),
-            tile_for(*gradient[:2], depth=32, splits=max(1, gradient[2] // 256)),
-            tile_for(*backward[:2]),
+            tile_for(*forward[:2], depth=32 if 16 < forward[2] <= 32 else 16, splits=groups),
+            tile_for(*gradient[:2], depth=32, splits=groups * max(1, gradient[2] // 256)),
+            tile_for(*backward[:2], splits=groups),
         ]
 
     def grids(self, n: int) -> list[Grid]:
         """Grids of the three products."""
         most = (MOST_PARTS, BLOCKS, MOST_PARTS)
         return [
-            tile.grid(*size, m)
+            tile.grid(*size, m, self.groups)
             for tile, size, m in zip(self.tiles, self.sizes(n), most, strict=True)
         ]
 
@@ -150,20 +157,10 @@ class Products(Kernel):
         count = counts(count=lambda a: self.counted(a.n)[which])
         return (*count, *map(size, range(3)))
 
-    @property
-    def weights(self) -> Parameter:
-        """W."""
-        return Parameter("const real*", "w", lambda a: self.layer.params["W"])
-
     def forward_function(self, *, train: bool) -> Function:
         """One product, with bias and chain."""
-        tile, chain, layer = self.tiles[FORWARD], self.chain, self.layer
-
-        def bias_of(_: Arrays) -> Argument:
-            return layer.params["b"] if self.has_bias else NULL
-
-        bias = Parameter("const real*", "bias", bias_of)
-        parameters = (*reads("x"), self.weights, bias, *writes("y"))
+        tile, chain = self.tiles[FORWARD], self.chain
+        parameters = (*reads("x"), self.weights, self.bias, *writes("y"))
         parameters += (*self.size_parameters(FORWARD), *SHARED)
         return Function(
             forward_name(self, train=train),
@@ -186,7 +183,7 @@ class Products(Kernel):
             f"{self.name}_gradient",
             tile.threads,
             (*reads("x", "d"), *writes("parts"), *self.size_parameters(GRADIENT)),
-            f"product<{tile.source(self.math)}>({self.products[GRADIENT]}<{self.template}>"
+            f"product<{tile.source(self.math)}>({self.products[GRADIENT]}<{self.of_gradient}>"
             "{x, d, parts, count}, rows, columns, depth, nullptr, nullptr);",
         )
 

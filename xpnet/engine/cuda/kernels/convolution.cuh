@@ -1,20 +1,31 @@
-// Convolution: x (N, C, H, W), filters w (F, C, FH, FW), b (F) if there is a BIAS,
-// y (N, F, OH, OW).
+// Convolution: x (N, CHANNELS, H, W), filters w (FILTERS, C, FH, FW), b (FILTERS) if there is a
+// BIAS, y (N, FILTERS, OH, OW). Each of the GROUPS takes C channels to F filters, by products of
+// its own.
 //
 // The columns of im2col are read out of the image where they are needed and never written. A sum
 // over channels and places of the window runs over the channels of one place first where whole
 // tiles fit that: where a tile's numbers are is then found once for all of them.
 
-template <int C_, int H_, int W_, int F_, int FH_, int FW_, int STRIDE_, int PAD_, int OH_, int OW_,
-          bool BIAS_>
+template <int GROUPS_, int C_, int H_, int W_, int F_, int FH_, int FW_, int STRIDE_Y_,
+          int STRIDE_X_, int TOP_, int LEFT_, int OH_, int OW_, bool BIAS_>
 struct Shape {
+    static constexpr int GROUPS = GROUPS_, C = C_, H = H_, W = W_, F = F_, FH = FH_, FW = FW_,
+                         STRIDE_Y = STRIDE_Y_, STRIDE_X = STRIDE_X_, TOP = TOP_, LEFT = LEFT_,
+                         OH = OH_, OW = OW_, CHANNELS = GROUPS * C, FILTERS = GROUPS * F,
+                         PLACES = FH * FW, DEPTH = C * PLACES, PLANE = H * W, OUT = OH * OW;
+    // Whether any window reaches beyond the image, at whatever side.
+    static constexpr bool PADDED = TOP > 0 || LEFT > 0 || (OH - 1) * STRIDE_Y + FH > H ||
+                                   (OW - 1) * STRIDE_X + FW > W;
     static constexpr bool BIAS = BIAS_;
-    static constexpr int C = C_, H = H_, W = W_, F = F_, FH = FH_, FW = FW_, STRIDE = STRIDE_,
-                         PAD = PAD_, OH = OH_, OW = OW_, PLACES = FH * FW, DEPTH = C * PLACES,
-                         PLANE = H * W, OUT = OH * OW;
+
+    // Numbers among all of the block's group: its blocks are neighbours along y.
+    static __device__ int group() { return GROUPS == 1 ? 0 : blockIdx.y / (gridDim.y / GROUPS); }
+    static __device__ int channel(int c) { return group() * C + c; }
+    static __device__ int filter(int f) { return group() * F + f; }
 };
 
-// Where the window of output pixel p of the batch begins; no image if p is outside.
+// Where the window of output pixel p of the batch begins, in the channels of the block's group; no
+// image if p is outside.
 struct Window {
     const real* image;
     int y, x;
@@ -23,15 +34,16 @@ struct Window {
 template <class S>
 __device__ Window window_of(const real* x, int p, int pixels) {
     const int n = p / S::OUT, r = p % S::OUT;
-    return {p < pixels ? x + n * (S::C * S::PLANE) : nullptr, r / S::OW * S::STRIDE - S::PAD,
-            r % S::OW * S::STRIDE - S::PAD};
+    const int first = (n * S::CHANNELS + S::channel(0)) * S::PLANE;
+    return {p < pixels ? x + first : nullptr, r / S::OW * S::STRIDE_Y - S::TOP,
+            r % S::OW * S::STRIDE_X - S::LEFT};
 }
 
 // Where a window sees a channel at place (fy, fx); nullptr in the pad, and without an image.
 template <class S>
 __device__ const real* seen(const Window& window, int channel, int fy, int fx) {
     const int y = window.y + fy, x = window.x + fx;
-    const bool inside = S::PAD == 0 || ((unsigned)y < S::H && (unsigned)x < S::W);
+    const bool inside = !S::PADDED || ((unsigned)y < S::H && (unsigned)x < S::W);
     return window.image && inside ? window.image + channel * S::PLANE + y * S::W + x : nullptr;
 }
 
@@ -45,9 +57,9 @@ struct Pixel {
 // The gradient that place (fy, fx) of a window over the pixel brings back; nullptr without one.
 template <class S>
 __device__ const real* returned(const Pixel& pixel, int filter, int fy, int fx) {
-    const int y = pixel.y - fy, x = pixel.x - fx, oy = y / S::STRIDE, ox = x / S::STRIDE;
-    const bool any = y >= 0 && x >= 0 && y % S::STRIDE == 0 && x % S::STRIDE == 0 && oy < S::OH &&
-                     ox < S::OW;
+    const int y = pixel.y - fy, x = pixel.x - fx, oy = y / S::STRIDE_Y, ox = x / S::STRIDE_X;
+    const bool any = y >= 0 && x >= 0 && y % S::STRIDE_Y == 0 && x % S::STRIDE_X == 0 &&
+                     oy < S::OH && ox < S::OW;
     return pixel.d && any ? pixel.d + filter * S::OUT + oy * S::OW + ox : nullptr;
 }
 
@@ -77,6 +89,7 @@ struct Column {
 template <class S, class Out>
 struct ConvolutionForward {
     static constexpr bool A_ALONG_K = true, B_ALONG_K = false, SHARED = true;
+    static constexpr int GROUPS = S::GROUPS;
     const real *x, *w, *bias;
     real* y;
     int pixels;  // of the batch's output
@@ -92,7 +105,8 @@ struct ConvolutionForward {
     __device__ Run left(int m, int k0, Nothing) const {
         const In<BK> in{k0};
         const int first = in.ONE_PLACE ? in.channel(0) * S::PLACES + in.place(0) : k0;
-        return {w + m * S::DEPTH + first, m >= S::F ? 0 : in.ONE_PLACE ? BK : S::DEPTH - k0};
+        return {w + S::filter(m) * S::DEPTH + first,
+                m >= S::F ? 0 : in.ONE_PLACE ? BK : S::DEPTH - k0};
     }
     template <int BK>
     __device__ Column<Window, In<BK>> right(const Window& window, int k0, Nothing) const {
@@ -116,8 +130,9 @@ struct ConvolutionForward {
         return at && in.has(k) ? *at : 0;
     }
     __device__ void store(int m, int p, real sum, int) const {
-        const int i = (p / S::OUT * S::F + m) * S::OUT + p % S::OUT;
-        y[i] = out.value(S::BIAS ? sum + bias[m] : sum, i);
+        const int filter = S::filter(m);
+        const int i = (p / S::OUT * S::FILTERS + filter) * S::OUT + p % S::OUT;
+        y[i] = out.value(S::BIAS ? sum + bias[filter] : sum, i);
     }
 };
 
@@ -126,6 +141,7 @@ struct ConvolutionForward {
 template <class S, class Below>
 struct ConvolutionBackward {
     static constexpr bool A_ALONG_K = false, B_ALONG_K = false, SHARED = true;
+    static constexpr int GROUPS = S::GROUPS;
     const real *d, *w, *x;
     real* dx;
     int pixels;  // of the batch's input
@@ -142,8 +158,8 @@ struct ConvolutionBackward {
     __device__ int row(int m) const { return m; }
     __device__ Pixel column(int q) const {
         const int n = q / S::PLANE, r = q % S::PLANE;
-        return {q < pixels ? d + n * (S::F * S::OUT) : nullptr, r / S::W + S::PAD,
-                r % S::W + S::PAD};
+        const int first = (n * S::FILTERS + S::filter(0)) * S::OUT;
+        return {q < pixels ? d + first : nullptr, r / S::W + S::TOP, r % S::W + S::LEFT};
     }
     __device__ Nothing depth(int) const { return {}; }
     template <int BK>
@@ -162,7 +178,8 @@ struct ConvolutionBackward {
     template <int BK>
     __device__ real a(const Row<BK>& row, int k) const {
         if (row.channel >= S::C || !row.terms.has(k)) return 0;
-        return w[(row.terms.channel(k) * S::C + row.channel) * S::PLACES + row.terms.place(k)];
+        const int filter = S::filter(row.terms.channel(k));
+        return w[(filter * S::C + row.channel) * S::PLACES + row.terms.place(k)];
     }
     template <int BK>
     __device__ real b(const Column<Pixel, Of<BK>>& column, int k) const {
@@ -173,16 +190,29 @@ struct ConvolutionBackward {
         return at && of.has(k) ? *at : 0;
     }
     __device__ void store(int m, int q, real sum, int) const {
-        const int i = (q / S::PLANE * S::C + m) * S::PLANE + q % S::PLANE;
+        const int i = (q / S::PLANE * S::CHANNELS + S::channel(m)) * S::PLANE + q % S::PLANE;
         below.leave(dx, i, sum, x[i]);
     }
 };
 
-// dw(f, term) = sum over output pixels of d(f, p) seen(p, term), and db as one more column: ones.
-// Parts of the sum are kept apart: part, then w and b.
-template <class S>
+// Which channels a filter reads: all of them, or those of a table, a bit for each, 64 to a word.
+struct Full {
+    static __device__ bool has(int, int) { return true; }
+};
+template <int C, unsigned long long... WORDS>
+struct Table {
+    static __device__ bool has(int filter, int channel) {
+        constexpr unsigned long long words[] = {WORDS...};
+        return words[filter * ((C + 63) / 64) + channel / 64] >> channel % 64 & 1;
+    }
+};
+
+// dw(f, term) = sum over output pixels of d(f, p) seen(p, term), 0 where f does not read the
+// channel, and db as one more column: ones. Parts of the sum are kept apart: part, then w and b.
+template <class S, class Reads = Full>
 struct ConvolutionGradient {
     static constexpr bool A_ALONG_K = true, B_ALONG_K = true, SHARED = false;
+    static constexpr int GROUPS = S::GROUPS;
     const real *x, *d;
     real* parts;
     int pixels;
@@ -202,7 +232,8 @@ struct ConvolutionGradient {
         return {n, n / S::PLACES, place / S::FW, place % S::FW};
     }
     __device__ Depth depth(int p) const {
-        return {window_of<S>(x, p, pixels), d + p / S::OUT * S::F * S::OUT + p % S::OUT};
+        const real* first = d + S::filter(0) * S::OUT;
+        return {window_of<S>(x, p, pixels), first + p / S::OUT * S::FILTERS * S::OUT + p % S::OUT};
     }
     template <int BK>
     __device__ const real* left(int m, int, const Depth& depth) const {
@@ -223,7 +254,10 @@ struct ConvolutionGradient {
         return run.first ? *run.first : run.count;
     }
     __device__ void store(int m, int n, real sum, int split) const {
-        real* part = parts + (long long)split * S::F * (S::DEPTH + S::BIAS);
-        part[n < S::DEPTH ? m * S::DEPTH + n : S::F * S::DEPTH + m] = sum;
+        real* part = parts + (long long)split * S::FILTERS * (S::DEPTH + S::BIAS);
+        const int filter = S::filter(m);
+        const bool is_weight = n < S::DEPTH;
+        part[is_weight ? filter * S::DEPTH + n : S::FILTERS * S::DEPTH + filter] =
+            !is_weight || Reads::has(filter, n / S::PLACES) ? sum : 0;
     }
 };

@@ -4,6 +4,7 @@
 template <int IN, int OUT, bool BIAS, class Out>
 struct DenseForward {
     static constexpr bool A_ALONG_K = true, B_ALONG_K = false, SHARED = true;
+    static constexpr int GROUPS = 1;
     const real *x, *W, *bias;
     real* y;
     int samples;
@@ -38,6 +39,7 @@ struct DenseForward {
 template <int IN, int OUT, bool BIAS, class Below>
 struct DenseBackward {
     static constexpr bool A_ALONG_K = true, B_ALONG_K = true, SHARED = true;
+    static constexpr int GROUPS = 1;
     const real *d, *W, *x;
     real* dx;
     int samples;
@@ -73,6 +75,7 @@ struct DenseBackward {
 template <int IN, int OUT, bool BIAS>
 struct DenseGradient {
     static constexpr bool A_ALONG_K = false, B_ALONG_K = false, SHARED = false;
+    static constexpr int GROUPS = 1;
     const real *x, *d;
     real* parts;
     int samples;

@@ -1,18 +1,20 @@
 // Pooling: x (N, C, H, W) to y (N, C, OH, OW), one thread for each number written.
 
-template <int H_, int W_, int PH_, int PW_, int STRIDE_, int PAD_, int OH_, int OW_>
+template <int H_, int W_, int PH_, int PW_, int STRIDE_Y_, int STRIDE_X_, int TOP_, int LEFT_,
+          int OH_, int OW_>
 struct Pooling {
-    static constexpr int H = H_, W = W_, PH = PH_, PW = PW_, STRIDE = STRIDE_, PAD = PAD_,
-                         OH = OH_, OW = OW_;
+    static constexpr int H = H_, W = W_, PH = PH_, PW = PW_, STRIDE_Y = STRIDE_Y_,
+                         STRIDE_X = STRIDE_X_, TOP = TOP_, LEFT = LEFT_, OH = OH_, OW = OW_;
 };
 
-// The largest number of a window, and the place of the first that is as large; the pad never wins.
+// The largest number of a window, and the place of the first that is as large; what is beyond the
+// image, in the pad or behind it, never wins.
 template <class S>
 __device__ int largest(const real* plane, int oy, int ox, real& value) {
     int place = -1;
     for (int fy = 0; fy < S::PH; ++fy)
         for (int fx = 0; fx < S::PW; ++fx) {
-            const int iy = oy * S::STRIDE + fy - S::PAD, ix = ox * S::STRIDE + fx - S::PAD;
+            const int iy = oy * S::STRIDE_Y + fy - S::TOP, ix = ox * S::STRIDE_X + fx - S::LEFT;
             if ((unsigned)iy >= S::H || (unsigned)ix >= S::W) continue;
             const real v = plane[iy * S::W + ix];
             if (place < 0 || v > value || (v != v && value == value)) {
@@ -44,7 +46,7 @@ __device__ void average_pool_forward(const real* x, real* y, int total, const Ou
     real sum = 0;
     for (int fy = 0; fy < S::PH; ++fy)
         for (int fx = 0; fx < S::PW; ++fx) {
-            const int iy = oy * S::STRIDE + fy - S::PAD, ix = ox * S::STRIDE + fx - S::PAD;
+            const int iy = oy * S::STRIDE_Y + fy - S::TOP, ix = ox * S::STRIDE_X + fx - S::LEFT;
             if ((unsigned)iy < S::H && (unsigned)ix < S::W) sum += plane[iy * S::W + ix];
         }
     y[i] = out.value(sum / (S::PH * S::PW), i);
@@ -58,12 +60,12 @@ __device__ void pool_backward(const real* x, const real* d, real* dx, int total,
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= total) return;
     const int plane = i / (S::H * S::W), place = i % (S::H * S::W);
-    const int y = place / S::W + S::PAD, z = place % S::W + S::PAD;
-    const int first_y = y < S::PH ? 0 : (y - S::PH) / S::STRIDE + 1;
-    const int first_x = z < S::PW ? 0 : (z - S::PW) / S::STRIDE + 1;
+    const int y = place / S::W + S::TOP, z = place % S::W + S::LEFT;
+    const int first_y = y < S::PH ? 0 : (y - S::PH) / S::STRIDE_Y + 1;
+    const int first_x = z < S::PW ? 0 : (z - S::PW) / S::STRIDE_X + 1;
     real sum = 0;
-    for (int oy = first_y; oy < S::OH && oy * S::STRIDE <= y; ++oy)
-        for (int ox = first_x; ox < S::OW && ox * S::STRIDE <= z; ++ox) {
+    for (int oy = first_y; oy < S::OH && oy * S::STRIDE_Y <= y; ++oy)
+        for (int ox = first_x; ox < S::OW && ox * S::STRIDE_X <= z; ++ox) {
             const real back = d[(plane * S::OH + oy) * S::OW + ox];
             real value = 0;
             if (!MAX)
@@ -82,7 +84,7 @@ __device__ void unpool_forward(const real* v, const int* places, real* y, int to
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= total) return;
     const int plane = i / (S::H * S::W), place = i % (S::H * S::W);
-    const int oy = place / S::W / S::STRIDE, ox = place % S::W / S::STRIDE;
+    const int oy = place / S::W / S::STRIDE_Y, ox = place % S::W / S::STRIDE_X;
     const int o = (plane * S::OH + oy) * S::OW + ox;
     const bool inside = oy < S::OH && ox < S::OW;
     y[i] = out.value(inside && places[o] == place ? v[o] : 0, i);

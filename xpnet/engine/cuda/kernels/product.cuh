@@ -16,6 +16,7 @@
 //   a<BK>(left, k), b<BK>(right, k): the factor at k0 + k, or 0 outside
 //   store(m, n, sum, split)
 //   SHARED: whether a divided k is to be added up here; otherwise `store` keeps the parts by `split`
+//   GROUPS: how many products of this size there are; the blocks of each are neighbours along y
 
 // Numbers that follow each other along k at equal distances, so many of them.
 struct Run {
@@ -172,7 +173,8 @@ __device__ void product(const Op op, int m_total, int n_total, int k_total, real
     typedef Loads<T::BN, T::BK, T::THREADS, Op::B_ALONG_K> B;
     __shared__ __align__(16) typename By::Operand a[T::BK * (T::BM + By::PAD)];
     __shared__ __align__(16) typename By::Operand b[T::BK * (T::BN + By::PAD)];
-    const int thread = threadIdx.x, m0 = blockIdx.y * T::BM, n0 = blockIdx.x * T::BN;
+    const int down = Op::GROUPS == 1 ? blockIdx.y : blockIdx.y % (gridDim.y / Op::GROUPS);
+    const int thread = threadIdx.x, m0 = down * T::BM, n0 = blockIdx.x * T::BN;
     const int split = blockIdx.z, splits = gridDim.z;
     const int steps = (k_total + T::BK - 1) / T::BK;
     const int first = (int)((long long)steps * split / splits);
