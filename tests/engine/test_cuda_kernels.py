@@ -22,6 +22,7 @@ from xpnet.engine.cuda.module import Module, source
 from xpnet.engine.cuda.product import BLOCKS, MOST_PARTS, tile_for
 from xpnet.engine.lower import lower
 from xpnet.layers import (
+    LRN,
     Affine,
     AveragePool,
     BatchNorm,
@@ -32,7 +33,9 @@ from xpnet.layers import (
     PadShortcut,
     ReLU,
     ReLU6,
+    ScaledTanh,
     Sigmoid,
+    Subsampling,
     Tanh,
 )
 from xpnet.models.nodes import Node
@@ -66,6 +69,12 @@ def by_table(channels, rows, window=2, **options):
     return Convolution(channels, len(rows), window, table=rows, **options)
 
 
+def frozen(layer):
+    """Statistics that stay as they are."""
+    layer.statistics_frozen = True
+    return layer
+
+
 # Shape of a sample and layers, of which the last operation is tested. Those before it are in its
 # backward pass, since gradients are taken back to before their activations.
 CASES = {
@@ -88,7 +97,7 @@ CASES = {
         (3, 5, 4), [Sigmoid(), conv(3, 4, (3, 2), stride=(1, 2), pad=(0, 2, 1, 0)), Tanh()]
     ),
     "pads behind alone": ((2, 4, 5), [ReLU(), conv(2, 3, 2, pad=(0, 0, 1, 2))]),
-    "table": ((3, 4, 4), [ReLU(), by_table(3, [(0, 1), (2,), (0, 2, 1), (1, 2)]), Tanh()]),
+    "table": ((3, 4, 4), [ReLU(), by_table(3, [(0, 1), (2,), (0, 2, 1), (1, 2)]), ScaledTanh()]),
     "depthwise": (
         (3, 5, 4), [ReLU(), conv(3, 6, 3, stride=(2, 1), pad=(1, 0, 2, 1), groups=3), ReLU()]
     ),
@@ -118,6 +127,15 @@ CASES = {
     "norm of rows, unbiased": ((3,), [BatchNorm(3, ddof=1, momentum=0.7), Tanh()]),
     "norm of images": ((4, 5, 3), [Sigmoid(), BatchNorm(4, eps=0.1), Dropout(0.3, rng=10)]),
     "norm of images, unbiased": ((2, 4, 4), [Dropout(0.3, rng=11), BatchNorm(2, ddof=1), ReLU()]),
+    "norm that keeps another variance": (
+        (2, 3, 3), [Sigmoid(), BatchNorm(2, running_ddof=1, momentum=0.7), ReLU()]
+    ),
+    "norm by frozen statistics": (
+        (3, 2, 2), [Tanh(), frozen(BatchNorm(3)), ReLU(), Dropout(0.3, rng=19)]
+    ),
+    "norm across channels": ((4, 3, 2), [ReLU(), LRN(size=3, alpha=0.5, beta=0.6, k=1.5)]),
+    "norm across all channels": ((3, 2, 2), [Tanh(), LRN(size=9, alpha=0.3), Dropout(0.3, rng=20)]),
+    "subsampling": ((3, 4, 6), [ScaledTanh(), Subsampling(3), ScaledTanh(), Dropout(0.3, rng=21)]),
     "means of all": ((3, 4, 5), [ReLU(), GlobalAveragePool(), Dropout(0.3, rng=17)]),
     "shortcut": ((3, 6, 4), [Sigmoid(), PadShortcut(2, 6), Tanh()]),
     "uneven shortcut": ((2, 5, 7), [PadShortcut(3, 5)]),

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from xpnet.engine.cuda.function import Parameter, Parameters, boolean
 from xpnet.engine.lower import Pattern
-from xpnet.layers import Dropout, Layer, ReLU, ReLU6, Sigmoid, Tanh
+from xpnet.layers import Dropout, Layer, ReLU, ReLU6, ScaledTanh, Sigmoid, Tanh
 
 ACTIVATIONS: dict[type[Layer], str] = {
     ReLU: "RELU",
     ReLU6: "RELU6",
     Sigmoid: "SIGMOID",
     Tanh: "TANH",
+    ScaledTanh: "SCALED_TANH",
 }
 
 

@@ -155,6 +155,11 @@ class CompiledNetwork(Uncopied):
         """Return the kernels of a way back that no training step goes, compiled at first use."""
         if way not in self._ways:
             _, kernels = self._lowered(way)
+            for own, first in zip(kernels, self.kernels, strict=True):
+                if isinstance(own, norm.BatchNormKernel) and isinstance(
+                    first, norm.BatchNormKernel
+                ):
+                    own.frozen = first.frozen  # as it was on the way there
             functions = [f for kernel in kernels for f in kernel.all_backward_functions()]
             functions.append(GRADIENT_ALONE)
             self._ways[way] = kernels, self._module(source(self.network.dtype, functions))
@@ -208,8 +213,6 @@ class CompiledNetwork(Uncopied):
         for node in network.nodes():
             if type(node.layer) not in KERNELS:
                 return f"there is no kernel for {type(node.layer).__name__}"
-            if not KERNELS[type(node.layer)].fits(node.layer):
-                return f"there is no kernel yet for {node.name}, {node.layer!r}"
         if (problem := loss_obstacle(network.last_layer)) is not None:
             return problem
         if type(network.penalty) not in (L1, L2, type(None)):

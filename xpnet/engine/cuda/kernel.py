@@ -134,11 +134,6 @@ class Kernel(ABC):
         self.chain = Chain.of([node.layer for node in op.nodes[self.before_chain :]])
         self.input_shape, self.output_shape = op.input_shapes[0], op.output_shape
 
-    @classmethod
-    def fits(cls, layer: Any) -> bool:
-        """Tell whether it does this layer, whose class it is registered for."""
-        return True
-
     before_chain: ClassVar[int] = 1
     """Number of layers before the chain."""
 

@@ -1,6 +1,7 @@
-"""Batch normalization: one block a feature, in which all of a batch meet."""
+"""Normalization: of a batch, a block for each feature, and of neighbouring channels."""
 
 from math import prod
+from typing import Any
 
 from xpnet.engine.cuda.chain import chained
 from xpnet.engine.cuda.function import (
@@ -14,8 +15,8 @@ from xpnet.engine.cuda.function import (
     reads,
     writes,
 )
-from xpnet.engine.cuda.kernel import Arrays, Kernel, does, forward_name
-from xpnet.layers import BatchNorm
+from xpnet.engine.cuda.kernel import Arrays, EachNumber, Kernel, does, forward_name
+from xpnet.layers import LRN, BatchNorm
 
 THREADS = 512
 """Threads of a block: NORM_THREADS in norm.cuh."""
@@ -23,9 +24,18 @@ THREADS = 512
 
 @does(BatchNorm, patterns=chained(BatchNorm))
 class BatchNormKernel(Kernel):
-    """BatchNorm."""
+    """BatchNorm, where all of a batch meet.
+
+    Attributes
+    ----------
+    frozen : whether training, too, takes the running statistics and leaves them as they are
+    """
 
     kind = "one block a feature"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.frozen: bool = self.layer.statistics_frozen
 
     @property
     def template(self) -> str:
@@ -33,7 +43,9 @@ class BatchNormKernel(Kernel):
         return f"{self.input_shape[0]}, {prod(self.input_shape[1:])}"
 
     def keeps(self, samples: int) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Statistics of the batch."""
+        """Statistics of the batch, where it is normalized by them."""
+        if self.frozen:
+            return {}
         features = (self.input_shape[0],)
         return {"mean": (features, "real"), "std": (features, "real")}
 
@@ -47,7 +59,7 @@ class BatchNormKernel(Kernel):
 
     def by_batch(self, *, train: bool) -> bool:
         """Tell whether a pass normalizes by the statistics of its batch."""
-        return train and not self.layer.statistics_frozen
+        return train and not self.frozen
 
     @property
     def eps(self) -> Parameter:
@@ -90,6 +102,7 @@ class BatchNormKernel(Kernel):
         """A block a feature, or a thread a number."""
         if not self.by_batch(train=train):
             return super().forward(arrays, train=train)
+        self.layer.check_count(arrays.n * prod(self.input_shape[1:]))
         return [self.forward_function(train=True).call(arrays, (self.input_shape[0], 1, 1))]
 
     def backward_functions(self) -> list[Function]:
@@ -124,3 +137,23 @@ class BatchNormKernel(Kernel):
         """A block a feature."""
         grid = (self.input_shape[0], 1, 1)
         return [function.call(arrays, grid) for function in self.backward_functions()]
+
+
+@does(LRN, patterns=chained(LRN))
+class LRNKernel(EachNumber):
+    """LRN, whose denominators are found again on the way back."""
+
+    @property
+    def begins(self) -> tuple[str, str]:
+        """The calls in C++, for these channels."""
+        channels, *plane = self.input_shape
+        made = f"Across<{channels}, {prod(plane)}, {self.layer.size}>"
+        given = "x, alpha, beta, k"
+        return f"lrn_forward<{made}>({given}", f"lrn_backward<{made}>({given}"
+
+    @property
+    def besides(self) -> tuple[Parameters, Parameters]:
+        """The layer's constants."""
+        names = ("alpha", "beta", "k")
+        constants = tuple(Parameter("real", name, getattr(self.layer, name)) for name in names)
+        return constants, constants

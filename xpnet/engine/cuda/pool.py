@@ -3,9 +3,10 @@
 from typing import Any
 
 from xpnet.engine.cuda.chain import chained
-from xpnet.engine.cuda.function import Parameter, Parameters
-from xpnet.engine.cuda.kernel import EachNumber, does
-from xpnet.layers import AveragePool, GlobalAveragePool, MaxPool, Shape, Unpooled
+from xpnet.engine.cuda.driver import Grid
+from xpnet.engine.cuda.function import POINTWISE, Parameter, Parameters
+from xpnet.engine.cuda.kernel import EachNumber, EachNumberAndSums, does
+from xpnet.layers import AveragePool, GlobalAveragePool, MaxPool, Shape, Subsampling, Unpooled
 
 PLACES = "places"
 """Name of what a pool keeps for an unpooling: where in its plane each maximum is."""
@@ -94,3 +95,30 @@ class UnpoolKernel(EachNumber):
         """The places."""
         places = Parameter("const int*", PLACES, lambda a: a.kept_by[1][PLACES])
         return (places,), (places,)
+
+
+@does(Subsampling, patterns=chained(Subsampling))
+class SubsamplingKernel(EachNumberAndSums):
+    """Sums of windows, times what is learned for each channel, and more."""
+
+    @property
+    def template(self) -> str:
+        """Images as a type of C++."""
+        return f"Halving<{', '.join(map(str, self.input_shape))}>"
+
+    @property
+    def begins(self) -> tuple[str, str]:
+        """The calls in C++, for these images."""
+        made = self.template
+        return f"subsample_forward<{made}>(x, coef, b", f"subsample_backward<{made}>(x, coef"
+
+    @property
+    def besides(self) -> tuple[Parameters, Parameters]:
+        """What is learned."""
+        return self.own("coef", "b"), self.own("coef")
+
+    @property
+    def sums(self) -> tuple[str, Grid]:
+        """A block for each channel."""
+        grid = self.input_shape[0], 1, 1
+        return f"subsample_gradient<{self.template}, {POINTWISE}>(x", grid

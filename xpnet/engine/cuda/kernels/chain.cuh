@@ -1,6 +1,9 @@
 // What follows a layer's sum before it is stored: an activation, then dropout.
 
-enum Activation { IDENTITY, RELU, RELU6, SIGMOID, TANH };
+enum Activation { IDENTITY, RELU, RELU6, SIGMOID, TANH, SCALED_TANH };
+
+// Of LeCun's squashing function, HEIGHT tanh(STEEPNESS x).
+constexpr real HEIGHT = 1.7159, STEEPNESS = 2. / 3;
 
 // Word number `index` of step `step` of xpnet.arrays.random: Philox4x32-10.
 __device__ inline unsigned random_word(long long index, long long step, unsigned k0, unsigned k1) {
@@ -38,6 +41,7 @@ struct Chain {
         if (ACTIVATION == RELU6) z = z <= 0 ? 0 : z >= 6 ? 6 : z;
         if (ACTIVATION == SIGMOID) z = 1 / (1 + exp(-z));
         if (ACTIVATION == TANH) z = tanh(z);
+        if (ACTIVATION == SCALED_TANH) z = HEIGHT * tanh(STEEPNESS * z);
         return kept(index) ? z * scale : 0;
     }
 
@@ -48,6 +52,7 @@ struct Chain {
         const real a = y / scale;
         if (ACTIVATION == SIGMOID) return a * (1 - a) * scale;
         if (ACTIVATION == TANH) return (1 - a * a) * scale;
+        if (ACTIVATION == SCALED_TANH) return STEEPNESS * (HEIGHT - a * a / HEIGHT) * scale;
         return scale;
     }
 };
