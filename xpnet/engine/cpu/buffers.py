@@ -11,6 +11,9 @@ from xpnet.functions.im2col import inner, outer
 from xpnet.layers import Shape
 from xpnet.models.nodes import INPUT
 
+APART = 16
+"""Numbers between the rows of prepared parameters."""
+
 Span = tuple[int, int]
 """The times of an array's first write and last read. Forward, operation k of K is at time k + 1,
 and backward at 2 K - k; what enters is at 0, and its gradient is read at 2 K + 1."""
@@ -31,21 +34,17 @@ class Scratch:
     What a kernel leaves there is used up before another writes, so that a few buffers that stay in
     the processor's cache serve all layers, and all programs of a thread. A buffer that grows is a
     new one: arrays handed out before keep the old.
+
+    Attributes
+    ----------
+    prepared : by kernel, parameters in the form in which it uses them, for all programs of a thread
+    taken_up : by kernel, copies of the parameters as they were then, if anybody asked for them
     """
 
     def __init__(self) -> None:
         self._buffers: dict[Any, np.ndarray] = {}
-        self._prepared: dict[Any, np.ndarray] = {}
-
-    def prepared(self, name: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Return the array of that name, for parameters as all programs of a thread take them up.
-
-        Filters of large networks take more room than the values of a sample.
-        """
-        array = self._prepared.get(name)
-        if array is None:
-            array = self._prepared[name] = np.empty(shape, dtype=dtype)
-        return array
+        self.prepared: dict[Any, np.ndarray] = {}
+        self.taken_up: dict[Any, list[np.ndarray]] = {}
 
     def get(self, name: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array in the buffer of that name; its values are arbitrary."""
@@ -104,10 +103,34 @@ class Buffers:
         """An array for what is used up before the kernel has done."""
         return self._scratch.get(name, shape, self.dtype if dtype is None else dtype)
 
-    def prepared(self, kernel: Any, shape: tuple[int, ...]) -> np.ndarray:
-        """An array for parameters in the form in which a kernel uses them, whatever `n` is."""
-        name = (type(kernel), kernel.op.name)
-        return self._scratch.prepared(name, shape, self.dtype)
+    def prepared(self, kernel: Any, rows: int, columns: int) -> np.ndarray:
+        """A matrix for parameters in the form in which a kernel uses them, whatever `n` is.
+
+        Filters of large networks take more room than the values of a sample. The rows lie a little
+        apart: a power of 2 between them would have them share a few places of the cache.
+        """
+        found, name = self._scratch.prepared, _name(kernel)
+        if name not in found:
+            found[name] = np.empty((rows, columns + APART), dtype=self.dtype)[:, :columns]
+        return found[name]
+
+    def is_prepared(self, kernel: Any) -> bool:
+        """Tell whether the parameters are as a kernel remembers that it took them up."""
+        before = self._scratch.taken_up.pop(_name(kernel), None)
+        now = kernel.op.layer.params.values()
+        if before is None or not all(map(np.array_equal, before, now)):
+            return False  # and it remembers nothing
+        self._scratch.taken_up[_name(kernel)] = before
+        return True
+
+    def remember_prepared(self, kernel: Any) -> None:
+        """Keep a copy of the parameters, which a kernel has taken up."""
+        now = kernel.op.layer.params.values()
+        self._scratch.taken_up[_name(kernel)] = [array.copy() for array in now]
+
+    def forget_prepared(self) -> None:
+        """Keep no copies of parameters: they are going to change."""
+        self._scratch.taken_up.clear()
 
     def value(self, value: int, shape: tuple[int, ...] | None = None) -> np.ndarray:
         """The array of a value; of another shape than its samples' where a kernel needs that."""
@@ -201,6 +224,11 @@ def _readers(lowered: Lowered) -> dict[int, list[int]]:
         for value in op.inputs:
             readers.setdefault(value, []).append(number)
     return readers
+
+
+def _name(kernel: Any) -> tuple[type, str]:
+    """What tells kernels apart, in whatever program they are."""
+    return type(kernel), kernel.op.name
 
 
 def _back(value: int, count: int) -> int:

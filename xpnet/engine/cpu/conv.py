@@ -56,7 +56,7 @@ class PlanesGemm(Kernel):
         self._places = places = C * FH * FW
         self._W, self._b = layer.params["W"].reshape(FN, places), layer.params.get("b")
         rows = places if self._b is None else places + 1
-        self._w = self.buffers.prepared(self, (rows, FN))
+        self._w = self.buffers.prepared(self, rows, FN)
         # Each channel by itself, unlike everywhere else.
         padded = np.zeros((C, top + H + bottom, left + W + right, n), dtype=kind)
         self.x = padded[:, top : top + H, left : left + W].transpose(1, 2, 3, 0)
@@ -138,7 +138,7 @@ class ShiftGemm(Kernel):
         FH, FW = layer.params["W"].shape[2:]
         self._W = layer.params["W"].reshape(G, FN // G, C // G, FH, FW)
         self._b = layer.params.get("b")
-        w = self.buffers.prepared(self, (FH, FW, G, C // G, FN // G))
+        w = self.buffers.prepared(self, FH * FW, C * FN // G).reshape(FH, FW, G, C // G, -1)
         dw = self.buffers.scratch("dw", w.shape)
         self._by_place, self._dw_by_place = w, dw
         self._w, self._dw = (w, dw) if G > 1 else (w[:, :, 0], dw[:, :, 0])

@@ -10,6 +10,9 @@ IMAGES = 50
 fast way of OpenBLAS."""
 NUMBERS = 3_000_000
 """Numbers that the layers of a part may put out, so that they stay in the processor's cache."""
+FOR_A_WEIGHT = 5
+"""Numbers that they may put out for each weight of the convolutions, if that is more: all weights
+are read for each part, and of large networks they are more than the values of a sample."""
 ROWS = 1000
 """Samples in a part where there are no convolutions: large matrices make those networks fast."""
 FEWEST = 10

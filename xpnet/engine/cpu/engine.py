@@ -14,7 +14,16 @@ from xpnet.arrays.parameters import FlatParams
 from xpnet.engine.base import OneByOne, Uncopied
 from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cpu.buffers import Scratch
-from xpnet.engine.cpu.division import FEWEST, IMAGES, NUMBERS, ROWS, Division, Part, divided
+from xpnet.engine.cpu.division import (
+    FEWEST,
+    FOR_A_WEIGHT,
+    IMAGES,
+    NUMBERS,
+    ROWS,
+    Division,
+    Part,
+    divided,
+)
 from xpnet.engine.cpu.kernel import KERNELS, kernel_of, patterns
 from xpnet.engine.cpu.loss import separable
 from xpnet.engine.cpu.program import LEARNING, Needs, Program
@@ -70,7 +79,9 @@ class CpuEngine(OneByOne, Uncopied):
         self._nodes = network.nodes()
         layers = [node.layer for node in self._nodes]
         self._by_samples = all(type(layer) in KERNELS for layer in layers)
-        self._convolves = any(isinstance(layer, Convolution) for layer in layers)
+        convolutions = [layer for layer in layers if isinstance(layer, Convolution)]
+        self._convolves = bool(convolutions)
+        self._weights = sum(layer.params["W"].size for layer in convolutions)
         self._numbers = sum(prod(node.output_shape) for node in self._nodes)
         self._calls = 0
         self._turn, self._caller = RLock(), get_ident()
@@ -110,9 +121,11 @@ class CpuEngine(OneByOne, Uncopied):
             return divided(n, n, 1, self.threads)
         if not self._convolves:
             return divided(n, ROWS, 1, self.threads)
-        limit = max(1, min(IMAGES, NUMBERS // self._numbers))
-        # A part that is full is worth a thread, however few its samples are.
-        return divided(n, limit, max(1, min(self.threads, n // min(FEWEST, limit))), 1)
+        limit = max(NUMBERS, FOR_A_WEIGHT * self._weights) // self._numbers
+        # So many numbers are worth a thread, however few the samples are.
+        fewest = max(1, min(FEWEST, NUMBERS // self._numbers))
+        workers = max(1, min(self.threads, n // fewest))
+        return divided(n, max(1, min(IMAGES, limit)), workers, 1)
 
     def methods(self) -> dict[str, str]:
         """Say how each layer is computed, by its name."""

@@ -187,16 +187,23 @@ class Program:
             found[names[kernel.main]] = kernel.method
         return found
 
-    def prepare(self, *, shared: bool = True) -> None:
+    def prepare(self, *, shared: bool = True, known: bool = False) -> None:
         """Take up the parameters as they are now.
 
         Parameters
         ----------
         shared : whether also what this thread's other programs for the same needs share, and one of
             them may have seen to
+        known : whether they may well be as they were the last time: to compare them takes less time
         """
+        if shared and not known:
+            self._buffers.forget_prepared()
         for kernel in self._prepare if shared else self._prepare_more:
-            kernel.prepare()
+            if not (known and kernel.shares_prepared):
+                kernel.prepare()
+            elif not self._buffers.is_prepared(kernel):
+                kernel.prepare()
+                self._buffers.remember_prepared(kernel)
 
     def start(
         self, x: np.ndarray, *, train: bool = False, keep: bool = False, first: int = 0

@@ -200,11 +200,12 @@ class Winograd(Kernel):
         self._b = layer.params.get("b")
         BT, G, AT = (matrix.astype(kind) for matrix in toom_cook(POINTS, OUT, TAPS))
         self._GG = np.kron(G, G)  # G w G^T of a filter's 9 numbers in a row
-        w = buffers.prepared(self, (IN * IN, FN, C // groups))
-        dw = buffers.scratch("filters", w.shape)
-        self._w_rows, self._dw_rows = w.reshape(IN * IN, -1), dw.reshape(IN * IN, -1)
-        by_group = (IN * IN, groups, FN // groups, -1) if groups > 1 else w.shape
-        self._w, self._dw = w.reshape(by_group), dw.reshape(by_group)
+        self._w_rows = buffers.prepared(self, IN * IN, FN * C // groups)
+        self._dw_rows = buffers.scratch("filters", self._w_rows.shape)
+        filters = (groups, FN // groups) if groups > 1 else (FN,)
+        self._w, self._dw = (
+            each.reshape(IN * IN, *filters, C // groups) for each in (self._w_rows, self._dw_rows)
+        )
 
         def images(over: int, channels: int) -> tuple[int, ...]:
             """Shape of images that the tiles cover."""

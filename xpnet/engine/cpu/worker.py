@@ -103,7 +103,7 @@ class Worker:
 
     def predict(self, parts: Sequence[Part], x: np.ndarray, scores: Any) -> None:
         """Fill in the scores of the share."""
-        for (first, end), program in self._prepared(parts):
+        for (first, end), program in self._prepared(parts, known=True):
             program.start(x[first:end])
             program.forward(self._whole)
             program.put_scores(scores, first, end)
@@ -197,7 +197,9 @@ class Worker:
             self._segments_of[needs, train] = found
         return found
 
-    def _prepared(self, parts: Sequence[Part]) -> list[tuple[Part, Program]]:
+    def _prepared(
+        self, parts: Sequence[Part], *, known: bool = False
+    ) -> list[tuple[Part, Program]]:
         """Each part with a program that has taken up the parameters as they are."""
         np.setbufsize(BUFFER)
         programs: dict[int, Program] = {}
@@ -208,7 +210,7 @@ class Worker:
             if program is None:
                 shared = not programs
                 program = programs[n] = self._of_size(n, LEARNING, 1)[0]
-                program.prepare(shared=shared)
+                program.prepare(shared=shared, known=known)
             found.append((part, program))
         self._programs = [found[0][1]]
         return found
