@@ -29,6 +29,7 @@ from xpnet.engine.cpu.winograd import POINTS, Winograd, toom_cook
 from xpnet.engine.lower import lower
 from xpnet.errors import ArgumentError
 from xpnet.layers import (
+    LRN,
     Affine,
     AveragePool,
     BatchNorm,
@@ -41,9 +42,11 @@ from xpnet.layers import (
     PadShortcut,
     ReLU,
     ReLU6,
+    ScaledTanh,
     Sequential,
     Sigmoid,
     SoftmaxWithLoss,
+    Subsampling,
     Tanh,
     Unpooled,
 )
@@ -634,7 +637,7 @@ def test_a_layer_in_front_has_gradients_without_dx():
 
 def test_every_layer_of_the_library_has_a_kernel_of_its_own():
     assert AsWritten not in KERNELS.values()
-    assert {Sigmoid, Tanh, AveragePool} < KERNELS.keys()
+    assert {Sigmoid, Tanh, ScaledTanh, AveragePool, Subsampling, LRN} < KERNELS.keys()
     for layer, shape, kind in (
         (MaxPool(3, stride=2, pad=1), (3, 9, 9), BorderedWindows),
         (MaxPool(3, stride=2), (3, 9, 9), Windows),
@@ -645,7 +648,7 @@ def test_every_layer_of_the_library_has_a_kernel_of_its_own():
 
 
 @EITHER
-@pytest.mark.parametrize("layer", [Sigmoid, Tanh])
+@pytest.mark.parametrize("layer", [Sigmoid, Tanh, ScaledTanh])
 def test_squashing_functions_are_the_layers_bit_for_bit(layer, dtype):
     rng = np.random.default_rng(0)
     for shape in ((3, 4, 6), (7,)):

@@ -9,9 +9,10 @@ from test_cpu_kernels import EITHER, EXACT, Built, alone, randomize
 from xpnet.engine.cpu.conv import PlanesGemm, ShiftGemm
 from xpnet.engine.cpu.depthwise import Depthwise
 from xpnet.engine.cpu.kernel import kernel_of
-from xpnet.engine.cpu.pool import Averages, BorderedWindows, Windows
+from xpnet.engine.cpu.lrn import NormalizeLocally
+from xpnet.engine.cpu.pool import Averages, BorderedWindows, ScaledSums, Windows
 from xpnet.engine.cpu.winograd import Winograd
-from xpnet.layers import AveragePool, Convolution, MaxPool
+from xpnet.layers import LRN, AveragePool, Convolution, MaxPool, Subsampling
 
 STEPS = [
     # stride, pad
@@ -138,3 +139,31 @@ def test_where_maxima_were_is_only_found_for_a_way_back(uneven, dtype, monkeypat
     built.kernel.forward()
     monkeypatch.undo()
     np.testing.assert_array_equal(built.kernel.y.transpose(2, 3, 0, 1), layer.forward(x)[0])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8])
+@pytest.mark.parametrize(
+    "constants", [{"size": 5, "alpha": 0.3}, {"size": 1}, {"size": 9, "beta": 0.4, "k": 1.5}]
+)
+def test_lrn_is_the_layer(constants, channels):
+    """Also where a window reaches beyond all channels."""
+    for built in kernels(LRN(**constants), (channels, 4, 3), 2, kind=NormalizeLocally):
+        built.assert_equals_the_layer_again_and_again(np.random.default_rng(0))
+
+
+def test_what_is_too_large_for_lrn_stays_with_its_neighbours():
+    """The square of one is infinite; sums that are none of its windows' are not NaN for it."""
+    built = Built(LRN(size=3), (6, 1, 2), 2)
+    x = np.random.default_rng(0).standard_normal((2, 6, 1, 2))
+    x[1, 4, 0, 1] = 1e200
+    with np.errstate(over="ignore"):
+        y, dx, _ = built.pass_through(x, np.ones_like(x))
+        want, backward = built.layer.forward(x)
+        np.testing.assert_allclose(y, want, rtol=1e-12)
+        np.testing.assert_allclose(dx, backward(np.ones_like(x))[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_subsampling_is_the_layer(n):
+    for built in kernels(Subsampling(3), (3, 4, 6), n, kind=ScaledSums):
+        built.assert_equals_the_layer_again_and_again(np.random.default_rng(n))

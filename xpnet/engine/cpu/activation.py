@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from xpnet.engine.cpu.kernel import Kernel, computes, zeros_beside
-from xpnet.layers import ReLU, ReLU6, Sigmoid, Tanh
+from xpnet.layers import ReLU, ReLU6, ScaledTanh, Sigmoid, Tanh
+from xpnet.layers.activation import HEIGHT, STEEPNESS
 
 
 @computes(ReLU)
@@ -92,6 +93,24 @@ class HyperbolicTangent(Smooth):
     def _slope(self) -> None:
         np.multiply(self.y, self.y, out=self._term)
         np.subtract(1.0, self._term, out=self._term)
+
+
+@computes(ScaledTanh)
+class ScaledHyperbolicTangent(Smooth):
+    """y = A tanh(B x), with the slope B (A - y^2 / A)."""
+
+    def forward(self) -> None:
+        """x to y."""
+        np.multiply(self.inputs[0], STEEPNESS, out=self._term)
+        np.tanh(self._term, out=self._term)
+        np.multiply(self._term, HEIGHT, out=self.y)
+
+    def _slope(self) -> None:
+        term = self._term
+        np.multiply(self.y, self.y, out=term)
+        term /= HEIGHT
+        np.subtract(HEIGHT, term, out=term)
+        term *= STEEPNESS
 
 
 @computes(ReLU6)

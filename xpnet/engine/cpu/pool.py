@@ -5,24 +5,20 @@ from typing import Protocol
 
 import numpy as np
 
-from xpnet.engine.cpu.kernel import AsWritten, Kernel, computes, zeros_beside
+from xpnet.engine.cpu.kernel import Kernel, computes, zeros_beside
 from xpnet.engine.lower import Op, Pattern
 from xpnet.functions.im2col import shifted
 from xpnet.layers import (
-    LRN,
     AveragePool,
     GlobalAveragePool,
     Layer,
     MaxPool,
     ReLU,
-    ScaledTanh,
     Shape,
     Subsampling,
     Unpooled,
 )
 from xpnet.models.nodes import Node
-
-computes(LRN, ScaledTanh, Subsampling)(AsWritten)
 
 
 class Places(Protocol):
@@ -291,6 +287,52 @@ class Averages(Kernel):
         dx[...] = 0.0
         for _, _, view in shifted(dx, *layer.window, layer.stride):
             view += self._term
+
+
+@computes(Subsampling)
+class ScaledSums(Kernel):
+    """y = coef S + b, with the sums S of windows of 2 x 2, which are kept."""
+
+    method = "sums of 2x2, then scale and shift"
+
+    def build(self) -> None:
+        """The sums, and the parameters spread over the samples."""
+        shape = H, W, n, C = self.buffers.shape(self.op.output_shape)
+        self._S = self.buffers.kept(shape)
+        self._product = self.buffers.scratch("product", shape)
+        # So that NumPy's innermost loop is over samples and channels.
+        self._coef, self._b = (self.buffers.kept((n, C)) for _ in "cb")
+        self._ones = np.ones(H * W * n, dtype=self.buffers.dtype)
+
+    def prepare(self) -> None:
+        """Coefficients and biases as they are now."""
+        params = self.op.layer.params
+        np.copyto(self._coef, params["coef"])
+        np.copyto(self._b, params["b"])
+
+    def forward(self) -> None:
+        """x to y."""
+        first, *others = (view for _, _, view in shifted(self.inputs[0], 2, 2, 2))
+        np.copyto(self._S, first)
+        for view in others:
+            self._S += view
+        np.multiply(self._S, self._coef, out=self.y)
+        self.y += self._b
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to the gradients, and to each place of its window."""
+        product = self._product
+        if need_grads:
+            # As products with ones: NumPy is slow to sum over leading axes.
+            rows = product.reshape(len(self._ones), -1)
+            np.multiply(self.dy, self._S, out=product)
+            np.matmul(self._ones, rows, out=self.grads["coef"])
+            np.copyto(product, self.dy)
+            np.matmul(self._ones, rows, out=self.grads["b"])
+        if need_dx[0]:
+            np.multiply(self.dy, self._coef, out=product)
+            for _, _, view in shifted(self.gradients[0], 2, 2, 2):
+                np.copyto(view, product)
 
 
 @computes(GlobalAveragePool)

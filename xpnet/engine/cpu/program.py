@@ -11,6 +11,7 @@ import xpnet.engine.cpu.activation
 import xpnet.engine.cpu.conv
 import xpnet.engine.cpu.dropout
 import xpnet.engine.cpu.join
+import xpnet.engine.cpu.lrn
 import xpnet.engine.cpu.pool  # noqa: F401
 from xpnet.arrays import Array
 from xpnet.engine.cpu.buffers import Buffers, Scratch, in_book_order, in_memory_order
