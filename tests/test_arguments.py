@@ -52,6 +52,7 @@ NEEDED = {
     "AveragePool": lambda: {"window": 2},
     "BatchNorm": lambda: {"features": 3},
     "Subsampling": lambda: {"channels": 2},
+    "Photographs": lambda: {"size": 8, "mean": 127, "std": 128},
     "PadShortcut": lambda: {"stride": 1, "channels": 2},
     "Residual": lambda: {"layers": [ReLU()]},
     "Sum": lambda: {"branches": [ReLU(), ReLU()]},

@@ -69,6 +69,7 @@ __all__ = [
     "Network",
     "PackedNetwork",
     "PadShortcut",
+    "Photographs",
     "RMSprop",
     "ReLU",
     "ReLU6",

@@ -14,6 +14,7 @@ from xpnet.data import (
 )
 from xpnet.data.augment import Augmentation
 from xpnet.errors import XPNetError
+from xpnet.files.photographs import Photographs
 from xpnet.functions.activations import (
     identity_function,
     log_softmax,

@@ -59,6 +59,7 @@ def fold_batch_norm(network: Network) -> Network:
     layers = _row(network.layers, swapped)
     other = Network(**(arguments | {"layers": layers}), device=network.device)
     _learn_alike(network, other)
+    other.photographs = network.photographs
     return other
 
 

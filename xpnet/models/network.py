@@ -10,6 +10,7 @@ from xpnet.arrays import Array, Device, get_device, to_numpy
 from xpnet.arrays.parameters import FlatParams, Held, LayerParams, Unheld, hold
 from xpnet.arrays.values import scaled
 from xpnet.errors import ArgumentError
+from xpnet.files.photographs import Photographs
 from xpnet.files.weights import Weights, load_weights, save_weights
 from xpnet.functions.gradients import numerical_gradient
 from xpnet.functions.init import is_unwritten
@@ -32,15 +33,15 @@ from xpnet.layers.numbers import sizes
 from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.describing import class_name, description
 from xpnet.models.filling import Kept, fitting, kept_as
-from xpnet.models.learning import Learns
 from xpnet.models.names import book_names, claim, refuse_owned, refuse_twice
 from xpnet.models.nodes import Node, Trace
 from xpnet.models.placing import in_shape, placed_targets
 from xpnet.models.summary import LayerRow, macs, rows
+from xpnet.models.transfer import Transfers
 from xpnet.optim.penalties import Penalty
 
 
-class Network(Learns):
+class Network(Transfers):
     """Layers and a loss, on one device.
 
     Layers in a row, or whatever they are put together to by `Residual`, `Sum`, `Concatenate`,
@@ -414,7 +415,10 @@ class Network(Learns):
         if dtype is not None:
             arrays = kept_as(arrays, dtype)
         halves = arrays if dtype == "bfloat16" else ()
-        save_weights(path, arrays, {"network": self.description()}, bfloat16=halves)
+        texts = {"network": self.description()}
+        if self.photographs is not None:
+            texts["photographs"] = self.photographs.as_text()
+        save_weights(path, arrays, texts, bfloat16=halves)
 
     def load_params(self, path: str | Path) -> None:
         """Take the arrays of a weight file, one of the books' pickles for instance.
@@ -432,6 +436,8 @@ class Network(Learns):
         """Copy arrays in, all or none; see `load_params`."""
         own = self.file_arrays()
         found = fitting(weights, own, self._names, needed=self.state)
+        if (text := weights.metadata.get("photographs")) is not None:
+            self.photographs = Photographs.from_text(text, weights.path)
         for name, array in own.items():
             array[...] = self.device.asarray(found[name], dtype=self.dtype)
         self.params.apply_masks()

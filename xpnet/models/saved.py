@@ -126,6 +126,7 @@ def copied(network: Network, *, device: str | Device, dtype: str) -> Network:
             other.freeze(name)
     if network.frozen_statistics:
         other.freeze_statistics(*network.frozen_statistics)
+    other.photographs = network.photographs
     return other
 
 
