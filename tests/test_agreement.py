@@ -8,7 +8,23 @@ that later only accuracies can be compared.
 import numpy as np
 import pytest
 
-from xpnet import SGD, Batches, Trainer, TwoLayerNet, synthetic_digits, to_numpy
+from xpnet import (
+    LRN,
+    SGD,
+    Affine,
+    Batches,
+    BatchNorm,
+    Convolution,
+    MaxPool,
+    Network,
+    ReLU,
+    ScaledTanh,
+    Subsampling,
+    Trainer,
+    TwoLayerNet,
+    synthetic_digits,
+    to_numpy,
+)
 
 FIRST_GRADIENT = 1e-5  # of the largest element
 AFTER_100_STEPS = 1e-5  # of the norm: a hundred times what was measured
@@ -72,3 +88,38 @@ def test_accuracy_after_an_epoch(device, digits, reference):
 def test_training_repeats_bit_for_bit(device, digits):
     first, second = (trained(device, digits, 70) for _ in range(2))
     np.testing.assert_array_equal(to_numpy(first.params.flat), to_numpy(second.params.flat))
+
+
+def windows(device):
+    """Of LeNet and AlexNet what a two-layer network does not have, on 9 x 9 pixels."""
+    rng = np.random.default_rng(3)
+    layers = [
+        Convolution(1, 4, 3, stride=(2, 1), pad=(0, 1), bias=False, rng=rng),
+        BatchNorm(4, running_ddof=1), ReLU(), LRN(size=3, alpha=0.1),
+        Convolution(4, 6, 3, groups=2, pad=(1, 0, 1, 2), rng=rng),
+        MaxPool(3, stride=(1, 2), uneven="ceil"),
+        Convolution(6, 3, 1, table=[(0, 1), (2, 3, 4), (5,)], rng=rng), ReLU(),
+        Subsampling(3), ScaledTanh(), Affine(6, 10, rng=rng),
+    ]  # fmt: skip
+    return Network(layers, input_shape=(1, 9, 9), device=device)
+
+
+def windows_trained(device, digits, steps):
+    net = windows(device)
+    x = (digits[0][: 20 * steps].reshape(-1, 1, 28, 28)[:, :, 1:28:3, 1:28:3] / 255).astype("f")
+    t = digits[1][: 20 * steps]
+    net.freeze_statistics()
+    for k in range(steps):
+        if k == steps // 2:
+            net.thaw_statistics()
+        part = slice(20 * k, 20 * k + 20)
+        SGD(0.05).update(net.params, net.gradient(x[part], t[part]))
+    return net
+
+
+def test_windows_and_norms_after_20_steps(device, digits):
+    got, want = (windows_trained(place, digits, 20) for place in (device, "cpu"))
+    for arrays, others in ((got.params, want.params), (got.state, want.state)):
+        for name, there in others.items():
+            distance = np.linalg.norm(to_numpy(arrays[name]) - there) / np.linalg.norm(there)
+            assert distance <= AFTER_100_STEPS, name

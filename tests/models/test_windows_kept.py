@@ -184,6 +184,27 @@ def test_no_rule_moves_what_the_table_has_not(rule, engine):
     assert np.all(W[~ZERO] != 0)
 
 
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_what_is_written_in_place_where_the_table_has_nothing_is_not_read(engine):
+    """Convolutions of one, of few and of many channels, and of windows of 3 x 3."""
+    rng = np.random.default_rng(0)
+    for channels, size in ((1, 2), (2, 2), (6, 2), (6, 3)):
+        table = [(k % channels,) for k in range(6)]
+        layers = [Convolution(channels, channels, 1, rng=rng)] if channels > 2 else []
+        layers += [Convolution(channels, 6, size, table=table, rng=rng), ReLU()]
+        layers += [Affine(6 * (13 - size) ** 2, 3, rng=rng)]
+        net = Network(layers, input_shape=(channels, 12, 12), dtype="float64")
+        computes = get_engine(net, engine, 1)
+        x = rng.standard_normal((20, channels, 12, 12))
+        computes.predict(x)
+        name = f"Convolution{2 if channels > 2 else 1}.W"
+        net.params[name][...] += 1.0
+        want = copy.deepcopy(net)  # which does not have it
+        np.testing.assert_allclose(computes.predict(x), want.predict(x), rtol=1e-9, atol=1e-9)
+        _, scores, _ = computes.loss_and_gradient(x, rng.integers(3, size=20))
+        np.testing.assert_allclose(scores, want.predict(x), rtol=1e-9, atol=1e-9)
+
+
 def test_the_gradient_check_passes():
     """A place without a connection has no slope, however it is found."""
     layers = [Convolution(2, 3, 2, table=((0,), (0, 1), (1,)), rng=0), ScaledTanh()]

@@ -74,6 +74,7 @@ class PlanesGemm(Kernel):
 
     def prepare(self) -> None:
         """Filters and biases as one matrix."""
+        drop_unconnected(self.op.layer, self.op.layer.params)
         self._w[: self._places] = self._W.T
         if self._b is not None:
             self._w[-1] = self._b
@@ -178,6 +179,7 @@ class ShiftGemm(Kernel):
 
     def prepare(self) -> None:
         """Filters in the order of the products."""
+        drop_unconnected(self.op.layer, self.op.layer.params)
         self._by_place[...] = self._W.transpose(3, 4, 0, 2, 1)
 
     def _rows_of(self, place: int) -> np.ndarray:

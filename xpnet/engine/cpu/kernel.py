@@ -204,8 +204,8 @@ def zeros_beside(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.zeros(shape[axes:], dtype=dtype)
 
 
-def drop_unconnected(layer: Layer, grads: Params) -> None:
-    """Set the gradient of W to 0 where a convolution's table has no connection."""
+def drop_unconnected(layer: Layer, arrays: Params) -> None:
+    """Set W, or its gradient, to 0 where a convolution's table has no connection."""
     assert isinstance(layer, Convolution)
     if layer.mask is not None:
-        grads["W"] *= layer.mask
+        arrays["W"] *= layer.mask

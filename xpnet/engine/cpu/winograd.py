@@ -234,6 +234,7 @@ class Winograd(Kernel):
 
     def prepare(self) -> None:
         """Transform the filters, as they are now."""
+        drop_unconnected(self.op.layer, self.op.layer.params)
         np.matmul(self._GG, self._filters, out=self._w_rows)
 
     def forward(self) -> None:
