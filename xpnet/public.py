@@ -39,6 +39,7 @@ from xpnet.layers import (
     LRN,
     Add,
     Affine,
+    AuxiliaryHeads,
     AveragePool,
     BatchNorm,
     BinaryAffine,
@@ -71,9 +72,12 @@ from xpnet.layers import (
 )
 from xpnet.models import (
     VGG,
+    AlexNet,
     CifarResNet,
     DeepConvNet,
     EfficientNetLite0,
+    GoogLeNet,
+    LeNet,
     MultiLayerNet,
     MultiLayerNetExtend,
     Network,

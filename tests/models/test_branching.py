@@ -30,7 +30,7 @@ from xpnet.layers import (
 )
 from xpnet.models import MultiLayerNet, Network, SimpleConvNet, TwoLayerNet, build_network
 from xpnet.models.nodes import INPUT
-from xpnet.models.saved import MODELS, copied
+from xpnet.models.saved import copied
 from xpnet.optim.penalties import L2
 
 DATA = Path(__file__).parent / "data"
@@ -56,7 +56,7 @@ BOOK = {
 
 EVERY = {
     **BRANCHING,
-    **{name: lambda name=name, **o: build_network(name, BOOK[name], rng=0, **o) for name in MODELS},
+    **{name: lambda name=name, **o: build_network(name, BOOK[name], rng=0, **o) for name in BOOK},
     "dropout": lambda **o: Network([Affine(6, 5, rng=0), Dropout(0.3, rng=1), Affine(5, 3)], **o),
     "another shortcut": lambda **o: Network(
         [Residual([Affine(6, 3, rng=0)], Affine(6, 3, rng=1), shortcut_name="side")],

@@ -26,8 +26,7 @@ from xpnet.layers import (
     SoftmaxWithLoss,
     Unpooled,
 )
-from xpnet.models import MultiLayerNet, Network, SimpleConvNet, TwoLayerNet, build_network
-from xpnet.models.saved import MODELS
+from xpnet.models import MODELS, MultiLayerNet, Network, SimpleConvNet, TwoLayerNet, build_network
 
 
 @pytest.mark.parametrize(

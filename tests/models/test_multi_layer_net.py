@@ -215,7 +215,7 @@ def test_a_file_cannot_ask_for_more_memory_than_it_is_worth(hidden, tmp_path):
 def test_they_are_built_by_name(model):
     net = build_network(model, SIZES, rng=0)
     assert type(net) is MODELS[model].build
-    assert MODELS[model][1:] == ("sgd", 0.01, 20)
+    assert MODELS[model][1:4] == ("sgd", 0.01, 20)
     np.testing.assert_array_equal(net.params.flat, MultiLayerNet(**SIZES, rng=0).params.flat)
 
 

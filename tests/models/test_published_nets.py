@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from xpnet import VGG, CifarResNet, ResNet, load_network
+from xpnet import LRN, VGG, AlexNet, CifarResNet, GoogLeNet, LeNet, ResNet, load_network
 from xpnet.errors import ArgumentError
 from xpnet.functions.init import shapes_alone
 from xpnet.models.saved import copied
@@ -23,6 +23,29 @@ def shapes_of(make):
 
 
 COUNTS = {
+    "LeNet": (LeNet, 60_850, 416_520),
+    "LeNet modern": (LeNet.modern, 61_706, 416_520),
+    "AlexNet": (AlexNet, 60_965_224, 724_406_816),
+    "AlexNet without groups": (lambda: AlexNet(groups=1), 62_378_344, 1_135_256_096),
+    "AlexNet of torchvision": (lambda: AlexNet("torchvision"), 61_100_840, 714_188_480),
+    "AlexNet small": (AlexNet.small, 461_962, 20_361_216),
+    "GoogLeNet": (GoogLeNet, 6_998_552, 1_582_671_872),
+    "GoogLeNet with heads": (
+        lambda: GoogLeNet(auxiliary=True),
+        6_998_552 + 3_188_840 + 3_190_888,
+        None,
+    ),
+    "GoogLeNet of torchvision": (
+        lambda: GoogLeNet(batch_norm=True, five=3),
+        6_624_904,
+        1_498_376_192,
+    ),
+    "GoogLeNet of torchvision with heads": (
+        lambda: GoogLeNet(batch_norm=True, five=3, auxiliary=True),
+        13_004_888,
+        None,
+    ),
+    "GoogLeNet small": (GoogLeNet.small, 38_482, 3_163_616),
     "VGG-11": (lambda: VGG(11), 132_863_336, 7_609_090_048),
     "VGG-13": (lambda: VGG(13), 133_047_848, 11_308_466_176),
     "VGG-16": (lambda: VGG(16), 138_357_544, 15_470_264_320),
@@ -65,6 +88,89 @@ def test_vgg16_layer_by_layer():
         1_792, 36_928, 73_856, 147_584, 295_168, 590_080, 590_080, 1_180_160, *[2_359_808] * 5,
         102_764_544, 16_781_312, 4_097_000,
     ]  # fmt: skip
+
+
+def test_lenet_layer_by_layer():
+    rows = {row.name: (row.parameters, row.output_shape) for row in shapes_of(LeNet).summary()}
+    assert [rows[name] for name in ("C1", "S2", "C3", "S4", "C5", "F6", "output")] == [
+        (156, (6, 28, 28)),
+        (12, (6, 14, 14)),
+        (1_516, (16, 10, 10)),
+        (32, (16, 5, 5)),
+        (48_120, (120, 1, 1)),
+        (10_164, (84,)),
+        (850, (10,)),
+    ]
+    assert shapes_of(LeNet.modern).summary()[3].parameters == 2_416
+
+
+def test_lenet_squashes_where_it_is_told_to():
+    def squashes(**options):
+        names = shapes_of(lambda: LeNet(**options)).layers
+        return [name.partition("-")[0] for name in names if name.endswith("-activation")]
+
+    assert squashes() == ["C1", "S2", "C3", "S4", "C5", "F6"]
+    assert squashes(squash_convolutions=False) == ["S2", "S4", "C5", "F6"]
+    assert squashes(activation="relu", pool="max") == ["C1", "C3", "C5", "F6"]
+
+
+def test_alexnet_layer_by_layer():
+    def convolutions(net):
+        return [row.parameters for row in net.summary() if row.kind == "Convolution"]
+
+    paper, torchvision = shapes_of(AlexNet), shapes_of(lambda: AlexNet("torchvision"))
+    assert convolutions(paper) == [34_944, 307_456, 885_120, 663_936, 442_624]
+    assert convolutions(torchvision) == [23_296, 307_392, 663_936, 884_992, 590_080]
+    for net in (paper, torchvision):
+        affine = [row.parameters for row in net.summary() if row.kind == "Affine"]
+        assert affine == [37_752_832, 16_781_312, 4_097_000]
+    pools = {row.name: row.output_shape for row in paper.summary() if row.kind == "MaxPool"}
+    assert pools == {"pool1": (96, 27, 27), "pool2": (256, 13, 13), "pool5": (256, 6, 6)}
+    small = shapes_of(AlexNet.small)
+    pools = [row.output_shape[1] for row in small.summary() if row.kind == "MaxPool"]
+    assert pools == [14, 7, 3]
+
+
+def test_alexnet_begins_as_the_paper_says():
+    net = AlexNet(input_shape=(3, 67, 67), classes=10, rng=0)
+    biases = {name: set(np.unique(net.params[name])) for name in net.params if name[-1] == "b"}
+    ones = {"conv2.b", "conv4.b", "conv5.b", "fc6.b", "fc7.b"}
+    assert {name for name, found in biases.items() if found == {1.0}} == ones
+    assert {name for name, found in biases.items() if found == {0.0}} == biases.keys() - ones
+    assert np.std(net.params["conv3.W"]) == pytest.approx(0.01, rel=0.01)
+    assert net.layers["norm1"].arguments() == LRN().arguments()
+
+
+def test_inception_modules_of_the_table():
+    table = {
+        "3a": (163_696, 155_872, (256, 28, 28)),
+        "3b": (388_736, 340_224, (480, 28, 28)),
+        "4a": (376_176, 364_512, (512, 14, 14)),
+        "4b": (449_160, 425_232, (512, 14, 14)),
+        "4c": (510_104, 486_192, (512, 14, 14)),
+        "4d": (605_376, 573_312, (528, 14, 14)),
+        "4e": (868_352, 803_840, (832, 14, 14)),
+        "5a": (1_043_456, 978_944, (832, 7, 7)),
+        "5b": (1_444_080, 1_347_040, (1024, 7, 7)),
+    }
+    for number, net in enumerate(
+        (shapes_of(GoogLeNet), shapes_of(lambda: GoogLeNet(batch_norm=True, five=3)))
+    ):
+        rows = {row.name: row for row in net.summary()}
+        for name, (*counts, shape) in table.items():
+            row = rows[f"inception{name}"]
+            assert (row.parameters, row.output_shape) == (counts[number], shape), name
+    assert [rows[f"conv{k}"].parameters for k in (1, 2, 3)] == [9_536, 4_224, 110_976]
+
+
+def test_auxiliary_heads_of_googlenet():
+    net = shapes_of(lambda: GoogLeNet(auxiliary=True))
+    rows = {row.name: row.parameters for row in net.summary()}
+    assert (rows["aux1"], rows["aux2"]) == (3_188_840, 3_190_888)
+    assert net.last_layer.weights == {"main": 1.0, "aux1": 0.3, "aux2": 0.3}
+    read = {node.name: net.nodes()[node.inputs[0]].name for node in net.nodes() if node.inputs}
+    assert read["aux1.pool"] == "inception4a"
+    assert read["aux2.pool"] == "inception4d"
 
 
 def test_stages_of_residual_networks():
@@ -130,6 +236,11 @@ def test_zero_gamma_begins_with_shortcuts_alone():
     [
         (lambda: VGG(16, input_shape=(3, 28, 31)), r"VGG-16 needs .* 32 x 32 pixels, got 28 x 31"),
         (lambda: VGG.small(input_shape=(1, 7, 9)), r"VGG needs .* 8 x 8 pixels, got 7 x 9"),
+        (lambda: LeNet(input_shape=(1, 27, 28)), r"LeNet needs .* 28 x 28 pixels, got 27 x 28"),
+        (lambda: AlexNet(input_shape=(1, 28, 28)), r"AlexNet needs .* 67 x 67 pixels, got 28 x 28"),
+        (lambda: AlexNet.small(input_shape=(1, 5, 5)), r"AlexNet needs .* pixels, got 5 x 5"),
+        (lambda: GoogLeNet(input_shape=(3, 4, 4)), r"GoogLeNet needs .* pixels, got 4 x 4"),
+        (lambda: AlexNet("large"), "AlexNet's form must be 'paper', 'torchvision' or 'small'"),
         (lambda: VGG(12), "VGG has 11, 13, 16, 19 layers, or stages of your own.* got 12"),
         (lambda: VGG(((16, 16), 3)), r"a stage of VGG must be whole numbers.* got 3"),
         (lambda: VGG("16"), "VGG has 11, .* got '16'"),
@@ -145,6 +256,14 @@ def test_what_cannot_be_is_one_clear_error(make, message):
 
 
 TRAINED = {
+    "LeNet": LeNet,
+    "LeNet modern": LeNet.modern,
+    "AlexNet small": AlexNet.small,
+    "GoogLeNet small": GoogLeNet.small,
+    "GoogLeNet small with heads": lambda **o: GoogLeNet.small(auxiliary=True, **o),
+    "GoogLeNet of torchvision, small, with heads": lambda **o: GoogLeNet(
+        size="small", batch_norm=True, five=3, auxiliary=True, **o
+    ),
     "VGG small": VGG.small,
     "VGG with BatchNorm": lambda **o: VGG(((4,), (6, 6)), batch_norm=True, hidden=8, **SMALL, **o),
     "ResNet-18": lambda **o: ResNet(18, width=4, **SMALL, **o),

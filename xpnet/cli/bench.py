@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
+from xpnet.bench.cases import NAMES
 from xpnet.cli.options import DIRECTORY, Number, OneOf, Whole, open_device
 from xpnet.notice import notice
 from xpnet.optional import missing
 from xpnet.report import plots
-from xpnet.train.record import MODELS_OFFERED
 
 
 @click.command()
@@ -24,7 +24,7 @@ from xpnet.train.record import MODELS_OFFERED
     "--model",
     "models",
     multiple=True,
-    type=OneOf(MODELS_OFFERED),
+    type=OneOf(NAMES),
     help="This network takes part; by default all do.",
 )
 @click.option(

@@ -46,6 +46,7 @@ def evaluate(
     data: str,
     data_dir: str | None,
     weights: str,
+    model: str | None,
     activation: str | None,
     device: str,
     engine: str,
@@ -64,7 +65,7 @@ def evaluate(
     path = Path(out) if out else _beside(Path(weights)) / EVALUATION
     check_writable(path.parent, "--out")
     check_replaceable(path, "--out", "an earlier evaluation", lambda path: bool(_earlier(path)))
-    network = load_model(weights, activation=activation, device=place)
+    network = load_model(weights, activation=activation, device=place, model=model)
     dataset = open_data(data, data_dir)
     check_reads(network, weights, dataset.x_test.shape[1:], check_labels(dataset.t_test))
     read = predictions(

@@ -3,7 +3,9 @@
 import errno
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,12 @@ from xpnet.cli.names import in_options
 from xpnet.data import Dataset, load_dataset
 from xpnet.engine import ENGINES, get_engine
 from xpnet.errors import ArgumentError, OutputError
+from xpnet.layers.loss import predicted
 from xpnet.models.network import Network
+from xpnet.models.own import is_own
+from xpnet.models.registry import OFFERED
 from xpnet.models.two_layer_net import ACTIVATIONS, TwoLayerNet
-from xpnet.train.record import MODELS_OFFERED, PRECISIONS
+from xpnet.train.record import PRECISIONS
 
 
 class Place(click.Path):
@@ -76,6 +81,41 @@ class OneOf(click.Choice[str]):
 
     def __init__(self, words: Iterable[str]) -> None:
         super().__init__(list(words), case_sensitive=False)
+
+
+class ModelName(click.types.StringParamType):
+    """The name of a network, whatever of it is written large, or module:function of one's own."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what is neither."""
+        if value.lower() in OFFERED:
+            return str(value).lower()
+        if not is_own(value):
+            near = get_close_matches(value.lower(), OFFERED, n=3) or OFFERED
+            self.fail(
+                f"there is no network {value!r}; use {', '.join(near)}, or module:function of your "
+                "own.",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
+class ImageShape(click.types.StringParamType):
+    """Channels, height and width, as 3x32x32."""
+
+    name = "shape"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what is no such shape."""
+        sizes = re.fullmatch(r"(\d{1,5})x(\d{1,5})x(\d{1,5})", value) if value else None
+        if sizes is None or 0 in (shape := tuple(map(int, sizes.groups()))):
+            self.fail(
+                f"channels, height and width are needed, as 3x32x32, got {value!r}.", param, ctx
+            )
+        return shape
 
 
 class Count(click.IntRange):
@@ -184,6 +224,10 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_THREE = ("two-layer-net", "simple-convnet", "deep-convnet")
+_OTHERS = ", ".join(name for name in OFFERED if name not in _THREE)
+
+
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take --model, --hidden-size and --activation."""
     for option in (
@@ -201,9 +245,13 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--model",
-            type=OneOf(MODELS_OFFERED),
+            type=ModelName(),
             default="simple-convnet",
-            help="The network has this name in the book Deep Learning from Scratch.",
+            metavar="NAME",
+            help="The network has this name: two-layer-net, simple-convnet and deep-convnet are of "
+            f"the book Deep Learning from Scratch; of papers are {_OTHERS}. Or it is what your own "
+            "module:function makes, called with rng, device and dtype, and with input_shape and "
+            "classes if it takes them.",
         ),
     ):
         command = option(command)
@@ -211,8 +259,16 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def weights_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take --weights and --activation."""
+    """Let a command take --weights, --model and --activation."""
     for option in (
+        click.option(
+            "--model",
+            type=ModelName(),
+            metavar="NAME",
+            help="The network is built by this name, or by your own module:function, and takes the "
+            "weights. By default the file says what its network is, unless that has layers of "
+            "your own.",
+        ),
         click.option(
             "--activation",
             type=OneOf(ACTIVATIONS),
@@ -239,7 +295,8 @@ def check_reads(network: Network, weights: str, image: tuple[int, ...], classes:
     ArgumentError
         It is for something else; the message says for what.
     """
-    reads, scores = network.input_shape, network.output_shape
+    reads = network.input_shape
+    scores = predicted(network.last_layer, network.output_shape)
     if reads not in (image, (prod(image),)):
         raise ArgumentError(
             f"the network of {weights} does not read images of {image[-2]} x {image[-1]}: it "

@@ -50,6 +50,7 @@ UNREADABLE = 2
 @click.argument("images", type=click.Path(), nargs=-1, required=True, metavar="IMAGE...")
 def predict(
     weights: str,
+    model: str | None,
     activation: str | None,
     device: str,
     engine: str,
@@ -67,7 +68,7 @@ def predict(
     could be read: the digit, and how likely each digit is. Standard error tells which pictures
     could not be read, in which case the exit code is 2, and which answers are doubtful.
     """
-    network = load_model(weights, activation=activation, device=get_device(device))
+    network = load_model(weights, activation=activation, device=get_device(device), model=model)
     check_reads(network, weights, (1, 28, 28))
     probabilities = probabilities_of(network.last_layer, "predict")
     computing = get_engine(

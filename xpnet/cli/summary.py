@@ -2,15 +2,21 @@
 
 import click
 
-from xpnet.cli.options import model_options
+from xpnet.cli.options import ImageShape, model_options
 from xpnet.engine import get_engine
 from xpnet.layers.base import Shapes
-from xpnet.models import build_network
-from xpnet.train.saved import model_arguments
+from xpnet.models.registry import outline
 
 
 @click.command()
 @model_options
+@click.option(
+    "--input-shape",
+    type=ImageShape(),
+    metavar="CxHxW",
+    help="An image has this shape, such as 3x32x32; by default that of the images that the network "
+    "is for, and else 1x28x28.",
+)
 @click.option(
     "--methods",
     "with_methods",
@@ -19,35 +25,43 @@ from xpnet.train.saved import model_arguments
     help="It is also shown how the CPU's engine computes each layer.",
 )
 def summary(
-    model: str, hidden_size: int | None, activation: str | None, with_methods: bool
+    model: str,
+    hidden_size: int | None,
+    activation: str | None,
+    input_shape: tuple[int, int, int] | None,
+    with_methods: bool,
 ) -> None:
-    """Show a network's layers, output shapes and parameters.
+    """Show a network's layers, shapes, parameters and MACs.
 
-    The parameters of a layer are the numbers that it learns: its weights and biases.
+    The parameters of a layer are the numbers that it learns: its weights and biases. Its MACs are
+    the multiplications, each with an addition, that it makes of an image, of convolutions and fully
+    connected layers and without biases. No weights are drawn for it, however many there are.
     """
-    arguments = model_arguments(model, (1, 28, 28), hidden_size, activation)
-    network = build_network(model, arguments, rng=0)
+    network = outline(model, input_shape, hidden_size, activation)
     methods = get_engine(network).methods() if with_methods else {}
-    rows = [("layer", "kind", "output shape", "parameters", "computed by" if with_methods else "")]
-    rows += [("input", "", _shown(network.input_shape), "", "")]
+    end = "computed by" if with_methods else ""
+    rows = [("layer", "kind", "output shape", "parameters", "MACs", end)]
+    rows += [("input", "", _shown(network.input_shape), "", "", "")]
     rows += [
         (
             "  " * row.depth + row.name.rpartition(".")[2],
             row.kind,
             _shown(row.output_shape),
             f"{row.parameters:,}" if row.parameters else "",
+            f"{row.macs:,}" if row.macs else "",
             methods.get(row.name, ""),
         )
         for row in network.summary()
     ]
-    rows += [("", "", "total", f"{network.params.count:,}", "")]
-    least = (10, 14, 14, 13, 0)
-    a, b, c, d, _ = (
+    total = f"{network.params.count:,}", f"{network.macs:,}"
+    rows += [("", "", "total", *total, "")]
+    least = (10, 14, 14, 13, 13, 0)
+    a, b, c, d, e, _ = (
         max(width, 1 + max(map(len, column)))
         for width, column in zip(least, zip(*rows, strict=True), strict=True)
     )
-    for name, kind, shape, count, method in rows:
-        click.echo(f"{name:{a}}{kind:{b}}{shape:>{c}}{count:>{d}}  {method}".rstrip())
+    for name, kind, shape, count, macs, method in rows:
+        click.echo(f"{name:{a}}{kind:{b}}{shape:>{c}}{count:>{d}}{macs:>{e}}  {method}".rstrip())
 
 
 def _shown(shape: Shapes) -> str:

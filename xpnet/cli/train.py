@@ -28,14 +28,13 @@ from xpnet.cli.options import (
     open_device,
 )
 from xpnet.errors import ArgumentError
-from xpnet.models import MODELS
+from xpnet.models.registry import DIGITS, find_model, model_arguments
 from xpnet.notice import notice
 from xpnet.optim import OPTIMIZERS
 from xpnet.optim.checks import checked_learning_rate
 from xpnet.optional import missing
 from xpnet.report import plots
 from xpnet.train.run import Run
-from xpnet.train.saved import model_arguments
 
 
 @click.command(short_help="Train a network on digits and keep it, with its record.")
@@ -46,15 +45,15 @@ from xpnet.train.saved import model_arguments
 @click.option(
     "--optimizer",
     type=OneOf(OPTIMIZERS),
-    help="The weights follow their gradients by this rule; by default the book's, which is sgd for "
-    "a two-layer-net and adam for the others.",
+    help="The weights follow their gradients by this rule; by default that of the network's book "
+    "or experiment: sgd for a two-layer-net, momentum for a resnet, adam for the others.",
 )
 @click.option(
     "--lr",
     type=Number(),
     metavar="RATE",
-    help="The learning rate is RATE, above 0: it says how far a step goes. By default it is the "
-    "book's, or the optimizer's own where the book has another optimizer.",
+    help="The learning rate is RATE, above 0: it says how far a step goes. By default it is that "
+    "of the network's book or experiment, or the optimizer's own where these have another.",
 )
 @click.option(
     "--schedule",
@@ -66,8 +65,9 @@ from xpnet.train.saved import model_arguments
     "--epochs",
     type=Count(),
     metavar="N",
-    help="The network sees every training image N times; by default as often as in the book, 17 "
-    "times a two-layer-net and 20 times the others.",
+    help="The network sees every training image N times; by default as often as in the network's "
+    "book or experiment: 17 times a two-layer-net, 20 times the book's others, twice a lenet, once "
+    "the other small ones.",
 )
 @click.option(
     "--batch-size",
@@ -163,7 +163,8 @@ def train(
         raise ArgumentError("--begin is for --resume DIR; without that a run begins by itself")
     if settings["lr"] is not None:
         checked_learning_rate(settings["lr"])
-    model_arguments(settings["model"], (1, 28, 28), settings["hidden_size"], settings["activation"])
+    arguments_of(settings)
+    resolved = _resolved(settings)
     place = open_device(
         device,
         engine,
@@ -181,29 +182,23 @@ def train(
             for name in settings
             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         }
-        settings = run.settings(_resolved(settings), given)
+        settings = run.settings(resolved, given)
         if run.is_finished(settings["epochs"]):
             click.echo(f"the run in {run.path} is finished; --epochs N goes on to N epochs")
             return
+        arguments = arguments_of(settings)
+        network = run.network(settings, arguments, place, named="model" in given)
         dataset = open_data(settings["data"], data_dir)
         settings["data"] = dataset.name
-        arguments = model_arguments(
-            settings["model"],
-            dataset.x_train.shape[1:],
-            settings["hidden_size"],
-            settings["activation"],
-        )
         trainer = run.trainer(
             settings,
-            arguments,
+            network,
             dataset,
-            place,
             engine=engine,
             graph=graph,
             threads=threads,
             skip_engine_check=skip_engine_check,
         )
-        network = trainer.network
         model, parameters = settings["model"], network.params.count
         click.echo(f"model: {model}, {parameters} parameters, {settings['dtype']}")
         click.echo(f"engine: {engine_line(trainer.describe())}")
@@ -249,9 +244,15 @@ def train(
             click.echo(f"no learning curve was drawn: {missing('matplotlib')}")
 
 
+def arguments_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell what the network of a run is built from."""
+    chosen = settings["hidden_size"], settings["activation"]
+    return model_arguments(settings["model"], DIGITS, *chosen)
+
+
 def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Complete the settings with the book's, or the optimizer's own, where none was given."""
-    kind = MODELS[settings["model"]]
+    kind = find_model(settings["model"])
     optimizer = settings["optimizer"] or kind.optimizer
     lr = settings["lr"]
     if lr is None:  # a rate is right for one optimizer only

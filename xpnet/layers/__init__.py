@@ -2,6 +2,7 @@
 
 from xpnet.layers.activation import ReLU, ReLU6, Rescale, ScaledTanh, Sigmoid, Tanh
 from xpnet.layers.arithmetic import Add, Mul
+from xpnet.layers.auxiliary import AuxiliaryHeads
 from xpnet.layers.base import (
     Backward,
     Container,
@@ -33,6 +34,7 @@ __all__ = [
     "LRN",
     "Add",
     "Affine",
+    "AuxiliaryHeads",
     "AveragePool",
     "Backward",
     "BatchNorm",

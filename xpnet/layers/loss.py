@@ -35,6 +35,8 @@ def probabilities_of(loss: Loss, what: str) -> Callable[[Array], Array]:
     ArgumentError
         The loss has no such method: its scores are numbers, and a softmax of them means nothing.
     """
+    if isinstance(loss, HeadsWithLoss) and loss.main is not None:
+        loss = loss.losses[loss.main]
     made: Callable[[Array], Array] | None = getattr(loss, "probabilities", None)
     if made is None:
         raise ArgumentError(
@@ -132,10 +134,15 @@ class HeadsWithLoss(Described):
     ----------
     losses : name of the head -> its loss
     weights : name of the head -> its weight; 1 where none is given
+    main : the head that a network with this loss predicts by, where others are there for training
+        alone; all of them, by name, if None
     """
 
     def __init__(
-        self, losses: Mapping[str, Loss], weights: Mapping[str, float] | None = None
+        self,
+        losses: Mapping[str, Loss],
+        weights: Mapping[str, float] | None = None,
+        main: str | None = None,
     ) -> None:
         weights = {} if weights is None else weights
         for what, given in {"losses": losses, "weights": weights}.items():
@@ -159,6 +166,11 @@ class HeadsWithLoss(Described):
             if not (isfinite(weight) and weight >= 0):
                 raise ArgumentError(f"the weight of {name} must be a number from 0, got {weight}")
         self._weights = {name: float(weights.get(name, 1.0)) for name in self._losses}
+        if main is not None and main not in self._losses:
+            raise ArgumentError(
+                f"main must be one of the heads, {', '.join(self._losses)}, got {main!r}"
+            )
+        self.main = main
 
     @property
     def losses(self) -> Mapping[str, Loss]:
@@ -171,8 +183,8 @@ class HeadsWithLoss(Described):
         return ReadOnly(self._weights)
 
     def arguments(self) -> dict[str, Any]:
-        """The losses and their weights."""
-        return {"losses": dict(self.losses), "weights": dict(self.weights)}
+        """The losses, their weights, and the main one."""
+        return {"losses": dict(self.losses), "weights": dict(self.weights), "main": self.main}
 
     def forward(self, x: Mapping[str, Array], t: Any) -> tuple[Array, LossBackward]:
         """The loss of outputs by name, against targets by name or the same ones for every head.
@@ -199,6 +211,15 @@ class HeadsWithLoss(Described):
             return {name: step(dout * self.weights[name]) for name, step in steps.items()}
 
         return total, backward
+
+
+def predicted(loss: Loss, outputs: Any) -> Any:
+    """What a network with this loss predicts, of its outputs by name: that of the main head.
+
+    All of them where there is none, or one output alone.
+    """
+    main = loss.main if isinstance(loss, HeadsWithLoss) else None
+    return outputs[main] if main is not None and isinstance(outputs, Mapping) else outputs
 
 
 def check_loss(what: str, loss: Any) -> None:

@@ -14,6 +14,7 @@ KINDS: dict[str, Callable[..., Any]] = {
     kind.__name__: kind
     for kind in (
         layers.Affine,
+        layers.AuxiliaryHeads,
         layers.AveragePool,
         layers.BatchNorm,
         layers.BinaryAffine,

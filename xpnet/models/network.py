@@ -16,6 +16,7 @@ from xpnet.functions.gradients import numerical_gradient
 from xpnet.functions.init import is_unwritten
 from xpnet.layers import (
     Affine,
+    AuxiliaryHeads,
     Backward,
     Layer,
     Loss,
@@ -28,7 +29,7 @@ from xpnet.layers import (
     leaves,
 )
 from xpnet.layers.base import Leaf, Shapes, bounds_below
-from xpnet.layers.loss import check_loss, check_outputs, probabilities_of
+from xpnet.layers.loss import check_loss, check_outputs, predicted, probabilities_of
 from xpnet.layers.numbers import sizes
 from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.describing import class_name, description
@@ -57,7 +58,7 @@ class Network(Transfers):
 
     Parameters
     ----------
-    layers : list of layers, or name -> layer
+    layers : list of layers, or name -> layer, or an `AuxiliaryHeads`
     loss : the loss; softmax with cross-entropy if None
     penalty : added to the loss, such as `L2(0.1)` for weight decay
     input_shape : shape of one sample. Where the first layer with parameters is fully connected, it
@@ -85,7 +86,7 @@ class Network(Transfers):
     @partial(checked, but=("loss", "penalty"))
     def __init__(
         self,
-        layers: Mapping[str, Layer] | Sequence[Layer],
+        layers: Mapping[str, Layer] | Sequence[Layer] | AuxiliaryHeads,
         loss: Loss | None = None,
         *,
         penalty: Penalty | None = None,
@@ -106,7 +107,7 @@ class Network(Transfers):
                 f"{penalty!r}"
             )
         self.penalty = penalty
-        self._body = Sequential(layers)
+        self._body = layers if isinstance(layers, AuxiliaryHeads) else Sequential(layers)
         refuse_twice(self._body)
         shape = self._natural_input_shape() if input_shape is None else input_shape
         self.input_shape = sizes("input_shape", shape, "(1, 28, 28) or (784,)")
@@ -176,8 +177,9 @@ class Network(Transfers):
 
     def arguments(self) -> dict[str, Any]:
         """Layers, loss, penalty, shape of a sample, names and dtype."""
+        whole = self._body
         return {
-            "layers": self._body.children(),
+            "layers": whole if isinstance(whole, AuxiliaryHeads) else whole.children(),
             "loss": self.last_layer,
             "penalty": self.penalty,
             "input_shape": self.input_shape,
@@ -323,8 +325,11 @@ class Network(Transfers):
         return loss, grads
 
     def predict(self, x: Array) -> Array:
-        """Scores of every class, before softmax or sigmoid: (N, K); by name if of several heads."""
-        return self.forward(self.place(x))[0]
+        """Scores of every class, before softmax or sigmoid: (N, K).
+
+        By name if of several heads, of which the loss has no main one.
+        """
+        return predicted(self.last_layer, self.forward(self.place(x))[0])
 
     def probabilities(self, x: Array) -> Array:
         """What the loss takes the scores for, (N, K): their softmax, or the sigmoid of each.

@@ -1,6 +1,6 @@
 """What several of the published networks have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
@@ -35,8 +35,8 @@ def unbiased(
 
 
 def norm(features: int, eps: float = 1e-5) -> BatchNorm:
-    """Batch normalization with PyTorch's constants."""
-    return BatchNorm(features, eps=eps)
+    """Batch normalization with PyTorch's constants, and its two variances."""
+    return BatchNorm(features, eps=eps, running_ddof=1)
 
 
 def image_shape(network: str, given: Any) -> Shape:
@@ -79,3 +79,8 @@ def features_behind(network: str, layers: Mapping[str, Layer], image: Shape) -> 
                 f"{height} x {width}; enlarge them, or use a network with fewer pools"
             ) from None
         raise ArgumentError(f"{network} does not take images of {image}: {error}") from None
+
+
+def numbered(layers: Iterable[Layer]) -> dict[str, Layer]:
+    """Layers called 0, 1, 2, ..., as in PyTorch's rows."""
+    return {str(k): layer for k, layer in enumerate(layers)}

@@ -1,10 +1,10 @@
-"""Networks by name, and networks in files."""
+"""Networks in files."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from xpnet.arguments import check_word
 from xpnet.arrays import Device, to_numpy
@@ -12,50 +12,12 @@ from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.weights import Weights, load_weights
 from xpnet.functions.init import Budget, zeros_within
 from xpnet.layers import Affine, Layer
-from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.describing import UNBUILDABLE, ForeignKindError, described
-from xpnet.models.efficientnet import EfficientNetLite0
-from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
 from xpnet.models.network import Network
-from xpnet.models.resnet import CifarResNet, ResNet
-from xpnet.models.two_layer_net import ACTIVATIONS, TwoLayerNet
-from xpnet.models.vgg import VGG
+from xpnet.models.registry import CLASSES, build_network
+from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.notice import notice
-
-
-class Model(NamedTuple):
-    """A kind of network, and how the book trains it."""
-
-    build: Callable[..., Network]
-    optimizer: str
-    lr: float
-    epochs: int
-
-
-MODELS = {
-    "two-layer-net": Model(TwoLayerNet, "sgd", 0.1, 17),
-    "multi-layer-net": Model(MultiLayerNet, "sgd", 0.01, 20),
-    "multi-layer-net-extend": Model(MultiLayerNetExtend, "sgd", 0.01, 20),
-    "simple-convnet": Model(SimpleConvNet, "adam", 0.001, 20),
-    "deep-convnet": Model(DeepConvNet, "adam", 0.001, 20),
-    "binary-mlp": Model(BinaryMLP, "adam", 0.002, 20),
-    "binary-convnet": Model(BinaryConvNet, "adam", 0.002, 20),
-}
-"""The books' networks, by the names of the command line and of weight files of xpnet 0.1.0."""
-
-BOOK_MODELS = (
-    TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet,
-    VGG, ResNet, CifarResNet, BinaryMLP, BinaryConvNet, EfficientNetLite0,
-)  # fmt: skip
-"""Networks that are nothing but their layers, whatever made them."""
-
-
-def build_network(model: str, arguments: Mapping[str, Any], **placement: Any) -> Network:
-    """A fresh network, from arguments that its file keeps and from rng, device and dtype."""
-    if model not in MODELS:
-        raise ArgumentError(f"model {model!r} is unknown; use {', '.join(MODELS)}")
-    return MODELS[model].build(**arguments, **placement)
 
 
 def load_network(
@@ -87,13 +49,28 @@ def load_network(
         return _dense_network(weights, activation, device)
     if activation is not None:
         raise ArgumentError(f"{path} says itself what its activation is; leave out activation")
+    return restored(weights, device, _described_network)
+
+
+def restored(
+    weights: Weights, device: str | Device, build: Callable[[Weights, str | Device], Network]
+) -> Network:
+    """The network that `build` makes, with these weights.
+
+    Raises
+    ------
+    WeightsError
+        It cannot be made, or the weights do not fit.
+    """
+    path = weights.path
     try:
         with zeros_within(budget_of(weights)):
-            network = _described_network(weights, device)
+            network = build(weights, device)
     except ForeignKindError as error:
         raise WeightsError(
             f"{path} holds a network with {error}, which is not one of xpnet's; build it yourself "
-            "and give it the file with load_params"
+            "and give it the file with load_params, or name the function that builds it: "
+            "--model module:function, load_model(path, model=...)"
         ) from error
     except UNBUILDABLE as error:
         raise WeightsError(
@@ -114,7 +91,7 @@ def copied(network: Network, *, device: str | Device, dtype: str) -> Network:
     ArgumentError
         A layer or the loss is none of the library's.
     """
-    other = _built(network.description(), device=device, dtype=dtype)
+    other = built(network.description(), device=device, dtype=dtype)
     for own, others in ((network.params, other.params), (network.state, other.state)):
         for name, array in own.items():
             kind_of = str(others[name].dtype).rpartition(".")[2]
@@ -139,10 +116,10 @@ def budget_of(weights: Weights) -> Budget:
     return Budget(largest=max(sizes, default=0), left=2 * sum(sizes))
 
 
-def _built(text: str, **placement: Any) -> Network:
+def built(text: str, **placement: Any) -> Network:
     """A network that was described; one of the books' is made of the layers that it had then."""
     name, arguments = described(text)
-    kinds = {kind.__name__: kind for kind in (Network, *BOOK_MODELS)}
+    kinds = {kind.__name__: kind for kind in (Network, *CLASSES)}
     if name not in kinds:
         raise ForeignKindError(name)
     network = Network.__new__(kinds[name])
@@ -153,7 +130,7 @@ def _built(text: str, **placement: Any) -> Network:
 def _described_network(weights: Weights, device: str | Device) -> Network:
     metadata = weights.metadata
     if "network" in metadata:
-        return _built(metadata["network"], device=device)
+        return built(metadata["network"], device=device)
     # Written by xpnet 0.1.0.
     arguments = json.loads(metadata["arguments"])
     return build_network(metadata["model"], arguments, device=device, dtype=metadata["dtype"])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from xpnet.layers import Container, Heads, Layer, leaves
+from xpnet.layers import AuxiliaryHeads, Container, Heads, Layer, leaves
 from xpnet.layers.base import Shapes, parameter_count
 from xpnet.models.nodes import Node
 
@@ -55,7 +55,7 @@ def _shape(path: str, layer: Layer, nodes: Mapping[str, Node], output: Shapes) -
     if path in nodes:
         return nodes[path].output_shape
     assert isinstance(layer, Container)
-    if isinstance(layer, Heads):
+    if isinstance(layer, Heads | AuxiliaryHeads):
         return output
     name, last = list(layer.children().items())[-1]
     return _shape(f"{path}.{name}", last, nodes, output)

@@ -11,7 +11,7 @@ from xpnet.errors import ArgumentError
 from xpnet.layers import Affine, Convolution, Dropout, Layer, MaxPool, ReLU, Sequential
 from xpnet.layers.numbers import sizes
 from xpnet.models.network import Network
-from xpnet.models.parts import features_behind, image_shape, norm
+from xpnet.models.parts import features_behind, image_shape, norm, numbered
 
 Stages = Sequence[Sequence[int]]
 
@@ -76,7 +76,7 @@ class VGG(Network):
                 found.append(ReLU())
                 channels = filters
             found.append(MaxPool(2, stride=2, uneven="drop"))
-        features = _numbered(found)
+        features = numbered(found)
         units, found = features_behind(name, features, image), []
         for width in (
             (hidden,) * 2 if isinstance(hidden, int) else sizes("hidden", hidden, "(128,)")
@@ -84,7 +84,7 @@ class VGG(Network):
             found += [Affine(units, width, rng=rng), ReLU(), Dropout(0.5, inverted=True, rng=rng)]
             units = width
         found.append(Affine(units, classes, rng=rng))
-        layers = {"features": Sequential(features), "classifier": Sequential(_numbered(found))}
+        layers = {"features": Sequential(features), "classifier": Sequential(numbered(found))}
         super().__init__(layers, input_shape=image, device=device, dtype=dtype)
 
     @classmethod
@@ -120,8 +120,3 @@ def _stages(config: Any) -> tuple[str, Stages]:
             f"((16, 16), (32, 32)), got {config!r}"
         )
     return "VGG", [sizes("a stage of VGG", stage, "(16, 16)") for stage in config]
-
-
-def _numbered(layers: Sequence[Layer]) -> dict[str, Layer]:
-    """Layers called 0, 1, 2, ..., as in PyTorch's rows."""
-    return {str(k): layer for k, layer in enumerate(layers)}

@@ -13,11 +13,11 @@ import numpy as np
 
 from xpnet.arguments import real, whole
 from xpnet.errors import CheckpointError, shown
+from xpnet.models.own import is_own
+from xpnet.models.registry import OFFERED
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.optim import OPTIMIZERS
 
-MODELS_OFFERED = ("two-layer-net", "simple-convnet", "deep-convnet")
-"""Networks of runs; the others have more to choose than options can say, and Python trains them."""
 PRECISIONS = ("float32", "float64", "tf32", "bfloat16")
 SUMMARY_BYTES = 2**20
 """Bytes of a summary at most, which has some hundreds."""
@@ -83,6 +83,10 @@ def _is_computing(value: Any) -> bool:
     return simple and _optional(_whole(1)).fits(value.get("threads"))
 
 
+def _is_model(value: Any) -> bool:
+    return isinstance(value, str) and (value in OFFERED or is_own(value))
+
+
 def _optional(kind: Kind) -> Kind:
     return Kind(f"{kind.needed}, or nothing", lambda value: value is None or kind.fits(value))
 
@@ -107,8 +111,11 @@ RUN = {
 }
 """What else a run is known by."""
 
+TOLD = {"network": Kind("a description of layers", lambda value: isinstance(value, str))}
+"""What is known of runs since networks can be of a user's own functions."""
+
 SETTINGS = {
-    "model": _one_of(*MODELS_OFFERED),
+    "model": Kind("a network's name, or module:function", _is_model),
     "hidden_size": _optional(_whole(1)),
     "activation": _one_of(None, *ACTIVATIONS),
     "data": _one_of("mnist", "synthetic"),
@@ -151,7 +158,7 @@ def check_record(path: Path, record: Any, *, of_run: bool = False) -> None:
     check(str(path), record, STATE, ("steps", "history", *(["run"] if of_run else ())))
     if "run" in record:
         about = f"the run of {path}"
-        check(about, record["run"], RUN, RUN if of_run else ())
+        check(about, record["run"], RUN | TOLD, RUN if of_run else ())
         check(about, record["run"].get("settings", {}), SETTINGS, SETTINGS if of_run else ())
 
 

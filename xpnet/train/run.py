@@ -9,7 +9,11 @@ from xpnet import __version__
 from xpnet.arrays import Device, versions
 from xpnet.data import Dataset
 from xpnet.errors import CheckpointError, DirectoryTakenError, OutputError
-from xpnet.models import build_network
+from xpnet.functions.init import shapes_alone
+from xpnet.models import Network, build_network
+from xpnet.models.describing import UNBUILDABLE
+from xpnet.models.own import is_own
+from xpnet.models.saved import built
 from xpnet.optim.schedules import Cosine
 from xpnet.report.metrics import EpochMetrics
 from xpnet.train.checkpoint import NAME, Checkpoint, Checkpoints, load_checkpoint
@@ -132,28 +136,53 @@ class Run:
         """Tell whether there is nothing left to do, not even to write."""
         return self._epochs_done == epochs == read_summary(self.path / SUMMARY).get("epochs")
 
-    def trainer(
+    def network(
         self,
         settings: Mapping[str, Any],
         arguments: Mapping[str, Any],
-        dataset: Dataset,
         device: Device,
+        *,
+        named: bool,
+    ) -> Network:
+        """A fresh network.
+
+        Parameters
+        ----------
+        named : whether its name was given, and is not only what a checkpoint says: a function of
+            the user's own is called by who names it, and by no file
+
+        Raises
+        ------
+        CheckpointError
+            The checkpoint's network has layers of the user's own, and no function was named.
+        """
+        name = settings["model"]
+        if self._found is None or named or not is_own(name):
+            placement = {"device": device, "dtype": settings["dtype"]}
+            return build_network(name, arguments, rng=settings["seed"], **placement)
+        try:
+            with shapes_alone():
+                return built(self._found.record["run"]["network"], device=device)
+        except UNBUILDABLE as error:
+            raise CheckpointError(
+                f"the run in {self.path} is of {name}, whose network the checkpoint alone does not "
+                f"tell ({error}); give --model {name} as well, which calls that function"
+            ) from error
+
+    def trainer(
+        self,
+        settings: Mapping[str, Any],
+        network: Network,
+        dataset: Dataset,
         **engine: Any,
     ) -> Trainer:
-        """A fresh network and its trainer; `engine` is what `Trainer` takes of that name.
+        """The trainer of a fresh network; `engine` is what `Trainer` takes of that name.
 
         Threads are those that the run began with, which its last bits follow from, if none are
         asked for.
         """
         if engine.get("threads") is None and self._found is not None:
             engine["threads"] = self._found.record["run"]["computed_by"].get("threads")
-        network = build_network(
-            settings["model"],
-            arguments,
-            rng=settings["seed"],
-            device=device,
-            dtype=settings["dtype"],
-        )
         trainer = Trainer(
             network,
             dataset.x_train,
@@ -198,6 +227,7 @@ class Run:
             "settings": dict(settings),
             "data_sha256": dataset.checksum(),
             "xpnet": __version__,
+            "network": trainer.network.description(),
             "computed_by": {"device": device.name} | hardware | computing | versions(),
         }
         if self._found is None:

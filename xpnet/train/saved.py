@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from xpnet.arguments import check_word
 from xpnet.arrays import Device
 from xpnet.errors import ArgumentError, CheckpointError, WeightsError
-from xpnet.files.weights import CHECKSUM, Weights, check_header
+from xpnet.files.weights import CHECKSUM, Weights, check_header, load_weights
 from xpnet.functions.init import zeros_within
 from xpnet.models import Network, build_network, load_network
-from xpnet.models.saved import budget_of
+from xpnet.models.registry import DIGITS, find_model, model_arguments
+from xpnet.models.saved import budget_of, built, restored
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.notice import notice
 from xpnet.train.checkpoint import Checkpoint, Checkpoints, load_checkpoint
@@ -33,7 +33,11 @@ BESIDE = (EVALUATION, LOCK, METRICS, PICTURE, SUMMARY)
 
 
 def load_model(
-    path: str | Path, *, activation: str | None = None, device: str | Device = "cpu"
+    path: str | Path,
+    *,
+    activation: str | None = None,
+    device: str | Device = "cpu",
+    model: str | None = None,
 ) -> Network:
     """The network of a weight file, of a checkpoint, or of the directory of a run.
 
@@ -44,6 +48,8 @@ def load_model(
     Parameters
     ----------
     activation : as in `load_network`, of files that do not say
+    model : what builds the network: a name, or module:function of your own. Files say it
+        themselves, unless they hold layers of your own.
 
     Raises
     ------
@@ -52,6 +58,8 @@ def load_model(
     """
     if activation is not None:
         check_word("activation", "a network", activation, *ACTIVATIONS)
+    if model is not None:
+        find_model(model)
     path = Path(path)
     found = None
     _check_given(path)
@@ -59,6 +67,10 @@ def load_model(
         path, found = _newest(path)
     if found is None and _is_checkpoint(path):
         found = load_checkpoint(path)
+    if model is not None:
+        if found is None:
+            return _named(model, load_weights(path), device, activation)
+        return _named(model, _weights_of(found), device, activation)
     if found is None:
         return load_network(path, activation=activation, device=device)
     if activation is not None:
@@ -83,23 +95,6 @@ def is_directory(path: Path) -> bool:
     with suppress(OSError):  # of a name that is too long, for instance
         return path.is_dir()
     return False
-
-
-def model_arguments(
-    model: str, image: tuple[int, ...], hidden_size: int | None, activation: str | None
-) -> dict[str, Any]:
-    """Tell what the network of a run is built from."""
-    if model == "two-layer-net":
-        return {
-            "input_size": prod(image),
-            "hidden_size": 50 if hidden_size is None else hidden_size,
-            "output_size": 10,
-            "activation": activation or "relu",
-        }
-    if activation is not None:
-        raise ArgumentError(f"{model} uses ReLU; --activation is for two-layer-net")
-    hidden = {} if hidden_size is None else {"hidden_size": hidden_size}
-    return {"input_dim": list(image), "output_size": 10} | hidden
 
 
 def _newest(directory: Path) -> tuple[Path, Checkpoint | None]:
@@ -141,24 +136,44 @@ def _is_checkpoint(path: Path) -> bool:
         return False
 
 
+def _named(model: str, weights: Weights, device: str | Device, activation: str | None) -> Network:
+    """The network of a name, with these weights."""
+
+    def build(weights: Weights, device: str | Device) -> Network:
+        arguments = model_arguments(model, DIGITS, None, activation)
+        dtype = next(iter(weights.params.values())).dtype.name
+        return build_network(model, arguments, rng=0, device=device, dtype=dtype)
+
+    return restored(weights, device, build)
+
+
+def _weights_of(checkpoint: Checkpoint) -> Weights:
+    """What a checkpoint's network had learned, by the names of its file."""
+    params = {
+        name.partition(f"{kind}.")[2]: array
+        for kind in ("params", "state")
+        for name, array in checkpoint.arrays.items()
+        if name.startswith(f"network.{kind}.") and array.dtype.kind == "f"
+    }
+    return Weights(params, {}, checkpoint.path)
+
+
 def _network_of(checkpoint: Checkpoint, device: str | Device) -> Network:
-    """The network of a run, as its settings describe it, with what it had learned."""
-    arrays, record, path = checkpoint
+    """The network of a run, as it or its settings describe it, with what it had learned."""
+    run, weights = checkpoint.record.get("run", {}), _weights_of(checkpoint)
+    if "network" in run:
+        return restored(weights, device, lambda _, device: built(run["network"], device=device))
     try:
-        settings: Mapping[str, Any] = record["run"]["settings"]
+        settings: Mapping[str, Any] = run["settings"]
         about = (settings["hidden_size"], settings["activation"])
-        arguments = model_arguments(settings["model"], (1, 28, 28), *about)
+        arguments = model_arguments(settings["model"], DIGITS, *about)
         kind, placement = settings["model"], {"device": device, "dtype": settings["dtype"]}
-        with zeros_within(budget_of(Weights(arrays, {}, path))):
+        with zeros_within(budget_of(weights)):
             network = build_network(kind, arguments, rng=0, **placement)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} does not tell of which network it is ({error}); restore it in Python, by the "
-            "Trainer that it is of"
+            f"{checkpoint.path} does not tell of which network it is ({error}); restore it in "
+            "Python, by the Trainer that it is of"
         ) from error
-    names = {
-        f"network.{kind}.{k}": k for kind in ("params", "state") for k in network.file_arrays()
-    }
-    params = {names[name]: array for name, array in arrays.items() if name in names}
-    network.fill(Weights(params, {}, path))
+    network.fill(weights)
     return network

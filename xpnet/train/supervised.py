@@ -23,6 +23,7 @@ from xpnet.layers import (
     SigmoidWithLoss,
     SoftmaxWithLoss,
 )
+from xpnet.layers.loss import predicted
 from xpnet.models.accuracy import check_finite, evaluation_batch
 from xpnet.models.network import Network
 from xpnet.optim import OPTIMIZERS, SGD, Optimizer
@@ -204,7 +205,7 @@ class Supervised(Uncopied, Learner):
             for x, t in source.in_order(size, limit=self.evaluate_samples):
                 outputs = self.engine.predict(x)
                 for metric in self.metrics:
-                    metric.update(outputs, t)
+                    metric.update(outputs, predicted(self.network.last_layer, t))
                 for given in (x, *values_of(t)):
                     if kind_of_numbers(given) == "floats":
                         finite = finite & xp.all(xp.isfinite(given))
@@ -303,8 +304,11 @@ def _check_targets(network: Network, batches: Batches) -> None:
 
 def _default_metrics(network: Network, sets: Mapping[str, Batches]) -> list[Metric]:
     """Choose the metrics that the targets, and a network's loss, allow."""
-    loss, heads = network.last_layer, network.output_shape
-    kinds = [batches.target_kind for batches in sets.values()]
+    last, heads = network.last_layer, network.output_shape
+    kinds = [predicted(last, batches.target_kind) for batches in sets.values()]
+    loss: Loss = last
+    if isinstance(last, HeadsWithLoss) and isinstance(heads, dict) and last.main is not None:
+        loss, heads = last.losses[last.main], heads[last.main]
     if not isinstance(heads, dict):
         found = [_metric_of(loss, set(kinds), None)]
     else:

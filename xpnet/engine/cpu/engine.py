@@ -41,7 +41,7 @@ from xpnet.engine.threads import (
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Backward, Convolution, HeadsWithLoss
-from xpnet.layers.loss import check_outputs
+from xpnet.layers.loss import check_outputs, predicted
 from xpnet.models.network import Network
 
 T = TypeVar("T")
@@ -241,13 +241,13 @@ class CpuEngine(OneByOne, Uncopied):
             return {k: y[0] for k, y in found.items()} if isinstance(found, dict) else found[0]
         scores = self._scores(len(x))
         if len(x) == 0:
-            return scores
+            return predicted(self.network.last_layer, scores)
         self._begin()
         division = self.division(len(x), train=False)
         self._run(division, None, lambda worker, parts: worker.predict(parts, x, scores))
         if self._transforms and not _all_finite(scores):
             return self.network.predict(x)
-        return scores
+        return predicted(self.network.last_layer, scores)
 
     def _by_layers(self, x: np.ndarray, t: Any) -> tuple[Array, Any, FlatParams]:
         """A training pass by the layers: Winograd's sums may overflow where they do not."""

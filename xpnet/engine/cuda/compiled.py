@@ -38,7 +38,7 @@ from xpnet.engine.threads import in_turn
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
 from xpnet.layers import Dropout
-from xpnet.layers.loss import check_outputs
+from xpnet.layers.loss import check_outputs, predicted
 from xpnet.models.network import Network
 from xpnet.models.nodes import INPUT
 from xpnet.optim.penalties import L1, L2
@@ -389,7 +389,8 @@ class CompiledNetwork(Uncopied):
             run(self.driver, program.forward(count, train=False))
             for name, each in _named(program.outputs).items():
                 scores[name][start : start + count, ...] = each[:count, ...]
-        return scores if isinstance(self.outputs, dict) else scores[""]
+        found = scores if isinstance(self.outputs, dict) else scores[""]
+        return predicted(network.last_layer, found)
 
 
 def kernels_of(

@@ -1,0 +1,192 @@
+"""Networks by name, and how each is trained."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import prod
+from typing import Any, NamedTuple
+
+from xpnet.errors import ArgumentError
+from xpnet.functions.init import shapes_alone
+from xpnet.layers import Shape
+from xpnet.models.alexnet import AlexNet
+from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
+from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
+from xpnet.models.efficientnet import EfficientNetLite0
+from xpnet.models.googlenet import GoogLeNet
+from xpnet.models.lenet import LeNet
+from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
+from xpnet.models.network import Network
+from xpnet.models.own import is_own, own
+from xpnet.models.resnet import CifarResNet, ResNet
+from xpnet.models.two_layer_net import TwoLayerNet
+from xpnet.models.vgg import VGG
+
+
+class Model(NamedTuple):
+    """A kind of network, and how its book or paper trains it."""
+
+    build: Callable[..., Network]
+    optimizer: str
+    lr: float
+    epochs: int
+    images: Shape | None = None
+    """The shape of the images that it is for; None if it is for such as it is given."""
+    small: str = ""
+    """The network to use for smaller images."""
+
+
+BOOK = {
+    "two-layer-net": Model(TwoLayerNet, "sgd", 0.1, 17),
+    "multi-layer-net": Model(MultiLayerNet, "sgd", 0.01, 20),
+    "multi-layer-net-extend": Model(MultiLayerNetExtend, "sgd", 0.01, 20),
+    "simple-convnet": Model(SimpleConvNet, "adam", 0.001, 20),
+    "deep-convnet": Model(DeepConvNet, "adam", 0.001, 20),
+}
+"""The networks of Deep Learning from Scratch."""
+
+SQUARE = (3, 224, 224)
+"""The images of ImageNet as most networks see them."""
+
+PUBLISHED = {
+    "lenet": Model(LeNet, "adam", 0.002, 2),
+    "lenet-modern": Model(LeNet.modern, "adam", 0.002, 2),
+    "alexnet": Model(AlexNet, "momentum", 0.01, 90, (3, 227, 227), "alexnet-small"),
+    "alexnet-torchvision": Model(
+        partial(AlexNet, "torchvision"), "momentum", 0.01, 90, SQUARE, "alexnet-small"
+    ),
+    "alexnet-small": Model(AlexNet.small, "adam", 0.001, 1),
+    **{
+        f"vgg-{depth}{suffix}": Model(
+            partial(VGG, depth, batch_norm=bool(suffix)), "momentum", 0.01, 74, SQUARE, "vgg-small"
+        )
+        for suffix in ("", "-bn")
+        for depth in (11, 13, 16, 19)
+    },
+    "vgg-small": Model(VGG.small, "adam", 0.001, 1),
+    "googlenet": Model(GoogLeNet, "momentum", 0.01, 90, SQUARE, "googlenet-small"),
+    "googlenet-torchvision": Model(
+        partial(GoogLeNet, batch_norm=True, five=3), "momentum", 0.01, 90, SQUARE, "googlenet-small"
+    ),
+    "googlenet-small": Model(GoogLeNet.small, "adam", 0.002, 1),
+    **{
+        f"resnet-{depth}": Model(partial(ResNet, depth), "momentum", 0.1, 90, SQUARE, "resnet-20")
+        for depth in (18, 34, 50, 101, 152)
+    },
+    **{
+        f"resnet-{depth}": Model(partial(CifarResNet, depth), "momentum", 0.1, 1)
+        for depth in (20, 32, 44, 56, 110)
+    },
+    **{
+        f"plain-{depth}": Model(partial(CifarResNet, depth, shortcut=None), "momentum", 0.1, 1)
+        for depth in (20, 56)
+    },
+    "binary-mlp": Model(BinaryMLP, "adam", 0.002, 20),
+    "binary-convnet": Model(BinaryConvNet, "adam", 0.002, 20),
+    "efficientnet-lite0": Model(EfficientNetLite0, "momentum", 0.01, 90, SQUARE, "resnet-20"),
+}
+"""Those of the papers, from LeNet to ResNet. Where the paper's experiments are with other images,
+those that are for images of any size are trained as in `scripts/deep_learning_from_scratch`."""
+
+_HEADS = {
+    f"{name}-heads": PUBLISHED[name]._replace(build=partial(PUBLISHED[name].build, auxiliary=True))
+    for name in ("googlenet", "googlenet-torchvision", "googlenet-small")
+}
+"""With auxiliary heads while they train."""
+
+MODELS = BOOK | PUBLISHED | _HEADS
+"""All networks that have a name, which is the one of the command line and of runs."""
+
+CLASSES = (
+    TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet,
+    LeNet, AlexNet, VGG, GoogLeNet, ResNet, CifarResNet,
+    BinaryMLP, BinaryConvNet, EfficientNetLite0,
+)  # fmt: skip
+"""Networks that are nothing but their layers, whatever made them."""
+
+OFFERED = tuple(name for name in MODELS if not name.startswith("multi-layer"))
+"""Those of the command line; the others have more to choose than options can say."""
+
+DIGITS = (1, 28, 28)
+"""The shape of the images that runs are about."""
+
+
+def find_model(name: str) -> Model:
+    """The network of this name, or of a user's function.
+
+    Raises
+    ------
+    ArgumentError
+        There is none.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    if is_own(name):
+        return Model(own(name), "adam", 0.001, 20)
+    raise ArgumentError(
+        f"model {name!r} is unknown; use {', '.join(MODELS)}, or module:function of your own"
+    )
+
+
+def build_network(model: str, arguments: Mapping[str, Any], **placement: Any) -> Network:
+    """A fresh network, from arguments that its file keeps and from rng, device and dtype."""
+    return find_model(model).build(**arguments, **placement)
+
+
+def model_arguments(
+    model: str, image: Shape, hidden_size: int | None = None, activation: str | None = None
+) -> dict[str, Any]:
+    """Tell what a network for ten classes of images is built from.
+
+    Raises
+    ------
+    ArgumentError
+        It is for other images; or it has no such size or activation to choose.
+    """
+    if model == "two-layer-net":
+        return {
+            "input_size": prod(image),
+            "hidden_size": 50 if hidden_size is None else hidden_size,
+            "output_size": 10,
+            "activation": activation or "relu",
+        }
+    if activation is not None:
+        uses = "uses ReLU" if model in BOOK else "has activations of its own"
+        raise ArgumentError(f"{model} {uses}; --activation is for two-layer-net")
+    if model in BOOK:
+        hidden = {} if hidden_size is None else {"hidden_size": hidden_size}
+        return {"input_dim": list(image), "output_size": 10} | hidden
+    if hidden_size is not None:
+        raise ArgumentError(f"{model} has layers of given sizes; leave out --hidden-size")
+    if is_own(model) or (found := find_model(model)).images is None:
+        return {"input_shape": list(image), "classes": 10}
+    if found.images != image:
+        raise ArgumentError(
+            f"{model} is for images of {_by(found.images)}, and these are {_by(image)}; use "
+            f"{found.small}"
+        )
+    return {}
+
+
+def outline(
+    model: str,
+    image: Shape | None = None,
+    hidden_size: int | None = None,
+    activation: str | None = None,
+) -> Network:
+    """A network for its names, shapes and counts; no weights are drawn or laid out.
+
+    Parameters
+    ----------
+    image : the shape of an image; that of the network's own, or `DIGITS`, if None
+    hidden_size, activation : as in `model_arguments`
+    """
+    images = None if is_own(model) else find_model(model).images
+    arguments = model_arguments(model, images or image or DIGITS, hidden_size, activation)
+    if images is not None and image is not None:
+        arguments = {"input_shape": image}
+    with shapes_alone():
+        return build_network(model, arguments, rng=0)
+
+
+def _by(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
