@@ -16,9 +16,8 @@ from xpnet.layers import Convolution, Shape
 
 PLANES = 4
 """Channels at most that have planes: a product for each place of the window is then too thin."""
-THIN = 16
-"""Samples below which the pixels that a horizontal stride skips to are copied side by side: a
-product for each pixel would be of so few rows."""
+FEW = 64
+"""Rows below which a product is no longer fast: pixels of all rows are then copied side by side."""
 
 
 class PlanesGemm(Kernel):
@@ -149,9 +148,10 @@ class ShiftGemm(Kernel):
         # Where the stride is 1, neighbouring columns make one matrix.
         matrices: tuple[int, ...] = (OH, OW * n) if across == 1 else (OH, OW, n)
         self._copy: Array = None
-        if across > 1 and n < THIN:
+        if matrices[-1] < FEW:
             matrices = (OH * OW * n,)
-            self._copy = self.buffers.scratch("place", (OH, OW, n, C))
+            if padded.shape[:2] != (OH, OW):  # else what the one place sees is in one piece
+                self._copy = self.buffers.scratch("place", (OH, OW, n, C))
         self._summed = tuple(range(len(matrices) - 1))
 
         def rows(images: np.ndarray) -> np.ndarray:

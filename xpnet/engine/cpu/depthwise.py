@@ -9,6 +9,10 @@ from xpnet.arrays import Array
 from xpnet.engine.cpu.kernel import Kernel
 from xpnet.layers import Convolution
 
+RUN = 512
+"""Numbers at least of the runs that filters are repeated for, so that those of all places of the
+window stay in the first cache."""
+
 
 class Depthwise(Kernel):
     """Convolution with as many groups as channels and filters.
@@ -18,8 +22,8 @@ class Depthwise(Kernel):
     where x_k is the image as place k of the window sees it, w' is w turned round, and d is dy with
     zeros around it, and between its pixels where the window takes larger steps.
 
-    Each is one call of einsum, which multiplies and adds in one go, along runs of all channels, and
-    samples and columns where these lie side by side; w is repeated for them.
+    Each is one call of einsum, which multiplies and adds in one go, along runs of all channels of
+    samples and columns that lie side by side; w is repeated for them.
     """
 
     owns_x = owns_y = True
@@ -37,19 +41,22 @@ class Depthwise(Kernel):
         assert isinstance(layer, Convolution)
         ((C, H, W),), (_, OH, OW) = self.op.input_shapes, self.op.output_shape
         (top, left, bottom, right), (down, across) = layer.pads, layer.strides
-        FH, FW = layer.params["W"].shape[2:]
+        window = FH, FW = layer.params["W"].shape[2:]
         self._w, self._b = layer.params["W"].reshape(C, FH, FW), layer.params.get("b")
         padded = np.zeros((top + H + bottom, left + W + right, n, C), dtype=kind)
         self.x = padded[top : top + H, left : left + W]
-        self._x_seen = _seen(padded, (FH, FW), (OH, OW), (down, across))
-        shape = self._x_seen.shape[2:]
-        self._wide = np.empty((FH, FW, shape[-1] // C, C), dtype=kind)
-        self._dw_wide = self.buffers.scratch("filters", self._wide.shape)
-        self._db_wide = self.buffers.scratch("biases", self._wide.shape[2:])
-        self._ones = np.ones(shape[-1] // C, dtype=kind)
-        self._dw = self.buffers.scratch("dw", (FH, FW, C))
         self.y = self.buffers.value(self.number)
-        self._y = self.y.reshape(shape)
+        side_by_side = OW * n if across == 1 else n
+        repeated = _repeated(side_by_side, C)
+        self._seen = _seen(padded, window, (OH, OW), (down, across), repeated)
+        self._wide = np.empty((FH, FW, repeated, C), dtype=kind)
+        self._y = self.y.reshape(self._seen.shape[2:])
+        # Gradients are sums over all pixels of a row first, then over those of all rows.
+        self._seen_in_rows = _seen(padded, window, (OH, OW), (down, across), side_by_side)
+        self._dw_wide = self.buffers.scratch("filters", (FH, FW, side_by_side, C))
+        self._db_wide = self.buffers.scratch("biases", (side_by_side, C))
+        self._ones = np.ones(side_by_side, dtype=kind)
+        self._dw = self.buffers.scratch("dw", (FH, FW, C))
         self.dx: Array = None
         if any(self.op.need_dx):
             # dy begins here among the zeros; no window sees the rows before `first`.
@@ -59,9 +66,11 @@ class Depthwise(Kernel):
             size = max(first_y + H + FH - 1, end_y), max(first_x + W + FW - 1, end_x)
             zeros = np.zeros((*size, n, C), dtype=kind)
             self.dy = zeros[at_y:end_y:down, at_x:end_x:across]
-            self._dy_seen = _seen(zeros[first_y:, first_x:], (FH, FW), (H, W), (1, 1))
-            self._turned = np.empty((FH, FW, W * n, C), dtype=kind)
+            repeated = _repeated(W * n, C)
+            self._dy_seen = _seen(zeros[first_y:, first_x:], window, (H, W), (1, 1), repeated)
+            self._turned = np.empty((FH, FW, repeated, C), dtype=kind)
             self.dx = self.buffers.passed(self.number, (H, W, n, C))
+            self._dx = self.dx.reshape(self._dy_seen.shape[2:])
         else:
             self.dy = self.buffers.gradient(self.number)
 
@@ -74,38 +83,49 @@ class Depthwise(Kernel):
 
     def forward(self) -> None:
         """Compute y from x."""
-        np.einsum("abhwr,abr->hwr", self._x_seen, _runs(self._wide), out=self._y)
+        np.einsum("abhwsr,abr->hwsr", self._seen, _runs(self._wide), out=self._y)
         if self._b is not None:
             self.y += self._b
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """Compute the gradients and dx from dy."""
         if need_grads:
-            dy = self.dy.reshape(self._y.shape)
-            np.einsum("abhwr,hwr->abr", self._x_seen, dy, out=_runs(self._dw_wide))
+            dy = self.dy.reshape(self._seen_in_rows.shape[2:])
+            np.einsum("abhwsr,hwsr->abr", self._seen_in_rows, dy, out=_runs(self._dw_wide))
             np.matmul(self._ones, self._dw_wide, out=self._dw)
             self.grads["W"].reshape(self._w.shape)[...] = self._dw.transpose(2, 0, 1)
             if self._b is not None:
-                np.einsum("hwr->r", dy, out=_runs(self._db_wide))
+                np.einsum("hwsr->r", dy, out=_runs(self._db_wide))
                 np.matmul(self._ones, self._db_wide, out=self.grads["b"])
         if need_dx[0]:
-            H, W, n, C = self.dx.shape
-            dx = self.dx.reshape(H, 1, W * n * C)
-            np.einsum("abhwr,abr->hwr", self._dy_seen, _runs(self._turned), out=dx)
+            np.einsum("abhwsr,abr->hwsr", self._dy_seen, _runs(self._turned), out=self._dx)
+
+
+def _repeated(pixels: int, channels: int) -> int:
+    """Count the pixels of a run, so that equal runs make up all that lie side by side."""
+    divisors = (k for k in range(1, pixels + 1) if pixels % k == 0)
+    return next(k for k in divisors if k * channels >= RUN or k == pixels)
 
 
 def _seen(
-    images: np.ndarray, window: tuple[int, int], size: tuple[int, int], steps: tuple[int, int]
+    images: np.ndarray,
+    window: tuple[int, int],
+    size: tuple[int, int],
+    steps: tuple[int, int],
+    repeated: int,
 ) -> np.ndarray:
-    """View images (H, W, n, C) as each place of a window sees them: (FH, FW, OH, columns, run).
+    """View images (H, W, n, C) as each place of a window sees them, in runs of `repeated` pixels.
 
-    A run is a whole row of pixels if the window takes steps of 1 along it, else one pixel.
+    Pixels of a row lie side by side if the window takes steps of 1 along it, else those of a
+    column. The view is (FH, FW, OH, columns, runs of each, numbers of a run).
     """
-    row, column, *_, item = images.strides
-    pixel, (OH, OW), (down, across) = images[0, 0].size, size, steps
-    runs = (1, OW * pixel) if across == 1 else (OW, pixel)
-    strides = (row, column, row * down, column * across, item)
-    return as_strided(images, (*window, OH, *runs), strides)
+    row, column, pixel, item = images.strides
+    n, channels = images.shape[2:]
+    (OH, OW), (down, across) = size, steps
+    columns, pixels = (1, OW * n) if across == 1 else (OW, n)
+    shape = (*window, OH, columns, pixels // repeated, repeated * channels)
+    strides = (row, column, row * down, column * across, repeated * pixel, item)
+    return as_strided(images, shape, strides)
 
 
 def _runs(array: np.ndarray) -> np.ndarray:
