@@ -184,6 +184,28 @@ def test_what_to_do_with_the_rest_is_one_of_a_few_words(make, words):
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lambda **given: xpnet.MaxPool(3, **given),
+        lambda **given: xpnet.AveragePool(3, **given),
+        lambda **given: xpnet.Convolution(1, 1, 3, **given),
+        lambda **given: xpnet.im2col(IMAGES, 3, 3, **given),
+    ],
+)
+@pytest.mark.parametrize("name", ["stride", "pad"])
+def test_steps_and_padding_are_whole_numbers_one_or_several(make, name):
+    make(**{name: np.int64(1)})
+    make(**{name: [1, 1]})
+    make(**{name: np.array([1, 1])})
+    for value in (
+        "3", None, 1j, True, 2.5, float("nan"), (1,), (1, 1, 1), (1, 1.0), (1, "1"), (1, True),
+        (1, None), np.array(1.0), np.ones(2), {}, SGD,
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=f"{name} of .* must be a whole number, such as 3"):
+            make(**{name: value})
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Network([Affine(4, 2)], penalty=L2), "penalty must have value"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tolerances import EX, assert_near
-from xpnet import AveragePool, MaxPool, conv_output_size
+from xpnet import AveragePool, GlobalAveragePool, MaxPool, conv_output_size, to_numpy
 from xpnet.errors import ArgumentError
 from xpnet.testing import check_backward
 
@@ -73,6 +73,13 @@ def test_pixels_are_pooled_with_padding(device):
     x = device.asarray(np.arange(16).reshape(1, 1, 4, 4), dtype="uint8")
     y, _ = MaxPool(3, stride=2, pad=1, uneven="ceil").forward(x)
     assert_near(y, [[[[5, 7, 7], [13, 15, 15], [13, 15, 15]]]], EX)
+
+
+@pytest.mark.parametrize("layer", [AveragePool(2, stride=2), GlobalAveragePool()])
+def test_means_of_pixels_do_not_wrap_around(device, layer):
+    x = device.asarray(np.asarray([[[[200, 201], [202, 207]]]]), dtype="uint8")
+    y, _ = layer.forward(x)
+    assert to_numpy(y).ravel().tolist() == [202.5]
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ class AveragePool(_Pool):
         """The means, (N, C, OH, OW)."""
         self.output_shape(sample_shape(x))
         xp = array_namespace(x)
-        image = padded(outer(x), self.pad)
+        image = padded(outer(floating(x)), self.pad)
         size = self.window[0] * self.window[1]
         y = None
         for _, _, view in shifted(image, *self.window, self.stride):
@@ -263,7 +263,7 @@ class GlobalAveragePool(Leaf):
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The means, (N, C)."""
         self.output_shape(sample_shape(x))
-        xp, (_, _, H, W) = array_namespace(x), x.shape
+        xp, x, (_, _, H, W) = array_namespace(x), floating(x), x.shape
 
         def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
             share = xp.expand_dims(xp.expand_dims(dy / (H * W), axis=-1), axis=-1)
