@@ -61,6 +61,7 @@ NEEDED = {
     "L1": lambda: {"strength": 0.1},
     "L2": lambda: {"strength": 0.1},
     "MaxNorm": lambda: {"limit": 1.0},
+    "HeadsWithLoss": lambda: {"losses": {"a": SoftmaxWithLoss()}},
     "MeanLoss": lambda: {"loss": SoftmaxWithLoss()},
     "TwoLayerNet": lambda: {"input_size": 4, "hidden_size": 3, "output_size": 2},
     "MultiLayerNet": lambda: {"input_size": 4, "hidden_size_list": [3], "output_size": 2},

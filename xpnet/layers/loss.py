@@ -166,7 +166,7 @@ class HeadsWithLoss(Described):
             if not (isfinite(weight) and weight >= 0):
                 raise ArgumentError(f"the weight of {name} must be a number from 0, got {weight}")
         self._weights = {name: float(weights.get(name, 1.0)) for name in self._losses}
-        if main is not None and main not in self._losses:
+        if main is not None and (not isinstance(main, str) or main not in self._losses):
             raise ArgumentError(
                 f"main must be one of the heads, {', '.join(self._losses)}, got {main!r}"
             )
