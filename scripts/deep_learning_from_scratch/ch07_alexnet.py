@@ -1,0 +1,43 @@
+"""What do the first filters of a small AlexNet become? (Figures 7-26, 7-28)
+
+    python scripts/deep_learning_from_scratch/ch07_alexnet.py --data mnist
+
+AlexNet for images of 28 x 28: five convolutions, the first two of 5 x 5 with normalization across
+channels behind, overlapping pools, dropout. One epoch of Adam, lr 0.001, batches of 100, on the
+first 10,000 training images. No accuracy is published for it: it is reported. Drawn are the 32
+filters of the first layer before and after. The book says that they become edges and blobs.
+"""
+
+from _shared import accuracy_of, make_trainer
+from xpnet import Adam, AlexNet, to_numpy
+from xpnet.report import plots
+from xpnet.report.experiment import Lab, main
+from xpnet.report.figures import neighbour_correlation
+
+FIRST = "conv1.W"
+
+
+def run(lab: Lab) -> None:
+    """Train, measure and draw."""
+    network = AlexNet.small(rng=lab.seed, device=lab.device)
+    before = to_numpy(network.params[FIRST]).copy()
+    options = {"sampling": "shuffle", "evaluate_sample_num_per_epoch": 1}
+    images = lab.few(10_000, 200)
+    make_trainer(lab, network, images=images, optimizer=Adam(0.001), **options).train()
+    after = to_numpy(network.params[FIRST])
+    accuracy = accuracy_of(network, lab.digits.x_test, lab.digits.t_test)
+    lab.check("test accuracy after 10,000 images", accuracy)
+    alike = neighbour_correlation(before), neighbour_correlation(after)
+    lab.check("correlation of neighbouring weights before training", alike[0], -0.1, 0.1)
+    lab.holds(
+        "it is larger after training",
+        alike[1] > alike[0],
+        f"{alike[0]:.3f} to {alike[1]:.3f}",
+        book="edges and blobs",
+        full=True,
+    )
+    plots.draw_filters(lab.figure(8, 4).subplots(1, 2), before, after)
+
+
+if __name__ == "__main__":
+    main(run, __doc__)

@@ -1,0 +1,115 @@
+"""What are weights worth that were learned on other digits? (section 8.2.5)
+
+    python scripts/deep_learning_from_scratch/ch08_transfer.py --data mnist
+
+The modern LeNet is trained for two epochs on the digits 0 to 4, gets a new output layer and learns
+5 to 9 from a few images of each, in 300 steps on batches of up to 50: once from scratch and once
+from those weights, both by Adam with lr 0.001, and once the output layer alone, with lr 0.01. Three
+seeds, each with other images; accuracies are of all test images of 5 to 9. Guides are the means of
+three seeds of an independent run, whose single seeds differ by 0.04 at 10 images a digit.
+"""
+
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+
+from _shared import accuracy_of, endless, make_trainer, seeds
+from xpnet import Adam, LeNet
+from xpnet.data import Dataset
+from xpnet.report.experiment import Lab, main
+
+HEAD, BODY = "output", ("C1", "C3", "C5", "F6")
+GUIDES = {  # images of each digit: from scratch, fine-tuned, body frozen
+    1: (0.519, 0.535, 0.422),
+    5: (0.766, 0.834, 0.736),
+    10: (0.831, 0.884, 0.818),
+    50: (0.936, 0.950, 0.887),
+    100: (0.954, 0.964, 0.899),
+}
+WAYS = ("from scratch", "fine-tuned", "body frozen")
+
+
+def only(digits: Dataset, first: int) -> Dataset:
+    """The five digits from `first` on, called 0 to 4."""
+    train, test = ((t >= first) & (t < first + 5) for t in (digits.t_train, digits.t_test))
+    return replace(
+        digits,
+        x_train=digits.x_train[train],
+        t_train=digits.t_train[train] - first,
+        x_test=digits.x_test[test],
+        t_test=digits.t_test[test] - first,
+    )
+
+
+def some(digits: Dataset, each: int, seed: int) -> Dataset:
+    """Choose so many training images of each digit."""
+    rng = np.random.default_rng([seed, each])
+    rows = [rng.choice(np.flatnonzero(digits.t_train == k), each, replace=False) for k in range(5)]
+    chosen = np.concatenate(rows)
+    return replace(digits, x_train=digits.x_train[chosen], t_train=digits.t_train[chosen])
+
+
+def learned(lab: Lab, body: LeNet, few: Dataset, way: str, seed: int) -> float:
+    """Learn from a few images; the accuracy on all test images."""
+    network = LeNet.modern(classes=5, rng=seed + 100, device=lab.device)
+    if way != "from scratch":
+        network.take(body, except_=(HEAD,))
+    if way == "body frozen":
+        network.freeze(*BODY)
+    trainer = make_trainer(
+        lab,
+        network,
+        digits=few,
+        batch_size=min(50, len(few.x_train)),
+        optimizer=Adam(0.01 if way == "body frozen" else 0.001),
+        seed=seed,
+        sampling="shuffle",
+    )
+    for x, t in islice(endless(trainer.train_batches), lab.few(300, 2)):
+        trainer.train_step(x, t)
+    return accuracy_of(network, few.x_test, few.t_test)
+
+
+def run(lab: Lab) -> None:
+    """Train, transfer, compare and draw."""
+    low, high = only(lab.digits, 0), only(lab.digits, 5)
+    numbers = tuple(GUIDES)[: lab.few(5, 2)]
+    found = np.zeros((lab.few(3, 1), len(numbers), len(WAYS)))
+    for row, seed in zip(found, seeds(lab, 3), strict=True):
+        body = LeNet.modern(classes=5, rng=seed, device=lab.device)
+        options = {"seed": seed, "sampling": "shuffle", "evaluate_sample_num_per_epoch": 1}
+        make_trainer(lab, body, digits=low, epochs=2, optimizer=Adam(0.002), **options).train()
+        accuracy = accuracy_of(body, low.x_test, low.t_test)
+        lab.check(f"0 to 4: test accuracy, seed {seed}", accuracy, book="guide 0.996 to 0.997")
+        for cell, number in zip(row, numbers, strict=True):
+            few = some(high, number, seed)
+            cell[:] = [learned(lab, body, few, way, seed) for way in WAYS]
+
+    means = dict(zip(numbers, found.mean(axis=0), strict=True))
+    for number, values in means.items():
+        told = f"5 to 9 from {number} images each, mean of seeds"
+        for way, value, guide in zip(WAYS, values, GUIDES[number], strict=True):
+            low_end = {10: 0.86, 100: 0.955}.get(number) if way == "fine-tuned" else None
+            lab.check(f"{told}: {way}", value, low_end, book=f"guide {guide}", full=True)
+        scratch, tuned, frozen = values
+        if number in (10, 100):
+            what, least = f"{told}: fine-tuned less from scratch", 0.02 if number == 10 else 0.0
+            lab.check(what, tuned - scratch, least, full=True)
+        if number >= 10:
+            order = f"{frozen:.4f}, {tuned:.4f}"
+            lab.holds(f"{told}: body frozen is below fine-tuned", frozen < tuned, order, full=True)
+
+    axes = lab.figure(7, 5).subplots()
+    for k, way in enumerate(WAYS):
+        (line,) = axes.plot(numbers, found[:, :, k].mean(axis=0), label=way)
+        for row in found:
+            axes.plot(numbers, row[:, k], ".", color=line.get_color())
+    axes.set(xscale="log", xticks=numbers, xticklabels=numbers, ylabel="accuracy on 5 to 9")
+    axes.set(xlabel="images of each digit", title="mean of the seeds, and each")
+    axes.minorticks_off()
+    axes.legend(loc="lower right")
+
+
+if __name__ == "__main__":
+    main(run, __doc__)
