@@ -26,7 +26,6 @@ from xpnet import (
     PackedNetwork,
     ReLU,
     Rescale,
-    Trainer,
     to_numpy,
 )
 from xpnet.models.accuracy import evaluation_batch
@@ -48,8 +47,10 @@ def real_network(lab: Lab, seed: int) -> Network:
     return Network(layers, input_shape=(784,), device=lab.device)
 
 
-def trained(lab: Lab, network: Network, seed: int, epochs: int, images: int | None) -> Trainer:
-    """Train, and measure after every epoch."""
+def accuracies(
+    lab: Lab, network: Network, seed: int, epochs: int, images: int | None, measured: int
+) -> Sequence[float]:
+    """Train, and measure on so many test images after every epoch."""
     digits = lab.digits
     steps = -(-len(digits.x_train[:images]) // 100)
     trainer = make_trainer(
@@ -61,9 +62,10 @@ def trained(lab: Lab, network: Network, seed: int, epochs: int, images: int | No
         schedule=StepDecay(0.002, steps, 0.4),
         sampling="shuffle",
         seed=seed,
+        evaluate_sample_num_per_epoch=measured,
     )
     trainer.train()
-    return trainer
+    return trainer.test_acc_list
 
 
 def check_packed(lab: Lab, what: str, network: Network, images: np.ndarray) -> PackedNetwork:
@@ -87,7 +89,7 @@ def run(lab: Lab) -> None:
         binary = BinaryMLP(rng=seed, device=lab.device)
         last = {}
         for name, network in (("binarized", binary), ("real", real_network(lab, seed))):
-            test = trained(lab, network, seed, lab.few(4, 1), None).test_acc_list
+            test = accuracies(lab, network, seed, lab.few(4, 1), None, 10_000)
             curves.setdefault(name, test)
             last[name] = test[-1]
         guide = f"guide {GUIDES['binarized'][-1]}"
@@ -104,10 +106,11 @@ def run(lab: Lab) -> None:
             lab.equal("and as float32", real, 3_723_264)
 
     convolutional = BinaryConvNet(rng=lab.seed, device=lab.device)
-    images = lab.few(10_000, 200)
-    measured = trained(lab, convolutional, lab.seed, 1, images).test_acc_list[-1]
-    lab.check(f"binarized, convolutional: test accuracy after {images} images", measured)
-    check_packed(lab, "binarized, convolutional", convolutional, x_test[: lab.few(2000, 50)])
+    images, some = lab.few(10_000, 200), lab.few(2000, 50)
+    (reached,) = accuracies(lab, convolutional, lab.seed, 1, images, some)
+    name = "binarized, convolutional"
+    lab.check(f"{name}: accuracy on {some} test images after {images} others", reached)
+    check_packed(lab, name, convolutional, x_test[:some])
     draw(lab, curves, weights)
 
 

@@ -30,7 +30,8 @@ class Sign(_Elementwise):
         dx = dy where |x| <= 1, else 0,
 
     which is that of the identity, cut off where x is far from changing its sign ("straight-through
-    estimator"; section 1.3 of the paper).
+    estimator"; section 1.3 of the paper). What is 0 up to rounding may have the other sign where an
+    engine, or another library, rounds otherwise.
     """
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:

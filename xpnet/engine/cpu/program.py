@@ -8,6 +8,7 @@ import numpy as np
 
 # Each of these enters its kernels.
 import xpnet.engine.cpu.activation
+import xpnet.engine.cpu.binary
 import xpnet.engine.cpu.conv
 import xpnet.engine.cpu.dropout
 import xpnet.engine.cpu.join
