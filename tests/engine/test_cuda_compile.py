@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from test_cuda_join import net_of as branching_net_of
-from test_cuda_memory import branching
+from test_cuda_memory import branching, uncommon
 from test_engine import NETS
 from xpnet import (
     SGD,
@@ -83,7 +83,8 @@ def of_every_layer():
         "regression": "float32",
         "batch norm of images": "float32",
     }
-    return [source for name, dtype in names.items() for source in passes(NETS[name](dtype=dtype))]
+    found = [source for name, dtype in names.items() for source in passes(NETS[name](dtype=dtype))]
+    return found + passes(uncommon(get_device("cpu")))
 
 
 def of_branches():

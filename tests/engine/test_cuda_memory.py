@@ -34,12 +34,16 @@ from xpnet import (
 from xpnet.arrays import Device, get_device
 from xpnet.engine.cuda import CudaEngine
 from xpnet.layers import (
+    LRN,
     Affine,
     Concatenate,
     GlobalAveragePool,
     Identity,
     PadShortcut,
+    ReLU6,
     Residual,
+    ScaledTanh,
+    Subsampling,
     Tanh,
     Unpooled,
 )
@@ -97,6 +101,20 @@ def branching(device):
     return Network(layers, input_shape=IMAGE, device=device, penalty=L2(0.1))
 
 
+def uncommon(device):
+    """Groups, a table, filters of one channel; pads of four sides; windows that reach beyond."""
+    layers = [
+        Convolution(1, 6, (3, 2), stride=(1, 2), pad=(0, 1, 2, 0), uneven="drop", rng=0), ReLU6(),
+        LRN(alpha=0.1), MaxPool(3, stride=2, uneven="ceil"),
+        Convolution(6, 34, 3, groups=2, pad=1, bias=False, rng=1),
+        BatchNorm(34, running_ddof=1), ScaledTanh(),
+        Convolution(34, 34, (2, 3), groups=34, stride=(2, 1), pad=(1, 1, 1, 2), rng=2), ReLU(),
+        Convolution(34, 4, 2, table=[(0, 33), (1,), (2, 3, 4), (5,)], pad=(1, 0, 0, 1), rng=3),
+        Subsampling(4), Affine(16, 10, rng=4),
+    ]  # fmt: skip
+    return Network(layers, input_shape=IMAGE, device=device)
+
+
 NETWORKS = {
     "mlp": lambda device: TwoLayerNet(144, 50, 10, rng=0, device=device),
     "extended": lambda device: MultiLayerNetExtend(
@@ -106,6 +124,7 @@ NETWORKS = {
     "deep": lambda device: DeepConvNet(IMAGE, hidden_size=20, rng=0, device=device),
     "uneven": uneven,
     "branching": branching,
+    "uncommon": uncommon,
 }
 
 
