@@ -56,6 +56,8 @@ TILES = (
 """Tried for every product; all fit the shared memory, and tensor cores."""
 AS_CHOSEN = "as chosen"
 
+CLASSIFIER = "googlenet-small"
+"""A network of branches, whose launches are timed, too."""
 OTHERS = ("torch", "torch reduce-overhead", "torch graph", "jax")
 PATIENCE = 80
 """Seconds without an answer until a contestant is left out: less than a part may take."""
@@ -99,7 +101,7 @@ class Sizes:
     """
 
     tests: tuple[str, ...] = ("-m", "gpu", "--require-cuda")
-    models: int = len(NAMES)
+    models: int = len(NAMES) + 1
     batches: Mapping[int, int] = field(default_factory=lambda: {10: 10, 100: 100, 1000: 1000})
     epoch: int = EPOCH
     rounds: int = 5
@@ -889,7 +891,7 @@ PARTS = {
     ),
     "kernels": Part(
         f"Where does the time of a step go, batch {BATCH}?",
-        40, lambda job: kernels(job, NAMES, 100), kernels_page, kernels_line,
+        90, lambda job: kernels(job, (*NAMES, CLASSIFIER), 100), kernels_page, kernels_line,
     ),
     "bandwidth": Part(
         "How fast is im2col beside a copy?", 10, bandwidth, bandwidth_page, bandwidth_line

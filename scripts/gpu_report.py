@@ -16,7 +16,7 @@ included. They are estimates, none of them has been measured:
     steps-simple-convnet    60 s
     steps-deep-convnet      75 s
     accuracy                60 s  seconds of training that reach 97 and 99 % on MNIST
-    kernels                 40 s  every launch of a step by itself
+    kernels                 90 s  every launch of a step by itself
     bandwidth               10 s  im2col beside a copy
     batches-10              90 s  steps on batches of 10 and 1,000
     batches-1000            90 s

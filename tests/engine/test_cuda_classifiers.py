@@ -225,6 +225,25 @@ def test_steps_stay_together(accelerator, monkeypatch, name, steps, recorded):
         )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("graph", [True, False])
+def test_what_is_written_where_a_table_has_nothing_is_not_read(stand_in, graph):
+    """Through a view, which no assignment sees; by passes, and by steps."""
+    net, other = net_of("LeNet"), net_of("LeNet")
+    engine, (x, t) = stand_in.engine(net, graph=graph), batch(other, 7)
+    training = engine.steps(x, t, 7, SGD(0.1))
+    calls = [
+        lambda: assert_near(engine.predict(x), other.predict(x), EXACT),
+        lambda: assert_same_step(engine, other, x, t),
+        lambda: training.epoch(np.arange(7), [0.1]),
+    ]
+    for call in calls:
+        net.params["Convolution2.W"][...] += net.params.masks["Convolution2.W"] == 0
+        call()
+    SGD(0.1).update(other.params, other.loss_and_gradient(x, t)[2])
+    assert_all_near(dict(net.params), dict(other.params), EXACT)
+
+
 def normed(device="cpu"):
     """Rows, normalized as PyTorch does."""
     layers = [affine(6, 5, bias=False), norm(5), ReLU(), affine(5, 4, bias=False), norm(4)]

@@ -235,6 +235,7 @@ class CompiledNetwork(Uncopied):
 
     def program(self, n: int, *, keeps: bool) -> Program:
         """Passes of n samples, with a way back or without; those used last are kept."""
+        self.network.params.apply_masks()  # the kernels read what is not connected, too
         if keeps and how_all_learn(self.network) != self.learning:
             self.check_loss()
             self._compile()

@@ -202,6 +202,7 @@ class Training:
                 "engine for its steps anew"
             )
         self._engine.check_source()
+        self._engine.network.params.apply_masks()
         self.prepare()
         self._order[...] = device.asarray(np.asarray(order, dtype=np.int32))
         self._rates[...] = device.asarray(np.asarray(rates, dtype=np.float64))
