@@ -60,6 +60,8 @@ def test_what_shows_little_is_told_and_what_shows_nothing_refused(tmp_path):
     assert remarks == ["shows 2 x 2 pixels to a network of 9 x 9"]
     with pytest.raises(DataError, match=r"p.png shows nothing: its pixels are all nearly alike"):
         SEEN.read(saved(tmp_path / "p.png", np.full((9, 9), 7, "uint8")))
+    with pytest.raises(DataError, match=r"p.png shows nothing: its pixels are all nearly alike"):
+        SEEN.read(saved(tmp_path / "p.png", np.full((9, 9, 3), (7, 99, 200), "uint8")))
     (tmp_path / "b.png").write_bytes((tmp_path / "t.png").read_bytes()[:40])
     with pytest.raises(DataError, match=r"b.png cannot be read as a picture"):
         SEEN.read(tmp_path / "b.png")

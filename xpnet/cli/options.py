@@ -258,8 +258,10 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def weights_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take --weights, --model and --activation."""
+def weights_options(
+    command: Callable[..., None], *, required: bool = True, more: str = ""
+) -> Callable[..., None]:
+    """Let a command take --weights, --model and --activation; `more` is help on the first."""
     for option in (
         click.option(
             "--model",
@@ -278,9 +280,10 @@ def weights_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--weights",
             type=PATH,
-            required=True,
+            required=required,
             help="The network is in this file or directory: a run's directory, a "
-            "model.safetensors, a checkpoint, or a pickle such as the books publish.",
+            "model.safetensors, a checkpoint, a pickle such as the books publish, or, if --model "
+            f"builds it, a file of PyTorch's.{more}",
         ),
     ):
         command = option(command)
@@ -306,6 +309,31 @@ def check_reads(network: Network, weights: str, image: tuple[int, ...], classes:
         raise ArgumentError(
             f"the network of {weights} has no score for each of {classes} classes or more: its "
             f"output is {scores}; give the weights of one that has"
+        )
+
+
+def check_photographs(network: Network, weights: str) -> None:
+    """Refuse a network that does not take photographs as it says that it reads them.
+
+    Raises
+    ------
+    ArgumentError
+        Shapes of inputs, or numbers of classes, differ.
+    """
+    seen, scores = network.photographs, predicted(network.last_layer, network.output_shape)
+    assert seen is not None
+    if network.input_shape != (3, seen.size, seen.size):
+        raise ArgumentError(
+            f"the network of {weights} says that it sees 3 x {seen.size} x {seen.size} numbers of "
+            f"a photograph, and takes {' x '.join(map(str, network.input_shape))}; set its "
+            "photographs anew, and save it"
+        )
+    classes = None if seen.classes is None else len(seen.classes)
+    if isinstance(scores, dict) or prod(scores) < 2 or classes not in (None, prod(scores)):
+        raise ArgumentError(
+            f"the network of {weights} has no score for each of its classes, of which "
+            f"{classes or 'two or more'} are needed: its output is {scores}; set its photographs "
+            "anew, and save it"
         )
 
 

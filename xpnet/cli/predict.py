@@ -2,13 +2,15 @@
 
 import json
 import sys
+from functools import partial
 
 import click
 import numpy as np
 
-from xpnet.arrays import get_device, to_numpy
+from xpnet.arrays import Device, get_device, to_numpy
 from xpnet.cli.options import (
     Count,
+    check_photographs,
     check_reads,
     device_line,
     device_option,
@@ -16,20 +18,33 @@ from xpnet.cli.options import (
     weights_options,
 )
 from xpnet.engine import get_engine
-from xpnet.errors import XPNetError
+from xpnet.errors import ArgumentError, XPNetError
+from xpnet.files.photographs import Photographs
 from xpnet.files.pictures import read_picture_with_remarks
 from xpnet.layers.loss import probabilities_of
+from xpnet.models import Network
 from xpnet.models.accuracy import evaluation_batch
+from xpnet.models.registry import DIGITS, PRETRAINED
 from xpnet.notice import notice
 from xpnet.report.evaluate import doubt
 from xpnet.train.saved import load_model
+
+TOP = 5
+"""So many classes of a photograph are shown by default."""
+
+AT_A_TIME = 10
+"""Photographs: what the layers make of one takes some 30 MB."""
 
 UNREADABLE = 2
 """Exit code where a picture could not be read."""
 
 
 @click.command()
-@weights_options
+@partial(
+    weights_options,
+    required=False,
+    more=f" It may be left out with --model {' or '.join(PRETRAINED)}.",
+)
 @device_option
 @engine_options
 @click.option(
@@ -37,19 +52,19 @@ UNREADABLE = 2
     type=Count(),
     metavar="N",
     help="The N most likely digits are shown, the likeliest first; by default all are, in their "
-    "order.",
+    f"order, and of photographs' classes the {TOP} most likely.",
 )
 @click.option(
     "--json",
     "as_json",
     is_flag=True,
     show_default=False,
-    help="A line of JSON is written for each picture, with picture, digit, probabilities and "
-    "remarks.",
+    help="A line of JSON is written for each picture, with picture, digit, or class and number, "
+    "probabilities and remarks.",
 )
 @click.argument("images", type=click.Path(), nargs=-1, required=True, metavar="IMAGE...")
 def predict(
-    weights: str,
+    weights: str | None,
     model: str | None,
     activation: str | None,
     device: str,
@@ -62,14 +77,22 @@ def predict(
     as_json: bool,
     images: tuple[str, ...],
 ) -> None:
-    """Read digits from picture files, dark on light or light on dark.
+    """Read digits from picture files, or name what photographs show.
 
-    Each picture shows one digit, anywhere and of any size. Standard output has a line for each that
-    could be read: the digit, and how likely each digit is. Standard error tells which pictures
-    could not be read, in which case the exit code is 2, and which answers are doubtful.
+    Each picture shows one digit, dark on light or light on dark, anywhere and of any size; or, for
+    a network that knows photographs, such as --model efficientnet-lite0, whatever is in its middle.
+    Standard output has a line for each that could be read: the digit, or the class, and how likely
+    each is. Standard error tells which pictures could not be read, in which case the exit code is
+    2, and which answers are doubtful.
     """
-    network = load_model(weights, activation=activation, device=get_device(device), model=model)
-    check_reads(network, weights, (1, 28, 28))
+    network = _network(weights, model, activation, get_device(device))
+    seen = network.photographs
+    if seen is None:
+        check_reads(network, weights or str(model), DIGITS)
+    else:
+        check_photographs(network, weights or str(model))
+    read = read_picture_with_remarks if seen is None else seen.read_with_remarks
+    names = None if seen is None else seen.classes
     probabilities = probabilities_of(network.last_layer, "predict")
     computing = get_engine(
         network,
@@ -79,12 +102,12 @@ def predict(
         graph=graph,
         skip_engine_check=skip_engine_check,
     )
-    answered, size = 0, evaluation_batch(network.device)
+    answered, size = 0, evaluation_batch(network.device) if seen is None else AT_A_TIME
     for start in range(0, len(images), size):
         pictures: dict[int, tuple[np.ndarray, list[str]]] = {}
         for number, path in enumerate(images[start : start + size], start):
             try:
-                pictures[number] = read_picture_with_remarks(path)
+                pictures[number] = read(path)
             except XPNetError as error:
                 notice(f"error: {error}")
         if not pictures:
@@ -100,19 +123,48 @@ def predict(
                 )
                 continue
             answered += 1
-            remarks += [remark] if (remark := doubt(row)) else []
+            remarks += [remark] if (remark := doubt(row, names)) else []
             for remark in remarks:
                 notice(f"{images[number]} {remark}")
-            click.echo(_line(images[number], row, remarks, top, as_json))
+            click.echo(_line(images[number], row, seen, remarks, top, as_json))
     if answered < len(images):
         sys.exit(UNREADABLE)
 
 
-def _line(image: str, row: np.ndarray, remarks: list[str], top: int | None, as_json: bool) -> str:
-    digits = range(len(row)) if top is None else np.argsort(-row, kind="stable")[:top].tolist()
-    digit = int(np.argmax(row))
+def _network(
+    weights: str | None, model: str | None, activation: str | None, device: Device
+) -> Network:
+    """The network of the options: of a file, or one whose weights can be had with it."""
+    if weights is not None:
+        return load_model(weights, activation=activation, device=device, model=model)
+    if model is None:
+        raise click.UsageError("Missing option '--weights'.")
+    if model not in PRETRAINED:
+        raise ArgumentError(
+            f"no weights come with {model}: give --weights, or --model {' or '.join(PRETRAINED)}"
+        )
+    if activation is not None:
+        raise ArgumentError(f"{model} has activations of its own; leave out activation")
+    return PRETRAINED[model](device=device)
+
+
+def _line(
+    image: str,
+    row: np.ndarray,
+    seen: Photographs | None,
+    remarks: list[str],
+    top: int | None,
+    as_json: bool,
+) -> str:
+    """A picture's answer: a digit, or the class of a photograph."""
+    if seen is not None and top is None:
+        top = TOP
+    shown = range(len(row)) if top is None else np.argsort(-row, kind="stable")[:top].tolist()
+    first = int(np.argmax(row))
+    numbers = tuple(map(str, range(len(row))))
+    known = numbers if seen is None else seen.classes or numbers
     if as_json:
-        shares = {str(n): round(float(row[n]), 6) for n in digits}
-        told = {"picture": image, "digit": digit, "probabilities": shares, "remarks": remarks}
-        return json.dumps(told)
-    return f"{image}: {digit}   " + "  ".join(f"{n}: {row[n]:.3f}" for n in digits)
+        answer = {"digit": first} if seen is None else {"class": known[first], "number": first}
+        shares = {known[n]: round(float(row[n]), 6) for n in shown}
+        return json.dumps({"picture": image, **answer, "probabilities": shares, "remarks": remarks})
+    return f"{image}: {known[first]}   " + "  ".join(f"{known[n]}: {row[n]:.3f}" for n in shown)

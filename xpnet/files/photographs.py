@@ -106,7 +106,7 @@ class Photographs:
         pixels = np.asarray(
             square.resize((self.size, self.size), Image.Resampling.BICUBIC), np.float32
         )
-        if np.ptp(pixels) < MIN_CONTRAST:
+        if np.max(np.ptp(pixels, axis=(0, 1))) < MIN_CONTRAST:
             raise DataError(
                 f"{path} shows nothing: its pixels are all nearly alike; give a picture with more "
                 "contrast"

@@ -67,9 +67,11 @@ def fitting(
                 "use a file that save_params wrote"
             )
         if got is None or got.shape != tuple(array.shape):
+            torch = got is None and any(other.endswith(".weight") for other in given)
             raise WeightsError(
                 f"{weights.path}: {name} must have shape {tuple(array.shape)}, "
                 f"got {'none' if got is None else got.shape}"
+                f"{'; names such as PyTorch has are for load_torch' if torch else ''}"
             )
         check_floats(weights.path, name, got, str(array.dtype).rpartition(".")[2])
     if extra := given.keys() - own.keys():

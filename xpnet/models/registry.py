@@ -6,12 +6,13 @@ from math import prod
 from typing import Any, NamedTuple
 
 from xpnet.errors import ArgumentError
+from xpnet.files.photographs import Photographs
 from xpnet.functions.init import shapes_alone
 from xpnet.layers import Shape
 from xpnet.models.alexnet import AlexNet
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
-from xpnet.models.efficientnet import EfficientNetLite0
+from xpnet.models.efficientnet import EfficientNetLite0, imagenet_classes
 from xpnet.models.googlenet import GoogLeNet
 from xpnet.models.lenet import LeNet
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
@@ -96,6 +97,11 @@ _HEADS = {
 MODELS = BOOK | PUBLISHED | _HEADS
 """All networks that have a name, which is the one of the command line and of runs."""
 
+PRETRAINED: dict[str, Callable[..., Network]] = {
+    "efficientnet-lite0": EfficientNetLite0.pretrained,
+}
+"""Those whose weights can be had with them, by name."""
+
 CLASSES = (
     TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet,
     LeNet, AlexNet, VGG, GoogLeNet, ResNet, CifarResNet,
@@ -108,6 +114,14 @@ OFFERED = tuple(name for name in MODELS if not name.startswith("multi-layer"))
 
 DIGITS = (1, 28, 28)
 """The shape of the images that runs are about."""
+
+
+def photographs_of(model: str) -> Photographs | None:
+    """How torchvision reads photographs for a network of this name; None if that is for others."""
+    if model in PRETRAINED or is_own(model) or find_model(model).images != SQUARE:
+        return None
+    mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+    return Photographs(SQUARE[-1], mean, std, crop=0.875, classes=imagenet_classes())
 
 
 def find_model(name: str) -> Model:

@@ -16,6 +16,7 @@ from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.describing import UNBUILDABLE, ForeignKindError, described
 from xpnet.models.network import Network
 from xpnet.models.registry import CLASSES, build_network
+from xpnet.models.torch_names import fill_torch, named_by_torch
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.notice import notice
 
@@ -55,7 +56,7 @@ def load_network(
 def restored(
     weights: Weights, device: str | Device, build: Callable[[Weights, str | Device], Network]
 ) -> Network:
-    """The network that `build` makes, with these weights.
+    """The network that `build` makes, with these weights, which may have PyTorch's names.
 
     Raises
     ------
@@ -77,7 +78,10 @@ def restored(
             f"{path} describes a network that this version cannot build ({error}); "
             "train it again, or use the version of xpnet that wrote it"
         ) from error
-    network.fill(weights)
+    if named_by_torch(weights):
+        fill_torch(network, weights)
+    else:
+        network.fill(weights)
     return network
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet.arrays import Array, to_numpy
 from xpnet.errors import WeightsError
-from xpnet.files.weights import load_weights, save_weights
+from xpnet.files.weights import Weights, load_weights, save_weights
 from xpnet.layers import Affine, Container
 from xpnet.models.filling import check_floats
 from xpnet.models.network import Network
@@ -27,7 +27,7 @@ COUNTED = "num_batches_tracked"
 """The count of batches that PyTorch's batch normalization keeps; it is 0 here, and not read."""
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """An array of the network, with its name in PyTorch."""
 
     name: str
@@ -35,7 +35,7 @@ class _Place(NamedTuple):
     transposed: bool
 
 
-def _places(network: Network) -> Iterator[_Place]:
+def places_of(network: Network) -> Iterator[Place]:
     """Every parameter and running statistic, by PyTorch's names."""
     isdtype = network.device.xp.isdtype
     for node in network.nodes():
@@ -46,7 +46,7 @@ def _places(network: Network) -> Iterator[_Place]:
         for key, array in {**node.layer.params, **floats}.items():
             # PyTorch keeps the matrix of a fully connected layer as (n_out, n_in).
             transposed = isinstance(node.layer, Affine) and key == "W"
-            yield _Place(f"{node.name}.{NAMES.get(key, key)}", array, transposed)
+            yield Place(f"{node.name}.{NAMES.get(key, key)}", array, transposed)
 
 
 def save_torch(network: Network, path: str | Path) -> None:
@@ -61,7 +61,7 @@ def save_torch(network: Network, path: str | Path) -> None:
         The file cannot be written.
     """
     arrays: dict[str, np.ndarray] = {}
-    for name, array, transposed in _places(network):
+    for name, array, transposed in places_of(network):
         host = to_numpy(array)
         arrays[name] = np.ascontiguousarray(host.T) if transposed else host
         if name.endswith(".running_var"):
@@ -91,8 +91,18 @@ def load_torch(network: Network, path: str | Path, *, strict: bool = True) -> li
     WeightsError
         The file cannot be read, or does not fit; the network is then unchanged.
     """
-    given = load_weights(path).params
-    places = {place.name: place for place in _places(network)}
+    return fill_torch(network, load_weights(path), strict=strict)
+
+
+def named_by_torch(weights: Weights) -> bool:
+    """Tell whether a file has PyTorch's names."""
+    return any(name.endswith(f".{NAMES['W']}") for name in weights.params)
+
+
+def fill_torch(network: Network, weights: Weights, *, strict: bool = True) -> list[str]:
+    """Copy arrays in, all or none; see `load_torch`."""
+    given, path = weights.params, weights.path
+    places = {place.name: place for place in places_of(network)}
     shapes = {
         name: tuple(place.array.shape)[:: -1 if place.transposed else 1]
         for name, place in places.items()

@@ -1,5 +1,7 @@
 """Answers of a network to a data set, image by image."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from xpnet.arguments import checked
@@ -16,19 +18,21 @@ drawn as pictures, at most 3 % are doubted, by a network that reads 98 %. `scrip
 shows the choice."""
 
 
-def doubt(probabilities: np.ndarray) -> str | None:
+def doubt(probabilities: np.ndarray, names: Sequence[str] | None = None) -> str | None:
     """Say, as the end of a sentence on a picture, that its answer is not sure; None if it is.
 
     Parameters
     ----------
     probabilities : (classes,), of one picture
+    names : of the classes; their numbers if None
     """
     first, second = np.argsort(-probabilities, kind="stable")[:2]
     if probabilities[first] >= SURE:
         return None
+    one, other = (k if names is None else names[k] for k in (first, second))
     return (
-        f"may be wrongly read: {first} with probability {probabilities[first]:.2f}, "
-        f"{second} with {probabilities[second]:.2f}"
+        f"may be wrongly read: {one} with probability {probabilities[first]:.2f}, "
+        f"{other} with {probabilities[second]:.2f}"
     )
 
 

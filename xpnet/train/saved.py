@@ -11,8 +11,10 @@ from xpnet.errors import ArgumentError, CheckpointError, WeightsError
 from xpnet.files.weights import CHECKSUM, Weights, check_header, load_weights
 from xpnet.functions.init import zeros_within
 from xpnet.models import Network, build_network, load_network
-from xpnet.models.registry import DIGITS, find_model, model_arguments
+from xpnet.models.own import is_own
+from xpnet.models.registry import DIGITS, find_model, model_arguments, photographs_of
 from xpnet.models.saved import budget_of, built, restored
+from xpnet.models.torch_names import named_by_torch
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.notice import notice
 from xpnet.train.checkpoint import Checkpoint, Checkpoints, load_checkpoint
@@ -140,11 +142,18 @@ def _named(model: str, weights: Weights, device: str | Device, activation: str |
     """The network of a name, with these weights."""
 
     def build(weights: Weights, device: str | Device) -> Network:
-        arguments = model_arguments(model, DIGITS, None, activation)
-        dtype = next(iter(weights.params.values())).dtype.name
+        images = None if is_own(model) else find_model(model).images
+        arguments = model_arguments(model, images or DIGITS, None, activation)
+        doubles = any(array.dtype == "float64" for array in weights.params.values())
+        dtype = "float64" if doubles else "float32"
         return build_network(model, arguments, rng=0, device=device, dtype=dtype)
 
-    return restored(weights, device, build)
+    network = restored(weights, device, build)
+    if network.photographs is None and named_by_torch(weights):
+        network.photographs = photographs_of(model)
+        if network.photographs is not None:
+            notice(f"{weights.path} does not tell how photographs are read; as by torchvision")
+    return network
 
 
 def _weights_of(checkpoint: Checkpoint) -> Weights:
