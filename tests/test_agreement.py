@@ -117,8 +117,8 @@ def windows_trained(device, digits, steps):
     return net
 
 
-def test_windows_and_norms_after_20_steps(device, digits):
-    got, want = (windows_trained(place, digits, 20) for place in (device, "cpu"))
+def test_windows_and_norms_after_8_steps(device, digits):
+    got, want = (windows_trained(place, digits, 8) for place in (device, "cpu"))
     for arrays, others in ((got.params, want.params), (got.state, want.state)):
         for name, there in others.items():
             distance = np.linalg.norm(to_numpy(arrays[name]) - there) / np.linalg.norm(there)

@@ -170,3 +170,21 @@ def test_a_task_that_fails_is_shown(bench, few_digits, monkeypatch, tmp_path):
         assert text.count(f"left out: xpnet, it failed: ValueError: no luck {where}") == 2
     assert "two-layer-net, training with sgd to an accuracy, batch 100, float32\n" in out
     assert not (tmp_path / "layers.png").exists()
+
+
+@pytest.mark.slow
+def test_the_share_of_each_layer_of_a_network_that_branches(bench):
+    record, _ = bench("--task", "layers", "--model", "resnet-20", *QUICK)
+    (case,) = record["cases"]
+    kinds = [row["kind"] for row in case["layers"].values()]
+    assert kinds.count("Residual") == 9
+    assert kinds.count("Convolution") == 19
+    assert sum(row["share"] for row in case["layers"].values()) == pytest.approx(1)
+
+
+def test_others_do_not_build_every_network():
+    with pytest.raises(ArgumentError, match="no model 'lenet' for these tasks; use two-layer-net"):
+        run.Options(models=("lenet",))
+    with pytest.raises(ArgumentError, match=r"no model 'lenet' for these tasks"):
+        run.Options(models=("lenet",), tasks=("layers", "predict"))
+    assert run.Options(models=("lenet",), tasks=("layers",)).plan == [("lenet", "layers", 100)]

@@ -118,3 +118,10 @@ def test_more_weights_than_memory_are_refused(n):
     assert str(caught.value) == (
         f"there is no memory for initial weights of shape ({n}, 2); use smaller layers"
     )
+
+
+def test_nothing_is_drawn_for_shapes_alone():
+    with init.shapes_alone():
+        assert not init.normal((2, 3), 1.0, rng="no generator").any()
+    with pytest.raises(TypeError):
+        init.normal((2, 3), 1.0, rng="no generator")

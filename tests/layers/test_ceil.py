@@ -119,7 +119,7 @@ def test_agrees_with_pytorch():
     """Sizes, values, places and gradients of windows drawn at random; few values, so many ties."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
     rng, refused, seen = np.random.default_rng(0), 0, 0
-    for _ in range(400):
+    for _ in range(200):
         H, W = map(int, rng.integers(1, 14, 2))
         window, stride = (tuple(map(int, rng.integers(1, 5, 2))) for _ in "ws")
         pad = tuple(int(rng.integers(0, size // 2 + 1)) for size in window)
@@ -142,8 +142,8 @@ def test_agrees_with_pytorch():
         want.backward(torch.tensor(dy))
         np.testing.assert_allclose(backward(dy)[0], there.grad.numpy(), rtol=0, atol=1e-12)
         seen += 1
-    assert refused > 5
-    assert seen > 200
+    assert refused > 2
+    assert seen > 100
 
 
 def test_batches_of_no_sample(device):

@@ -6,7 +6,7 @@ from xpnet.arrays import Device
 from xpnet.bench.cases import fresh
 from xpnet.bench.statistics import Record, spread
 from xpnet.data import Dataset
-from xpnet.models import MODELS
+from xpnet.models.registry import find_model
 from xpnet.train import EpochMetrics, Trainer
 
 BATCH_SIZE = 100
@@ -30,12 +30,12 @@ def measure(
     return {
         "model": model,
         "task": "accuracy",
-        "optimizer": MODELS[model].optimizer,
+        "optimizer": find_model(model).optimizer,
         "batch_size": BATCH_SIZE,
         "device": device.name,
         "precision": precision,
         "data": dataset.name,
-        "epochs": MODELS[model].epochs,
+        "epochs": find_model(model).epochs,
         "goals": {f"{goal:g}": _reached(trainers, goal) for goal in GOALS},
         "runs": [
             [(metrics.seconds, metrics.test_accuracy) for metrics in trainer.history]
@@ -48,7 +48,7 @@ def measure(
 def _trained(
     model: str, dataset: Dataset, seed: int, device: Device, threads: int, precision: str
 ) -> Trainer:
-    kind = MODELS[model]
+    kind = find_model(model)
     trainer = Trainer(
         fresh(model, device, seed),
         dataset.x_train,

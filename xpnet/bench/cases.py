@@ -13,6 +13,7 @@ from xpnet.arrays import Device, to_numpy
 from xpnet.arrays.values import scaled
 from xpnet.errors import XPNetError
 from xpnet.models import MODELS, Network, build_network
+from xpnet.models.registry import DIGITS, find_model, model_arguments
 
 NAMES = ("two-layer-net", "simple-convnet", "deep-convnet")
 TASKS = ("train", "predict")
@@ -138,8 +139,7 @@ class Ready:
 
 def fresh(model: str, device: str | Device = "cpu", seed: int = 0) -> Network:
     """Build the network that all contestants start from, or another one of its kind."""
-    sizes = {"input_size": 784, "hidden_size": 50, "output_size": 10}
-    arguments = sizes if model == "two-layer-net" else {}
+    arguments = model_arguments(model, find_model(model).images or DIGITS)
     return build_network(model, arguments, rng=seed, device=device)
 
 

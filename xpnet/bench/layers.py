@@ -1,14 +1,18 @@
 """The share of each layer in the time of a forward pass, as Figure 8-14 of the book shows it."""
 
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
 import numpy as np
 
 from xpnet.arrays import Array, Device
-from xpnet.arrays.values import scaled
 from xpnet.bench.cases import Ready, fresh
 from xpnet.bench.statistics import Record, spread
 from xpnet.bench.timing import seconds_of, warm_up
 from xpnet.engine.threads import blas_threads
-from xpnet.layers import Layer
+from xpnet.layers import Concatenate, Sum
+from xpnet.models.nodes import INPUT, Node
 
 BATCH_SIZE = 100
 
@@ -20,18 +24,22 @@ def measure(
 
     Parameters
     ----------
-    images : the batch, (N, 1, 28, 28) uint8
+    images : the batch, (N, 1, 28, 28) uint8; where the network is for others, there is noise of
+        their shape in its place
     threads : of matrix products on the CPU
     rounds, seconds : how often, and how long all layers take together each time
     """
     network = fresh(model, device)
-    x = network.place(scaled(images, np.float32).reshape(len(images), *network.input_shape))
-    leaves = network.nodes()
+    shape = (len(images), *network.input_shape)
+    if images.size != prod(shape):
+        images = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    leaves, values = network.nodes(), {INPUT: network.place(images.reshape(shape))}
     with blas_threads(threads):
         ready = {}
-        for leaf in leaves:
-            ready[leaf.name] = _alone(leaf.layer, x, device)
-            x, _ = leaf.layer.forward(x)
+        for number, leaf in enumerate(leaves):
+            computed = _forward(leaf, [values[read] for read in leaf.inputs])
+            ready[leaf.name] = _alone(computed, device)
+            values[number] = computed()
         calls = {name: warm_up(layer, seconds / len(ready)) for name, layer in ready.items()}
         times: dict[str, list[float]] = {name: [] for name in ready}
         for _ in range(rounds):
@@ -57,11 +65,19 @@ def measure(
     }
 
 
-def _alone(layer: Layer, x: Array, device: Device) -> Ready:
+def _forward(node: Node, inputs: Sequence[Array]) -> Callable[[], Array]:
+    """What computes a node: its layer, or the join of several values."""
+    layer: Any = node.layer
+    if isinstance(layer, Sum | Concatenate):
+        return lambda: layer.join(inputs)[0]
+    return lambda: layer.forward(*inputs)[0]
+
+
+def _alone(computed: Callable[[], Array], device: Device) -> Ready:
     """One layer's forward pass over and over; every pass is waited for."""
 
     def step() -> None:
-        layer.forward(x)
+        computed()
         device.synchronize()
 
     return Ready(step, dict)

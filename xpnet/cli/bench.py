@@ -7,6 +7,7 @@ import click
 
 from xpnet.bench.cases import NAMES
 from xpnet.cli.options import DIRECTORY, Number, OneOf, Whole, open_device
+from xpnet.models.registry import OFFERED
 from xpnet.notice import notice
 from xpnet.optional import missing
 from xpnet.report import plots
@@ -24,8 +25,10 @@ from xpnet.report import plots
     "--model",
     "models",
     multiple=True,
-    type=OneOf(NAMES),
-    help="This network takes part; by default all do.",
+    type=OneOf(OFFERED),
+    metavar="NAME",
+    help=f"This network takes part: {', '.join(NAMES)}, which by default all do; in the task "
+    "layers any that `xpnet summary` takes, and in the task accuracy those for small images.",
 )
 @click.option(
     "--task",
