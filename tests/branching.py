@@ -4,6 +4,7 @@ import numpy as np
 
 from xpnet.layers import (
     Affine,
+    AuxiliaryHeads,
     BatchNorm,
     Concatenate,
     Convolution,
@@ -155,12 +156,32 @@ def heads(*, rng=0, **options):
     return Network(layers, loss, input_shape=(1, 4, 4), **options)
 
 
+def auxiliary(*, rng=0, **options):
+    """A row with two heads, of which the lower one reads below a layer that the other is above."""
+    rng = np.random.default_rng(rng)
+    row = {
+        "conv1": Convolution(1, 4, 3, pad=1, rng=rng),
+        "relu1": ReLU(),
+        "conv2": Convolution(4, 5, 3, pad=1, rng=rng),
+        "norm": BatchNorm(5),
+        "relu2": ReLU(),
+        "fc": Affine(80, 10, rng=rng),
+    }
+    low = Sequential({"conv": Convolution(4, 2, 1, rng=rng), "fc": Affine(32, 10, rng=rng)})
+    high = Sequential({"pool": GlobalAveragePool(), "fc": Affine(5, 10, rng=rng)})
+    layers = AuxiliaryHeads(row, {"low": ("relu1", low), "high": ("relu2", high)})
+    losses = {name: SoftmaxWithLoss() for name in ("main", "low", "high")}
+    loss = HeadsWithLoss(losses, {"low": 0.3, "high": 0.5}, main="main")
+    return Network(layers, loss, input_shape=(1, 4, 4), **options)
+
+
 BRANCHING = {
     "residual": resnet20,
     "residual with projections": lambda **o: resnet((4, 6), 1, size=7, projected=True, **o),
     "inception": inception,
     "unpooled": unpooled,
     "heads": heads,
+    "auxiliary heads": auxiliary,
 }
 
 
@@ -168,9 +189,10 @@ def batch(network, n, seed=0):
     """Inputs and targets on the host, float64."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, *network.input_shape))
-    if isinstance(network.output_shape, dict):
+    if "parts" in network.output_shape:
         return x, {
             "digit": rng.integers(10, size=n),
             "parts": rng.integers(2, size=(n, 3)).astype("float64"),
         }
-    return x, rng.integers(network.output_shape[0], size=n)
+    classes = 10 if isinstance(network.output_shape, dict) else network.output_shape[0]
+    return x, rng.integers(classes, size=n)

@@ -15,6 +15,7 @@ from xpnet import (
     L2,
     SGD,
     Affine,
+    AuxiliaryHeads,
     AveragePool,
     BatchNorm,
     Convolution,
@@ -218,12 +219,26 @@ def unbiased(s, k):
     )  # fmt: skip
 
 
+def row_with_heads(s, k):
+    row = [
+        conv(s, 1, 4), BatchNorm(4), ReLU(), conv(s, 4, 5), ReLU(), MaxPool(2, stride=2),
+        affine(s, 5 * 9, 10),
+    ]  # fmt: skip
+    low = Sequential([conv(s, 4, 2, 1), affine(s, 72, 10)])
+    losses = {"main": SoftmaxWithLoss(), "low": SoftmaxWithLoss(), "high": IdentityWithLoss()}
+    return Network(
+        AuxiliaryHeads(row, {"low": ("ReLU1", low), "high": ("MaxPool1", affine(s, 45, 3))}),
+        HeadsWithLoss(losses, {"low": 0.3}, main="main"), input_shape=(1, 6, 6), **k,
+    )  # fmt: skip
+
+
 MAKE = {
     "ResNet-20": resnet,
     "Inception modules": googlenet,
     "Unpooled": segnet,
     "Unpooled of odd images": lambda s, k: segnet(s, k, (1, 9, 11)),
     "heads": heads,
+    "a row that heads read": row_with_heads,
     "knots": knots,
     "rows": rows,
     "without biases": unbiased,

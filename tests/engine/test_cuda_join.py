@@ -28,6 +28,7 @@ from xpnet import (
     to_numpy,
 )
 from xpnet.layers import (
+    AuxiliaryHeads,
     Concatenate,
     GlobalAveragePool,
     Heads,
@@ -251,6 +252,20 @@ NETS = {
             "penalty": L2(0.1),
         },
     ),
+    "a row that heads read": lambda: (
+        AuxiliaryHeads(
+            [affine(12, 10), Tanh(), affine(10, 6), ReLU(), affine(6)],
+            {"low": ("Tanh1", affine(10)), "high": ("ReLU1", affine(6, 10))},
+        ),
+        {
+            "loss": HeadsWithLoss(
+                {name: SoftmaxWithLoss() for name in ("main", "low", "high")},
+                {"low": 0.3},
+                main="main",
+            ),
+            "input_shape": (12,),
+        },
+    ),
 }
 SOME_SLOW = [
     pytest.param(name, marks=pytest.mark.slow) if name == "ResNet-20" else name for name in NETS
@@ -279,7 +294,7 @@ def batch(net, n, seed=0):
         return x, rng.integers(10, size=n)
     targets = {}
     for name, loss in net.last_layer.losses.items():
-        (width,) = net.output_shapes[list(net.layers)[-1]][name]
+        (width,) = net.output_shape[name]
         rows = rng.standard_normal((n, width)).astype(net.dtype)
         targets[name] = rng.integers(width, size=n) if name != "box" else rows
         assert isinstance(loss, IdentityWithLoss) == (name == "box")
@@ -370,6 +385,7 @@ STEPS = 12
         "SegNet",
         "convolutions in a row beside nothing",
         "heads of what others read",
+        "a row that heads read",
     ],
 )
 def test_steps_stay_together(accelerator, name):

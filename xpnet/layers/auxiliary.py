@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xpnet.arrays import Array
+from xpnet.described import ReadOnly
 from xpnet.errors import ArgumentError
 from xpnet.layers.base import (
     Backward,
@@ -43,6 +44,14 @@ class AuxiliaryHeads(Sequential):
 
     def __init__(self, layers: Mapping[str, Layer] | Sequence[Layer], heads: Taps) -> None:
         row = as_layers(layers)
+        pairs = isinstance(heads, Mapping) and all(
+            isinstance(each, tuple | list) and len(each) == 2 for each in heads.values()
+        )
+        if not pairs:
+            raise ArgumentError(
+                "heads must be by name, each with the name of the layer that it reads, as "
+                f"{{'aux': ('conv4', head)}}, got {heads!r:.200}"
+            )
         for name, (place, _) in heads.items():
             if place not in row:
                 raise ArgumentError(
@@ -53,6 +62,11 @@ class AuxiliaryHeads(Sequential):
         super().__init__(row | {name: head for name, (_, head) in heads.items()})
         self._row = row
         self._places = {name: place for name, (place, _) in heads.items()}
+
+    @property
+    def row(self) -> Mapping[str, Layer]:
+        """The layers without the heads, to be read."""
+        return ReadOnly(self._row)
 
     def arguments(self) -> dict[str, Any]:
         """The row, and the heads with what they read."""

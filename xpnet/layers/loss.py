@@ -35,8 +35,7 @@ def probabilities_of(loss: Loss, what: str) -> Callable[[Array], Array]:
     ArgumentError
         The loss has no such method: its scores are numbers, and a softmax of them means nothing.
     """
-    if isinstance(loss, HeadsWithLoss) and loss.main is not None:
-        loss = loss.losses[loss.main]
+    loss = main_loss(loss)
     made: Callable[[Array], Array] | None = getattr(loss, "probabilities", None)
     if made is None:
         raise ArgumentError(
@@ -211,6 +210,13 @@ class HeadsWithLoss(Described):
             return {name: step(dout * self.weights[name]) for name, step in steps.items()}
 
         return total, backward
+
+
+def main_loss(loss: Loss) -> Loss:
+    """The loss of the main head, by which a network is judged; a loss without one is itself."""
+    if isinstance(loss, HeadsWithLoss) and loss.main is not None:
+        return loss.losses[loss.main]
+    return loss
 
 
 def predicted(loss: Loss, outputs: Any) -> Any:

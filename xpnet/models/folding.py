@@ -10,6 +10,7 @@ from xpnet.arguments import checked
 from xpnet.arrays import to_numpy
 from xpnet.layers import (
     Affine,
+    AuxiliaryHeads,
     BatchNorm,
     Concatenate,
     Container,
@@ -56,7 +57,7 @@ def fold_batch_norm(network: Network) -> Network:
         swapped[id(weights.layer)] = _folded(weights.layer, [norm.layer for norm in norms])
         swapped |= {id(norm.layer): None for norm in norms}
     arguments = Network.arguments(network) | {"loss": deepcopy(network.last_layer)}
-    layers = _row(network.layers, swapped)
+    layers = _anew_body(arguments["layers"], swapped)
     other = Network(**(arguments | {"layers": layers}), device=network.device)
     _learn_alike(network, other)
     other.photographs = network.photographs
@@ -119,6 +120,18 @@ def _row(layers: Mapping[str, Layer], swapped: Mapping[int, Layer | None]) -> di
     gone = {name for name, layer in layers.items() if swapped.get(id(layer), layer) is None}
     kept = [name for name in layers if name not in gone] or list(layers)[:1]
     return {name: _anew(layers[name], swapped) for name in kept}
+
+
+def _anew_body(body: Any, swapped: Mapping[int, Layer | None]) -> Any:
+    """All layers of the copy; a row that heads read keeps the names of what is in it."""
+    if not isinstance(body, AuxiliaryHeads):
+        return _row(body, swapped)
+    arguments = body.arguments()
+    row = {name: _anew(layer, swapped) for name, layer in arguments["layers"].items()}
+    heads = arguments["heads"].items()
+    return AuxiliaryHeads(
+        row, {name: (place, _anew(head, swapped)) for name, (place, head) in heads}
+    )
 
 
 def _anew(layer: Any, swapped: Mapping[int, Layer | None]) -> Layer:

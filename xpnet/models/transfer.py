@@ -1,6 +1,6 @@
 """What one network learned, for another: its arrays by name, and what its layers make of inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from xpnet.arrays import Array, array_namespace, to_numpy
 from xpnet.arrays.values import as_array
 from xpnet.errors import ArgumentError
 from xpnet.files.photographs import Photographs
-from xpnet.layers import Dropout, Params, Sequential
+from xpnet.layers import AuxiliaryHeads, Dropout, Layer, Params, Sequential
 from xpnet.layers.base import run_layer
 from xpnet.models.accuracy import evaluation_batch
 from xpnet.models.filling import check_floats
@@ -136,7 +136,7 @@ class Transfers(Learns):
 
     def _before_head(self) -> str:
         """The name of the layer before the last one that has parameters, and before its Dropout."""
-        layers = dict(self._body.layers)
+        layers = dict(_in_a_row(self._body))
         while layers and not layers.popitem()[1].params:
             pass
         for name, layer in reversed(layers.items()):
@@ -165,10 +165,15 @@ def _first(paths: Sequence[str]) -> str:
     return f"{paths[0]} (and {len(paths) - 1} more)" if len(paths) > 1 else paths[0]
 
 
+def _in_a_row(box: Sequential) -> Mapping[str, Layer]:
+    """The layers that each read the one before."""
+    return box.row if isinstance(box, AuxiliaryHeads) else box.layers
+
+
 def _check_path(box: Sequential, path: str) -> None:
     """Refuse a layer that is not there, or that is one of several in branches."""
     name, _, rest = path.partition(".")
-    layers = box.layers
+    layers = _in_a_row(box)
     if name not in layers:
         raise ArgumentError(f"there is no layer {path!r}; there are {', '.join(layers)}")
     layer = layers[name]
@@ -185,7 +190,7 @@ def _check_path(box: Sequential, path: str) -> None:
 def _through(box: Sequential, x: Array, path: str) -> Array:
     """What the layers up to this path make of placed inputs."""
     name, _, rest = path.partition(".")
-    for own, layer in box.layers.items():
+    for own, layer in _in_a_row(box).items():
         if own == name and rest:
             assert isinstance(layer, Sequential)
             return _through(layer, x, rest)

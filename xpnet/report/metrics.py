@@ -12,6 +12,7 @@ from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
 from xpnet.functions.targets import by_head
 from xpnet.layers import Loss
+from xpnet.layers.loss import main_loss, predicted
 from xpnet.models.accuracy import counted, share_of
 
 T = TypeVar("T")
@@ -176,7 +177,8 @@ class BinaryAccuracy(Metric):
 class MeanLoss(Metric):
     """Mean of a loss over samples, without what a penalty adds to it.
 
-    Losses of batches count by their samples: right for every loss that is a mean over samples.
+    Losses of batches count by their samples: right for every loss that is a mean over samples. Of
+    several heads with a main one, it is the loss of that one.
 
     Parameters
     ----------
@@ -197,7 +199,8 @@ class MeanLoss(Metric):
         return outputs
 
     def _sums(self, y: Array, t: Array) -> Array:
-        loss = self.loss.forward(y, t)[0]
+        y, t = predicted(self.loss, y), predicted(self.loss, t)
+        loss = main_loss(self.loss).forward(y, t)[0]
         xp = array_namespace(loss)
         return xp.reshape(xp.astype(loss, xp.float64) * _samples(t), (1,))
 

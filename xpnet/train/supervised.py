@@ -23,7 +23,7 @@ from xpnet.layers import (
     SigmoidWithLoss,
     SoftmaxWithLoss,
 )
-from xpnet.layers.loss import predicted
+from xpnet.layers.loss import main_loss, predicted
 from xpnet.models.accuracy import check_finite, evaluation_batch
 from xpnet.models.network import Network
 from xpnet.optim import OPTIMIZERS, SGD, Optimizer
@@ -304,11 +304,9 @@ def _check_targets(network: Network, batches: Batches) -> None:
 
 def _default_metrics(network: Network, sets: Mapping[str, Batches]) -> list[Metric]:
     """Choose the metrics that the targets, and a network's loss, allow."""
-    last, heads = network.last_layer, network.output_shape
+    last = network.last_layer
+    loss, heads = main_loss(last), predicted(last, network.output_shape)
     kinds = [predicted(last, batches.target_kind) for batches in sets.values()]
-    loss: Loss = last
-    if isinstance(last, HeadsWithLoss) and isinstance(heads, dict) and last.main is not None:
-        loss, heads = last.losses[last.main], heads[last.main]
     if not isinstance(heads, dict):
         found = [_metric_of(loss, set(kinds), None)]
     else:

@@ -232,7 +232,7 @@ def _reference(twin: Network, samples: Samples, off: Off | None = None) -> Step:
         be much smaller than both.
     """
     x = twin.place(samples.floats if off is None else _moved(samples.floats, off))
-    predictions, n = _hosted(twin.forward(x)[0]), x.shape[0]
+    predictions, n = _hosted(twin.predict(x)), x.shape[0]
     if samples.t is None:
         return Step(predictions)
     kept = twin.copied_state()
