@@ -26,6 +26,7 @@ KEPT = json.loads((Path(__file__).parent / "data" / "torchvision.json").read_tex
 NETS = {
     "alexnet": lambda **how: AlexNet("torchvision", **how),
     "googlenet": lambda **how: GoogLeNet(batch_norm=True, five=3, **how),
+    "googlenet with heads": lambda **how: GoogLeNet(batch_norm=True, five=3, auxiliary=True, **how),
     "vgg11": lambda **how: VGG(11, **how),
     "vgg13": lambda **how: VGG(13, **how),
     "vgg16": lambda **how: VGG(16, **how),
@@ -37,7 +38,10 @@ NETS = {
 """Torchvision's names, and how each network is made here."""
 
 COMPARED = ("alexnet", "googlenet", "vgg11", "vgg16", "vgg11_bn", "resnet18", "resnet50")
-OPTIONS = {"googlenet": {"aux_logits": False, "init_weights": False}}
+OPTIONS = {
+    "googlenet": {"aux_logits": False, "init_weights": False},
+    "googlenet with heads": {"init_weights": False},
+}
 """What torchvision's functions need besides `weights=None`."""
 
 
@@ -67,11 +71,17 @@ def test_names_and_shapes_are_torchvisions(name):
     assert digest(shapes_of(net)) == KEPT["names"][name]
 
 
+def maker_of(name):
+    """What makes torchvision's network."""
+    nets = pytest.importorskip("torchvision_nets")
+    function = getattr(nets.models(), name.partition(" ")[0])
+    return partial(function, weights=None, **OPTIONS.get(name, {}))
+
+
 def module_of(name, dtype):
     """Torchvision's network with random weights."""
     nets = pytest.importorskip("torchvision_nets")
-    make = partial(getattr(nets.models(), name), weights=None, **OPTIONS.get(name, {}))
-    return nets.torch, nets.images, nets.randomized(make, dtype)
+    return nets.torch, nets.images, nets.randomized(maker_of(name), dtype)
 
 
 @pytest.mark.slow
@@ -79,7 +89,7 @@ def module_of(name, dtype):
 def test_the_digests_are_of_torchvision(name):
     nets = pytest.importorskip("torchvision_nets")
     with nets.torch.device("meta"):
-        module = getattr(nets.models(), name)(weights=None, **OPTIONS.get(name, {}))
+        module = maker_of(name)()
     state = module.state_dict()
     assert digest({key: tuple(array.shape) for key, array in state.items()}) == KEPT["names"][name]
 

@@ -24,7 +24,7 @@ from xpnet.models.folding import fold_batch_norm
 from xpnet.models.saved import copied
 
 
-def network(classes=4, rng=0, width=3, dtype="float32", head="fc"):
+def network(classes=4, rng=0, width=3, dtype="float32", head="fc", device="cpu"):
     conv = Convolution(1, width, 3, pad=1, bias=False, rng=rng)
     block = Residual([Convolution(width, width, 1, rng=rng)])
     layers = {
@@ -32,7 +32,7 @@ def network(classes=4, rng=0, width=3, dtype="float32", head="fc"):
         "pool": GlobalAveragePool(), "drop": Dropout(0.5, rng=rng),
         head: Affine(width, classes, rng=rng),
     }  # fmt: skip
-    return Network(layers, input_shape=(1, 5, 4), dtype=dtype)
+    return Network(layers, input_shape=(1, 5, 4), dtype=dtype, device=device)
 
 
 def trained(**how):
@@ -73,6 +73,17 @@ def test_everything_is_copied_if_all_fits_and_engines_see_it():
     assert net.take(net, except_="deep.0").left == (
         "deep.0.Convolution1.W", "deep.0.Convolution1.b",
     )  # fmt: skip
+
+
+def test_arrays_of_any_library_are_taken_and_give_features(device):
+    other, net = trained(), network(2, 7, device=device)
+    net.take(other, except_="fc")
+    got = net.features(X, batch_size=4)
+    assert device.holds(got)
+    np.testing.assert_allclose(to_numpy(got), other.features(X), rtol=1e-5, atol=1e-6)
+    back = network(2, 3)
+    assert back.take(net).left == ()
+    np.testing.assert_array_equal(back.params["fc.W"], to_numpy(net.params["fc.W"]))
 
 
 def test_paths_count_and_not_the_names_of_the_book():
