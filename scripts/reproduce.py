@@ -73,6 +73,11 @@ def when_and_where(record: dict[str, Any]) -> str:
     )
 
 
+def in_order(records: Records) -> Records:
+    """Records in the order of the books and their chapters."""
+    return {path: records[path] for path in scripts() if path in records}
+
+
 def chapters(records: Records) -> dict[tuple[str, str], Records]:
     """Group records by folder and chapter, as their file names begin, in order."""
     found: dict[tuple[str, str], Records] = {}
@@ -88,60 +93,61 @@ def counts(records: Records) -> list[int]:
     return [len(records), len(states), *(states.count(state) for state in (True, False, None))]
 
 
-def page(now: Records, earlier: Records, options: argparse.Namespace) -> str:
-    """Write the tables and the gallery, as Markdown: of this run, and what is left of others."""
-    records = {path: {**now, **earlier}[path] for path in scripts() if path in {**now, **earlier}}
-    missing = [path.stem for path in scripts() if path not in records]
+def head(now: Records, earlier: Records, options: argparse.Namespace) -> list[str]:
+    """Lines that tell of this run, of what is left of others, and of each chapter in a row."""
+    records = in_order(now | earlier)
     device = get_device(options.device)
     hardware = ", ".join(device.describe().values())
     found = ", ".join(f"{name} {version}" for name, version in versions().items())
-    total = "{} experiments, {} checks: {} passed, {} failed, {} not judged".format(
-        *counts(records)
+    experiments, checks, passed, failed, unjudged = counts(records)
+    run = (
+        f"{experiments} experiments, {checks} checks: {passed} passed, {failed} failed, {unjudged} "
+        f"not judged. Run {utc_now()}, seed {options.seed}, device {device.name} ({hardware}), "
+        f"{found}, {sum(record['seconds'] for record in now.values()):.0f} s"
     )
-    lines = [
-        "# The books' experiments, reproduced",
-        "",
-        f"{total}. Run {utc_now()}, seed {options.seed}, device {device.name} "
-        f"({hardware}), {found}, {sum(record['seconds'] for record in now.values()):.0f} s"
-        + (", quick: nothing that needs real training is judged." if options.quick else "."),
-    ]
+    run += ", quick: nothing that needs real training is judged." if options.quick else "."
     if earlier:
-        lines[-1] += (
+        run += (
             f" {len(earlier)} of the experiments were not run anew: their rows bear the date of "
             "their run, and below the tables is said where that was."
         )
-    if missing:
-        lines += ["", f"Not run yet: {', '.join(missing)}."]
-    lines += ["", "`make reproduce` writes this page anew; `LONG=1` adds the long trainings.", ""]
-    by_chapter = chapters(records)
-    lines += [
-        "| | Experiments | Checks | Passed | Failed | Not judged |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
-    for (book, chapter), part in by_chapter.items():
+    lines = [run, ""]
+    if missing := [path.stem for path in scripts() if path not in records]:
+        lines += [f"Not run yet: {', '.join(missing)}.", ""]
+    lines += ["`make reproduce` writes this page anew; `LONG=1` adds the long trainings.", ""]
+    lines.append("| | Experiments | Checks | Passed | Failed | Not judged |")
+    lines.append("|---|--:|--:|--:|--:|--:|")
+    for (book, chapter), part in chapters(records).items():
         link = f"[{BOOKS[book]}, chapter {chapter}](#{book}-{chapter})"
         lines.append(f"| {link} | {' | '.join(map(str, counts(part)))} |")
-    for (book, chapter), part in by_chapter.items():
+    return lines
+
+
+def chapter_lines(records: Records, earlier: Records) -> list[str]:
+    """A table of all checks, then each experiment's question and picture."""
+    lines = ["| Experiment | What | Book | Band | Measured | |", "|---|---|---|---|---|---|"]
+    for path, record in records.items():
+        date = f", {record.get('date', 'earlier')[:10]}" if path in earlier else ""
+        for check in record["checks"]:
+            state = {True: PASS, False: FAIL, None: UNJUDGED}[check["passed"]]
+            cells = [check[key] for key in ("what", "book", "band", "measured")]
+            row = " | ".join(cell.replace("|", "\\|") for cell in cells)
+            lines.append(f"| [{path.stem}](#{path.stem}) | {row} | {state}{date} |")
+    for path, record in records.items():
+        lines += ["", f'<a name="{path.stem}"></a>', f"#### {path.stem}", "", record["question"]]
+        if path in earlier:
+            lines += ["", f"Run {when_and_where(record)}."]
+        if record["picture"]:
+            lines += ["", f"![{path.stem}]({record['picture']})"]
+    return lines
+
+
+def page(now: Records, earlier: Records, options: argparse.Namespace) -> str:
+    """Write the tables and the gallery, as Markdown: of this run, and what is left of others."""
+    lines = ["# The books' experiments, reproduced", "", *head(now, earlier, options)]
+    for (book, chapter), part in chapters(in_order(now | earlier)).items():
         lines += ["", f'<a name="{book}-{chapter}"></a>', f"## {BOOKS[book]}, chapter {chapter}"]
-        lines += [
-            "",
-            "| Experiment | What | Book | Band | Measured | |",
-            "|---|---|---|---|---|---|",
-        ]
-        for path, record in part.items():
-            date = "" if path in now else f", {record.get('date', 'earlier')[:10]}"
-            for check in record["checks"]:
-                state = {True: PASS, False: FAIL, None: UNJUDGED}[check["passed"]]
-                cells = [check[key] for key in ("what", "book", "band", "measured")]
-                row = " | ".join(cell.replace("|", "\\|") for cell in cells)
-                lines.append(f"| [{path.stem}](#{path.stem}) | {row} | {state}{date} |")
-        for path, record in part.items():
-            lines += ["", f'<a name="{path.stem}"></a>', f"#### {path.stem}", ""]
-            lines.append(record["question"])
-            if path in earlier:
-                lines += ["", f"Run {when_and_where(record)}."]
-            if record["picture"]:
-                lines += ["", f"![{path.stem}]({record['picture']})"]
+        lines += ["", *chapter_lines(part, earlier)]
     return "\n".join(lines) + "\n"
 
 
