@@ -8,16 +8,28 @@ import pickle
 import numpy as np
 import pytest
 
-from xpnet import LRN, VGG, AlexNet, CifarResNet, GoogLeNet, LeNet, ResNet, load_network
+from xpnet import (
+    LRN,
+    VGG,
+    AlexNet,
+    BatchNorm,
+    CifarResNet,
+    GoogLeNet,
+    LeNet,
+    ResNet,
+    load_network,
+    to_numpy,
+)
 from xpnet.errors import ArgumentError
 from xpnet.functions.init import shapes_alone
+from xpnet.models.alexnet import FORMS
 from xpnet.models.saved import copied
 
 SMALL = {"classes": 10, "input_shape": (1, 28, 28)}
 
 
 def shapes_of(make):
-    """A network made for its shapes alone, with generators that may not be drawn from."""
+    """A network made for its shapes alone."""
     with shapes_alone():
         return make()
 
@@ -71,7 +83,12 @@ COUNTS = {
 """How each is made, its parameters, and its multiplications where the papers' tables say them."""
 
 
-@pytest.mark.parametrize("name", COUNTS)
+DEEP = ("ResNet-101", "ResNet-152", "ResNet-110")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in COUNTS]
+)
 def test_parameters_and_multiplications_are_the_tables(name):
     make, parameters, macs = COUNTS[name]
     net = shapes_of(make)
@@ -131,7 +148,8 @@ def test_alexnet_layer_by_layer():
     assert pools == [14, 7, 3]
 
 
-def test_alexnet_begins_as_the_paper_says():
+def test_alexnet_begins_as_the_paper_says(monkeypatch):
+    monkeypatch.setitem(FORMS, "paper", FORMS["paper"]._replace(hidden=16))
     net = AlexNet(input_shape=(3, 67, 67), classes=10, rng=0)
     biases = {name: set(np.unique(net.params[name])) for name in net.params if name[-1] == "b"}
     ones = {"conv2.b", "conv4.b", "conv5.b", "fc6.b", "fc7.b"}
@@ -214,6 +232,46 @@ def test_layers_are_called_as_in_torchvision(make, keys, some):
     assert arrays.keys() >= set(some)
 
 
+def test_dropout_stands_where_the_papers_and_torchvision_have_it():
+    def kinds(names, net):
+        return [type(net.layers[name]).__name__ for name in names]
+
+    alexnet = shapes_of(AlexNet)
+    assert list(alexnet.layers)[-7:] == ["drop6", "fc6", "relu6", "drop7", "fc7", "relu7", "fc8"]
+    torchvision = shapes_of(lambda: AlexNet("torchvision")).layers["classifier"]
+    assert kinds("013", torchvision) == ["Dropout", "Affine", "Dropout"]
+    assert kinds("0123456", shapes_of(lambda: VGG(11, hidden=(8, 9))).layers["classifier"]) == [
+        "Affine", "ReLU", "Dropout", "Affine", "ReLU", "Dropout", "Affine",
+    ]  # fmt: skip
+    for options, ratio in (({}, 0.4), ({"batch_norm": True}, 0.2), ({"size": "small"}, 0.2)):
+        net = shapes_of(lambda options=options: GoogLeNet(auxiliary=True, **options))
+        assert net.layers["dropout"].dropout_ratio == ratio
+        heads = [net.layers[name].layers["dropout"] for name in ("aux1", "aux2")]
+        assert [each.dropout_ratio for each in heads] == [0.7, 0.7]
+        assert all(each.inverted for each in heads)
+
+
+def test_normalization_has_pytorch_s_constants():
+    for make, eps in (
+        (lambda: ResNet(18, width=8), 1e-5),
+        (lambda: VGG(11, batch_norm=True, hidden=8), 1e-5),
+        (lambda: GoogLeNet(batch_norm=True, five=3), 1e-3),
+    ):
+        norms = [n.layer for n in shapes_of(make).nodes() if type(n.layer) is BatchNorm]
+        assert {(n.eps, n.momentum, n.ddof, n.running_ddof) for n in norms} == {(eps, 0.9, 0, 1)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["LeNet", "AlexNet small", "GoogLeNet small with heads"])
+def test_every_library_computes_the_same(device, name):
+    """In float64: forward, and one gradient."""
+    net, other = (TRAINED[name](rng=0, device=d, dtype="float64") for d in (device, "cpu"))
+    x = np.random.default_rng(1).random((2, *net.input_shape))
+    want = other.gradient(x, [3, 7])
+    for key, grad in net.gradient(x, [3, 7]).items():
+        np.testing.assert_allclose(to_numpy(grad), want[key], atol=1e-10, err_msg=key)
+
+
 def test_residual_networks_begin_with_the_paper_s_spread():
     net = CifarResNet(20, rng=0)
     W = net.params["layer2.1.conv1.W"]
@@ -241,6 +299,8 @@ def test_zero_gamma_begins_with_shortcuts_alone():
         (lambda: AlexNet.small(input_shape=(1, 5, 5)), r"AlexNet needs .* pixels, got 5 x 5"),
         (lambda: GoogLeNet(input_shape=(3, 4, 4)), r"GoogLeNet needs .* pixels, got 4 x 4"),
         (lambda: AlexNet("large"), "AlexNet's form must be 'paper', 'torchvision' or 'small'"),
+        (lambda: GoogLeNet(five=4), "five of GoogLeNet must be odd, .* got 4"),
+        (lambda: VGG(hidden=True), "hidden must be whole numbers, .* got True"),
         (lambda: VGG(12), "VGG has 11, 13, 16, 19 layers, or stages of your own.* got 12"),
         (lambda: VGG(((16, 16), 3)), r"a stage of VGG must be whole numbers.* got 3"),
         (lambda: VGG("16"), "VGG has 11, .* got '16'"),
@@ -275,7 +335,12 @@ TRAINED = {
 """Each family, small enough for a step of training."""
 
 
-@pytest.mark.parametrize("name", TRAINED)
+QUICK = ("LeNet", "VGG small", "GoogLeNet small with heads")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in TRAINED]
+)
 def test_a_file_and_a_copy_are_the_network_again(name, tmp_path):
     net = TRAINED[name](rng=0)
     x = np.random.default_rng(1).random((2, *net.input_shape), dtype=np.float32)

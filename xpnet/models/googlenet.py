@@ -8,6 +8,7 @@ import numpy as np
 
 from xpnet.arguments import checked
 from xpnet.arrays import Device
+from xpnet.errors import ArgumentError
 from xpnet.layers import (
     LRN,
     Affine,
@@ -124,6 +125,8 @@ class GoogLeNet(Network):
         device: str | Device = "cpu",
         dtype: str = "float32",
     ) -> None:
+        if five < 1 or five % 2 == 0:
+            raise ArgumentError(f"five of GoogLeNet must be odd, 5 or 3 for instance, got {five}")
         small, rng = size == "small", np.random.default_rng(rng)
         if input_shape is None:
             input_shape = (1, 28, 28) if small else (3, 224, 224)

@@ -78,9 +78,7 @@ class VGG(Network):
             found.append(MaxPool(2, stride=2, uneven="drop"))
         features = numbered(found)
         units, found = features_behind(name, features, image), []
-        for width in (
-            (hidden,) * 2 if isinstance(hidden, int) else sizes("hidden", hidden, "(128,)")
-        ):
+        for width in sizes("hidden", (hidden, hidden) if whole(hidden) else hidden, "(128,)"):
             found += [Affine(units, width, rng=rng), ReLU(), Dropout(0.5, inverted=True, rng=rng)]
             units = width
         found.append(Affine(units, classes, rng=rng))
