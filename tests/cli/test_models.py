@@ -22,6 +22,7 @@ from mine.parts import head
 from xpnet import Affine, LeNet, Network, TwoLayerNet
 
 def make(*, rng, device, dtype, input_shape, classes):
+    import late
     layers = {"first": Affine(784, 8, rng=rng), "head": head(classes, rng)}
     return Network(layers, input_shape=input_shape, device=device, dtype=dtype)
 
@@ -79,10 +80,12 @@ def run(capsys, monkeypatch, tmp_path, digits):
     )
     (tmp_path / "mine" / "nets.py").write_text(OWN)
     (tmp_path / "broken.py").write_text("import there_is_no_such_thing\n")
+    (tmp_path / "late.py").write_text("")
+    (tmp_path / "program.py").write_text("import sys\nsys.exit('usage: program')\n")
     before = set(sys.modules)
     yield Run(capsys, monkeypatch)
     for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("mine", "broken"):
+        if name.partition(".")[0] in ("mine", "broken", "late", "program"):
             del sys.modules[name]
 
 
@@ -179,6 +182,8 @@ def test_networks_for_other_images_are_refused_at_once(run, monkeypatch, model):
         (("--model", "there:is"), "there is no module 'there', neither in "),
         (("--model", "mine.there:is"), "there is no module 'mine.there', neither in "),
         (("--model", "broken:net"), "broken cannot be imported: ModuleNotFoundError: No module"),
+        (("--model", "program:net"), "program cannot be imported: SystemExit: usage: program"),
+        (("--model", "os:getcwd"), "os:getcwd takes no rng; write def getcwd("),
         (("--model", "mine.parts:tail"), "mine.parts has no function 'tail'; it has head"),
         (("--model", "mine.nets:nothing"), "mine.nets:nothing must return a Network, got int"),
         (("--model", "mine.nets:fails"), "mine.nets:fails raised KeyError: 'no such"),

@@ -3,7 +3,8 @@
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,11 @@ def own(name: str) -> Callable[..., Network]:
         taken = _taken(name, function)
         given = placement | {each: value for each, value in chosen.items() if each in taken}
         try:
-            network: Any = function(**given)
+            with _importing_from_here():
+                network: Any = function(**given)
         except XPNetError as error:
             raise ArgumentError(f"{name}: {error}") from error
-        except Exception as error:  # whatever it is, it is the function's
+        except (Exception, SystemExit) as error:  # whatever it is, it is the function's
             raise ArgumentError(f"{name} raised {_told(error)}; mend it") from error
         return _checked(name, network, placement, chosen)
 
@@ -61,20 +63,16 @@ def own(name: str) -> Callable[..., Network]:
 
 
 def _found(module: str, function: str) -> Callable[..., Any]:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
     try:
-        made = import_module(module)
-    except Exception as error:
+        with _importing_from_here():
+            made = import_module(module)
+    except (Exception, SystemExit) as error:  # it may be a program
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise ArgumentError(
-                f"there is no module {error.name!r}, neither in {here} nor where Python looks; "
-                "the network of your own is module:function"
+                f"there is no module {error.name!r}, neither in {Path.cwd()} nor where Python "
+                "looks; a network of your own is named module:function"
             ) from error
         raise ArgumentError(f"module {module} cannot be imported: {_told(error)}") from error
-    finally:
-        if here in sys.path:
-            sys.path.remove(here)
     found: Any = getattr(made, function, None)
     if not callable(found):
         others = [
@@ -86,6 +84,18 @@ def _found(module: str, function: str) -> Callable[..., Any]:
         raise ArgumentError(f"module {module} has no function {function!r}; {has}")
     made_by: Callable[..., Any] = found
     return made_by
+
+
+@contextmanager
+def _importing_from_here() -> Iterator[None]:
+    """Modules of the directory that one is in are found, as `python -m` finds them."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
 
 
 def _taken(name: str, function: Callable[..., Any]) -> list[str]:
@@ -136,7 +146,7 @@ def _checked(
     return network
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """An error's kind, and its first line."""
     first = next(iter(str(error).strip().splitlines()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
