@@ -10,9 +10,17 @@ import pytest
 
 from test_cli import QUICK, assert_refused
 from test_cli import run as run  # a fixture
-from xpnet import TwoLayerNet, load_network, synthetic_digits, to_numpy
+from xpnet import (
+    SimpleConvNet,
+    TwoLayerNet,
+    load_network,
+    save_torch,
+    softmax,
+    synthetic_digits,
+    to_numpy,
+)
 from xpnet.errors import ArgumentError, CheckpointError, WeightsError
-from xpnet.files.pictures import save_picture
+from xpnet.files.pictures import read_picture, save_picture
 from xpnet.train.checkpoint import load_checkpoint
 from xpnet.train.saved import load_model
 
@@ -46,6 +54,23 @@ def trained(run, tmp_path, kept):
     if not kept.exists():
         assert run("train", *QUICK, "--activation", "tanh", "--out", kept)[0] == 0
     return shutil.copytree(kept, tmp_path / "run")
+
+
+def test_pytorchs_names_are_of_a_network_that_is_named(run):
+    net = SimpleConvNet((1, 28, 28), {"filter_num": 30}, rng=0)
+    save_torch(net, "w.safetensors")
+    save_picture("a.png", synthetic_digits(1)[0][0])
+    predict = ("predict", "--weights", "w.safetensors", "a.png")
+    code, out, _ = run(*predict, "--model", "simple-convnet", "--json")
+    want = softmax(net.predict(read_picture("a.png")[np.newaxis]))[0]
+    assert (code, json.loads(out)["digit"]) == (0, int(want.argmax()))
+    loaded = load_model("w.safetensors", model="simple-convnet")
+    np.testing.assert_array_equal(loaded.params.flat, net.params.flat)
+    assert_refused(run(*predict), "other names, such as PyTorch's, are for load_torch")
+    assert_refused(
+        run(*predict, "--model", "deep-convnet"),
+        "error: w.safetensors lacks 'Conv2.weight' and 9 more\n",
+    )
 
 
 def test_a_run_is_what_it_came_to(run, trained, tmp_path):

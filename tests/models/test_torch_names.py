@@ -84,7 +84,8 @@ REFUSED = {
     ),
     "shapes": (
         ARRAYS | {"l1.weight": np.ones((3, 4)), "l2.bias": np.ones(3)},
-        "{path}: l1.weight must have shape (4, 3), got (3, 4); strict=False leaves it and 1",
+        "{path}: l1.weight must have shape (4, 3), got (3, 4); strict=False leaves it as it "
+        "is (and 1 more)",
     ),
     "integers": (
         ARRAYS | {"l2.bias": np.ones(2, "int64")},

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 
 import click
 
-ONLY_IN_PYTHON = (", or clip_norm", ", keep the data on the host (Trainer's resident=False)")
+ONLY_IN_PYTHON = (
+    ", or clip_norm",
+    ", keep the data on the host (Trainer's resident=False)",
+    "; strict=False leaves it as it is",
+    "; strict=False leaves what is missing as it is",
+    "; strict=False passes it over",
+)
 """Advice that no option can follow."""
 
 

@@ -122,10 +122,10 @@ def fill_torch(network: Network, weights: Weights, *, strict: bool = True) -> li
         )
     if strict and other:
         name = other[0]
-        leaves = f"it and {len(other) - 1} more as they are" if other[1:] else "it as it is"
+        more = f" (and {len(other) - 1} more)" if other[1:] else ""
         raise WeightsError(
             f"{path}: {name} must have shape {shapes[name]}, got {given[name].shape}; "
-            f"strict=False leaves {leaves}"
+            f"strict=False leaves it as it is{more}"
         )
     if strict and extra:
         raise WeightsError(
