@@ -10,6 +10,7 @@ from xpnet import (
     L2,
     SGD,
     Affine,
+    AuxiliaryHeads,
     BatchNorm,
     BinaryAffine,
     Concatenate,
@@ -33,6 +34,7 @@ from xpnet import (
 )
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError
+from xpnet.models import build_network
 
 TOL = {"float32": 1e-5, "float64": 1e-12}
 
@@ -126,6 +128,32 @@ def test_networks_that_branch(name):
         got = get_engine(folded, "cpu").predict(x)
         for key in want if isinstance(want, dict) else [...]:
             np.testing.assert_allclose(got[key], want[key], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("path", ["", "body."])
+def test_heads_beside_a_row_read_what_they_read(path):
+    row = {"conv": conv(1, 4), "bn": BatchNorm(4), "last": conv(4, 3), "bn2": BatchNorm(3)}
+    heads = {"aux": ("bn", Sequential([conv(4, 2), BatchNorm(2)])), "raw": ("last", ReLU())}
+    layers = AuxiliaryHeads(row, heads)
+    layers = {"body": layers} if path else layers
+    network = Network(layers, input_shape=(1, 4, 4), dtype="float64")
+    folded = fold_batch_norm(lived_in(network))
+    norms = [node.name for node in folded.nodes() if type(node.layer) is BatchNorm]
+    assert norms == [f"{path}bn2"]  # whose convolution "raw" reads, too
+    assert_equal(network, folded)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model", ["googlenet-torchvision-heads", "vgg-11-bn", "resnet-20", "efficientnet-lite0"]
+)
+def test_published_networks(model):
+    """At their own size, or nearly."""
+    shape = (1, 28, 28) if model == "resnet-20" else (3, 96, 96)
+    network = lived_in(build_network(model, {"input_shape": shape}, rng=0))
+    folded = fold_batch_norm(network)
+    assert "BatchNorm" not in kinds(folded)
+    assert_equal(network, folded, 2)
 
 
 def test_books_names_stay():

@@ -27,7 +27,7 @@ from xpnet.models.network import Network
 from xpnet.models.nodes import Node
 from xpnet.models.plain import check_plain
 
-REBUILT = (Concatenate, Heads, Residual, Sequential, Sum, Unpooled)
+REBUILT = (AuxiliaryHeads, Concatenate, Heads, Residual, Sequential, Sum, Unpooled)
 """Containers whose `arguments` say all of them."""
 
 
@@ -57,7 +57,8 @@ def fold_batch_norm(network: Network) -> Network:
         swapped[id(weights.layer)] = _folded(weights.layer, [norm.layer for norm in norms])
         swapped |= {id(norm.layer): None for norm in norms}
     arguments = Network.arguments(network) | {"loss": deepcopy(network.last_layer)}
-    layers = _anew_body(arguments["layers"], swapped)
+    given = arguments["layers"]
+    layers = _row(given, swapped) if isinstance(given, dict) else _anew(given, swapped)
     other = Network(**(arguments | {"layers": layers}), device=network.device)
     _learn_alike(network, other)
     other.photographs = network.photographs
@@ -122,18 +123,6 @@ def _row(layers: Mapping[str, Layer], swapped: Mapping[int, Layer | None]) -> di
     return {name: _anew(layers[name], swapped) for name in kept}
 
 
-def _anew_body(body: Any, swapped: Mapping[int, Layer | None]) -> Any:
-    """All layers of the copy; a row that heads read keeps the names of what is in it."""
-    if not isinstance(body, AuxiliaryHeads):
-        return _row(body, swapped)
-    arguments = body.arguments()
-    row = {name: _anew(layer, swapped) for name, layer in arguments["layers"].items()}
-    heads = arguments["heads"].items()
-    return AuxiliaryHeads(
-        row, {name: (place, _anew(head, swapped)) for name, (place, head) in heads}
-    )
-
-
 def _anew(layer: Any, swapped: Mapping[int, Layer | None]) -> Layer:
     """A layer for the copy; what was folded does nothing any more."""
     if id(layer) in swapped:
@@ -143,18 +132,23 @@ def _anew(layer: Any, swapped: Mapping[int, Layer | None]) -> Layer:
     if type(layer) not in REBUILT:
         made = deepcopy(layer)
         return made
-    arguments = layer.arguments()
-    for name, value in arguments.items():
-        if isinstance(value, Mapping):
-            arguments[name] = (
-                _row(value, swapped)
-                if name == "layers"
-                else {key: _anew(each, swapped) for key, each in value.items()}
-            )
-        elif isinstance(value, Layer):
-            arguments[name] = _anew(value, swapped)
+    # A head may read what was folded, by its name.
+    dropped = type(layer) is not AuxiliaryHeads
+    arguments = {
+        name: _row(value, swapped) if name == "layers" and dropped else _each_anew(value, swapped)
+        for name, value in layer.arguments().items()
+    }
     made = type(layer)(**arguments)
     return made
+
+
+def _each_anew(value: Any, swapped: Mapping[int, Layer | None]) -> Any:
+    """An argument of a container, with the layers in it anew."""
+    if isinstance(value, Mapping):
+        return {name: _each_anew(each, swapped) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_each_anew(each, swapped) for each in value)
+    return _anew(value, swapped) if isinstance(value, Layer) else value
 
 
 def _learn_alike(network: Network, other: Network) -> None:
