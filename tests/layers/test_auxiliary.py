@@ -7,6 +7,7 @@ from branching import auxiliary, batch
 from xpnet import (
     Affine,
     AuxiliaryHeads,
+    Ensemble,
     HeadsWithLoss,
     MeanLoss,
     Network,
@@ -108,6 +109,8 @@ def test_a_network_predicts_by_the_main_head(tmp_path):
     for other in (net, get_engine(net, "cpu"), *others):
         np.testing.assert_allclose(other.predict(x), want, atol=1e-6)
     assert net.probabilities(x).sum(axis=1) == pytest.approx(np.ones(6))
+    both = Ensemble([net, others[0]]).probabilities(x)
+    np.testing.assert_allclose(both, net.probabilities(x), atol=1e-6)
     assert net.accuracy(x, t) == np.mean(want.argmax(axis=1) == t)
     assert net.features(x).shape == (6, 5, 4, 4)
     with pytest.raises(ArgumentError, match="there is no layer 'low'; there are conv1, relu1"):

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from math import prod
+from typing import Any
 
 from xpnet.arrays import Array
 from xpnet.errors import ArgumentError
+from xpnet.layers.loss import predicted
 from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.network import Network
 
@@ -37,7 +39,7 @@ class Ensemble:
         for network in found:
             if not isinstance(network, Network):
                 raise ArgumentError(f"an ensemble is of networks, got {network!r:.100}")
-            check_one_output(network.output_shape, "an ensemble is of networks with one")
+            check_one_output(_outputs(network), "an ensemble is of networks with one")
         self.networks = found
         first, *others = map(_traits, self.networks)
         for number, traits in enumerate(others, start=2):
@@ -67,11 +69,16 @@ class Ensemble:
         return share_correct(self.predict, x, t, self.device, batch_size)
 
 
+def _outputs(network: Network) -> Any:
+    """The shape of what a network predicts."""
+    return predicted(network.last_layer, network.output_shape)
+
+
 def _traits(network: Network) -> dict[str, str | int]:
     """List what the networks of an ensemble have in common."""
     return {
         "device": network.device.name,
         "dtype": network.dtype,
         "values of a sample": prod(network.input_shape),
-        "number of classes": prod(network.output_shape),
+        "number of classes": prod(_outputs(network)),
     }
