@@ -45,6 +45,7 @@ from xpnet.data import load_dataset
 from xpnet.data.idx import header, read_idx
 from xpnet.data.tiny import read_tiny_images
 from xpnet.errors import XPNetError
+from xpnet.files.photographs import Photographs
 from xpnet.files.pickles import read_pickled_arrays
 from xpnet.files.pictures import read_picture
 from xpnet.files.weights import load_weights
@@ -513,8 +514,15 @@ def _layers(*kinds: tuple[str, object]) -> Seed:
     return _network_text(_branching(), text)
 
 
+def _photographs(text: str) -> Seed:
+    """A file that tells so how its network reads photographs."""
+    join = partial(_described, _network("two-layer-net"), "photographs")
+    return Seed(_words(text.encode()), join)
+
+
 def _valid_networks() -> list[Seed]:
     return [
+        _photographs(Photographs(8, 127, (1, 2, 3), classes=("a", "b")).as_text()),
         *(Seed(_tensor_parts(_network(model)), _tensors) for model in _NETWORKS),
         Seed(_tensor_parts(_branching()), _tensors),
         _network_text(_branching()),
@@ -543,6 +551,10 @@ def _hostile_networks() -> list[Seed]:
         _layers(("PadShortcut", {"stride": 1, "channels": 2**62})),
         _layers(("os.system", {"command": "true"})),
         _network_text(_branching(), '{"$kind": "Network"}'),
+        _photographs("[" * 100_000),
+        _photographs('{"size": 8}'),
+        _photographs('{"size": 1e999, "mean": 0, "std": 1}'),
+        _photographs('{"size": 8, "mean": [0, 0], "std": NaN}'),
         _network_text(_branching(), '{"$kind":' * 100_000),
         two('{"input_size": 1000000, "hidden_size": 1000000, "output_size": 2}'),
         two('{"input_size": 4, "hidden_size": NaN, "output_size": 2}'),

@@ -91,6 +91,7 @@ def test_paths_count_and_not_the_names_of_the_book():
     other = Network({"a": Affine(3, 4, rng=1), "b": Affine(4, 2, rng=1)})
     net = Network(layers, names="book")
     assert net.take(other, except_="b").taken == ("a.W", "a.b")
+    assert net.take(other, except_=["W2", "b2"]).left == ("b.W", "b.b")
     np.testing.assert_array_equal(net.params["W1"], other.params["a.W"])
 
 
@@ -102,6 +103,9 @@ def test_paths_count_and_not_the_names_of_the_book():
         (lambda: network(head="top"), (), r"^the other network has no fc.W \(and 1 more\); na"),
         (
             lambda: network(head="top"), "fc", r"^the other network has top.W \(and 1 more\), a",
+        ),
+        (
+            network, ("conv", "bn", "deep", "fc"), "^take has nothing to copy: all is excepted",
         ),
         (network, ("fc", "fcc"), "^there is no layer or array 'fcc' in either network$"),
         (lambda: "w.safetensors", (), "^take needs a network, got str; load_network and l"),

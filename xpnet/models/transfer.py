@@ -66,15 +66,18 @@ class Transfers(Learns):
             )
         exceptions = (except_,) if isinstance(except_, str) else tuple(except_)
         own, theirs = self._arrays(), other._arrays()
+        called = {**dict.fromkeys(own), **dict.fromkeys(theirs), **other._names, **self._names}
         excepted = {
-            path: [p for p in {**own, **theirs} if f"{p}.".startswith(f"{path}.")]
-            for path in exceptions
+            given: [p for p, name in called.items() if _is_at(p, given) or name == given]
+            for given in exceptions
         }
-        if nothing := [path for path, found in excepted.items() if not found]:
+        if nothing := [given for given, found in excepted.items() if not found]:
             raise ArgumentError(f"there is no layer or array {nothing[0]!r} in either network")
         left = {path for found in excepted.values() for path in found}
         wanted = [path for path in own if path not in left]
         extra = [path for path in theirs if path not in own and path not in left]
+        if not wanted:
+            raise ArgumentError("take has nothing to copy: all is excepted; name less in except_")
         _check_fits(own, theirs, wanted, extra)
         hosts = {path: to_numpy(theirs[path]) for path in wanted}
         for path, array in hosts.items():
@@ -143,6 +146,11 @@ class Transfers(Learns):
             if not isinstance(layer, Dropout):
                 return name
         raise ArgumentError("there is no layer before the last one with parameters; give upto")
+
+
+def _is_at(path: str, given: str) -> bool:
+    """Tell whether an array is below a path, or at it."""
+    return f"{path}.".startswith(f"{given}.")
 
 
 def _check_fits(own: Params, theirs: Params, wanted: Sequence[str], extra: Sequence[str]) -> None:
