@@ -147,6 +147,10 @@ def test_a_summary_is_of_the_images_that_are_asked_for(run):
         message = "channels, height and width are needed, as 3x32x32"
         assert_refused(run("summary", "--model", "lenet", "--input-shape", shape), message)
     assert_refused(
+        run("summary", "--model", "mine.nets:greedy"),
+        "write def greedy(*, rng, device, dtype, input_shape, classes), of which the last two may",
+    )
+    assert_refused(
         run("summary", "--model", "vgg-small", "--input-shape", "1x7x9"),
         "VGG needs images of at least 8 x 8 pixels, got 7 x 9",
     )
@@ -177,6 +181,10 @@ def test_networks_for_other_images_are_refused_at_once(run, monkeypatch, model):
     ("options", "message"),
     [
         (("--model", "vgg16"), "there is no network 'vgg16'; use vgg-16, "),
+        (
+            ("--model", "qqqqq"),
+            "use two-layer-net, simple-convnet, deep-convnet or another",
+        ),
         (("--model", "lenet", "--hidden-size", 3), "lenet has layers of given sizes; leave out"),
         (("--model", "lenet", "--activation", "tanh"), "lenet has activations of its own; "),
         (("--model", "there:is"), "there is no module 'there', neither in "),

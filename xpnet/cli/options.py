@@ -83,6 +83,10 @@ class OneOf(click.Choice[str]):
         super().__init__(list(words), case_sensitive=False)
 
 
+_THREE = ("two-layer-net", "simple-convnet", "deep-convnet")
+_OTHERS = ", ".join(name for name in OFFERED if name not in _THREE)
+
+
 class ModelName(click.types.StringParamType):
     """The name of a network, whatever of it is written large, or module:function of one's own."""
 
@@ -93,10 +97,10 @@ class ModelName(click.types.StringParamType):
         if value.lower() in OFFERED:
             return str(value).lower()
         if not is_own(value):
-            near = get_close_matches(value.lower(), OFFERED, n=3) or OFFERED
+            near = get_close_matches(value.lower(), OFFERED, n=3) or _THREE
             self.fail(
-                f"there is no network {value!r}; use {', '.join(near)}, or module:function of your "
-                "own.",
+                f"there is no network {value!r}; use {', '.join(near)} or another that --help "
+                "tells, or module:function of your own.",
                 param,
                 ctx,
             )
@@ -222,10 +226,6 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
-
-
-_THREE = ("two-layer-net", "simple-convnet", "deep-convnet")
-_OTHERS = ", ".join(name for name in OFFERED if name not in _THREE)
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,6 +12,7 @@ from xpnet.models.registry import outline
 @model_options
 @click.option(
     "--input-shape",
+    "shape",  # a name of one word, which messages keep
     type=ImageShape(),
     metavar="CxHxW",
     help="An image has this shape, such as 3x32x32; by default that of the images that the network "
@@ -28,7 +29,7 @@ def summary(
     model: str,
     hidden_size: int | None,
     activation: str | None,
-    input_shape: tuple[int, int, int] | None,
+    shape: tuple[int, int, int] | None,
     with_methods: bool,
 ) -> None:
     """Show a network's layers, shapes, parameters and MACs.
@@ -37,7 +38,7 @@ def summary(
     the multiplications, each with an addition, that it makes of an image, of convolutions and fully
     connected layers and without biases. No weights are drawn for it, however many there are.
     """
-    network = outline(model, input_shape, hidden_size, activation)
+    network = outline(model, shape, hidden_size, activation)
     methods = get_engine(network).methods() if with_methods else {}
     end = "computed by" if with_methods else ""
     rows = [("layer", "kind", "output shape", "parameters", "MACs", end)]
@@ -60,8 +61,8 @@ def summary(
         max(width, 1 + max(map(len, column)))
         for width, column in zip(least, zip(*rows, strict=True), strict=True)
     )
-    for name, kind, shape, count, macs, method in rows:
-        click.echo(f"{name:{a}}{kind:{b}}{shape:>{c}}{count:>{d}}{macs:>{e}}  {method}".rstrip())
+    for name, kind, size, count, macs, method in rows:
+        click.echo(f"{name:{a}}{kind:{b}}{size:>{c}}{count:>{d}}{macs:>{e}}  {method}".rstrip())
 
 
 def _shown(shape: Shapes) -> str:
