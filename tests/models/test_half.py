@@ -184,9 +184,10 @@ def test_a_trainer_keeps_parameters_in_16_bits():
 def test_half_precision_trains_by_the_library_s_own_loop():
     x, t = synthetic_digits(300, seed=0)
     half = half_precision(TwoLayerNet(784, 20, 10, rng=0), "bfloat16")
-    trainer = Trainer(half, x, t, epochs=8, mini_batch_size=20, optimizer=SGD(0.1), verbose=False)
+    trainer = Trainer(half, x, t, epochs=3, mini_batch_size=20, optimizer=SGD(1.0), verbose=False)
     trainer.train()
-    assert trainer.train_loss_list[-1] < 0.9 * trainer.train_loss_list[0]
+    losses = trainer.train_loss_list
+    assert sum(losses[-5:]) < sum(losses[:5])
 
 
 def test_the_scale_follows_the_gradients():
