@@ -9,7 +9,7 @@ from xpnet.arrays import Array, array_namespace, to_numpy
 from xpnet.arrays.values import as_array
 from xpnet.errors import ArgumentError
 from xpnet.files.photographs import Photographs
-from xpnet.layers import AuxiliaryHeads, Dropout, Layer, Params, Sequential
+from xpnet.layers import AuxiliaryHeads, Dropout, Layer, Params, Sequential, Shape
 from xpnet.layers.base import run_layer
 from xpnet.models.accuracy import evaluation_batch
 from xpnet.models.filling import check_floats
@@ -34,6 +34,7 @@ class Transfers(Learns):
     """
 
     state: Params
+    input_shape: Shape
     photographs: Photographs | None = None
 
     @checked
@@ -86,9 +87,9 @@ class Transfers(Learns):
             own[path][...] = self.params.device.asarray(array, dtype=self.params.dtype)
         self.params.apply_masks()
         kept = tuple(path for path in own if path in left)
-        if other.photographs is not None:
-            classes = None if kept else other.photographs.classes
-            self.photographs = replace(other.photographs, classes=classes)
+        if (seen := other.photographs) is not None:
+            classes = None if kept else seen.classes
+            self.photographs = replace(seen, size=self.input_shape[-1], classes=classes)
         return Taken(tuple(wanted), kept)
 
     def _arrays(self) -> Params:
