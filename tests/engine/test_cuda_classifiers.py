@@ -36,6 +36,7 @@ from xpnet.layers import (
     SoftmaxWithLoss,
     Subsampling,
 )
+from xpnet.models import build_network
 
 IMAGE = (1, 8, 8)
 
@@ -182,6 +183,29 @@ def test_forward_and_backward_are_the_networks(stand_in, name):
     got, want = engine.loss_and_gradient(x, t)[2], other.loss_and_gradient(x, t)[2]
     assert_same_gradients((None, got), (None, want), net, need_dx=False, need_grads=True)
     assert not all(np.any(grad) for grad in got.values())
+
+
+MODELS = {
+    "lenet": (1, 28, 28),
+    "alexnet-small": (1, 16, 16),
+    "googlenet-small-heads": (1, 12, 12),
+    "resnet-20": (1, 8, 8),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_the_librarys_networks_are_themselves(accelerator, name):
+    """Whole ones, as they are built by name, with smaller images."""
+    net, other = (
+        build_network(name, {"input_shape": MODELS[name]}, rng=0, dtype="float64", device=device)
+        for device in (accelerator.device, "cpu")
+    )
+    engine, rng = accelerator.engine(net), rng_of(0)
+    x, t = rng.standard_normal((3, *MODELS[name])), rng.integers(10, size=3)
+    assert_same_step(engine, other, x, t)
+    assert_all_near(named(engine.predict(x)), named(other.predict(x)), EXACT)
+    assert_all_near(state(net), other.state, EXACT)
 
 
 SIZE = 3
