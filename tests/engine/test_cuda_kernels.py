@@ -96,7 +96,8 @@ CASES = {
     "pads of four sides": (
         (3, 5, 4), [Sigmoid(), conv(3, 4, (3, 2), stride=(1, 2), pad=(0, 2, 1, 0)), Tanh()]
     ),
-    "pads behind alone": ((2, 4, 5), [ReLU(), conv(2, 3, 2, pad=(0, 0, 1, 2))]),
+    "pads below alone": ((2, 4, 5), [ReLU(), conv(2, 3, 2, pad=(0, 0, 1, 0))]),
+    "pads at the right alone": ((2, 4, 5), [ReLU(), conv(2, 3, 2, pad=(0, 0, 0, 2))]),
     "table": ((3, 4, 4), [ReLU(), by_table(3, [(0, 1), (2,), (0, 2, 1), (1, 2)]), ScaledTanh()]),
     "depthwise": (
         (3, 5, 4), [ReLU(), conv(3, 6, 3, stride=(2, 1), pad=(1, 0, 2, 1), groups=3), ReLU()]
