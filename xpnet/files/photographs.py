@@ -1,9 +1,8 @@
 """Photographs as networks read them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,12 @@ if TYPE_CHECKING:
 
 MIN_CONTRAST = 8
 """Levels of 256 between the darkest and the lightest pixel of what shows anything."""
+
+MAX_SIZE = 2**14
+"""Pixels of a side: more would take gigabytes."""
+
+SMALLEST, LARGEST = 1e-15, 1e15
+"""Between them whatever is made of pixels is finite in float32."""
 
 ENLARGED = 4
 """A photograph that is enlarged more than this has an answer that is doubtful."""
@@ -62,18 +67,14 @@ class Photographs:
         crop: float = 1.0,
         classes: Sequence[str] | None = None,
     ) -> None:
-        if not whole(size) or size < 1:
-            raise ArgumentError(f"size must be a number of pixels, got {size!r}")
+        if not whole(size) or not 1 <= size <= MAX_SIZE:
+            raise ArgumentError(f"size must be a number of pixels, up to {MAX_SIZE}, got {size!r}")
         if not real(crop) or not 0 < crop <= 1:
             raise ArgumentError(f"crop must be a share above 0 and up to 1, got {crop!r}")
-        named = None if classes is None else tuple(classes)
-        if isinstance(classes, str) or not all(isinstance(name, str) for name in named or ()):
-            raise ArgumentError(f"classes must be names, such as ('cat', 'dog'), got {classes!r}")
-        if named is not None and len(set(named)) < len(named):
-            raise ArgumentError("classes must be names of which no two are alike")
+        named = None if classes is None else _names(classes)
         colours = {"mean": _three("mean", mean), "std": _three("std", std)}
-        if min(colours["std"]) <= 0:
-            raise ArgumentError(f"std must be above 0, got {std}")
+        if min(colours["std"]) < SMALLEST:  # a smaller one is 0 in float32
+            raise ArgumentError(f"std must be above 0, and not below {SMALLEST:g}, got {std}")
         fields = colours | {"size": int(size), "crop": float(crop), "classes": named}
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -144,9 +145,24 @@ def _three(name: str, given: Any) -> tuple[float, ...]:
     values = [given] * 3 if real(given) else given
     if isinstance(values, Sequence | np.ndarray) and len(values) == 3 and all(map(real, values)):
         numbers = tuple(map(float, values))
-        if all(map(isfinite, numbers)):
+        if all(abs(number) <= LARGEST for number in numbers):
             return numbers
-    raise ArgumentError(f"{name} must be a number, or one for each of three colours, got {given!r}")
+    raise ArgumentError(
+        f"{name} must be a number, or one for each of three colours, of at most {LARGEST:g}, got "
+        f"{given!r}"
+    )
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    """Names of classes, which stand in lines with others."""
+    named = () if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if not named or not all(isinstance(name, str) and name.isprintable() for name in named):
+        raise ArgumentError(
+            f"classes must be names of one line, such as ('cat', 'dog'), got {given!r:.200}"
+        )
+    if len(set(named)) < len(named):
+        raise ArgumentError("classes must be names of which no two are alike")
+    return named
 
 
 def _coloured(picture: "Image") -> "Image":
