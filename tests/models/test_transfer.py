@@ -107,7 +107,9 @@ def test_paths_count_and_not_the_names_of_the_book():
         (
             network, ("conv", "bn", "deep", "fc"), "^take has nothing to copy: all is excepted",
         ),
-        (network, ("fc", "fcc"), "^there is no layer or array 'fcc' in either network$"),
+        (network, ("fc", "fcc"), "^neither network has an array 'fcc', or one below it$"),
+        (network, 3, r"^except_ must be names, such as \('fc',\), got 3$"),
+        (network, ("fc", 3), r"^except_ must be names, such as \('fc',\), got \('fc', 3\)$"),
         (lambda: "w.safetensors", (), "^take needs a network, got str; load_network and l"),
     ],
 )  # fmt: skip
@@ -167,8 +169,13 @@ def test_a_head_on_features_learns_as_one_on_a_frozen_body():
     ("upto", "message"),
     [
         ("fcc", "there is no layer 'fcc'; there are conv, bn, relu, deep, pool, drop, fc"),
-        ("deep.1", "there is no layer '1'; there are 0"),
-        ("deep.0.Convolution1", "Convolution1 is in 0, a Residual, and features are of whole lay"),
+        ("deep.1", r"^there is no layer 'deep.1'; there are deep.0$"),
+        ("deep.", r"^there is no layer 'deep.'; there are deep.0$"),
+        (
+            "deep.0.Convolution1",
+            r"^deep.0 is a Residual, and features are of .* got 'deep.0.Con.*; give upto='deep.0'$",
+        ),
+        ("conv.W", r"^conv is a Convolution, .* got 'conv.W'; give upto='conv'$"),
     ],
 )
 def test_features_of_no_layer_in_a_row_are_refused(upto, message):

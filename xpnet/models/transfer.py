@@ -1,6 +1,6 @@
 """What one network learned, for another: its arrays by name, and what its layers make of inputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -65,7 +65,9 @@ class Transfers(Learns):
                 f"take needs a network, got {type(other).__name__}; load_network and load_torch "
                 "are for files"
             )
-        exceptions = (except_,) if isinstance(except_, str) else tuple(except_)
+        exceptions = (except_,) if isinstance(except_, str) else except_
+        if not isinstance(exceptions, Iterable) or not all(isinstance(e, str) for e in exceptions):
+            raise ArgumentError(f"except_ must be names, such as ('fc',), got {except_!r}")
         own, theirs = self._arrays(), other._arrays()
         called = {**dict.fromkeys(own), **dict.fromkeys(theirs), **other._names, **self._names}
         excepted = {
@@ -73,7 +75,7 @@ class Transfers(Learns):
             for given in exceptions
         }
         if nothing := [given for given, found in excepted.items() if not found]:
-            raise ArgumentError(f"there is no layer or array {nothing[0]!r} in either network")
+            raise ArgumentError(f"neither network has an array {nothing[0]!r}, or one below it")
         left = {path for found in excepted.values() for path in found}
         wanted = [path for path in own if path not in left]
         extra = [path for path in theirs if path not in own and path not in left]
@@ -179,21 +181,22 @@ def _in_a_row(box: Sequential) -> Mapping[str, Layer]:
     return box.row if isinstance(box, AuxiliaryHeads) else box.layers
 
 
-def _check_path(box: Sequential, path: str) -> None:
+def _check_path(box: Sequential, path: str, within: str = "") -> None:
     """Refuse a layer that is not there, or that is one of several in branches."""
-    name, _, rest = path.partition(".")
+    name, dot, rest = path.partition(".")
     layers = _in_a_row(box)
     if name not in layers:
-        raise ArgumentError(f"there is no layer {path!r}; there are {', '.join(layers)}")
+        there = ", ".join(f"{within}{each}" for each in layers)
+        raise ArgumentError(f"there is no layer {within + path!r}; there are {there}")
     layer = layers[name]
-    if rest and not isinstance(layer, Sequential):
+    if dot and not isinstance(layer, Sequential):
         raise ArgumentError(
-            f"{rest} is in {name}, a {type(layer).__name__}, and features are of whole layers in "
-            f"a row; give upto={name!r}"
+            f"{within}{name} is a {type(layer).__name__}, and features are of whole layers in a "
+            f"row, got {within + path!r}; give upto={within + name!r}"
         )
-    if rest:
+    if dot:
         assert isinstance(layer, Sequential)
-        _check_path(layer, rest)
+        _check_path(layer, rest, f"{within}{name}.")
 
 
 def _through(box: Sequential, x: Array, path: str) -> Array:
