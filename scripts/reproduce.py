@@ -131,7 +131,8 @@ def chapter_lines(records: Records, earlier: Records) -> list[str]:
         for check in record["checks"]:
             state = {True: PASS, False: FAIL, None: UNJUDGED}[check["passed"]]
             cells = [check[key] for key in ("what", "book", "band", "measured")]
-            row = " | ".join(cell.replace("|", "\\|") for cell in cells)
+            # A line break, as in what an error says, would end the table.
+            row = " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells)
             lines.append(f"| [{path.stem}](#{path.stem}) | {row} | {state}{date} |")
     for path, record in records.items():
         lines += ["", f'<a name="{path.stem}"></a>', f"#### {path.stem}", "", record["question"]]

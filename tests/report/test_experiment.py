@@ -138,10 +138,14 @@ def reproduce(tmp_path, monkeypatch):
 
 def test_a_failed_experiment_fails_the_run_and_is_shown(reproduce, capsys):
     wrong = 'lab.check("value", 2, 0, 1)'
-    page, code = reproduce(ch01_wrong=wrong, ch02_broken="1 / 0")
-    assert code == 1
+    long = 'raise ValueError("of a|b:\\nmany\\n  lines")'
+    page, code = reproduce(ch01_wrong=wrong, ch02_broken="1 / 0", ch03_long=long)
     assert page.count("**FAIL**") == 2
     assert "ZeroDivisionError" in page
+    page, code = reproduce("--long", "long")
+    assert r"| ValueError: of a\|b: many lines | **FAIL** |" in page, "a row of the table"
+    page, code = reproduce()
+    assert code == 1
     assert "failed: ch01_wrong, ch02_broken" in capsys.readouterr().out
 
 
