@@ -137,6 +137,7 @@ def test_what_does_not_go_together(run, tmp_path, arguments, text):
         ('device="cuda:1" cannot be used', "--device cuda:1 cannot be used"),
         ("it says itself; leave out activation", "it says itself; leave out --activation"),
         ("graph=False needs a GPU", "--no-graph needs a GPU"),
+        ("name it: --model a:b, load_model(path, model=...)", "name it: --model a:b"),
         ("runs/batch_size is not empty, nor my_batch_size", None),
         ("sqlite:///a.db?timeout=3&seed=x cannot be used", None),
         ("after 3 epochs the seed of a threads", None),

@@ -8,6 +8,7 @@ import click
 ONLY_IN_PYTHON = (
     ", or clip_norm",
     ", keep the data on the host (Trainer's resident=False)",
+    ", load_model(path, model=...)",
     "; strict=False leaves it as it is",
     "; strict=False leaves what is missing as it is",
     "; strict=False passes it over",
