@@ -19,7 +19,7 @@ TRAINABLE = [name for name in OFFERED if MODELS[name].images is None]
 
 OWN = """
 from mine.parts import head
-from xpnet import Affine, LeNet, Network, TwoLayerNet
+from xpnet import Affine, BatchNorm, LeNet, Network, TwoLayerNet
 
 def make(*, rng, device, dtype, input_shape, classes):
     import late
@@ -58,6 +58,14 @@ class Scale:
 def foreign(rng, device, dtype):
     layers = {"fc": Affine(784, 10, rng=rng), "scale": Scale()}
     return Network(layers, device=device, dtype=dtype)
+
+def frozen(rng, device, dtype):
+    layers = {"a": Affine(784, 5, rng=rng), "bn": BatchNorm(5), "b": Affine(5, 10, rng=rng)}
+    network = Network(layers, device=device, dtype=dtype)
+    network.freeze("a.W", "bn")
+    network.scale_rate(0.1, "b")
+    network.freeze_statistics()
+    return network
 """
 
 
@@ -246,6 +254,18 @@ def test_no_file_calls_a_function(run, tmp_path, monkeypatch):
         load_model("a", model="lenet")
     with pytest.raises(ArgumentError, match="model 'there' is unknown"):
         load_model("a", model="there")
+
+
+def test_what_a_function_has_frozen_stays_so_in_a_run_that_goes_on_without_it(run):
+    train = ("train", "--model", "mine.nets:frozen", *QUICK)
+    assert run(*train, "--epochs", 2, "--out", "whole")[0] == 0
+    assert run(*train, "--epochs", 1, "--out", "parts")[0] == 0
+    assert run("train", "--resume", "parts", "--epochs", 2)[0] == 0
+    whole, parts = (load_network(f"{each}/model.safetensors") for each in ("whole", "parts"))
+    np.testing.assert_array_equal(parts.params.flat, whole.params.flat)
+    for name, array in whole.state.items():
+        np.testing.assert_array_equal(parts.state[name], array)
+    assert np.all(parts.state["bn.running_mean"] == 0)
 
 
 @pytest.mark.slow

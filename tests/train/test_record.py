@@ -34,7 +34,10 @@ OF_RUN = [
     ("xpnet", 1), ("xpnet", ""), ("xpnet", "9" * 5000), ("xpnet", "\x1b[31m9.9"),
     ("data_sha256", None), ("data_sha256", "f" * 63), ("computed_by", []),
     ("computed_by", {"device": [1]}), ("computed_by", {"threads": "2"}),
-    ("computed_by", {"threads": 0}),
+    ("computed_by", {"threads": 0}), ("network", 3), ("learning", []), ("learning", {}),
+    ("learning", {"frozen": "W", "rates": {}, "statistics": []}),
+    ("learning", {"frozen": [], "rates": {"W": 0}, "statistics": []}),
+    ("learning", {"frozen": [], "rates": {}, "statistics": [1]}),
     ("settings", []), ("settings", {}), ("settings", None),
 ]  # fmt: skip
 OF_SETTINGS = [

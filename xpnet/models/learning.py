@@ -1,7 +1,8 @@
 """What of a network learns, and how fast."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import isfinite
+from typing import Any
 
 from xpnet.arguments import real
 from xpnet.arrays.parameters import FlatParams
@@ -148,3 +149,31 @@ class Learns(Described):
                     f"layer {path}, {type(layer).__name__}, has no attribute `frozen` and no place "
                     "for it, and cannot be frozen; add 'frozen' to its __slots__"
                 ) from None
+
+
+def learning_of(network: Learns) -> dict[str, Any]:
+    """What is frozen, rates that are not the optimizer's, and frozen statistics, as JSON has it."""
+    ways = {name: network.params.learning(name) for name in network.params}
+    return {
+        "frozen": [name for name, how in ways.items() if how.frozen],
+        "rates": {name: how.rate for name, how in ways.items() if how.rate != 1.0},
+        "statistics": list(network.frozen_statistics),
+    }
+
+
+def learn_as(network: Learns, how: Mapping[str, Any]) -> None:
+    """Have a network in which nothing is frozen learn as `learning_of` says of one that is alike.
+
+    Raises
+    ------
+    ArgumentError
+        It is not alike.
+    """
+    for name, rate in how["rates"].items():
+        network.scale_rate(rate, name)
+    for names, freeze in (
+        (how["frozen"], network.freeze),
+        (how["statistics"], network.freeze_statistics),
+    ):
+        if names:  # without any, it would be all
+            freeze(*names)

@@ -14,6 +14,7 @@ from xpnet.functions.init import Budget, zeros_within
 from xpnet.layers import Affine, Layer
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.describing import UNBUILDABLE, ForeignKindError, described
+from xpnet.models.learning import learn_as, learning_of
 from xpnet.models.network import Network
 from xpnet.models.registry import CLASSES, build_network
 from xpnet.models.torch_names import fill_torch, named_by_torch
@@ -100,13 +101,7 @@ def copied(network: Network, *, device: str | Device, dtype: str) -> Network:
         for name, array in own.items():
             kind_of = str(others[name].dtype).rpartition(".")[2]
             others[name][...] = other.device.asarray(to_numpy(array), dtype=kind_of)
-    for name in network.params:
-        how = network.params.learning(name)
-        other.scale_rate(how.rate, name)
-        if how.frozen:
-            other.freeze(name)
-    if network.frozen_statistics:
-        other.freeze_statistics(*network.frozen_statistics)
+    learn_as(other, learning_of(network))
     other.photographs = network.photographs
     return other
 

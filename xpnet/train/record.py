@@ -87,6 +87,15 @@ def _is_model(value: Any) -> bool:
     return isinstance(value, str) and (value in OFFERED or is_own(value))
 
 
+def _is_learning(value: Any) -> bool:
+    if not isinstance(value, Mapping) or value.keys() != {"frozen", "rates", "statistics"}:
+        return False
+    lists = (value["frozen"], value["statistics"])
+    named = all(isinstance(names, list | tuple) for names in lists)
+    named = named and all(isinstance(name, str) for names in lists for name in names)
+    return named and _named("", _finite("", 0).fits).fits(value["rates"])
+
+
 def _optional(kind: Kind) -> Kind:
     return Kind(f"{kind.needed}, or nothing", lambda value: value is None or kind.fits(value))
 
@@ -111,7 +120,10 @@ RUN = {
 }
 """What else a run is known by."""
 
-TOLD = {"network": Kind("a description of layers", lambda value: isinstance(value, str))}
+TOLD = {
+    "network": Kind("a description of layers", lambda value: isinstance(value, str)),
+    "learning": Kind("names of what is frozen, and rates by name", _is_learning),
+}
 """What is known of runs since networks can be of a user's own functions."""
 
 SETTINGS = {

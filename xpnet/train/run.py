@@ -12,6 +12,7 @@ from xpnet.errors import CheckpointError, DirectoryTakenError, OutputError
 from xpnet.functions.init import shapes_alone
 from xpnet.models import Network, build_network
 from xpnet.models.describing import UNBUILDABLE
+from xpnet.models.learning import learn_as, learning_of
 from xpnet.models.own import is_own
 from xpnet.models.saved import built
 from xpnet.optim.schedules import Cosine
@@ -161,8 +162,12 @@ class Run:
             placement = {"device": device, "dtype": settings["dtype"]}
             return build_network(name, arguments, rng=settings["seed"], **placement)
         try:
+            run = self._found.record["run"]
             with shapes_alone():
-                return built(self._found.record["run"]["network"], device=device)
+                network = built(run["network"], device=device)
+            if "learning" in run:  # as it is since networks can be frozen by functions
+                learn_as(network, run["learning"])
+            return network
         except UNBUILDABLE as error:
             raise CheckpointError(
                 f"the run in {self.path} is of {name}, whose network the checkpoint alone does not "
@@ -228,6 +233,7 @@ class Run:
             "data_sha256": dataset.checksum(),
             "xpnet": __version__,
             "network": trainer.network.description(),
+            "learning": learning_of(trainer.network),
             "computed_by": {"device": device.name} | hardware | computing | versions(),
         }
         if self._found is None:
