@@ -103,6 +103,7 @@ def draw_accuracies(
     axes.plot(epochs, train, label=f"train, {train[-1]:.3f} at the end")
     axes.plot(epochs, test, "--", label=f"test, {test[-1]:.3f}")
     axes.set(xlabel="epochs", ylabel="accuracy", ylim=(0, 1.02), title=title)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="lower right")
 
 
