@@ -6,9 +6,9 @@
 
 Runs every experiment in the folders beside this file, one after the other, and writes one page:
 the books' values, the accepted bands, what was measured, pass or fail, and all pictures. Long
-trainings are left out, unless --long asks for them. What was not run now, those or others than
-were named, is shown as an earlier run left it in --out, with its date. Exit code 1 if a check of
-this run failed, after everything has run.
+trainings are left out, unless --long asks for them. What was not run now, be it those, or others
+than were named, or for want of a package, is shown as an earlier run left it in --out, with its
+date. Exit code 1 if a check of this run failed, after everything has run.
 """
 
 import argparse
@@ -168,8 +168,15 @@ def answer(options: argparse.Namespace) -> None:
         p: record for p, record in found.items() if record and record["quick"] == options.quick
     }
     now: Records = {}
+    begin = utc_now()
     for path in chosen:
-        now[path] = record = perform_script(path, options)
+        record = perform_script(path, options)
+        # Where nothing could be run, it is what an earlier run left.
+        anew = record.get("date", "") >= begin
+        (now if anew else earlier)[path] = record
+        if not anew:
+            print(f"not run             {path.stem}", flush=True)
+            continue
         state = "pass" if record["passed"] else "FAIL"
         print(f"{state}  {record['seconds']:7.1f} s  {path.stem}", flush=True)
     write_text(options.out / "README.md", page(now, earlier, options))

@@ -207,6 +207,23 @@ def test_records_without_a_date_are_shown(reproduce):
     assert "| 1 | pass, earlier |" in page
 
 
+def test_what_wants_a_package_stays_as_it_was(reproduce, capsys):
+    skipped = 'lab.skip("value", "torch is not installed")'
+    page, code = reproduce(ch01_a=skipped)
+    assert code == 0
+    assert "| value |  |  | not run: torch is not installed | not judged |" in page
+
+    reproduce(**told("ch01_a", 4))
+    place = reproduce.out / "ch01_a.json"
+    record = json.loads(place.read_text()) | {"date": "2001-02-03 04:05 UTC"}
+    place.write_text(json.dumps(record))
+    page, code = reproduce(ch01_a=skipped)
+    assert code == 0
+    assert "| value |  | 0 to 9 | 4 | pass, 2001-02-03 |" in page
+    assert "not run             ch01_a" in capsys.readouterr().out
+    assert json.loads(place.read_text()) == record
+
+
 def test_quick_runs_do_not_meet_full_ones(reproduce, capsys):
     reproduce(**told("ch01_a", 1), **told("ch03_long", 3))
     page, code = reproduce("--quick")

@@ -46,6 +46,9 @@ class Check:
     """None where the run could not tell, being too short or on other data than the book's."""
 
 
+NOT_RUN = "not run: "
+"""Begins what is told instead of a number that could not be measured."""
+
 KEYS = {"question", "picture", "checks", "passed", "seconds", "device", "seed", "quick", "versions"}
 CHECK_KEYS = {field.name for field in fields(Check)}
 """What every record has had, and each of its checks; date and machine are newer."""
@@ -178,7 +181,7 @@ class Lab:
 
     def skip(self, what: str, why: str, *, book: str = "", band: str = "") -> None:
         """Note that something could not be measured here, such as for want of a package."""
-        self.checks.append(Check(what, book, band, f"not run: {why}", None))
+        self.checks.append(Check(what, book, band, f"{NOT_RUN}{why}", None))
 
     def _note(
         self, what: str, book: str, band: str, measured: str, ok: bool | None, full: bool
@@ -187,7 +190,15 @@ class Lab:
         self.checks.append(Check(what, book, band, measured, ok if judged else None))
 
     def finish(self, question: str, seconds: float) -> dict[str, Any]:
-        """Write the picture and the record, which is also returned."""
+        """Write the picture and the record, which is also returned.
+
+        Where nothing could be measured, what an earlier run left stays, and is returned.
+        """
+        place = self.out / f"{self.name}.json"
+        if self.checks and all(check.measured.startswith(NOT_RUN) for check in self.checks):
+            before = read_record(place)
+            if before is not None:
+                return before
         picture = None
         if self._figure is not None:
             picture = f"{self.name}.png"
@@ -209,7 +220,7 @@ class Lab:
             "quick": self.quick,
             "versions": versions(),
         }
-        write_text(self.out / f"{self.name}.json", json.dumps(record, indent=2) + "\n")
+        write_text(place, json.dumps(record, indent=2) + "\n")
         return record
 
 
