@@ -53,6 +53,7 @@ def test_all_numbers_and_all_ties_between_them(to):
 
 def test_what_is_taken_and_what_is_not():
     assert rounded(np.asarray([2049]), "float16").tolist() == [2048.0]
+    assert (rounded(0.1, "float16"), rounded(2049, "float16")) == (0.0999755859375, 2048)
     x = np.ones(3, dtype="float32") / 3
     before = x.copy()
     rounded(x, "bfloat16")

@@ -34,7 +34,7 @@ DIGITS = 53
 
 
 def rounded(x: Array, to: Half) -> Array:
-    """Each number as "float16" or "bfloat16" would keep it, in the dtype of x; integers as float64.
+    """Each number as "float16" or "bfloat16" would keep it, in the dtype of x; others as float64.
 
     To the nearest number of that format, of two equally near ones to the one whose last digit is 0;
     beyond the largest, 65504 and 3.39e38, to infinity. The array API standard has neither format,
@@ -46,6 +46,7 @@ def rounded(x: Array, to: Half) -> Array:
     """
     check_word("to", "rounded", to, *FORMATS)
     xp, x, form = array_namespace(x), floating(x), FORMATS[to]
+    x = x if hasattr(x, "dtype") else xp.asarray(x, dtype=xp.float64)  # a number of Python
     a = xp.minimum(xp.abs(xp.astype(x, xp.float64)), form.limit)  # t stays finite; NaN stays NaN
     t = (2.0 ** (DIGITS - form.digits) + 1.0) * a
     m = 1.5 * 2.0 ** (DIGITS - 1 + form.smallest - form.digits + 1)
