@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from test_cli import Run, assert_refused
-from xpnet import load_model, load_network, synthetic_digits
+from xpnet import TwoLayerNet, load_model, load_network, synthetic_digits
 from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
 from xpnet.errors import ArgumentError, WeightsError
@@ -88,12 +88,13 @@ def run(capsys, monkeypatch, tmp_path, digits):
     )
     (tmp_path / "mine" / "nets.py").write_text(OWN)
     (tmp_path / "broken.py").write_text("import there_is_no_such_thing\n")
+    (tmp_path / "divided.py").write_text("\n1 / 0\n")
     (tmp_path / "late.py").write_text("")
     (tmp_path / "program.py").write_text("import sys\nsys.exit('usage: program')\n")
     before = set(sys.modules)
     yield Run(capsys, monkeypatch)
     for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("mine", "broken", "late", "program"):
+        if name.partition(".")[0] in ("mine", "broken", "divided", "late", "program"):
             del sys.modules[name]
 
 
@@ -202,7 +203,10 @@ def test_networks_for_other_images_are_refused_at_once(run, monkeypatch, model):
         (("--model", "os:getcwd"), "os:getcwd takes no rng; write def getcwd("),
         (("--model", "mine.parts:tail"), "mine.parts has no function 'tail'; it has head"),
         (("--model", "mine.nets:nothing"), "mine.nets:nothing must return a Network, got int"),
+        (("--model", "mine.nets.py:make"), "is named mine.nets:make, without .py"),
         (("--model", "mine.nets:fails"), "mine.nets:fails raised KeyError: 'no such"),
+        (("--model", "mine.nets:fails"), "' (nets.py, line 1"),
+        (("--model", "divided:net"), "ZeroDivisionError: division by zero (divided.py, line 2)"),
         (("--model", "mine.nets:refuses"), "mine.nets:refuses: Affine needs at least one input"),
         (("--model", "mine.nets:placeless"), "mine.nets:placeless takes no device; write def pl"),
         (("--model", "mine.nets:greedy"), "mine.nets:greedy needs size; write def greedy("),
@@ -280,3 +284,21 @@ def test_weights_of_a_named_network(run):
     assert run("train", "--model", "lenet", *QUICK, "--epochs", 1, "--out", "a")[0] == 0
     assert run("evaluate", "--weights", "a", "--model", "lenet")[0] == 0
     assert_refused(run("evaluate", "--weights", "a", "--model", "lenet-modern"), "a/model.safe")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--model", "resnet-20"), "is not of resnet-20 (a layer has ("),
+        (("--model", "mine.nets:make"), "is not of mine.nets:make (mine.nets:make: a layer has "),
+        (("--model", "mine.nets:nothing"), "mine.nets:nothing must return a Network, got int\n"),
+        (("--model", "lenet", "--activation", "tanh"), "error: lenet has activations of its own"),
+    ],
+)
+def test_weights_that_another_network_has_are_not_said_to_be_damaged(run, options, message):
+    TwoLayerNet(784, 1, 10, rng=0).save_params("small.safetensors")
+    found = run("evaluate", "--weights", "small.safetensors", *options)
+    assert_refused(found, message)
+    assert "version" not in found[2]
+    if "is not of" in message:
+        assert found[2].endswith("; leave out --model, or name the network that the file is of\n")

@@ -109,3 +109,10 @@ def test_they_can_be_written_down(tmp_path):
     for text in ("", "[]", "3", '{"size": 8}', '{"size": 8, "mean": 1, "std": 0}', "[" * 9999):
         with pytest.raises(WeightsError, match="says how photographs are read in a way that this"):
             Photographs.from_text(text, tmp_path)
+
+
+def test_a_thousand_classes_are_not_all_shown():
+    few = Photographs(8, 127, 128, classes=("cat", "dog"))
+    assert repr(few).endswith("std=(128.0, 128.0, 128.0), crop=1.0, classes=('cat', 'dog'))")
+    many = Photographs(8, 127, 128, classes=[f"kind {k}" for k in range(1000)])
+    assert repr(many).endswith(" classes=<1000 names, 'kind 0' to 'kind 999'>)")

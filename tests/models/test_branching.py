@@ -506,6 +506,7 @@ def test_what_cannot_learn_otherwise_is_told(call, message):
     with pytest.raises(ArgumentError) as told:
         call(small())
     assert message in str(told.value)
+    assert len(str(told.value)) < 250  # however many parameters there are
 
 
 def test_an_accuracy_of_several_heads_is_refused():

@@ -521,6 +521,32 @@ def test_a_directory_may_have_any_name(run, monkeypatch, name):
     assert kept["weights"] == f"{name}/model.safetensors"
 
 
+def test_a_run_looks_for_its_data_where_it_was_told_to(run, tmp_path, monkeypatch):
+    """As long as there is such a directory, and no other is named."""
+    looked, few = [], (*synthetic_digits(40), *synthetic_digits(20, seed=1))
+
+    def found(name, data_dir=None):
+        looked.append(data_dir)
+        return Dataset("mnist", "MNIST", *few)
+
+    def goes_on(epochs, *options):
+        assert run("train", "--resume", "a", "--epochs", epochs, *options)[0] == 0
+        return looked[-1]
+
+    monkeypatch.setattr(plots, "available", lambda: False)
+    monkeypatch.setattr(cli.options, "load_dataset", found)
+    first, second = (tmp_path / name for name in ("digits \udcff", "others"))
+    first.mkdir()
+    second.mkdir()
+    begun = (*QUICK[:2], "--epochs", 1, *QUICK[4:], "--out", "a")
+    assert run("train", *begun, "--data", "mnist", "--data-dir", first.name)[0] == 0
+    assert goes_on(2) == str(first)
+    assert goes_on(3, "--data-dir", second.name) == second.name
+    assert goes_on(4) == str(second)
+    second.rmdir()
+    assert goes_on(5) is None
+
+
 def test_what_a_killed_process_was_writing_is_removed(run, monkeypatch):
     with killed(monkeypatch, 40):
         run("train", *QUICK, "--out", "a")

@@ -34,9 +34,9 @@ def summary(
 ) -> None:
     """Show a network's layers, shapes, parameters and MACs.
 
-    The parameters of a layer are the numbers that it learns: its weights and biases. Its MACs are
-    the multiplications, each with an addition, that it makes of an image, of convolutions and fully
-    connected layers and without biases. No weights are drawn for it, however many there are.
+    The parameters of a layer are the numbers that it learns: its weights and biases. The MACs of
+    convolutions and fully connected layers are the multiplications, each with an addition, that
+    they make for one image. No weights are drawn, so that large networks are shown at once.
     """
     network = outline(model, shape, hidden_size, activation)
     methods = get_engine(network).methods() if with_methods else {}

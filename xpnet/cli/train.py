@@ -188,6 +188,7 @@ def train(
             return
         arguments = arguments_of(settings)
         network = run.network(settings, arguments, place, named="model" in given)
+        data_dir = run.data_dir(data_dir)
         dataset = open_data(settings["data"], data_dir)
         settings["data"] = dataset.name
         trainer = run.trainer(
@@ -202,7 +203,7 @@ def train(
         model, parameters = settings["model"], network.params.count
         click.echo(f"model: {model}, {parameters} parameters, {settings['dtype']}")
         click.echo(f"engine: {engine_line(trainer.describe())}")
-        for line in run.begin(trainer, settings, dataset, place):
+        for line in run.begin(trainer, settings, dataset, place, data_dir):
             click.echo(line)
         clock = time.perf_counter()
         last = run.train(trainer, checkpoint_steps, checkpoint_minutes, tell=notice)[-1]

@@ -24,6 +24,9 @@ MAX_SIZE = 2**14
 SMALLEST, LARGEST = 1e-15, 1e15
 """Between them whatever is made of pixels is finite in float32."""
 
+SHOWN = 10
+"""Classes that are told by name where a network's photographs are shown."""
+
 ENLARGED = 4
 """A photograph that is enlarged more than this has an answer that is doubtful."""
 
@@ -78,6 +81,15 @@ class Photographs:
         fields = colours | {"size": int(size), "crop": float(crop), "classes": named}
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        fields = [f"{name}={getattr(self, name)}" for name in ("size", "mean", "std", "crop")]
+        named = self.classes
+        if named is not None and len(named) > SHOWN:
+            fields.append(f"classes=<{len(named)} names, {named[0]!r} to {named[-1]!r}>")
+        else:
+            fields.append(f"classes={named}")
+        return f"Photographs({', '.join(fields)})"
 
     def read(self, path: str | Path) -> np.ndarray:
         """Read a photograph as the network takes it: (3, size, size), float32.

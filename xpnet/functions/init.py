@@ -73,6 +73,10 @@ def initial_std(std: float | str | None, n_in: int, n_out: int) -> float:
     return std
 
 
+class OverBudgetError(ArgumentError):
+    """A layer holds more numbers than the weights that are for it."""
+
+
 _budget: ContextVar["Budget | None"] = ContextVar("budget", default=None)
 
 
@@ -93,7 +97,7 @@ class Budget:
         """Refuse an array that is too large."""
         self.left -= prod(shape)
         if prod(shape) > self.largest or self.left < 0:
-            raise ArgumentError(f"a layer has {shape} numbers, and the file holds no such array")
+            raise OverBudgetError(f"a layer has {shape} numbers, and the file holds no such array")
 
 
 @contextmanager

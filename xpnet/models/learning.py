@@ -123,7 +123,8 @@ class Learns(Described):
             if not found:
                 raise ArgumentError(
                     f"there is no layer or parameter {name!r} with anything to learn; there are "
-                    f"{', '.join(self._body.layers)} and {', '.join(self.params)}"
+                    f"{', '.join(self._body.layers)}, and their parameters, such as "
+                    f"{next(iter(self.params), 'none')}"
                 )
             chosen |= found
         if frozen:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from xpnet.models.network import Network
 
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _PLACEMENT = ("rng", "device", "dtype")
+_LIBRARIES = (str(Path(__file__).parents[1]), str(Path(inspect.__file__).parent), "<")
+"""Where files begin that are none of a user's: xpnet's, Python's, and those that are no files."""
+
 _CHOICES = ("input_shape", "classes")
 """What a function may take besides, and is then given."""
 
@@ -68,9 +72,11 @@ def _found(module: str, function: str) -> Callable[..., Any]:
             made = import_module(module)
     except (Exception, SystemExit) as error:  # it may be a program
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            of_file = module.endswith(".py")
+            named = f"{module[:-3]}:{function}, without .py" if of_file else "module:function"
             raise ArgumentError(
                 f"there is no module {error.name!r}, neither in {Path.cwd()} nor where Python "
-                "looks; a network of your own is named module:function"
+                f"looks; a network of your own is named {named}"
             ) from error
         raise ArgumentError(f"module {module} cannot be imported: {_told(error)}") from error
     found: Any = getattr(made, function, None)
@@ -147,6 +153,14 @@ def _checked(
 
 
 def _told(error: BaseException) -> str:
-    """An error's kind, and its first line."""
+    """An error's kind, its first line, and the last line of the user's own that led to it."""
     first = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    told = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    theirs = [
+        frame
+        for frame in extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_LIBRARIES) and "site-packages" not in frame.filename
+    ]
+    if not theirs:
+        return told
+    return f"{told} ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})"

@@ -10,7 +10,7 @@ from xpnet.arguments import check_word
 from xpnet.arrays import Device, to_numpy
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.files.weights import Weights, load_weights
-from xpnet.functions.init import Budget, zeros_within
+from xpnet.functions.init import Budget, OverBudgetError, zeros_within
 from xpnet.layers import Affine, Layer
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.describing import UNBUILDABLE, ForeignKindError, described
@@ -55,14 +55,24 @@ def load_network(
 
 
 def restored(
-    weights: Weights, device: str | Device, build: Callable[[Weights, str | Device], Network]
+    weights: Weights,
+    device: str | Device,
+    build: Callable[[Weights, str | Device], Network],
+    *,
+    model: str | None = None,
 ) -> Network:
     """The network that `build` makes, with these weights, which may have PyTorch's names.
+
+    Parameters
+    ----------
+    model : the name that `build` follows, where it is not what the file itself describes
 
     Raises
     ------
     WeightsError
         It cannot be made, or the weights do not fit.
+    ArgumentError
+        What `model` names makes no network, whatever the weights.
     """
     path = weights.path
     try:
@@ -75,6 +85,13 @@ def restored(
             "--model module:function, load_model(path, model=...)"
         ) from error
     except UNBUILDABLE as error:
+        if model is not None:
+            if not any(isinstance(each, OverBudgetError) for each in (error, error.__cause__)):
+                raise
+            raise WeightsError(
+                f"{path} is not of {model} ({error}); leave out model, or name the network that "
+                "the file is of"
+            ) from error
         raise WeightsError(
             f"{path} describes a network that this version cannot build ({error}); "
             "train it again, or use the version of xpnet that wrote it"

@@ -123,8 +123,9 @@ RUN = {
 TOLD = {
     "network": Kind("a description of layers", lambda value: isinstance(value, str)),
     "learning": Kind("names of what is frozen, and rates by name", _is_learning),
+    "data_dir": _optional(Kind("a directory", lambda value: isinstance(value, str))),
 }
-"""What is known of runs since networks can be of a user's own functions."""
+"""What runs of earlier versions do not tell."""
 
 SETTINGS = {
     "model": Kind("a network's name, or module:function", _is_model),

@@ -21,6 +21,7 @@ from xpnet.train.checkpoint import NAME, Checkpoint, Checkpoints, load_checkpoin
 from xpnet.train.keeper import Keeper
 from xpnet.train.record import check_record, read_summary
 from xpnet.train.run_directory import CHECKPOINTS, SUMMARY, RunDirectory, check_new
+from xpnet.train.saved import is_directory
 from xpnet.train.trainer import Trainer
 
 
@@ -133,6 +134,17 @@ class Run:
     def _epochs_done(self) -> int:
         return 0 if self._found is None else len(self._found.record["history"])
 
+    def data_dir(self, given: str | None) -> str | None:
+        """The directory to look for the data in: the given one, or the one given before.
+
+        None if neither is, or if that one is there no more, as on another machine: what is then
+        found elsewhere must be the same data.
+        """
+        if given is not None or self._found is None:
+            return given
+        before: str | None = self._found.record["run"].get("data_dir")
+        return before if before is not None and is_directory(Path(before)) else None
+
     def is_finished(self, epochs: int) -> bool:
         """Tell whether there is nothing left to do, not even to write."""
         return self._epochs_done == epochs == read_summary(self.path / SUMMARY).get("epochs")
@@ -209,9 +221,18 @@ class Run:
         return trainer
 
     def begin(
-        self, trainer: Trainer, settings: Mapping[str, Any], dataset: Dataset, device: Device
+        self,
+        trainer: Trainer,
+        settings: Mapping[str, Any],
+        dataset: Dataset,
+        device: Device,
+        data_dir: str | None = None,
     ) -> list[str]:
         """Give the trainer what its run has come to; what there is to say of it, in lines.
+
+        Parameters
+        ----------
+        data_dir : where the data were looked for, if that was told; the run looks there again
 
         Raises
         ------
@@ -221,6 +242,7 @@ class Run:
             The directory of a new run is not empty, is in use or cannot be written.
         """
         new = self._directory is None
+        looked = data_dir is not None and dataset.name == "mnist"
         if self._directory is None:
             self._directory = RunDirectory(self.path)
         hardware = device.describe()
@@ -234,6 +256,7 @@ class Run:
             "xpnet": __version__,
             "network": trainer.network.description(),
             "learning": learning_of(trainer.network),
+            "data_dir": str(Path(data_dir).expanduser().absolute()) if looked else None,
             "computed_by": {"device": device.name} | hardware | computing | versions(),
         }
         if self._found is None:

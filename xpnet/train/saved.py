@@ -148,7 +148,7 @@ def _named(model: str, weights: Weights, device: str | Device, activation: str |
         dtype = "float64" if doubles else "float32"
         return build_network(model, arguments, rng=0, device=device, dtype=dtype)
 
-    network = restored(weights, device, build)
+    network = restored(weights, device, build, model=model)
     if network.photographs is None and named_by_torch(weights):
         network.photographs = photographs_of(model)
         if network.photographs is not None:
