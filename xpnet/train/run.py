@@ -242,7 +242,9 @@ class Run:
             The directory of a new run is not empty, is in use or cannot be written.
         """
         new = self._directory is None
-        looked = data_dir is not None and dataset.name == "mnist"
+        place = None
+        if data_dir is not None and dataset.name == "mnist":
+            place = str(Path(data_dir).expanduser().absolute())
         if self._directory is None:
             self._directory = RunDirectory(self.path)
         hardware = device.describe()
@@ -256,7 +258,7 @@ class Run:
             "xpnet": __version__,
             "network": trainer.network.description(),
             "learning": learning_of(trainer.network),
-            "data_dir": str(Path(data_dir).expanduser().absolute()) if looked else None,
+            "data_dir": place,
             "computed_by": {"device": device.name} | hardware | computing | versions(),
         }
         if self._found is None:
