@@ -53,9 +53,9 @@ def run(lab: Lab) -> None:
     sizes = [np.mean(np.abs(to_numpy(gradient[name]))) for name in differences]
     axes.semilogy(list(differences), sizes, "s", fillstyle="none", label="mean |gradient|")
     axes.semilogy(list(differences), list(differences.values()), "o", label="mean |difference|")
-    axes.semilogy(list(BOUNDS), list(BOUNDS.values()), "k_", markersize=30)
-    axes.set(title="bars: accepted up to", ylim=(1e-14, 10))
-    axes.legend(loc="center left")
+    axes.semilogy(list(BOUNDS), list(BOUNDS.values()), "k_", markersize=30, label="accepted")
+    axes.set(ylabel="mean over a parameter", ylim=(1e-14, 10))
+    axes.legend(loc="center left", markerscale=0.5)
 
 
 if __name__ == "__main__":

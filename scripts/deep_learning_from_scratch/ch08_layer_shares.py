@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GROUPS = {"conv": Convolution, "norm": LRN, "pool": MaxPool, "fc": Affine, "relu": ReLU}
 """The groups of layers that the figure has, by their classes."""
 COLOURS = dict(zip(GROUPS, ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#bbbbbb"), strict=True))
-SHOWN = 0.02
+SHOWN = 0.03
 """Layers with a smaller share than this have no name in the picture."""
 
 

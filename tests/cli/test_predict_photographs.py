@@ -128,7 +128,8 @@ def test_weights_are_needed_or_come_with_the_model(run, colours, monkeypatch):
     assert_refused(run("predict", "--model", "resnet-18", "red.png"), nothing)
     chosen = ("--model", "efficientnet-lite0", "--activation", "relu")
     assert_refused(run("predict", *chosen, "red.png"), "leave out --activation")
-    assert_refused(run("predict", "red.png"), "Missing option '--weights'")
+    either = "Missing option '--weights', or --model efficientnet-lite0 for photographs; see"
+    assert_refused(run("predict", "red.png"), either)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xpnet import get_device
-from xpnet.report.experiment import Lab, perform, read_record, utc_now
+from xpnet.report.experiment import Lab, main, perform, read_record, utc_now
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -45,6 +45,23 @@ def test_a_record_tells_what_passed_and_what_failed(tmp_path):
     assert record["date"][:16] == utc_now()[:16] or record["date"] < utc_now()
     assert record["machine"]
     assert (tmp_path / "trial.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_script_tells_where_its_picture_is(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    where = ["--out", str(tmp_path), "--device", "cpu", "--quick"]
+    monkeypatch.setattr(sys, "argv", ["scripts/trial.py", *where])
+    for run, files in (
+        (
+            lambda at: at.figure().subplots().plot([1, 2]),
+            ["record: trial.json", "picture: trial.png"],
+        ),
+        (lambda at: at.holds("true", True), ["record: trial.json"]),
+    ):
+        with pytest.raises(SystemExit):
+            main(run, "Does it?")
+        told = capsys.readouterr().out.replace(f"{tmp_path}/", "").splitlines()
+        assert [line for line in told if "trial." in line] == files
 
 
 def test_nan_passes_nothing(tmp_path):

@@ -138,7 +138,8 @@ def _network(
     if weights is not None:
         return load_model(weights, activation=activation, device=device, model=model)
     if model is None:
-        raise click.UsageError("Missing option '--weights'.")
+        known = " or ".join(PRETRAINED)
+        raise click.UsageError(f"Missing option '--weights', or --model {known} for photographs.")
     if model not in PRETRAINED:
         raise ArgumentError(
             f"no weights come with {model}: give --weights, or --model {' or '.join(PRETRAINED)}"

@@ -272,6 +272,8 @@ def main(run: Run, doc: str | None) -> None:
             state = {True: "pass", False: "FAIL", None: "not judged"}[check.passed]
             show(f"  {state}: {check.what}: {check.measured} ({check.band})")
         show(f"record: {lab.out / (lab.name + '.json')}")
+        if record["picture"] is not None:
+            show(f"picture: {lab.out / record['picture']}")
         sys.exit(0 if record["passed"] else FAILED)
 
     lab_script(doc).run(answer)
