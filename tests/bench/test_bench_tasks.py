@@ -188,3 +188,21 @@ def test_others_do_not_build_every_network():
     with pytest.raises(ArgumentError, match=r"no model 'lenet' for these tasks"):
         run.Options(models=("lenet",), tasks=("layers", "predict"))
     assert run.Options(models=("lenet",), tasks=("layers",)).plan == [("lenet", "layers", 100)]
+
+
+def test_functions_of_ones_own_are_measured_alone():
+    own, alone = ("xpnet:LeNet",), ("layers", "accuracy")
+    assert run.Options(models=own, tasks=alone).plan == [(*own, task, 100) for task in alone]
+    with pytest.raises(ArgumentError, match=r"no model 'xpnet:LeNet' for these tasks; use two-la"):
+        run.Options(models=own)
+    with pytest.raises(ArgumentError, match=r"^module xpnet has no function 'Nothing'; it has"):
+        run.Options(models=("lenet", "xpnet:Nothing"), tasks=("layers",))
+
+
+@pytest.mark.slow
+def test_the_share_of_each_layer_of_a_function_of_ones_own(bench):
+    record, out = bench("--task", "layers", "--model", "xpnet:LeNet", *QUICK)
+    (case,) = record["cases"]
+    assert case["model"] == "xpnet:LeNet"
+    assert "C3" in case["layers"]
+    assert "xpnet:LeNet" in out

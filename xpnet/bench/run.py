@@ -30,6 +30,7 @@ from xpnet.bench.statistics import Record, ratios, spread
 from xpnet.data import Dataset, load_dataset, synthetic_digits
 from xpnet.engine.threads import available_cores, chosen_threads
 from xpnet.errors import ArgumentError, DataNotFoundError
+from xpnet.models.own import is_own
 from xpnet.models.registry import OFFERED, find_model
 
 OWN = "xpnet"
@@ -93,8 +94,12 @@ class Options:
     def __post_init__(self) -> None:
         # Contestants build three of the networks; xpnet alone has more.
         models = NAMES if set(self.tasks or TASKS) & set(TASKS) else OFFERED
+        functions = [name for name in self.models if is_own(name) and models is OFFERED]
+        for name in functions:
+            find_model(name)
+        names = [name for name in self.models if name not in functions]
         for what, given, known in (
-            ("model {!r} for these tasks", self.models, models),
+            ("model {!r} for these tasks", names, models),
             (f"contestant {{!r}} on {self.kind}", self.contestants, timed_on(self.kind)),
             ("task {!r}", self.tasks, TASKS + TASKS_ALONE),
             ("precision {!r}", (self.precision,), PRECISIONS),

@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from xpnet.bench.cases import NAMES
-from xpnet.cli.options import DIRECTORY, Number, OneOf, Whole, open_device
-from xpnet.models.registry import OFFERED
+from xpnet.cli.options import DIRECTORY, ModelName, Number, OneOf, Whole, open_device
 from xpnet.notice import notice
 from xpnet.optional import missing
 from xpnet.report import plots
@@ -25,10 +24,11 @@ from xpnet.report import plots
     "--model",
     "models",
     multiple=True,
-    type=OneOf(OFFERED),
+    type=ModelName(),
     metavar="NAME",
     help=f"This network takes part: {', '.join(NAMES)}, which by default all do; in the task "
-    "layers any that `xpnet summary` takes, and in the task accuracy those for small images.",
+    "layers any that `xpnet summary` takes, also module:function of your own, and in the task "
+    "accuracy those for small images.",
 )
 @click.option(
     "--task",
