@@ -22,7 +22,14 @@ from typing import Any
 from xpnet.arrays import get_device, versions
 from xpnet.errors import ArgumentError
 from xpnet.files.atomic import write_text
-from xpnet.report.experiment import lab_from, lab_script, perform, read_record, utc_now
+from xpnet.report.experiment import (
+    check_replaced,
+    lab_from,
+    lab_script,
+    perform,
+    read_record,
+    utc_now,
+)
 from xpnet.report.script import FAILED
 
 HERE = Path(__file__).parent
@@ -161,6 +168,8 @@ def answer(options: argparse.Namespace) -> None:
         raise ArgumentError(f"no experiment's name holds one of: {', '.join(options.names)}")
     put_off = [] if options.long or options.quick else [p for p in chosen if p.stem in LONG]
     chosen = [path for path in chosen if path not in put_off]
+    for path in chosen:  # before the first of them has taken its time
+        check_replaced(path.stem, options)
     others = [path for path in scripts() if path not in chosen]
     found = {path: read_record(options.out / f"{path.stem}.json") for path in others}
     # Quick runs are no results: they and full ones do not meet on one page.

@@ -213,6 +213,39 @@ def test_long_ones_are_scripts(monkeypatch):
     assert set(reproduce.LONG) <= {path.stem for path in reproduce.scripts()}
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"seconds": "long"}, {"versions": 3}, {"checks": {}}, {"checks": [3]}, {"quick": None},
+        {"question": None}, {"date": 3}, {"picture": 3}, "3", "[" * 99999, "{}", None,
+    ],
+)  # fmt: skip
+def test_what_is_no_record_is_told_in_a_line(reproduce, capsys, changed):
+    reproduce(**told("ch01_a", 1), **told("ch02_b", 2))
+    place = reproduce.out / "ch01_a.json"
+    text = place.read_text()
+    place.unlink()
+    if changed is None:
+        place.mkdir()
+    elif isinstance(changed, str):
+        place.write_text(changed)
+    else:
+        place.write_text(json.dumps(json.loads(text) | changed))
+    assert reproduce("ch02")[1] == 2
+    assert "ch01_a.json is not the record of an experiment; remove it" in capsys.readouterr().err
+
+
+def test_a_directory_that_cannot_be_made_is_told_in_a_line(reproduce, capsys, tmp_path):
+    for name in ("ch01_a", "ch02_b"):
+        (tmp_path / "book" / f"{name}.py").write_text("no program")
+    reproduce.out.write_text("a file")
+    with pytest.raises(NotADirectoryError):  # there is no page to be read
+        reproduce("ch02")
+    told = capsys.readouterr().err
+    assert f"error: {reproduce.out} cannot be made: File exists; give another --out" in told
+    assert "Traceback" not in told
+
+
 def test_records_without_a_date_are_shown(reproduce):
     reproduce(**told("ch01_a", 1), **told("ch02_b", 2))
     place = reproduce.out / "ch01_a.json"
@@ -243,8 +276,10 @@ def test_what_wants_a_package_stays_as_it_was(reproduce, capsys):
 
 def test_quick_runs_do_not_meet_full_ones(reproduce, capsys):
     reproduce(**told("ch01_a", 1), **told("ch03_long", 3))
-    page, code = reproduce("--quick")
+    page, code = reproduce("--quick", **told("ch00_new", 1))
     assert code == 2
+    assert not (reproduce.out / "ch00_new.json").exists(), "before the first has taken its time"
+    (reproduce.out.parent / "book" / "ch00_new.py").unlink()
     assert (
         "ch01_a.json is of a full run, and a quick one would replace it" in capsys.readouterr().err
     )

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.arguments import real
 from xpnet.arrays import Device, get_device, versions
 from xpnet.data import Dataset, load_dataset, synthetic_digits
 from xpnet.data.tiny import TinyImages, draw_tiny_images, load_tiny_images
-from xpnet.errors import ArgumentError
-from xpnet.files.atomic import atomic_write, write_text
+from xpnet.errors import ArgumentError, OutputError
+from xpnet.files.atomic import atomic_write, make_directory, write_text
 from xpnet.notice import show
 from xpnet.report.script import FAILED, Script, question
 
@@ -239,16 +240,34 @@ def read_record(place: Path) -> dict[str, Any] | None:
     """
     try:
         record = json.loads(place.read_text(encoding="utf-8"))
-        checks = record["checks"]
-        if record.keys() >= KEYS and all(check.keys() >= CHECK_KEYS for check in checks):
+        if _is_record(record):
             return dict(record)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, AttributeError, TypeError):  # no JSON, or of other kinds
+    except (OSError, RecursionError, ValueError):  # no file, or no JSON
         pass
     raise ArgumentError(
         f"{place} is not the record of an experiment; remove it, or give another --out"
     )
+
+
+def _is_record(record: Any) -> bool:
+    """Tell whether a page can be made of a value."""
+    if not isinstance(record, dict) or not record.keys() >= KEYS:
+        return False
+    texts = [record["question"], record["device"], record["picture"] or ""]
+    texts += [record.get(name, "") for name in ("date", "machine")]
+    if not real(record["seconds"]) or not isinstance(record["versions"], dict):
+        return False
+    if not isinstance(record["quick"], bool) or not isinstance(record["checks"], list):
+        return False
+    for check in record["checks"]:
+        if not isinstance(check, dict) or not check.keys() >= CHECK_KEYS:
+            return False
+        if not isinstance(check["passed"], bool | None):
+            return False
+        texts += [check[name] for name in CHECK_KEYS - {"passed"}]
+    return all(isinstance(text, str) for text in texts)
 
 
 Run = Callable[[Lab], None]
@@ -284,6 +303,21 @@ def lab_script(doc: str | None) -> Script:
     return Script(doc, "data", "device", "seed", "quick", out="runs/reproduce")
 
 
+def check_replaced(name: str, options: argparse.Namespace) -> None:
+    """Refuse to replace the record of a full run by that of a quick one.
+
+    Raises
+    ------
+    ArgumentError
+        It would be so.
+    """
+    place = options.out / f"{name}.json"
+    if options.quick and not (read_record(place) or {"quick": True})["quick"]:
+        raise ArgumentError(
+            f"{place} is of a full run, and a quick one would replace it; give another --out"
+        )
+
+
 def lab_from(name: str, options: argparse.Namespace) -> Lab:
     """Make the lab that the flags ask for, and its directory.
 
@@ -291,13 +325,16 @@ def lab_from(name: str, options: argparse.Namespace) -> Lab:
     ------
     ArgumentError
         A quick run would replace the record of a full one.
+    OutputError
+        The directory cannot be made.
     """
-    options.out.mkdir(parents=True, exist_ok=True)
-    place = options.out / f"{name}.json"
-    if options.quick and not (read_record(place) or {"quick": True})["quick"]:
-        raise ArgumentError(
-            f"{place} is of a full run, and a quick one would replace it; give another --out"
-        )
+    check_replaced(name, options)
+    try:
+        make_directory(options.out)
+    except OSError as error:
+        raise OutputError(
+            f"{options.out} cannot be made: {error.strerror or error}; give another --out"
+        ) from error
     return Lab(
         name,
         device=get_device(options.device),
