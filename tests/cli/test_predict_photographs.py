@@ -141,4 +141,5 @@ def test_a_file_of_pytorchs_is_read_by_the_name_of_its_network(run, colours):
     assert "w.safetensors does not tell how photographs are read; as by torchvision" in err
     arrays = load_weights("w.safetensors").params
     assert "layer1.0.conv1.weight" in arrays
-    assert_refused(run("evaluate", "--weights", "w.safetensors"), "names, such as PyTorch's, are")
+    remedy = "; or name the network: --model NAME\n"
+    assert_refused(run("evaluate", "--weights", "w.safetensors"), "such as PyTorch's, are", remedy)

@@ -220,6 +220,12 @@ def test_what_does_not_fit_is_refused_or_told(tmp_path):
     save_torch(Network({"other": Affine(3, 2)}), path)
     with pytest.raises(WeightsError, match=r"holds nothing for this network, which has conv1.w"):
         load_torch(net, path, strict=False)
+    save_torch(Network({"fc": Affine(3, 2)}), path)
+    told = (
+        r"holds nothing of this network's shapes: fc.weight must have shape \(4, 3\), got \(2, 3\)"
+    )
+    with pytest.raises(WeightsError, match=told):
+        load_torch(Network({"fc": Affine(3, 4)}), path, strict=False)
     save_torch(Network({"fc": Affine(3, 4), "more": Affine(4, 4)}), path)
     with pytest.raises(WeightsError, match=r"holds more than the network: 'more.bias'"):
         load_torch(Network({"fc": Affine(3, 4)}), path)

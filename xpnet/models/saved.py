@@ -205,7 +205,8 @@ def _dense_sizes(weights: Weights) -> list[int]:
         raise WeightsError(
             f"{weights.path} must hold W1, b1, W2, b2, ... of fully connected layers, "
             f"got {', '.join(map(ascii, sorted(params)[:8])) or 'nothing'}; other names, such as "
-            "PyTorch's, are for load_torch, or load_params of a network that has them"
+            "PyTorch's, are for load_torch, or load_params of a network that has them; or name the "
+            "network: --model NAME, load_model(path, model=...)"
         )
     matrices = [params[f"W{k}"] for k in range(1, count + 1)]
     for k, W in enumerate(matrices, start=1):

@@ -111,6 +111,11 @@ def fill_torch(network: Network, weights: Weights, *, strict: bool = True) -> li
     other = [name for name in places if name in given and given[name].shape != shapes[name]]
     extra = sorted(n for n in given if n not in places and n.rpartition(".")[2] != COUNTED)
     if len(missing) + len(other) == len(places):
+        if other:
+            raise WeightsError(
+                f"{path} holds nothing of this network's shapes: {other[0]} must have shape "
+                f"{shapes[other[0]]}, got {given[other[0]].shape}"
+            )
         raise WeightsError(
             f"{path} holds nothing for this network, which has {', '.join(list(places)[:4])}, ...; "
             f"got {', '.join(map(ascii, list(given)[:4])) or 'nothing'}"
