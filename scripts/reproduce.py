@@ -13,6 +13,7 @@ date. Exit code 1 if a check of this run failed, after everything has run.
 
 import argparse
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -122,6 +123,12 @@ def head(now: Records, earlier: Records, options: argparse.Namespace) -> list[st
     if missing := [path.stem for path in scripts() if path not in records]:
         lines += [f"Not run yet: {', '.join(missing)}.", ""]
     lines += ["`make reproduce` writes this page anew; `LONG=1` adds the long trainings.", ""]
+    lines += [
+        "What an experiment does, and what comes of it, is told at the head of its script, to "
+        "which the name above its picture leads. A guide is no number of the book's: an "
+        "independent run, most often of one seed, measured it.",
+        "",
+    ]
     lines.append("| | Experiments | Checks | Passed | Failed | Not judged |")
     lines.append("|---|--:|--:|--:|--:|--:|")
     for (book, chapter), part in chapters(records).items():
@@ -130,8 +137,8 @@ def head(now: Records, earlier: Records, options: argparse.Namespace) -> list[st
     return lines
 
 
-def chapter_lines(records: Records, earlier: Records) -> list[str]:
-    """A table of all checks, then each experiment's question and picture."""
+def chapter_lines(records: Records, earlier: Records, out: Path) -> list[str]:
+    """A table of all checks, then each experiment's question and picture; the page is in `out`."""
     lines = ["| Experiment | What | Book | Band | Measured | |", "|---|---|---|---|---|---|"]
     for path, record in records.items():
         date = f", {record.get('date', 'earlier')[:10]}" if path in earlier else ""
@@ -142,7 +149,9 @@ def chapter_lines(records: Records, earlier: Records) -> list[str]:
             row = " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells)
             lines.append(f"| [{path.stem}](#{path.stem}) | {row} | {state}{date} |")
     for path, record in records.items():
-        lines += ["", f'<a name="{path.stem}"></a>', f"#### {path.stem}", "", record["question"]]
+        script = Path(os.path.relpath(path, out)).as_posix()
+        lines += ["", f'<a name="{path.stem}"></a>', f"#### [{path.stem}]({script})"]
+        lines += ["", record["question"]]
         if path in earlier:
             lines += ["", f"Run {when_and_where(record)}."]
         if record["picture"]:
@@ -155,7 +164,7 @@ def page(now: Records, earlier: Records, options: argparse.Namespace) -> str:
     lines = ["# The books' experiments, reproduced", "", *head(now, earlier, options)]
     for (book, chapter), part in chapters(in_order(now | earlier)).items():
         lines += ["", f'<a name="{book}-{chapter}"></a>', f"## {BOOKS[book]}, chapter {chapter}"]
-        lines += ["", *chapter_lines(part, earlier)]
+        lines += ["", *chapter_lines(part, earlier, options.out)]
     return "\n".join(lines) + "\n"
 
 

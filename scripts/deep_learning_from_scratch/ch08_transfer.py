@@ -123,7 +123,7 @@ def run(lab: Lab) -> None:
             each = [row[k] for row in rows]
             axes.plot([number] * len(each), each, ".", color=line.get_color())
     axes.set(xscale="log", xticks=numbers, xticklabels=numbers, ylabel="accuracy on 5 to 9")
-    axes.set(xlabel="images of each digit", title="mean of the seeds, and each")
+    axes.set(xlabel="images of each digit", title="lines: means; dots: each seed")
     axes.minorticks_off()
     axes.legend(loc="lower right")
 

@@ -1,6 +1,7 @@
 """Experiments, and the quick form of all of them."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,8 @@ def test_a_failed_experiment_fails_the_run_and_is_shown(reproduce, capsys):
     long = 'raise ValueError("of a|b:\\nmany\\n  lines")'
     page, code = reproduce(ch01_wrong=wrong, ch02_broken="1 / 0", ch03_long=long)
     assert page.count("**FAIL**") == 2
+    script = re.search(r"^#### \[ch01_wrong\]\((.*)\)$", page, re.M)[1]
+    assert (reproduce.out / script).read_text().startswith('"""Is it?')
     assert "ZeroDivisionError" in page
     page, code = reproduce("--long", "long")
     assert r"| ValueError: of a\|b: many lines | **FAIL** |" in page, "a row of the table"
