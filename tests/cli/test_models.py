@@ -153,7 +153,7 @@ def test_a_summary_is_of_the_images_that_are_asked_for(run):
     fewer = (25_088 - 512) * 4096  # weights of the first affine layer
     assert last.split()[1] == f"{138_357_544 - fewer:,}"
     for shape in ("3x32", "0x8x8", "a", ""):
-        message = "channels, height and width are needed, as 3x32x32"
+        message = "channels, height and width are needed, as 3x32x32, each from 1 to 99999, got"
         assert_refused(run("summary", "--model", "lenet", "--input-shape", shape), message)
     assert_refused(
         run("summary", "--model", "mine.nets:greedy"),

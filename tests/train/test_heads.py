@@ -117,3 +117,23 @@ def test_targets_by_name_need_heads():
     net = Network([Affine(5, 3, rng=0)])
     with pytest.raises(ArgumentError, match="has one output, and there are targets for kind"):
         Trainer(net, X.astype("float32"), {"kind": TARGETS["kind"]}, mini_batch_size=9)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (None, "^SoftmaxWithLoss is the loss of one output, and the network ends in a, b; give it"),
+        (
+            HeadsWithLoss({name: SoftmaxWithLoss() for name in "abc"}),
+            "^HeadsWithLoss has losses for a, b, c, got a, b; a network with these heads",
+        ),
+        (HeadsWithLoss({"a": SoftmaxWithLoss()}), "^HeadsWithLoss has losses for a, got a, b"),
+    ],
+)
+def test_a_loss_of_other_heads_is_told_before_training(loss, message):
+    heads = Heads({"a": Affine(5, 3, rng=0), "b": Affine(5, 3, rng=1)})
+    with pytest.raises(ArgumentError, match=message):
+        Trainer(Network([heads], loss, input_shape=(5,)), X, TARGETS["kind"], verbose=False)
+    one = Network([Affine(5, 3, rng=0)], HeadsWithLoss({"a": SoftmaxWithLoss()}))
+    with pytest.raises(ArgumentError, match=r"^HeadsWithLoss has losses for a, got one output"):
+        Trainer(one, X, TARGETS["kind"], verbose=False)

@@ -117,7 +117,10 @@ class ImageShape(click.types.StringParamType):
         sizes = re.fullmatch(r"(\d{1,5})x(\d{1,5})x(\d{1,5})", value) if value else None
         if sizes is None or 0 in (shape := tuple(map(int, sizes.groups()))):
             self.fail(
-                f"channels, height and width are needed, as 3x32x32, got {value!r}.", param, ctx
+                "channels, height and width are needed, as 3x32x32, each from 1 to 99999, got "
+                f"{value!r}.",
+                param,
+                ctx,
             )
         return shape
 

@@ -23,7 +23,7 @@ from xpnet.layers import (
     SigmoidWithLoss,
     SoftmaxWithLoss,
 )
-from xpnet.layers.loss import main_loss, predicted
+from xpnet.layers.loss import check_outputs, main_loss, predicted
 from xpnet.models.accuracy import check_finite, evaluation_batch
 from xpnet.models.network import Network
 from xpnet.optim import OPTIMIZERS, SGD, Optimizer
@@ -290,8 +290,12 @@ def classes_of(network: Network) -> int:
 
 
 def _check_targets(network: Network, batches: Batches) -> None:
-    """Refuse, once and where nothing waits for it, targets that a cross-entropy is not for."""
+    """Refuse, once and where nothing waits for it, targets that a cross-entropy is not for.
+
+    And a loss that is for other outputs than the network's.
+    """
     last, shapes = network.last_layer, network.output_shape
+    check_outputs(last, shapes)
     losses = last.losses if isinstance(last, HeadsWithLoss) else {"": last}
     for name, loss in losses.items():
         shape = shapes[name] if isinstance(shapes, dict) else shapes
