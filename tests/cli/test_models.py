@@ -238,6 +238,12 @@ def test_networks_of_your_own_functions(run, tmp_path, function):
             assert run("evaluate", "--weights", "whole", *given)[0] == 0
 
 
+def test_a_directory_is_named_by_what_any_disk_takes(run, tmp_path):
+    assert run("train", "--model", "mine.nets:rows", *QUICK, "--epochs", 1)[0] == 0
+    (made,) = (tmp_path / "runs").iterdir()
+    assert made.name.endswith("-mine.nets-rows")
+
+
 def test_no_file_calls_a_function(run, tmp_path, monkeypatch):
     """A run goes on by what its checkpoint says of the layers, unless its function is named."""
     assert run("train", "--model", "mine.nets:foreign", *QUICK, "--epochs", 1, "--out", "a")[0] == 0

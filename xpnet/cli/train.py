@@ -46,7 +46,8 @@ from xpnet.train.run import Run
     "--optimizer",
     type=OneOf(OPTIMIZERS),
     help="The weights follow their gradients by this rule; by default that of the network's book "
-    "or experiment: sgd for a two-layer-net, momentum for a resnet, adam for the others.",
+    "or experiment: sgd for a two-layer-net, momentum for a resnet or plain net, adam for the "
+    "others.",
 )
 @click.option(
     "--lr",
@@ -66,8 +67,8 @@ from xpnet.train.run import Run
     type=Count(),
     metavar="N",
     help="The network sees every training image N times; by default as often as in the network's "
-    "book or experiment: 17 times a two-layer-net, 20 times the book's others, twice a lenet, once "
-    "the other small ones.",
+    "book or experiment: 17 times a two-layer-net, 20 times the book's others, the binary ones and "
+    "your own, twice a lenet, once the other small ones.",
 )
 @click.option(
     "--batch-size",
@@ -173,7 +174,8 @@ def train(
         graph=graph,
         dtype=settings["dtype"],
     )
-    path = resume or out or Path("runs") / f"{started:%Y%m%d-%H%M%S}-{settings['model']}"
+    own_place = f"{started:%Y%m%d-%H%M%S}-{settings['model'].replace(':', '-')}"
+    path = resume or out or Path("runs") / own_place
     if resume is None:
         check_writable(path, "--out")
     with closing(Run(path, resume=resume is not None, or_begin=begin, keep=keep)) as run:
