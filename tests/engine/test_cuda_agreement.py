@@ -148,7 +148,13 @@ def accuracy(net, digits, size, engine=None, *, seed=0):
     return trainer.test_acc_list[-1]
 
 
-@EACH
+@pytest.mark.parametrize(
+    "model",
+    [
+        "two-layer-net",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in MODELS if m != "two-layer-net"),
+    ],
+)
 def test_accuracy(accelerator, size, digits, model):
     want = accuracy(MODELS[model](), digits, size)
     net = MODELS[model](device=accelerator.device)
@@ -156,6 +162,7 @@ def test_accuracy(accelerator, size, digits, model):
     assert got == pytest.approx(want, abs=ACCURACY)
 
 
+@pytest.mark.slow
 def test_precision_of_products_costs_no_accuracy(accelerator, size, digits):
     means = {}
     for precision in ("float32", "tf32", "bfloat16"):

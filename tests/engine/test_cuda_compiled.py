@@ -88,6 +88,7 @@ def test_forward_and_backward_are_the_networks(stand_in, name, train):
         assert_all_near(named(y), named(want_y), EXACT)
 
 
+@pytest.mark.slow
 def test_it_computes_on_gpus_alike(accelerator):
     net, other = net_of("ResNet-20", accelerator.device), net_of("ResNet-20")
     x, dy = batch(other, 7)[0], slopes(other, 7)

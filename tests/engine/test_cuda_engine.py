@@ -106,7 +106,12 @@ def assert_equal(got, want):
 # Passes
 
 
-@pytest.mark.parametrize("name", NETS)
+QUICK = ("two-layer-net", "simple-convnet", "strides", "regression")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETS]
+)
 def test_a_network_is_itself(accelerator, name):
     """Batch after batch with the same engine, of more sizes than there are programs kept."""
     net, other = twin(accelerator, name), net_of(name)
@@ -327,7 +332,7 @@ def test_a_step_allocates_next_to_nothing(stand_in, graph):
     assert peak(epoch) < 80_000
 
 
-@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("graph", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_preparing_changes_nothing_and_leaves_little_to_do(stand_in, short_recordings, graph):
     """Only the optimizer's state is there, as it is before a first step."""
     results = []
@@ -368,6 +373,7 @@ def training_launches(training):
     return training.launches(BATCH)
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_copy(accelerator, short_recordings):
     """Bit for bit: with the same steps and new arrays for the optimizer, and with new ones."""
     rates = [0.01] * (N // BATCH + 1)

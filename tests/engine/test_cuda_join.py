@@ -359,7 +359,14 @@ def test_threads_and_blocks_may_take_turns_in_any_order(stand_in, name):
     assert_equal(*results)
 
 
-@pytest.mark.parametrize("name", ["ResNet-8", "Inception", "SegNet of two levels, uneven"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Inception",
+        pytest.param("ResNet-8", marks=pytest.mark.slow),
+        pytest.param("SegNet of two levels, uneven", marks=pytest.mark.slow),
+    ],
+)
 def test_float32_is_as_near(stand_in, name):
     """As two correct evaluations are; the worst here is 2e-6."""
     net, other = net_of(name, dtype="float32"), net_of(name)

@@ -216,8 +216,24 @@ def test_networks_that_branch_pass(stand_in, name):
     assert ("updates" in found) != several
 
 
-@pytest.mark.parametrize("names", [("Affine1",), ("W2",), ("b1", "b2"), ()])
-@pytest.mark.parametrize("optimizer", [SGD, AdamW])
+@pytest.mark.parametrize(
+    ("optimizer", "names"),
+    [
+        (SGD, ("Affine1",)),
+        (AdamW, ("b1", "b2")),
+        *(
+            pytest.param(rule, names, marks=pytest.mark.slow)
+            for rule, names in [
+                (SGD, ("W2",)),
+                (SGD, ("b1", "b2")),
+                (SGD, ()),
+                (AdamW, ("Affine1",)),
+                (AdamW, ("W2",)),
+                (AdamW, ()),
+            ]
+        ),
+    ],
+)
 def test_what_is_frozen_is_so_on_the_host(stand_in, names, optimizer):
     network = net(dtype="float64")
     network.freeze(*names)
@@ -604,8 +620,14 @@ TRAIN = (
     ("fault", "options", "engine", "check"),
     [
         (None, (), "cuda", "passed on 16 samples"),
-        (None, ("--engine", "cuda", "--no-graph"), "cuda", "passed on 16 samples"),
-        ("a small wrong number", ("--skip-engine-check",), "cuda", "skipped"),
+        pytest.param(
+            *(None, ("--engine", "cuda", "--no-graph"), "cuda", "passed on 16 samples"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("a small wrong number", ("--skip-engine-check",), "cuda", "skipped"),
+            marks=pytest.mark.slow,
+        ),
         (
             "a small wrong number",
             ("--optimizer", "momentum"),

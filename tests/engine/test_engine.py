@@ -959,15 +959,15 @@ def test_engines_and_threads_that_cannot_be(run, tmp_path):
 
 
 SUMMARY = """\
-layer     kind            output shape   parameters  computed by
+layer     kind            output shape   parameters         MACs  computed by
 input                      1 x 28 x 28
-Conv1     Convolution     30 x 24 x 24          780  planes-GEMM
-Relu1     ReLU            30 x 24 x 24               in Pool1
-Pool1     MaxPool         30 x 12 x 12               2x2 with ReLU
-Affine1   Affine                   100      432,100  GEMM
-Relu2     ReLU                     100               in place of a copy
-Affine2   Affine                    10        1,010  GEMM
-                                 total      433,890
+Conv1     Convolution     30 x 24 x 24          780      432,000  planes-GEMM
+Relu1     ReLU            30 x 24 x 24                            in Pool1
+Pool1     MaxPool         30 x 12 x 12                            2x2 with ReLU
+Affine1   Affine                   100      432,100      432,000  GEMM
+Relu2     ReLU                     100                            in place of a copy
+Affine2   Affine                    10        1,010        1,000  GEMM
+                                 total      433,890      865,000
 """
 
 
@@ -976,7 +976,7 @@ def test_summary_names_the_kernel_of_each_layer(run):
     assert (code, err) == (0, "")
     assert out == SUMMARY
     _, out, _ = run("summary")
-    cut = [line[:51].rstrip() for line in SUMMARY.splitlines()]
+    cut = [line[:66].rstrip() for line in SUMMARY.splitlines()]
     assert out.splitlines() == cut
     _, out, _ = run("summary", "--methods", "--model", "deep-convnet")
     named = dict(line.split(None, 1) for line in out.splitlines())

@@ -292,15 +292,16 @@ def test_an_activation_is_not_asked_of_convolutional_networks(tmp_path):
     [
         (
             "simple-convnet",
-            ["input 1 x 28 x 28", "Conv1 Convolution 30 x 24 x 24 780",
-             "Pool1 MaxPool 30 x 12 x 12", "Affine1 Affine 100 432,100", "total 433,890"],
+            ["input 1 x 28 x 28", "Conv1 Convolution 30 x 24 x 24 780 432,000",
+             "Pool1 MaxPool 30 x 12 x 12",
+             "Affine1 Affine 100 432,100 432,000", "total 433,890 865,000"],
         ),
         (
             "deep-convnet",
-            ["input 1 x 28 x 28", "Conv1 Convolution 16 x 28 x 28 160",
-             "Pool1 MaxPool 16 x 14 x 14", "Conv4 Convolution 32 x 16 x 16 9,248",
-             "Pool3 MaxPool 64 x 4 x 4", "Affine1 Affine 50 51,250",
-             "Dropout2 Dropout 10", "total 123,552"],
+            ["input 1 x 28 x 28", "Conv1 Convolution 16 x 28 x 28 160 112,896",
+             "Pool1 MaxPool 16 x 14 x 14", "Conv4 Convolution 32 x 16 x 16 9,248 2,359,296",
+             "Pool3 MaxPool 64 x 4 x 4", "Affine1 Affine 50 51,250 51,200",
+             "Dropout2 Dropout 10", "total 123,552 8,772,340"],
         ),
     ],
 )  # fmt: skip

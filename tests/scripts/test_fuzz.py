@@ -35,8 +35,6 @@ QUICKLY = (
     "gzip",
     "weights",
     "pickles",
-    "networks",
-    "nielsen",
     "checkpoints",
     "png",
     "command-line",

@@ -61,6 +61,7 @@ def job(parts, monkeypatch, stand_in, tmp_path):
     return found
 
 
+@pytest.mark.slow
 def test_every_launch_of_a_step_is_timed(parts, job):
     parts.kernels(job, ("two-layer-net",), 100)
     (found,) = job.kept[-1]["steps"]
@@ -168,6 +169,7 @@ def test_left_out(): pytest.skip("there is no time")
 """
 
 
+@pytest.mark.slow
 def test_what_tests_say_is_kept(parts, job, tmp_path):
     file = tmp_path / "test_some.py"
     file.write_text(TESTS)
@@ -201,6 +203,7 @@ def test_tests_that_take_too_long_tell_what_they_found(parts, job, tmp_path):
     assert [row["test"].rpartition(":")[2] for row in job.kept[0]["failed"]] == ["test_bad"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -458,6 +461,7 @@ def row(out, name):
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_later_runs_add_to_what_is_there(reported, capsys):
     reported("bandwidth")
     assert record(reported.out, "bandwidth")["state"] == "done"
@@ -574,6 +578,7 @@ def test_the_directory_where_one_is_is_no_report(tmp_path, out):
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_report_is_known_by_its_page_or_by_a_record(reported):
     reported("bandwidth")
     page = reported.out / "README.md"
@@ -586,6 +591,7 @@ def test_a_report_is_known_by_its_page_or_by_a_record(reported):
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_two_reports_do_not_share_a_directory(reported):
     reported("bandwidth")
     before = contents(reported.out)

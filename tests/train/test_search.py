@@ -165,6 +165,7 @@ def test_two_workers_share_a_study(go, whole, capfd):
     assert sorted(out.splitlines()) == [f"trial {k + 1} of 8 {r}" for k, r in enumerate(whole)]
 
 
+@pytest.mark.slow
 def test_tpe_repeats(go, tmp_path):
     search = replace(TINY, sampler="tpe")
     whole = go(12, search, storage=f"sqlite:///{tmp_path}/whole.db")  # 10 are drawn at random
