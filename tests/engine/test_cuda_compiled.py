@@ -408,6 +408,7 @@ def test_how_fast_it_learns_is_not_compiled_in(stand_in):
     assert len(set(driver.compiled)) == 2
 
 
+@pytest.mark.slow
 def test_every_network_that_branches_compiles(stand_in):
     for name in NETS:
         assert stand_in.engine(net_of(name)).describe()["engine"] == "cuda"

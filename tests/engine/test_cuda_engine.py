@@ -106,7 +106,7 @@ def assert_equal(got, want):
 # Passes
 
 
-QUICK = ("two-layer-net", "simple-convnet", "strides", "regression")
+QUICK = ("two-layer-net", "strides", "regression")
 
 
 @pytest.mark.parametrize(

@@ -441,7 +441,7 @@ def rounded(x, precision):
     return np.ldexp(np.trunc(mantissa * 2**11 + np.copysign(0.5, mantissa)), exponent - 11)
 
 
-@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["tf32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_tensor_cores_multiply_rounded_numbers(accelerator, precision):
     """And add them up as float32: which fragment holds which number is right, then."""
     kernels = Kernels(accelerator, PRODUCTS, "float32", precision)

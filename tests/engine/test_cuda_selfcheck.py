@@ -248,11 +248,14 @@ def test_what_is_frozen_is_so_on_the_host(stand_in, names, optimizer):
     ("old", "new"),
     [
         ("dx[index] = ADD ? dx[index] + back : back;", "dx[index] = back;"),
-        ("losses[n] = loss * weight;", "losses[n] = loss;"),
-        ("below.leave(dz, n * K + k, slope * weight, row[k]);",
-         "below.leave(dz, n * K + k, slope, row[k]);"),
+        pytest.param("losses[n] = loss * weight;", "losses[n] = loss;", marks=pytest.mark.slow),
+        pytest.param(
+            "below.leave(dz, n * K + k, slope * weight, row[k]);",
+            "below.leave(dz, n * K + k, slope, row[k]);",
+            marks=pytest.mark.slow,
+        ),
     ],
-)  # fmt: skip
+)
 def test_faults_of_branches_are_found(stand_in, old, new):
     network = branching_net_of("heads of what others read")
     driver = Faulty(stand_in.driver(), **text_of(old, new))
@@ -500,7 +503,14 @@ def test_auto_trains_on_by_the_layers(fake_gpu, capsys, fault):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if "recorded" not in fault])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=() if fault == "a small wrong number" else pytest.mark.slow)
+        for fault in FAULTS
+        if "recorded" not in fault
+    ],
+)
 def test_an_engine_asked_for_by_name_ends_with_an_error(fake_gpu, capsys, fault):
     options, told = FAULTS[fault]
     with pytest.raises(EngineError) as error:

@@ -75,6 +75,7 @@ def test_every_launch_of_a_step_is_timed(parts, job):
     assert found["layers"] == {"op1": ["Affine1", "Relu1"], "op2": ["Affine2"]}
 
 
+@pytest.mark.slow
 def test_every_product_is_tried_with_every_tile(parts, job):
     parts.tiles(job, "two-layer-net", 100, "float32")
     names = {"op1_forward", "op1_gradient", "op2_forward", "op2_gradient"}
