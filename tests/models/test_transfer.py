@@ -78,9 +78,10 @@ def test_everything_is_copied_if_all_fits_and_engines_see_it():
 def test_arrays_of_any_library_are_taken_and_give_features(device):
     other, net = trained(), network(2, 7, device=device)
     net.take(other, except_="fc")
-    got = net.features(X, batch_size=4)
-    assert device.holds(got)
-    np.testing.assert_allclose(to_numpy(got), other.features(X), rtol=1e-5, atol=1e-6)
+    for x in (X, device.asarray(X)):
+        got = net.features(x, batch_size=4)
+        assert device.holds(got)
+        np.testing.assert_allclose(to_numpy(got), other.features(X), rtol=1e-5, atol=1e-6)
     back = network(2, 3)
     assert back.take(net).left == ()
     np.testing.assert_array_equal(back.params["fc.W"], to_numpy(net.params["fc.W"]))

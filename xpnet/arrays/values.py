@@ -1,5 +1,6 @@
 """What users give as arrays, and what the numbers in them mean: one rule for all who take them."""
 
+from collections.abc import Iterator
 from functools import cache
 from numbers import Real
 from typing import Any, Literal, TypeAlias
@@ -137,6 +138,14 @@ def floating(x: Array) -> Array:
     if not kind:
         raise ArgumentError(_no_numbers(x.dtype))
     return x if kind == "floats" else xp.astype(x, xp.float64)
+
+
+def in_parts(n: int, size: int) -> Iterator[slice]:
+    """Slices of n things, `size` at a time; the last one may be shorter.
+
+    None ends behind the n-th: what such a slice of an array gives, the array API does not say.
+    """
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def check_same_shape(what: str, x: Array, y: Array) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.arguments import checked, whole
 from xpnet.arrays import Array, Device, get_device
-from xpnet.arrays.values import as_array, kind_of_numbers, scaled
+from xpnet.arrays.values import as_array, in_parts, kind_of_numbers, scaled
 from xpnet.errors import ArgumentError
 from xpnet.functions.targets import (
     as_labels,
@@ -182,19 +182,17 @@ class Batches:
     def _shuffled(self, number: int, first: int) -> Iterator[Batch]:
         order = self.order(number)[first * self.batch_size :]
         if not self.resident:
-            yield from self._streamed(
-                order[start:end] for start, end in _ranges(len(order), self.batch_size)
-            )
+            yield from self._streamed(order[p] for p in in_parts(len(order), self.batch_size))
             return
         xp, n, order = self.device.xp, len(order), self.device.asarray(order)
         named = isinstance(self.t, Mapping)
-        for start, end in _ranges(n, self.batch_size):
-            part = order[start:end]
+        for part in in_parts(n, self.batch_size):
+            chosen = order[part]
             if named:
-                t = {name: xp.take(each, part, axis=0) for name, each in self.t.items()}
+                t = {name: xp.take(each, chosen, axis=0) for name, each in self.t.items()}
             else:
-                t = xp.take(self.t, part, axis=0)
-            yield self._scaled(xp.take(self.x, part, axis=0)), t
+                t = xp.take(self.t, chosen, axis=0)
+            yield self._scaled(xp.take(self.x, chosen, axis=0)), t
 
     def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
         """The first `limit` samples (all if None) as they come, for evaluation."""
@@ -203,13 +201,13 @@ class Batches:
                 f"batches and what they are limited to have a sample at least, got {batch_size} "
                 f"and {limit}"
             )
-        ranges = _ranges(min(limit or self.n_samples, self.n_samples), batch_size)
+        parts = in_parts(min(limit or self.n_samples, self.n_samples), batch_size)
         if not self.resident:
-            yield from self._streamed(slice(start, end) for start, end in ranges)
+            yield from self._streamed(parts)
             return
-        for start, end in ranges:
-            t = by_head(lambda each, part=slice(start, end): each[part, ...], self.t)
-            yield self._scaled(self.x[start:end, ...]), t
+        for part in parts:
+            t = by_head(lambda each, part=part: each[part, ...], self.t)
+            yield self._scaled(self.x[part, ...]), t
 
     def first(self, count: int) -> Batch:
         """The first samples and targets, at most so many, as they lie: not scaled, nor moved."""
@@ -226,11 +224,6 @@ class Batches:
 
     def _scaled(self, x: Array) -> Array:
         return scaled(x, self.device.dtype(self.dtype))
-
-
-def _ranges(n: int, size: int) -> Iterator[tuple[int, int]]:
-    """Starts and ends of parts of n, the last of which may be smaller."""
-    return ((start, min(n, start + size)) for start in range(0, n, size))
 
 
 def _check_several(*arrays: Any) -> None:

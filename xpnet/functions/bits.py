@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.arrays import Array, array_namespace
+from xpnet.arrays.values import in_parts
 
 WORD = 8
 """Bytes that are compared at a time where the library counts bits itself."""
@@ -55,8 +56,7 @@ def differing_bits(a: Array, w: Array) -> Array:
     a, w, counted = _countable(a, w)
     found = xp.zeros((M, F), dtype=xp.int32, device=a.device)
     step = max(1, TEMPORARY // max(1, F))
-    for start in range(0, M, step):
-        part = slice(start, min(start + step, M))
+    for part in in_parts(M, step):
         for k in range(a.shape[1]):
             different = xp.bitwise_xor(a[part, k][:, None], w[:, k][None, :])
             found[part, :] += counted(different)

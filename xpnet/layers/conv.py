@@ -1,7 +1,6 @@
 """Convolution."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from math import prod
 from typing import Any, TypeAlias
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from xpnet.arguments import checked, whole_numbers
 from xpnet.arrays import Array, array_namespace, device_of
-from xpnet.arrays.values import floating
+from xpnet.arrays.values import floating, in_parts
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import (
     Pad,
@@ -277,8 +276,7 @@ def _transpose(matrices: Array) -> Array:
 
 def _parts(n: int, size: int) -> Iterator[slice]:
     """The images in parts, whose columns take `size` bytes for each image."""
-    step = max(1, COLUMNS // max(1, size))
-    return (slice(a, b) for a, b in pairwise([*range(0, n, step), n]))
+    return in_parts(n, max(1, COLUMNS // max(1, size)))
 
 
 def _size(xp: Any, x: Array) -> int:

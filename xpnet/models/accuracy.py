@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from xpnet.arrays import Array, Device, array_namespace, on_host, to_numpy
-from xpnet.arrays.values import as_array, kind_of_numbers
+from xpnet.arrays.values import as_array, in_parts, kind_of_numbers
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
 from xpnet.functions.targets import as_labels, check_classes, classes_of
@@ -123,7 +123,7 @@ def share_correct(
         got = t.shape[0] if t.ndim else "a number"
         raise ArgumentError(f"accuracy needs one target a sample, got {got} for {n}")
     counts: Any = 0
-    parts = [slice(start, min(n, start + batch_size)) for start in range(0, n, batch_size)]
+    parts = list(in_parts(n, batch_size))
     for part in parts:
         scores = predict(x[part, ...])
         check_one_output(scores, "accuracy is of one")

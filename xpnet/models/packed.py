@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.arguments import checked
 from xpnet.arrays import Array, Device, array_namespace, to_numpy
-from xpnet.arrays.values import scaled
+from xpnet.arrays.values import in_parts, scaled
 from xpnet.errors import ArgumentError
 from xpnet.functions.bits import differing_bits, packed_bits, unpacked_signs
 from xpnet.functions.im2col import contiguous, im2col
@@ -226,8 +226,7 @@ class _ImagesOfSigns:
         xp, N, places = array_namespace(x), x.shape[0], self._OH * self._OW
         step = max(1, COLUMNS // (places * x.shape[1] * prod(self._size)))
         y = xp.empty((N, places, self._filters), dtype=x.dtype, device=x.device)
-        for start in range(0, N, step):
-            part = slice(start, min(start + step, N))
+        for part in in_parts(N, step):
             differing = self._differing(self._columns(x[part, ...]))
             z = self._constant - 2 * xp.reshape(differing, (-1, places, self._filters))
             y[part, ...] = xp.astype(z, x.dtype)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace, to_numpy
-from xpnet.arrays.values import as_array
+from xpnet.arrays.values import as_array, in_parts
 from xpnet.errors import ArgumentError
 from xpnet.files.photographs import Photographs
 from xpnet.layers import AuxiliaryHeads, Dropout, Layer, Params, Sequential, Shape
@@ -131,8 +131,8 @@ class Transfers(Learns):
         if not x.shape or not x.shape[0]:
             raise ArgumentError(f"features needs inputs (N, ...), got shape {tuple(x.shape)}")
         parts = [
-            _through(self._body, self.place(x[start : start + size, ...], single=False), last)
-            for start in range(0, x.shape[0], size)
+            _through(self._body, self.place(x[part, ...], single=False), last)
+            for part in in_parts(x.shape[0], size)
         ]
         return array_namespace(parts[0]).concat(parts) if len(parts) > 1 else parts[0]
 
