@@ -73,7 +73,7 @@ class Learns(Described):
         normed = {p: norm for p, norm in leaves(self._body) if hasattr(norm, "statistics_frozen")}
         chosen: set[str] = set(() if names else normed)
         for name in names:
-            found = {path for path in normed if f"{path}.".startswith(f"{name}.")}
+            found = {path for path in normed if is_at(path, name)}
             if not found:
                 raise ArgumentError(
                     f"there is no layer {name!r} with running statistics; there are "
@@ -115,11 +115,7 @@ class Learns(Described):
     ) -> None:
         chosen: set[str] = set(() if names else self.params)
         for name in names:
-            found = {
-                own
-                for key, own in self._names.items()
-                if own == name or f"{key}.".startswith(f"{name}.")
-            }
+            found = {own for key, own in self._names.items() if own == name or is_at(key, name)}
             if not found:
                 raise ArgumentError(
                     f"there is no layer or parameter {name!r} with anything to learn; there are "
@@ -150,6 +146,11 @@ class Learns(Described):
                     f"layer {path}, {type(layer).__name__}, has no attribute `frozen` and no place "
                     "for it, and cannot be frozen; add 'frozen' to its __slots__"
                 ) from None
+
+
+def is_at(path: str, given: str) -> bool:
+    """Tell whether a path is the given one, or leads on from there."""
+    return f"{path}.".startswith(f"{given}.")
 
 
 def learning_of(network: Learns) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from xpnet.layers import AuxiliaryHeads, Dropout, Layer, Params, Sequential, Sha
 from xpnet.layers.base import run_layer
 from xpnet.models.accuracy import evaluation_batch
 from xpnet.models.filling import check_floats
-from xpnet.models.learning import Learns
+from xpnet.models.learning import Learns, is_at
 
 THEIRS = "the other network"
 
@@ -71,7 +71,7 @@ class Transfers(Learns):
         own, theirs = self._arrays(), other._arrays()
         called = {**dict.fromkeys(own), **dict.fromkeys(theirs), **other._names, **self._names}
         excepted = {
-            given: [p for p, name in called.items() if _is_at(p, given) or name == given]
+            given: [p for p, name in called.items() if is_at(p, given) or name == given]
             for given in exceptions
         }
         if nothing := [given for given, found in excepted.items() if not found]:
@@ -149,11 +149,6 @@ class Transfers(Learns):
             if not isinstance(layer, Dropout):
                 return name
         raise ArgumentError("there is no layer before the last one with parameters; give upto")
-
-
-def _is_at(path: str, given: str) -> bool:
-    """Tell whether an array is below a path, or at it."""
-    return f"{path}.".startswith(f"{given}.")
 
 
 def _check_fits(own: Params, theirs: Params, wanted: Sequence[str], extra: Sequence[str]) -> None:
