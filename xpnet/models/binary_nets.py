@@ -26,6 +26,7 @@ from xpnet.layers import (
 )
 from xpnet.layers.numbers import sizes
 from xpnet.models.network import Network
+from xpnet.models.parts import image_shape
 
 EPS = 1e-5
 """Of BatchNorm."""
@@ -100,11 +101,7 @@ class BinaryConvNet(Network):
         device: str | Device = "cpu",
         dtype: str = "float32",
     ) -> None:
-        rng, shape = np.random.default_rng(rng), sizes("input_shape", input_shape, "(1, 28, 28)")
-        if len(shape) != 3:
-            raise ArgumentError(
-                f"BinaryConvNet takes images, (channels, height, width), got input_shape={shape}"
-            )
+        rng, shape = np.random.default_rng(rng), image_shape("BinaryConvNet", input_shape)
         counts = sizes("filters", filters, "(32, 64)")
         if not counts:
             raise ArgumentError("BinaryConvNet needs at least one pair of filters, got none")
