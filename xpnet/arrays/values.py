@@ -1,6 +1,6 @@
 """What users give as arrays, and what the numbers in them mean: one rule for all who take them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from numbers import Real
 from typing import Any, Literal, TypeAlias
@@ -138,6 +138,15 @@ def floating(x: Array) -> Array:
     if not kind:
         raise ArgumentError(_no_numbers(x.dtype))
     return x if kind == "floats" else xp.astype(x, xp.float64)
+
+
+def floats_among(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Those that hold floats: of what training changes, what was learned, and no counters."""
+    return {
+        name: array
+        for name, array in arrays.items()
+        if array_namespace(array).isdtype(array.dtype, "real floating")
+    }
 
 
 def in_parts(n: int, size: int) -> Iterator[slice]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from xpnet.arguments import checked
 from xpnet.arrays import Array, Device, get_device, to_numpy
 from xpnet.arrays.parameters import FlatParams, Held, LayerParams, Unheld, hold
-from xpnet.arrays.values import scaled
+from xpnet.arrays.values import floats_among, scaled
 from xpnet.errors import ArgumentError
 from xpnet.files.photographs import Photographs
 from xpnet.files.weights import Weights, load_weights, save_weights
@@ -392,9 +392,7 @@ class Network(Transfers):
         That is running statistics, which inference needs. Counters of random draws are no part of
         what was learned.
         """
-        isdtype = self.device.xp.isdtype
-        floats = {k: a for k, a in self.state.items() if isdtype(a.dtype, "real floating")}
-        return {**self.params, **floats}
+        return {**self.params, **floats_among(self.state)}
 
     @checked
     def save_params(self, path: str | Path, dtype: Kept | None = None) -> None:

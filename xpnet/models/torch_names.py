@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.arrays import Array, to_numpy
+from xpnet.arrays.values import floats_among
 from xpnet.errors import WeightsError
 from xpnet.files.weights import Weights, load_weights, save_weights
 from xpnet.layers import Affine, Container
@@ -37,12 +38,10 @@ class Place(NamedTuple):
 
 def places_of(network: Network) -> Iterator[Place]:
     """Every parameter and running statistic, by PyTorch's names."""
-    isdtype = network.device.xp.isdtype
     for node in network.nodes():
         if isinstance(node.layer, Container):  # where its branches meet
             continue
-        state = getattr(node.layer, "state", {})
-        floats = {k: a for k, a in state.items() if isdtype(a.dtype, "real floating")}
+        floats = floats_among(getattr(node.layer, "state", {}))
         for key, array in {**node.layer.params, **floats}.items():
             # PyTorch keeps the matrix of a fully connected layer as (n_out, n_in).
             transposed = isinstance(node.layer, Affine) and key == "W"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace, to_numpy
-from xpnet.arrays.values import as_array, in_parts
+from xpnet.arrays.values import as_array, floats_among, in_parts
 from xpnet.errors import ArgumentError
 from xpnet.files.photographs import Photographs
 from xpnet.layers import AuxiliaryHeads, Dropout, Layer, Params, Sequential, Shape
@@ -96,9 +96,8 @@ class Transfers(Learns):
 
     def _arrays(self) -> Params:
         """Parameters and running statistics by path, whatever the parameters are called."""
-        isdtype = self.params.device.xp.isdtype
-        floats = {k: a for k, a in self.state.items() if isdtype(a.dtype, "real floating")}
-        return {path: self.params[name] for path, name in self._names.items()} | floats
+        own = {path: self.params[name] for path, name in self._names.items()}
+        return own | floats_among(self.state)
 
     @checked
     def features(
