@@ -17,18 +17,16 @@ from xpnet.functions.im2col import (
     col2im,
     im2col,
     output_sizes,
-    pads_of,
-    strides_of,
 )
 from xpnet.functions.init import filled, initial_std, normal
-from xpnet.layers.base import Backward, Leaf, Params, Shape, sample_shape
-from xpnet.layers.numbers import height_and_width, steps_and_padding
+from xpnet.layers.base import Backward, Params, Shape, sample_shape
+from xpnet.layers.numbers import Windowed, height_and_width
 
 COLUMNS = 2**26
 """Bytes of columns at most, but those of one image: larger batches are gone through in parts."""
 
 
-class Convolution(Leaf):
+class Convolution(Windowed):
     """Convolution as networks mean it, without turning the filter round (section 7.2).
 
         y[n, f, oy, ox] = b[f] + sum over c, fy, fx of W[f, c, fy, fx] x[n, c, oy s + fy, ox s + fx]
@@ -92,9 +90,7 @@ class Convolution(Leaf):
         table: Sequence[Sequence[int]] | None = None,
     ) -> None:
         FH, FW = height_and_width("Convolution", "filter_size", filter_size)
-        self.stride: Any
-        self.pad: Any
-        self.stride, self.pad = steps_and_padding("Convolution", stride, pad)
+        self._move_by("Convolution", stride, pad)
         if min(channels, filters, FH, FW, *self.strides) < 1 or min(self.pads) < 0:
             raise ArgumentError(
                 "Convolution needs at least one channel, filter, pixel and step, got "
@@ -120,16 +116,6 @@ class Convolution(Leaf):
             stds = [initial_std(std, len(seen) * FH * FW, n_out) for seen in self.table]
             W = normal(shape, 1.0, rng) * np.reshape(stds, (-1, 1, 1, 1)) * self.mask
         self.params: Params = {"W": W, "b": filled(filters, 0.0)} if bias else {"W": W}
-
-    @property
-    def strides(self) -> tuple[int, int]:
-        """Steps of the window down and across."""
-        return strides_of(self.stride)
-
-    @property
-    def pads(self) -> tuple[int, int, int, int]:
-        """Rows and columns of zeros at the top, the left, the bottom and the right."""
-        return pads_of(self.pad)
 
     def masks(self) -> dict[str, np.ndarray]:
         """The table's, for W."""

@@ -1,11 +1,11 @@
-"""Sizes, given as one whole number or as several."""
+"""Sizes and steps, given as one whole number or as several."""
 
 from typing import Any
 
 from xpnet.arguments import whole, whole_numbers
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import Pad, Stride, pads_of, strides_of
-from xpnet.layers.base import Shape
+from xpnet.layers.base import Leaf, Shape
 
 
 def height_and_width(kind: str, name: str, given: Any) -> tuple[int, int]:
@@ -27,8 +27,28 @@ def sizes(name: str, given: Any, example: str) -> Shape:
     return found
 
 
-def steps_and_padding(kind: str, stride: Stride, pad: Pad) -> tuple[Stride, Pad]:
-    """Steps of a window and its padding as they were given, of Python's own kinds."""
-    strides, pads = strides_of(stride, kind), pads_of(pad, kind)
-    several: Any = whole_numbers(pad)
-    return strides[0] if whole(stride) else strides, pads[0] if whole(pad) else several
+class Windowed(Leaf):
+    """A layer that moves a window over images in steps, with padding around them.
+
+    Attributes
+    ----------
+    stride, pad : as they were given, of Python's own kinds
+    """
+
+    stride: Any
+    pad: Any
+
+    def _move_by(self, kind: str, stride: Stride, pad: Pad) -> None:
+        strides, pads, several = strides_of(stride, kind), pads_of(pad, kind), whole_numbers(pad)
+        self.stride = strides[0] if whole(stride) else strides
+        self.pad = pads[0] if whole(pad) else several
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Steps of the window down and across."""
+        return strides_of(self.stride)
+
+    @property
+    def pads(self) -> tuple[int, int, int, int]:
+        """Rows and columns around an image, at the top, the left, the bottom and the right."""
+        return pads_of(self.pad)

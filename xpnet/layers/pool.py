@@ -18,9 +18,7 @@ from xpnet.functions.im2col import (
     outer,
     output_sizes,
     padded,
-    pads_of,
     shifted,
-    strides_of,
 )
 from xpnet.functions.init import filled
 from xpnet.layers.base import (
@@ -34,11 +32,11 @@ from xpnet.layers.base import (
     sample_shape,
     take_back,
 )
-from xpnet.layers.numbers import height_and_width, steps_and_padding
+from xpnet.layers.numbers import Windowed, height_and_width
 from xpnet.layers.sequential import body_of
 
 
-class _Pool(Leaf):
+class _Pool(Windowed):
     """The common part of both kinds: a window moved over each channel by itself."""
 
     def __init__(
@@ -50,9 +48,7 @@ class _Pool(Leaf):
     ) -> None:
         kind = type(self).__name__
         height, width = height_and_width(kind, "window", window)
-        self.stride: Any
-        self.pad: Any
-        self.stride, self.pad = steps_and_padding(kind, stride, pad)
+        self._move_by(kind, stride, pad)
         top, left, *_ = self.pads
         if self.pads != (top, left, top, left):
             raise ArgumentError(
@@ -67,16 +63,6 @@ class _Pool(Leaf):
             )
         self.params: Params = {}
         self.window, self.uneven = (height, width), uneven
-
-    @property
-    def strides(self) -> tuple[int, int]:
-        """Steps of the window down and across."""
-        return strides_of(self.stride)
-
-    @property
-    def pads(self) -> tuple[int, int, int, int]:
-        """Rows and columns around the image, at the top, the left, the bottom and the right."""
-        return pads_of(self.pad)
 
     def arguments(self) -> dict[str, Any]:
         """Window, steps and padding."""
