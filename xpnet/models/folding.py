@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.arguments import checked
-from xpnet.arrays import to_numpy
+from xpnet.arrays import Array, to_numpy
 from xpnet.layers import (
     Affine,
     AuxiliaryHeads,
@@ -97,23 +97,23 @@ def _reached(layers: Any) -> Iterator[Layer]:
 
 def _folded(layer: Any, norms: list[Any]) -> Layer:
     """A copy of the layer that does what the layers behind it do, too."""
-    own = {name: to_numpy(array).astype(np.float64) for name, array in layer.params.items()}
+    own = {name: _in_float64(array) for name, array in layer.params.items()}
     axis = 0 if isinstance(layer, Convolution) else 1
     W = np.moveaxis(own["W"], axis, -1)
     b = own.get("b", np.zeros(W.shape[-1]))
     for norm in norms:
-        gamma, beta, mean, var = (
-            to_numpy(array).astype(np.float64)
-            for array in (
-                *(norm.params[name] for name in ("gamma", "beta")),
-                *(norm.state[name] for name in ("running_mean", "running_var")),
-            )
-        )
+        gamma, beta = (_in_float64(norm.params[name]) for name in ("gamma", "beta"))
+        mean, var = (_in_float64(norm.state[name]) for name in ("running_mean", "running_var"))
         scale = gamma / np.sqrt(var + norm.eps)
         W, b = W * scale, beta + (b - mean) * scale
     other: Layer = deepcopy(layer)
     other.params = {"W": np.moveaxis(W, -1, axis), "b": b}
     return other
+
+
+def _in_float64(array: Array) -> np.ndarray:
+    """An array on the host, with the digits in which it is folded."""
+    return to_numpy(array).astype(np.float64)
 
 
 def _row(layers: Mapping[str, Layer], swapped: Mapping[int, Layer | None]) -> dict[str, Layer]:

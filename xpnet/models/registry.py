@@ -85,7 +85,7 @@ PUBLISHED = {
     "binary-convnet": Model(BinaryConvNet, "adam", 0.002, 20),
     "efficientnet-lite0": Model(EfficientNetLite0, "momentum", 0.01, 90, SQUARE, "resnet-20"),
 }
-"""Those of the papers, from LeNet to ResNet. Where the paper's experiments are with other images,
+"""Those of the papers. Where the paper's experiments are with other images,
 those that are for images of any size are trained as in `scripts/deep_learning_from_scratch`."""
 
 _HEADS = {

@@ -32,8 +32,8 @@ BLOCKS = {
 """Blocks of the four stages, by the number of layers with weights."""
 
 BOTTLENECKS = (50, 101, 152)
-"""Of these the blocks have three convolutions, and the last has so many filters as often as
-`EXPANSION` says."""
+"""Depths whose blocks have three convolutions, the last of them with `EXPANSION` times the filters
+of the others."""
 
 EXPANSION = 4
 

@@ -41,7 +41,7 @@ class VGG(Network):
     ----------
     config : 11, 13, 16 or 19, or the filters of each convolution by stage, ((16, 16), (32, 32))
     batch_norm : whether the features are normalized
-    classes : numbers of outputs
+    classes : number of outputs
     input_shape : channels, height and width of an image
     hidden : units of the hidden affine layers; one number is for two layers
     rng : NumPy generator or seed of initial weights, which are He's, and of dropout
