@@ -107,15 +107,11 @@ def draw_accuracies(
     axes.legend(loc="lower right")
 
 
-def draw_training(lab: Lab, trainer: Trainer, title: str) -> None:
-    """Train in full, state that over 0.993 of the test images are read, and draw the curves."""
-    trainer.train()
-    digits = lab.digits
-    accuracy = float(np.mean(predictions(trainer.network, digits.x_test) == digits.t_test))
-    lab.check(f"test accuracy, seed {lab.seed}", accuracy, low=0.993, full=True)
-    axes = lab.figure().subplots()
-    draw_accuracies(axes, trainer.train_acc_list, trainer.test_acc_list, f"{title}, 1000 images")
-    axes.set(ylim=(0.9, 1.002))
+def draw_course(lab: Lab, axes: "Axes", trainer: Trainer, title: str) -> None:
+    """Draw the accuracies of a training that measured 1000 images each; in full, from 0.9 up."""
+    title = f"{title}, 1000 images each"
+    draw_accuracies(axes, trainer.train_acc_list, trainer.test_acc_list, title)
+    axes.set(ylim=(lab.few(9, 0) / 10, 1.002))
 
 
 def accuracy_of(network: Network, x: np.ndarray, t: np.ndarray) -> float:
@@ -128,10 +124,7 @@ def train_in_full(lab: Lab, trainer: Trainer, title: str) -> None:
     trainer.train()
     accuracy = accuracy_of(trainer.network, lab.digits.x_test, lab.digits.t_test)
     lab.check("test accuracy", accuracy, low=0.993, full=True)
-    axes = lab.figure().subplots()
-    curves = trainer.train_acc_list, trainer.test_acc_list
-    draw_accuracies(axes, *curves, f"{title}, 1000 images each")
-    axes.set(ylim=(lab.few(9, 0) / 10, 1.002))
+    draw_course(lab, lab.figure().subplots(), trainer, title)
 
 
 def learn_once(
@@ -152,7 +145,7 @@ def learn_once(
     for seed in seeds(lab, 2):
         network = model(rng=seed, device=lab.device)
         if seed == lab.seed:
-            lab.equal("parameters", sum(p.size for p in network.params.values()), parameters)
+            lab.equal("parameters", network.params.count, parameters)
         found.append(to_numpy(network.params[first]).copy())
         options = {"seed": seed, "sampling": "shuffle", "evaluate_sample_num_per_epoch": 1}
         images = lab.few(30_000, 300)

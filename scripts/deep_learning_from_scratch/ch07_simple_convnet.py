@@ -10,7 +10,7 @@ neighbours, trained ones are gradients and blobs: weights next to each other bec
 
 import numpy as np
 
-from _shared import accuracy_of, draw_accuracies, make_trainer, seeds
+from _shared import accuracy_of, draw_course, make_trainer, seeds
 from xpnet import Adam, SimpleConvNet, Trainer, to_numpy
 from xpnet.report import plots
 from xpnet.report.experiment import Lab, main
@@ -51,9 +51,7 @@ def run(lab: Lab) -> None:
 
     trainer, *filters = runs[lab.seed]
     left, middle, right = lab.figure(14, 4).subplots(1, 3, width_ratios=[4, 3, 3])
-    curves = trainer.train_acc_list, trainer.test_acc_list
-    draw_accuracies(left, *curves, "SimpleConvNet, 1000 images each")
-    left.set(ylim=(lab.few(9, 0) / 10, 1.002))
+    draw_course(lab, left, trainer, "SimpleConvNet")
     plots.draw_filters((middle, right), *filters)
 
 

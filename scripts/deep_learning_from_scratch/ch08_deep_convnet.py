@@ -10,7 +10,7 @@ label is top left, the prediction bottom right.
 
 import numpy as np
 
-from _shared import draw_accuracies, make_trainer
+from _shared import draw_course, make_trainer
 from xpnet import Adam, DeepConvNet
 from xpnet.report import plots
 from xpnet.report.evaluate import predictions
@@ -32,24 +32,22 @@ def run(lab: Lab) -> None:
         verbose=not lab.quick,
     )
     trainer.train()
-    train, test = trainer.train_acc_list, trainer.test_acc_list
+    last = trainer.test_acc_list[-5:]
     x, t = lab.digits.x_test, lab.digits.t_test
     read = predictions(trainer.network, x)
     wrong = t != read
     accuracy = 1 - np.mean(wrong)
     lab.check("test accuracy after 20 epochs", accuracy, 0.991, 0.996, book="0.9938", full=True)
     lab.check("images misread, of 10,000", wrong.sum(), 40, 90, book="62", full=True)
-    told = f"{np.mean(test[-5:]):.4f}, {min(test[-5:]):.3f} to {max(test[-5:]):.3f}"
+    told = f"{np.mean(last):.4f}, {min(last):.3f} to {max(last):.3f}"
     what = "the mean of the last five epochs, by 1000 images, is above 99 %"
-    lab.holds(what, np.mean(test[-5:]) > 0.99, told, book="generally above 99 %", full=True)
+    lab.holds(what, np.mean(last) > 0.99, told, book="generally above 99 %", full=True)
     found = [int(np.sum(wrong & np.isin(t, pair) & np.isin(read, pair))) for pair in CONFUSABLE]
     told = ", ".join(f"{a} and {b}: {n}" for (a, b), n in zip(CONFUSABLE, found, strict=True))
     lab.holds("1 and 7, 0 and 6, or 3 and 5 are mistaken", sum(found), told, full=True)
 
     left, right = lab.figure(13, 5).subfigures(1, 2, width_ratios=[3, 4])
-    axes = left.subplots()
-    draw_accuracies(axes, train, test, "DeepConvNet, 1000 images each")
-    axes.set(ylim=(lab.few(9, 0) / 10, 1.002))
+    draw_course(lab, left.subplots(), trainer, "DeepConvNet")
     if wrong.any():
         plots.draw_misclassified(right.subplots(), x, t, read)
 

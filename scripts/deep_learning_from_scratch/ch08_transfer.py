@@ -6,8 +6,8 @@ The modern LeNet is trained for two epochs on the digits 0 to 4, gets a new outp
 5 to 9 from a few images of each, in 300 steps on batches of up to 50: once from scratch and once
 from those weights, both by Adam with lr 0.001, and once the output layer alone, with lr 0.01. Three
 seeds, each with other images; accuracies are of all test images of 5 to 9. Guides are the means of
-three seeds of an independent run. Single seeds differ by as much as they differ from each other at
-10 images a digit, so that the same is told of nine seeds, too.
+three seeds of an independent run. At 10 images of each digit seeds differ by as much as these ways
+do, so that the same is told of nine seeds, too.
 """
 
 from dataclasses import replace
