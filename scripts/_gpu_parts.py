@@ -29,7 +29,7 @@ from xpnet import Trainer, im2col
 from xpnet.arrays import Device, get_device
 from xpnet.bench import accuracy, child, drawing, machine, report, run
 from xpnet.bench.cases import EPOCH, NAMES, fresh, prepare
-from xpnet.bench.machine import MiB
+from xpnet.bench.machine import MiB, listed_versions
 from xpnet.data import Dataset, load_dataset, synthetic_digits
 from xpnet.data.mnist import find_mnist
 from xpnet.engine.cuda import CudaEngine
@@ -1093,12 +1093,12 @@ def outcome(record: Record) -> str:
 
 def hardware(machine: Record) -> str:
     """Name the GPU and what computes on it, in a line that is the same from part to part."""
-    gpu, versions = machine["gpu"], machine["versions"]
+    gpu = machine["gpu"]
     capability = gpu.get("compute_capability")
     parts = [
         gpu["gpu"] + (f", compute capability {capability}" if capability else ""),
         *(f"{what} {gpu[what]}" for what in ("driver", "cupy") if what in gpu),
-        ", ".join(f"{name} {version}" for name, version in versions.items()),
+        listed_versions(machine),
         machine["machine"],
         machine["system"],
     ]

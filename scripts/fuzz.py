@@ -295,7 +295,7 @@ def _working_in(directory: str) -> Iterator[None]:
 def page(record: dict[str, Any]) -> str:
     """Write the record for a reader."""
     limits, where = record["limits"], record["machine"]
-    found = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
+    found = machine.listed_versions(where)
     failures = sum(len(tally["failures"]) for tally in record["readers"])
     lines = [
         "# Damaged and hostile files",

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.arrays import get_device, versions
+from xpnet.bench.machine import listed_versions
 from xpnet.errors import ArgumentError
 from xpnet.files.atomic import write_text
 from xpnet.report.experiment import (
@@ -72,12 +73,11 @@ def perform_script(path: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def when_and_where(record: dict[str, Any]) -> str:
-    """Tell of what an earlier run was: its date, seed, device, versions and duration."""
-    found = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    """Tell of a run its date, seed, device, versions and duration."""
     machine = record.get("machine", "unnamed machine")  # as records were before they told it
     return (
         f"{record.get('date', 'undated')}, seed {record['seed']}, device {record['device']} "
-        f"({machine}), {found}, {record['seconds']:.0f} s"
+        f"({machine}), {listed_versions(record)}, {record['seconds']:.0f} s"
     )
 
 
@@ -105,13 +105,18 @@ def head(now: Records, earlier: Records, options: argparse.Namespace) -> list[st
     """Lines that tell of this run, of what is left of others, and of each chapter in a row."""
     records = in_order(now | earlier)
     device = get_device(options.device)
-    hardware = ", ".join(device.describe().values())
-    found = ", ".join(f"{name} {version}" for name, version in versions().items())
+    this = {
+        "date": utc_now(),
+        "seed": options.seed,
+        "device": device.name,
+        "machine": ", ".join(device.describe().values()),
+        "versions": versions(),
+        "seconds": sum(record["seconds"] for record in now.values()),
+    }
     experiments, checks, passed, failed, unjudged = counts(records)
     run = (
         f"{experiments} experiments, {checks} checks: {passed} passed, {failed} failed, {unjudged} "
-        f"not judged. Run {utc_now()}, seed {options.seed}, device {device.name} ({hardware}), "
-        f"{found}, {sum(record['seconds'] for record in now.values()):.0f} s"
+        f"not judged. Run {when_and_where(this)}"
     )
     run += ", quick: nothing that needs real training is judged." if options.quick else "."
     if earlier:
