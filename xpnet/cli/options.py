@@ -20,7 +20,7 @@ from xpnet.errors import ArgumentError, OutputError
 from xpnet.layers.loss import predicted
 from xpnet.models.network import Network
 from xpnet.models.own import is_own
-from xpnet.models.registry import OFFERED
+from xpnet.models.registry import BOOK, OFFERED
 from xpnet.models.two_layer_net import ACTIVATIONS, TwoLayerNet
 from xpnet.train.record import PRECISIONS
 
@@ -83,8 +83,8 @@ class OneOf(click.Choice[str]):
         super().__init__(list(words), case_sensitive=False)
 
 
-_THREE = ("two-layer-net", "simple-convnet", "deep-convnet")
-_OTHERS = ", ".join(name for name in OFFERED if name not in _THREE)
+_OF_BOOK = tuple(name for name in OFFERED if name in BOOK)
+_OTHERS = ", ".join(name for name in OFFERED if name not in BOOK)
 
 
 class ModelName(click.types.StringParamType):
@@ -97,7 +97,7 @@ class ModelName(click.types.StringParamType):
         if value.lower() in OFFERED:
             return str(value).lower()
         if not is_own(value):
-            near = get_close_matches(value.lower(), OFFERED, n=3) or _THREE
+            near = get_close_matches(value.lower(), OFFERED, n=3) or _OF_BOOK
             self.fail(
                 f"there is no network {value!r}; use {', '.join(near)} or another that --help "
                 "tells, or module:function of your own.",

@@ -9,8 +9,8 @@ and before that one file: five pickles, which are a magic number, a version, the
 the state_dict and the names of the storages; then each storage, its count of numbers first. The
 pickles are followed by `xpnet.files.pickles.Machine`. They may name what a state_dict needs,
 `torch._utils._rebuild_tensor_v2`, `collections.OrderedDict` and kinds of storages: nothing of it is
-imported, and whatever else a file names is refused. Sizes are checked against the file before there
-is room made for anything.
+imported, and whatever else a file names is refused. Sizes are checked against the file before
+room is made for anything.
 """
 
 import math

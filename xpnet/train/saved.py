@@ -70,9 +70,8 @@ def load_model(
     if found is None and _is_checkpoint(path):
         found = load_checkpoint(path)
     if model is not None:
-        if found is None:
-            return _named(model, load_weights(path), device, activation)
-        return _named(model, _weights_of(found), device, activation)
+        weights = load_weights(path) if found is None else _weights_of(found)
+        return _named(model, weights, device, activation)
     if found is None:
         return load_network(path, activation=activation, device=device)
     if activation is not None:
