@@ -14,7 +14,7 @@ HEIGHT, STEEPNESS = 1.7159, 2 / 3
 """The limit of `ScaledTanh`, and what its input is multiplied by."""
 
 
-class _Elementwise(Leaf):
+class Elementwise(Leaf):
     """A function of each number by itself: no parameters, and shapes stay."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class _Elementwise(Leaf):
         return shape
 
 
-class ReLU(_Elementwise):
+class ReLU(Elementwise):
     """y = max(x, 0); the slope at 0 is taken as 0 (eqs. 5.7, 5.8)."""
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
@@ -39,7 +39,7 @@ class ReLU(_Elementwise):
         return y, backward
 
 
-class ReLU6(_Elementwise):
+class ReLU6(Elementwise):
     """y = min(max(x, 0), 6); the slope at 0 and at 6 is taken as 0.
 
     Its outputs fit into numbers of few digits, for which MobileNet has it: Krizhevsky 2010,
@@ -57,7 +57,7 @@ class ReLU6(_Elementwise):
         return y, backward
 
 
-class Sigmoid(_Elementwise):
+class Sigmoid(Elementwise):
     """y = 1 / (1 + exp(-x)), with dy/dx = y (1 - y) (eq. 5.12)."""
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
@@ -70,7 +70,7 @@ class Sigmoid(_Elementwise):
         return y, backward
 
 
-class Tanh(_Elementwise):
+class Tanh(Elementwise):
     """y = tanh(x), with dy/dx = 1 - y^2."""
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
@@ -83,7 +83,7 @@ class Tanh(_Elementwise):
         return y, backward
 
 
-class ScaledTanh(_Elementwise):
+class ScaledTanh(Elementwise):
     """y = 1.7159 tanh(2 x / 3), which is near 1 at 1 and -1 at -1, as LeNet squashes.
 
     dy/dx = 2/3 (1.7159 - y^2 / 1.7159). LeCun, Bottou, Orr, Müller 1998, "Efficient BackProp",
@@ -100,7 +100,7 @@ class ScaledTanh(_Elementwise):
         return y, backward
 
 
-class Rescale(_Elementwise):
+class Rescale(Elementwise):
     """y = scale x + shift, the same for all numbers; pixels from 0 to 1 become -1 to 1 by (2, -1).
 
     Parameters

@@ -13,7 +13,7 @@ from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace
 from xpnet.functions.activations import binarized
 from xpnet.functions.im2col import Pad, Stride, Uneven
-from xpnet.layers.activation import _Elementwise
+from xpnet.layers.activation import Elementwise
 from xpnet.layers.base import Backward, Params
 from xpnet.layers.conv import Convolution
 from xpnet.layers.dense import Affine
@@ -24,7 +24,7 @@ BOUNDED = {"W": (-1.0, 1.0)}
 L = TypeVar("L", Affine, Convolution)
 
 
-class Sign(_Elementwise):
+class Sign(Elementwise):
     """y = 1 where x >= 0, else -1. Its derivative is 0, and so another one goes back:
 
         dx = dy where |x| <= 1, else 0,
