@@ -104,6 +104,12 @@ def whole_numbers(given: Any) -> tuple[int, ...] | None:
     return tuple(int(each) for each in found)
 
 
+def one_or_several(given: Any, *counts: int) -> tuple[int, ...] | None:
+    """Return one whole number twice, or several if there are so many; None for anything else."""
+    found = (int(given), int(given)) if whole(given) else whole_numbers(given)
+    return found if found is not None and len(found) in counts else None
+
+
 def _refusal(name: str, owner: str, words: str, given: Any) -> str:
     shown = f"{given!r:.200}"
     if isinstance(given, type):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, Literal, TypeAlias
 
-from xpnet.arguments import check_whole, check_word, whole, whole_numbers
+from xpnet.arguments import check_whole, check_word, one_or_several
 from xpnet.arrays import Array, array_namespace
 from xpnet.arrays.values import floating
 from xpnet.errors import ArgumentError
@@ -43,13 +43,13 @@ def strides_of(stride: Stride, owner: str = "a window") -> tuple[int, int]:
     """
     if type(stride) is int:
         return stride, stride
-    found: Any = (stride, stride) if whole(stride) else whole_numbers(stride)
-    if found is None or len(found) != 2:
+    if (found := one_or_several(stride, 2)) is None:
         raise ArgumentError(
             f"stride of {owner} must be a whole number, such as 3, or two for the steps down and "
             f"across, such as (2, 1), got {stride!r:.200}"
         )
-    return int(found[0]), int(found[1])
+    down, across = found
+    return down, across
 
 
 def pads_of(pad: Pad, owner: str = "a window") -> tuple[int, int, int, int]:
@@ -62,14 +62,13 @@ def pads_of(pad: Pad, owner: str = "a window") -> tuple[int, int, int, int]:
     """
     if type(pad) is int:
         return pad, pad, pad, pad
-    found: Any = (pad, pad) if whole(pad) else whole_numbers(pad)
-    if found is None or len(found) not in (2, 4):
+    if (found := one_or_several(pad, 2, 4)) is None:
         raise ArgumentError(
             f"pad of {owner} must be a whole number, such as 3, or two for height and width, such "
             f"as (1, 0), or four for top, left, bottom and right, got {pad!r:.200}"
         )
     top, left, bottom, right = (*found, *found)[:4]
-    return int(top), int(left), int(bottom), int(right)
+    return top, left, bottom, right
 
 
 def conv_output_size(
@@ -97,8 +96,7 @@ def conv_output_size(
     """
     check_word("uneven", "a window", uneven, "error", "drop", "ceil")
     check_whole("a window", input_size=input_size, filter_size=filter_size, stride=stride)
-    sides: Any = (pad, pad) if whole(pad) else whole_numbers(pad)
-    if sides is None or len(sides) != 2:
+    if (sides := one_or_several(pad, 2)) is None:
         raise ArgumentError(
             "pad of a window must be a whole number, such as 3, or two for before and behind, such "
             f"as (1, 0), got {pad!r:.200}"

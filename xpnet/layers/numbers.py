@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from xpnet.arguments import whole, whole_numbers
+from xpnet.arguments import one_or_several, whole, whole_numbers
 from xpnet.errors import ArgumentError
 from xpnet.functions.im2col import Pad, Stride, pads_of, strides_of
 from xpnet.layers.base import Leaf, Shape
@@ -10,13 +10,13 @@ from xpnet.layers.base import Leaf, Shape
 
 def height_and_width(kind: str, name: str, given: Any) -> tuple[int, int]:
     """A size of images, given as one whole number for both or as two."""
-    pair = (given, given) if whole(given) else whole_numbers(given)
-    if pair is None or len(pair) != 2:
+    if (pair := one_or_several(given, 2)) is None:
         raise ArgumentError(
             f"{name} of {kind} must be a whole number, or two for height and width, such as 3 or "
             f"(3, 5), got {given!r}"
         )
-    return int(pair[0]), int(pair[1])
+    height, width = pair
+    return height, width
 
 
 def sizes(name: str, given: Any, example: str) -> Shape:
