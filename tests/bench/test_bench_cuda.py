@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from slow_cases import slow_except
 from xpnet import synthetic_digits, to_numpy
 from xpnet.arrays import Device, get_device
 from xpnet.bench import cases, child, machine, own_nets, report, run, timing
@@ -382,13 +383,7 @@ def test_the_picture_names_the_gpu_and_the_precision(tmp_path, monkeypatch):
     assert all(title.endswith("\na GPU, tf32") for title in titles)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        pytest.param(name, marks=pytest.mark.slow) if name == "deep-convnet" else name
-        for name in NAMES
-    ],
-)
+@pytest.mark.parametrize("model", slow_except(NAMES, set(NAMES) - {"deep-convnet"}))
 def test_jax_trains_and_predicts_the_same(case, model):
     pytest.importorskip("jax", reason="jax is not installed")
     import jax

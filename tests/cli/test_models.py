@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from slow_cases import slow_except
 from test_cli import Run, assert_refused
 from xpnet import TwoLayerNet, load_model, load_network, synthetic_digits
 from xpnet.arrays import cuda
@@ -133,9 +134,7 @@ def test_each_trains_goes_on_and_is_read_again(run, tmp_path, model):
 SOME = ("lenet", "vgg-19", "googlenet-torchvision-heads", "resnet-20", "binary-mlp")
 
 
-@pytest.mark.parametrize(
-    "model", [pytest.param(m, marks=() if m in SOME else pytest.mark.slow) for m in OFFERED]
-)
+@pytest.mark.parametrize("model", slow_except(OFFERED, SOME))
 def test_a_summary_tells_parameters_and_multiplications(run, model):
     code, out, err = run("summary", "--model", model)
     assert (code, err) == (0, "")
@@ -167,11 +166,7 @@ def test_a_summary_is_of_the_images_that_are_asked_for(run):
 
 @pytest.mark.parametrize(
     "model",
-    [
-        pytest.param(m, marks=() if m in ("alexnet", "vgg-16-bn") else pytest.mark.slow)
-        for m in OFFERED
-        if m not in TRAINABLE
-    ],
+    slow_except([name for name in OFFERED if name not in TRAINABLE], ("alexnet", "vgg-16-bn")),
 )
 def test_networks_for_other_images_are_refused_at_once(run, monkeypatch, model):
     def loaded(*_, **__):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from conftest import Accelerator, is_worker
+from slow_cases import slow_except
 from test_step_contract import NETWORKS
 from xpnet import (
     SGD,
@@ -148,13 +149,7 @@ def accuracy(net, digits, size, engine=None, *, seed=0):
     return trainer.test_acc_list[-1]
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        "two-layer-net",
-        *(pytest.param(m, marks=pytest.mark.slow) for m in MODELS if m != "two-layer-net"),
-    ],
-)
+@pytest.mark.parametrize("model", slow_except(MODELS, ("two-layer-net",)))
 def test_accuracy(accelerator, size, digits, model):
     want = accuracy(MODELS[model](), digits, size)
     net = MODELS[model](device=accelerator.device)

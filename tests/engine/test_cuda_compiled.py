@@ -1,10 +1,13 @@
 """The contract of a layer, by the GPU's engine: forward, and backward for what is asked of it."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
+from slow_cases import slow_except
 from test_cuda_engine import assert_all_near, state
-from test_cuda_join import EXACT, NETS, batch, named, net_of
+from test_cuda_join import EXACT, NETS, SMALL, batch, named, net_of
 from test_engine import affine, assert_near
 from xpnet import (
     L2,
@@ -60,12 +63,7 @@ FIRST = ("ResNet-8", "SegNet", "heads", "Inception without anything to learn bel
 
 @pytest.mark.parametrize(
     ("name", "train"),
-    [
-        pytest.param(name, train, marks=() if train and name in FIRST else pytest.mark.slow)
-        for name in NETS
-        if name != "ResNet-20"
-        for train in (True, False)
-    ],
+    slow_except(product(SMALL, (True, False)), [(name, True) for name in FIRST]),
 )
 def test_forward_and_backward_are_the_networks(stand_in, name, train):
     """For all that may be asked for, twice from one forward, and with the masks of that pass."""

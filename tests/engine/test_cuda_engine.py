@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from slow_cases import slow_except
 from test_engine import NETS as ALL
 from test_engine import (
     Doubled,
@@ -109,9 +110,7 @@ def assert_equal(got, want):
 QUICK = ("two-layer-net", "strides", "regression")
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETS]
-)
+@pytest.mark.parametrize("name", slow_except(NETS, QUICK))
 def test_a_network_is_itself(accelerator, name):
     """Batch after batch with the same engine, of more sizes than there are programs kept."""
     net, other = twin(accelerator, name), net_of(name)

@@ -7,6 +7,7 @@ CPU: see cuda_on_cpu.py.
 import numpy as np
 import pytest
 
+from slow_cases import slow_except
 from test_cuda_engine import TRAINED, assert_all_near, assert_equal, state
 from xpnet import (
     L2,
@@ -267,11 +268,10 @@ NETS = {
         },
     ),
 }
-SOME_SLOW = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "ResNet-20" else name for name in NETS
-]
 # The stand-in needs half a second for a step of ResNet-20.
-EACH = pytest.mark.parametrize("name", [name for name in NETS if name != "ResNet-20"])
+SMALL = [name for name in NETS if name != "ResNet-20"]
+SOME_SLOW = slow_except(NETS, SMALL)
+EACH = pytest.mark.parametrize("name", SMALL)
 
 
 def net_of(name, device="cpu", dtype="float64"):
@@ -361,11 +361,7 @@ def test_threads_and_blocks_may_take_turns_in_any_order(stand_in, name):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "Inception",
-        pytest.param("ResNet-8", marks=pytest.mark.slow),
-        pytest.param("SegNet of two levels, uneven", marks=pytest.mark.slow),
-    ],
+    slow_except(("Inception", "ResNet-8", "SegNet of two levels, uneven"), ("Inception",)),
 )
 def test_float32_is_as_near(stand_in, name):
     """As two correct evaluations are; the worst here is 2e-6."""

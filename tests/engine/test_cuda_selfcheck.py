@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from slow_cases import slow_except
 from test_cuda_engine import trained
 from test_cuda_join import SOME_SLOW
 from test_cuda_join import batch as branching_batch
@@ -479,13 +480,11 @@ def test_it_does_not_take_long(precision, monkeypatch):
 # What fails
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(fault, marks=() if fault == "a small wrong number" else pytest.mark.slow)
-        for fault in FAULTS
-    ],
-)
+FIRST = ("a small wrong number",)
+"""The fault that is looked for at once; the others take longer."""
+
+
+@pytest.mark.parametrize("fault", slow_except(FAULTS, FIRST))
 def test_auto_trains_on_by_the_layers(fake_gpu, capsys, fault):
     options, told = FAULTS[fault]
     trainer = trainer_of(fake_gpu.with_fault(**options))
@@ -504,12 +503,7 @@ def test_auto_trains_on_by_the_layers(fake_gpu, capsys, fault):
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(fault, marks=() if fault == "a small wrong number" else pytest.mark.slow)
-        for fault in FAULTS
-        if "recorded" not in fault
-    ],
+    "fault", slow_except([fault for fault in FAULTS if "recorded" not in fault], FIRST)
 )
 def test_an_engine_asked_for_by_name_ends_with_an_error(fake_gpu, capsys, fault):
     options, told = FAULTS[fault]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slow_cases import slow_except
 from xpnet import VGG, AlexNet, GoogLeNet, ResNet, load_torch, save_torch, to_numpy
 from xpnet.engine import get_engine
 from xpnet.functions.init import shapes_alone
@@ -61,10 +62,7 @@ def shapes_of(net):
     return shapes
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name in COMPARED else pytest.param(name, marks=pytest.mark.slow) for name in NETS],
-)
+@pytest.mark.parametrize("name", slow_except(NETS, COMPARED))
 def test_names_and_shapes_are_torchvisions(name):
     with shapes_alone():
         net = NETS[name]()

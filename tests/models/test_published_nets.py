@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
+from slow_cases import slow_except
 from xpnet import (
     LRN,
     VGG,
@@ -87,9 +88,7 @@ COUNTS = {
 DEEP = ("ResNet-101", "ResNet-152", "ResNet-110")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in COUNTS]
-)
+@pytest.mark.parametrize("name", slow_except(COUNTS, COUNTS.keys() - DEEP))
 def test_parameters_and_multiplications_are_the_tables(name):
     make, parameters, macs = COUNTS[name]
     net = shapes_of(make)
@@ -340,9 +339,7 @@ TRAINED = {
 QUICK = ("LeNet", "VGG small")
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in TRAINED]
-)
+@pytest.mark.parametrize("name", slow_except(TRAINED, QUICK))
 def test_a_file_and_a_copy_are_the_network_again(name, tmp_path):
     net = TRAINED[name](rng=0)
     x = np.random.default_rng(1).random((2, *net.input_shape), dtype=np.float32)

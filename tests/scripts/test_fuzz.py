@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slow_cases import slow_except
 from xpnet import cli
 from xpnet.errors import DataError, XPNetError
 
@@ -42,10 +43,7 @@ QUICKLY = (
 """The readers that most tests run; they have the others' ways among them."""
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n in QUICKLY else pytest.param(n, marks=pytest.mark.slow) for n in _fuzzing.READERS],
-)
+@pytest.mark.parametrize("name", slow_except(_fuzzing.READERS, QUICKLY))
 def test_any_bytes_are_read_or_refused(name):
     if name == "command-line":
         for needed in ("optuna", "pooch"):
