@@ -4,25 +4,37 @@ Errors are relative to the largest number of an array. Without a GPU the same ke
 CPU: see cuda_on_cpu.py.
 """
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from test_cuda_compiled import WAYS, assert_same_gradients, slopes
-from test_cuda_engine import TRAINED, assert_all_near, assert_equal, result, state, trainer_of
+from test_cuda_engine import (
+    TRAINED,
+    assert_all_near,
+    assert_equal,
+    assert_order_is_free,
+    result,
+    state,
+    trainer_of,
+)
 from test_cuda_join import (
     EXACT,
     affine,
+    assert_is_itself,
     assert_same_step,
+    assert_steps_stay_together,
     batch,
     conv,
     inception,
     named,
-    step_of,
+    step_of_seven,
 )
+from test_cuda_join import net_of as branching_net_of
 from test_engine import assert_near
-from xpnet import SGD, BatchNorm, Convolution, Dropout, MaxPool, Momentum, Network, ReLU, to_numpy
+from xpnet import SGD, BatchNorm, Convolution, Dropout, MaxPool, Momentum, Network, ReLU
 from xpnet.errors import ArgumentError
 from xpnet.layers import (
     LRN,
@@ -37,9 +49,6 @@ from xpnet.layers import (
     Subsampling,
 )
 from xpnet.models import build_network
-
-IMAGE = (1, 8, 8)
-
 
 rng_of = np.random.default_rng
 
@@ -123,40 +132,19 @@ NETS = {
 EACH = pytest.mark.parametrize("name", NETS)
 
 
-def net_of(name, device="cpu", dtype="float64"):
-    """The network, with random biases and norms."""
-    layers, options = NETS[name]()
-    net = Network(layers, **({"input_shape": IMAGE} | options), device=device, dtype=dtype)
-    rng = np.random.default_rng(5)
-    for key, array in net.params.items():
-        if array.ndim == 1:
-            more = 0.3 * rng.standard_normal(array.shape)
-            net.params[key] = to_numpy(array) + more
-    return net
+net_of = partial(branching_net_of, nets=NETS)
 
 
 @pytest.mark.slow
 @EACH
 def test_a_network_is_itself(accelerator, name):
-    """Batch after batch: values, all gradients, masks and running statistics."""
-    net, other = net_of(name, accelerator.device), net_of(name)
-    engine = accelerator.engine(net)
-    for n in (7, 33, 3, 7):
-        x, t = batch(other, n)
-        assert_same_step(engine, other, x, t)
-        assert_all_near(named(engine.predict(x)), named(other.predict(x)), EXACT)
-        assert_all_near(state(net), other.state, 1e-13)
+    assert_is_itself(accelerator, partial(net_of, name), (7, 33, 3, 7))
 
 
 @pytest.mark.slow
 @EACH
 def test_threads_and_blocks_may_take_turns_in_any_order(stand_in, name):
-    results = []
-    for backwards in (False, True):
-        net = net_of(name)
-        engine = stand_in.engine(net, driver=stand_in.driver(backwards=backwards))
-        results.append(step_of(engine, *batch(net, 7)) | state(net))
-    assert_equal(*results)
+    assert_order_is_free(stand_in, partial(net_of, name), step_of_seven)
 
 
 @pytest.mark.slow
@@ -208,45 +196,18 @@ def test_the_librarys_networks_are_themselves(accelerator, name):
     assert_all_near(state(net), other.state, EXACT)
 
 
-SIZE = 3
-"""Images in a batch, but the last one's."""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "steps", "recorded"),
     [(name, *((101, 50) if name in ("LeNet", "AlexNet") else (12, 5))) for name in NETS],
 )
 def test_steps_stay_together(accelerator, monkeypatch, name, steps, recorded):
-    """Recorded or not, and where the branch of what runs aside ends as late as it may.
-
-    Two recordings, and a step or two more, of which the last is smaller.
-    """
+    """Two recordings, and a step or two more, of which the last is smaller."""
     monkeypatch.setattr("xpnet.engine.cuda.training.UNROLL", recorded)
-    n = steps * SIZE - 1
-    other, rule = net_of(name), Momentum(0.005)
-    rng = np.random.default_rng(0)
-    x, t = rng.standard_normal((n, *other.input_shape)), rng.integers(10, size=n)
-    results = []
-    aside = {} if accelerator.is_gpu else {"backwards": True}
-    for graph, options in ((True, {}), (False, aside)):
-        net = net_of(name, accelerator.device)
-        engine = accelerator.engine(net, driver=accelerator.driver(**options), graph=graph)
-        data = [accelerator.device.asarray(array) for array in (x, t)]
-        training = engine.steps(*data, SIZE, Momentum(0.005))
-        losses = to_numpy(training.epoch(np.arange(n), [0.005] * steps)).copy()
-        results.append({"losses": losses} | named(dict(net.params)) | state(net))
-    want = []
-    for k in range(steps):
-        part = slice(SIZE * k, SIZE * k + SIZE)
-        loss, _, grads = other.loss_and_gradient(x[part], t[part])
-        want.append(float(loss))
-        rule.update(other.params, grads)
-    for got in results:
-        assert_equal(got, results[0])
-        assert_all_near(
-            got, {"losses": np.asarray(want), **other.params, **other.state}, TRAINED, least=0.1
-        )
+    make = partial(net_of, name)
+    assert_steps_stay_together(
+        accelerator, make, Momentum(0.005), steps=steps, size=3, n=3 * steps - 1
+    )
 
 
 @pytest.mark.slow

@@ -4,11 +4,13 @@ Errors are relative to the largest number of an array. Without a GPU the same ke
 CPU: see cuda_on_cpu.py.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from slow_cases import slow_except
-from test_cuda_engine import TRAINED, assert_all_near, assert_equal, state
+from test_cuda_engine import TRAINED, assert_all_near, assert_equal, assert_order_is_free, state
 from xpnet import (
     L2,
     SGD,
@@ -274,9 +276,9 @@ SOME_SLOW = slow_except(NETS, SMALL)
 EACH = pytest.mark.parametrize("name", SMALL)
 
 
-def net_of(name, device="cpu", dtype="float64"):
-    """The network, with random biases."""
-    layers, options = NETS[name]()
+def net_of(name, device="cpu", dtype="float64", nets=NETS):
+    """The network, with random biases and norms."""
+    layers, options = nets[name]()
     net = Network(layers, **({"input_shape": IMAGE} | options), device=device, dtype=dtype)
     rng = np.random.default_rng(5)
     for key, array in net.params.items():
@@ -322,6 +324,10 @@ def step_of(engine, x, t):
     return found | {name: to_numpy(array).copy() for name, array in grads.items()}
 
 
+def step_of_seven(engine):
+    return step_of(engine, *batch(engine.network, 7))
+
+
 def assert_same_step(engine, other, x, t, tol=EXACT):
     want = step_of_reference(other, x, t)
     grads = [array for name, array in want.items() if name in other.params]
@@ -336,27 +342,28 @@ def step_of_reference(other, x, t):
     return found | {name: np.asarray(grads[name]) for name in other.params}
 
 
-@pytest.mark.parametrize("name", SOME_SLOW)
-def test_a_network_is_itself(accelerator, name):
-    """Batch after batch: values, all gradients, masks and running statistics."""
-    net, other = net_of(name, accelerator.device), net_of(name)
+def assert_is_itself(accelerator, make, sizes):
+    """Batch after batch: values, all gradients, masks and running statistics.
+
+    `make` gives the network on a device.
+    """
+    net, other = make(accelerator.device), make("cpu")
     engine = accelerator.engine(net)
-    for n in (7, 33, 1, 7):
+    for n in sizes:
         x, t = batch(other, n)
         assert_same_step(engine, other, x, t)
-        want = named(other.predict(x))
-        assert_all_near(named(engine.predict(x)), want, EXACT)
+        assert_all_near(named(engine.predict(x)), named(other.predict(x)), EXACT)
         assert_all_near(state(net), other.state, 1e-13)
+
+
+@pytest.mark.parametrize("name", SOME_SLOW)
+def test_a_network_is_itself(accelerator, name):
+    assert_is_itself(accelerator, partial(net_of, name), (7, 33, 1, 7))
 
 
 @EACH
 def test_threads_and_blocks_may_take_turns_in_any_order(stand_in, name):
-    results = []
-    for backwards in (False, True):
-        net = net_of(name)
-        engine = stand_in.engine(net, driver=stand_in.driver(backwards=backwards))
-        results.append(step_of(engine, *batch(net, 7)) | state(net))
-    assert_equal(*results)
+    assert_order_is_free(stand_in, partial(net_of, name), step_of_seven)
 
 
 @pytest.mark.parametrize(
@@ -377,7 +384,34 @@ def test_float32_is_as_near(stand_in, name):
         np.testing.assert_allclose(got[key], array, rtol=0, atol=limit, err_msg=key)
 
 
-STEPS = 12
+def assert_steps_stay_together(accelerator, make, optimizer, steps, size, n):
+    """Of `n` samples: recorded or not, and where what runs aside ends as late as it may.
+
+    `make` gives the network on a device.
+    """
+    other, rate = make("cpu"), optimizer.lr
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((n, *other.input_shape)), rng.integers(10, size=n)
+    results = []
+    aside = {} if accelerator.is_gpu else {"backwards": True}
+    for graph, options in ((True, {}), (False, aside)):
+        net = make(accelerator.device)
+        engine = accelerator.engine(net, driver=accelerator.driver(**options), graph=graph)
+        data = [accelerator.device.asarray(array) for array in (x, t)]
+        training = engine.steps(*data, size, optimizer.fresh())
+        losses = to_numpy(training.epoch(np.arange(n), [rate] * steps)).copy()
+        results.append({"losses": losses} | named(dict(net.params)) | state(net))
+    want, rule = [], optimizer.fresh()
+    for k in range(steps):
+        part = slice(size * k, size * k + size)
+        loss, _, grads = other.loss_and_gradient(x[part], t[part])
+        want.append(float(loss))
+        rule.update(other.params, grads)
+    for got in results:
+        assert_all_near(
+            got, {"losses": np.asarray(want), **other.params, **other.state}, TRAINED, least=0.1
+        )
+        assert_equal(got, results[0])
 
 
 @pytest.mark.parametrize(
@@ -392,29 +426,6 @@ STEPS = 12
     ],
 )
 def test_steps_stay_together(accelerator, name):
-    """Recorded or not, and where the branch of what runs aside ends as late as it may."""
-    n, size = 4 * STEPS, 4
-    other = net_of(name)
-    rng = np.random.default_rng(0)
-    x, t = rng.standard_normal((n, *other.input_shape)), rng.integers(10, size=n)
-    results = []
-    aside = {} if accelerator.is_gpu else {"backwards": True}
-    for graph, options in ((True, {}), (False, aside)):
-        driver = accelerator.driver(**options)
-        net = net_of(name, accelerator.device)
-        engine = accelerator.engine(net, driver=driver, graph=graph)
-        data = [accelerator.device.asarray(array) for array in (x, t)]
-        training = engine.steps(*data, size, SGD(0.02))
-        losses = to_numpy(training.epoch(np.arange(n), [0.02] * STEPS)).copy()
-        results.append({"losses": losses} | named(dict(net.params)) | state(net))
-    want, rule = [], SGD(0.02)
-    for k in range(STEPS):
-        part = slice(size * k, size * k + size)
-        loss, _, grads = other.loss_and_gradient(x[part], t[part])
-        want.append(float(loss))
-        rule.update(other.params, grads)
-    for got in results:
-        assert_all_near(
-            got, {"losses": np.asarray(want), **other.params, **other.state}, TRAINED, least=0.1
-        )
-        assert_equal(got, results[0])
+    assert_steps_stay_together(
+        accelerator, partial(net_of, name), SGD(0.02), steps=12, size=4, n=48
+    )
