@@ -185,6 +185,11 @@ BRANCHING = {
 }
 
 
+def by_name(outputs):
+    """Outputs of several heads as they are, and one output as "", for one loop over either."""
+    return outputs if isinstance(outputs, dict) else {"": outputs}
+
+
 def batch(network, n, seed=0):
     """Inputs and targets on the host, float64."""
     rng = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from test_cpu_program import assert_near, assert_same, assert_same_grads, assert_same_state
+from test_cpu_program import assert_same, assert_same_grads, assert_same_state
 from xpnet import Affine, BatchNorm, Convolution, Network, ReLU
 from xpnet.engine import get_engine
 from xpnet.engine.cpu import CpuEngine
@@ -70,15 +70,6 @@ def test_every_layer_of_any_lenet_has_a_kernel():
         assert AsWritten not in kernels(net).values()
 
 
-def assert_same_scores(got, want, tol):
-    """Of one output, or by name of several."""
-    if not isinstance(want, dict):
-        got, want = {"": got}, {"": want}
-    assert got.keys() == want.keys()
-    for name, wanted in want.items():
-        assert_near(got[name], wanted, tol, name)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("threads", "frozen"), [(2, False), (1, True)])
 @pytest.mark.parametrize("name", TRAINED)
@@ -97,12 +88,12 @@ def test_they_are_themselves(name, threads, frozen):
     for n in (23, 11):
         loss, scores, grads = engine.loss_and_gradient(x[:n], t[:n])
         want_loss, want_scores, want = other.loss_and_gradient(x[:n], t[:n])
-        assert_same_scores(scores, want_scores, tol)
+        assert_same(scores, want_scores, tol)
         np.testing.assert_allclose(loss, want_loss, rtol=tol)
         largest = max(np.max(np.abs(each)) for each in want.values())
         for key, wanted in want.items():
             np.testing.assert_allclose(grads[key], wanted, rtol=0, atol=tol * largest, err_msg=key)
-        assert_same_scores(engine.predict(x[:n]), other.predict(x[:n]), tol)
+        assert_same(engine.predict(x[:n]), other.predict(x[:n]), tol)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from branching import by_name
 from xpnet import (
     L2,
     SGD,
@@ -272,10 +273,6 @@ def batch(net, n, seed=0):
     return x, targets(net.last_layer, net.output_shape)
 
 
-def arrays(given):
-    return given if isinstance(given, dict) else {"": given}
-
-
 def assert_near(got, want, tol=EXACT, name="", *, least=0.0):
     assert got.shape == want.shape, name
     assert got.dtype == want.dtype, name
@@ -285,9 +282,9 @@ def assert_near(got, want, tol=EXACT, name="", *, least=0.0):
 
 def assert_same(got, want, tol=EXACT):
     """Outputs or targets: one array, or by name."""
-    assert list(arrays(got)) == list(arrays(want))
-    for key, array in arrays(want).items():
-        assert_near(arrays(got)[key], array, tol, key)
+    assert list(by_name(got)) == list(by_name(want))
+    for key, array in by_name(want).items():
+        assert_near(by_name(got)[key], array, tol, key)
 
 
 def assert_same_grads(got, want, net, tol=EXACT):
@@ -340,9 +337,9 @@ def test_forward_and_backward_are_the_networks(name, threads):
             y, backward = engine.forward(x, train=train)
             want_y, want_backward = other.forward(x, train=train)
             assert_same(y, want_y)
-            dy = {key: rng.standard_normal(each.shape) for key, each in arrays(want_y).items()}
+            dy = {key: rng.standard_normal(each.shape) for key, each in by_name(want_y).items()}
             dy = dy if isinstance(want_y, dict) else dy[""]
-            kept = x.copy(), {key: each.copy() for key, each in arrays(dy).items()}
+            kept = x.copy(), {key: each.copy() for key, each in by_name(dy).items()}
             dx, grads = backward(dy, need_dx=need_dx, need_grads=need_grads)
             want_dx, want = want_backward(dy)
             if need_dx:
@@ -354,7 +351,7 @@ def test_forward_and_backward_are_the_networks(name, threads):
             else:
                 assert grads == {}
             np.testing.assert_array_equal(x, kept[0])
-            for key, each in arrays(dy).items():
+            for key, each in by_name(dy).items():
                 np.testing.assert_array_equal(each, kept[1][key])
             assert_same_state(net, other)
 

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from branching import by_name
 from slow_cases import slow_except
 from test_cuda_engine import TRAINED, assert_all_near, assert_equal, assert_order_is_free, state
 from xpnet import (
@@ -311,8 +312,7 @@ def placed(device, given):
 
 def named(outputs):
     """Outputs by name, on the host."""
-    found = outputs if isinstance(outputs, dict) else {"": outputs}
-    return {name: to_numpy(array).copy() for name, array in found.items()}
+    return {name: to_numpy(array).copy() for name, array in by_name(outputs).items()}
 
 
 def step_of(engine, x, t):

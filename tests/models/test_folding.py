@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from branching import BRANCHING
+from branching import BRANCHING, by_name
 from xpnet import (
     L2,
     SGD,
@@ -61,11 +61,9 @@ def assert_equal(network: Network, folded: Network, n: int = 3) -> None:
     """Predictions of both, over the largest."""
     x = np.random.default_rng(1).standard_normal((n, *network.input_shape))
     x = network.device.asarray(x, dtype=network.dtype)
-    got, want = folded.predict(x), network.predict(x)
-    heads = want.items() if isinstance(want, dict) else [("", want)]
-    for name, scores in heads:
-        y = to_numpy(got[name] if name else got)
-        scores = to_numpy(scores)
+    got, want = by_name(folded.predict(x)), by_name(network.predict(x))
+    for name in want:
+        y, scores = to_numpy(got[name]), to_numpy(want[name])
         error = abs(y - scores).max() / abs(scores).max()
         assert error < TOL[network.dtype], (name, error)
 
@@ -124,9 +122,8 @@ def test_networks_that_branch(name):
     assert_equal(network, folded)
     if "cpu" in folded.device.name:
         x = np.random.default_rng(0).standard_normal((4, *network.input_shape)).astype("float32")
-        want = folded.predict(x)
-        got = get_engine(folded, "cpu").predict(x)
-        for key in want if isinstance(want, dict) else [...]:
+        got, want = by_name(get_engine(folded, "cpu").predict(x)), by_name(folded.predict(x))
+        for key in want:
             np.testing.assert_allclose(got[key], want[key], rtol=1e-4, atol=1e-4)
 
 
