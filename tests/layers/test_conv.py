@@ -6,17 +6,13 @@ from itertools import product
 import numpy as np
 import pytest
 
+from test_layers import placed
 from xpnet import im2col, layers, to_numpy
 from xpnet.arrays import array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.testing import check_backward
 
 RNG = np.random.default_rng(0)
-
-
-def placed(layer, device, dtype="float64"):
-    layer.params = {key: device.asarray(p, dtype=dtype) for key, p in layer.params.items()}
-    return layer
 
 
 # Channels below and above the number from which windows are no longer laid out.

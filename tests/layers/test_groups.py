@@ -3,15 +3,11 @@
 import numpy as np
 import pytest
 
+from test_layers import placed
 from tolerances import EX, assert_near
 from xpnet import Convolution, to_numpy
 from xpnet.errors import ArgumentError
 from xpnet.testing import check_backward
-
-
-def placed(layer, device, dtype="float64"):
-    layer.params = {key: device.asarray(p, dtype=dtype) for key, p in layer.params.items()}
-    return layer
 
 
 def test_the_worked_example_of_two_groups(device):

@@ -3,15 +3,11 @@
 import numpy as np
 import pytest
 
+from test_layers import placed
 from tolerances import E12, EX, P9, assert_near
 from xpnet import ScaledTanh, Subsampling
 from xpnet.errors import ArgumentError
 from xpnet.testing import check_backward
-
-
-def placed(layer, device, dtype="float64"):
-    layer.params = {key: device.asarray(p, dtype=dtype) for key, p in layer.params.items()}
-    return layer
 
 
 def test_the_worked_example(device):

@@ -1,21 +1,15 @@
 """Weights under PyTorch's names, without PyTorch: dtypes, files and names that do not fit."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from test_torch_files import made
 from xpnet import load_torch, save_torch, to_numpy
 from xpnet.errors import WeightsError
 from xpnet.files.weights import load_weights
 from xpnet.layers import Affine, BatchNorm, Dropout
 from xpnet.models import Network
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-made = importlib.import_module("_torch_files")
 
 
 def dense(dtype="float32", rng=0):
