@@ -44,6 +44,14 @@ class Run:
         return code, out, err
 
 
+def without_gpu(capsys, monkeypatch, tmp_path):
+    """A command line in an empty directory, and no GPU."""
+    no_gpu = cuda.Diagnosis(problem="CuPy is not installed", remedy=cuda.INSTALL)
+    monkeypatch.setattr(cuda, "diagnose", lambda: no_gpu)
+    monkeypatch.chdir(tmp_path)
+    return Run(capsys, monkeypatch)
+
+
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
     """A command line in an empty directory, with a small synthetic set and no GPU."""
@@ -52,10 +60,7 @@ def run(capsys, monkeypatch, tmp_path):
         "xpnet.cli.options.load_dataset",
         lambda name, data_dir=None: Dataset("synthetic", "synthetic digits", x, t, x_test, t_test),
     )
-    no_gpu = cuda.Diagnosis(problem="CuPy is not installed", remedy=cuda.INSTALL)
-    monkeypatch.setattr(cuda, "diagnose", lambda: no_gpu)
-    monkeypatch.chdir(tmp_path)
-    return Run(capsys, monkeypatch)
+    return without_gpu(capsys, monkeypatch, tmp_path)
 
 
 QUICK = ("--model", "two-layer-net", "--epochs", 2, "--lr", "0.2", "--batch-size", 20)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from slow_cases import slow_except
-from test_cli import Run, assert_refused
+from test_cli import assert_refused, without_gpu
 from xpnet import TwoLayerNet, load_model, load_network, synthetic_digits
-from xpnet.arrays import cuda
 from xpnet.data.dataset import Dataset
 from xpnet.errors import ArgumentError, WeightsError
 from xpnet.models.registry import MODELS, OFFERED, outline
@@ -76,13 +75,19 @@ def digits():
     return Dataset("synthetic", "synthetic digits", x, t, x_test, t_test)
 
 
+def forget_modules():
+    """So that those of a test's directory are imported anew."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("mine", "broken", "divided", "late", "program"):
+            del sys.modules[name]
+
+
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path, digits):
     """The command line with 40 images, in a directory with a package of networks; no pictures."""
+    line = without_gpu(capsys, monkeypatch, tmp_path)
     monkeypatch.setattr("xpnet.cli.options.load_dataset", lambda name, data_dir=None: digits)
     monkeypatch.setattr("xpnet.report.plots.available", lambda: False)
-    monkeypatch.setattr(cuda, "diagnose", lambda: cuda.Diagnosis(problem="CuPy is not installed"))
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "parts.py").write_text(
         "from xpnet import Affine\ndef head(n, rng): return Affine(8, n, rng=rng)\n"
@@ -92,11 +97,8 @@ def run(capsys, monkeypatch, tmp_path, digits):
     (tmp_path / "divided.py").write_text("\n1 / 0\n")
     (tmp_path / "late.py").write_text("")
     (tmp_path / "program.py").write_text("import sys\nsys.exit('usage: program')\n")
-    before = set(sys.modules)
-    yield Run(capsys, monkeypatch)
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("mine", "broken", "divided", "late", "program"):
-            del sys.modules[name]
+    yield line
+    forget_modules()
 
 
 QUICK = ("--batch-size", 10, "--evaluate-samples", 20)
@@ -242,9 +244,7 @@ def test_a_directory_is_named_by_what_any_disk_takes(run, tmp_path):
 def test_no_file_calls_a_function(run, tmp_path, monkeypatch):
     """A run goes on by what its checkpoint says of the layers, unless its function is named."""
     assert run("train", "--model", "mine.nets:foreign", *QUICK, "--epochs", 1, "--out", "a")[0] == 0
-    for name in list(sys.modules):
-        if name.startswith("mine"):
-            del sys.modules[name]
+    forget_modules()
     command = ("train", "--resume", "a", "--epochs", 2)
     assert_refused(run(*command), "give --model mine.nets:foreign as well, which calls that func")
     assert_refused(run("evaluate", "--weights", "a"), "which is not one of xpnet's; build it your")

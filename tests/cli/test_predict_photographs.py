@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from test_cli import Run, assert_refused
+from test_cli import assert_refused, without_gpu
 from xpnet import (
     Affine,
     GlobalAveragePool,
@@ -18,17 +18,12 @@ from xpnet import (
     save_torch,
     softmax,
 )
-from xpnet.arrays import cuda
 from xpnet.files.weights import load_weights
 
 
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
-    """A command line in an empty directory, and no GPU."""
-    no_gpu = cuda.Diagnosis(problem="CuPy is not installed", remedy=cuda.INSTALL)
-    monkeypatch.setattr(cuda, "diagnose", lambda: no_gpu)
-    monkeypatch.chdir(tmp_path)
-    return Run(capsys, monkeypatch)
+    return without_gpu(capsys, monkeypatch, tmp_path)
 
 
 CLASSES = ("red", "green", "blue")
