@@ -12,6 +12,7 @@ from xpnet import (
     Network,
     ReLU,
     ScaledTanh,
+    Sequential,
     Subsampling,
 )
 from xpnet.engine import get_engine
@@ -43,10 +44,8 @@ CASES = {
 
 def network(case, **options):
     layers = [Convolution(2, 4, 3, pad=1, rng=0), *CASES[case]()]
-    shape = Network([*layers], input_shape=(2, 7, 6)).output_shape
-    layers = [Convolution(2, 4, 3, pad=1, rng=0), *CASES[case]()]
-    layers.append(Affine(int(np.prod(shape)), 5, rng=2))
-    return Network(layers, input_shape=(2, 7, 6), **options)
+    numbers = int(np.prod(Sequential(layers).output_shape((2, 7, 6))))
+    return Network([*layers, Affine(numbers, 5, rng=2)], input_shape=(2, 7, 6), **options)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -38,19 +38,22 @@ def mlp(**options):
     return BinaryMLP(**{"input_shape": (1, 12, 12), "hidden_sizes": (40, 30), "rng": 0} | options)
 
 
+VALUES = {
+    "gamma": lambda rng, shape: rng.choice([-1, 0, 1], shape) * rng.uniform(0.1, 2, shape),
+    "beta": lambda rng, shape: rng.normal(0, 0.5, shape),
+    "running_mean": lambda rng, shape: rng.integers(-4, 5, shape).astype(float),
+    "running_var": lambda rng, shape: rng.uniform(1, 40, shape),
+}
+
+
 def unlike(network: Network) -> Network:
     """With statistics and factors of all kinds: positive and negative gamma, and 0."""
     rng = np.random.default_rng(1)
     for name, array in {**network.params, **network.state}.items():
-        shape, kind = tuple(array.shape), name.rpartition(".")[2]
-        values = {
-            "gamma": lambda: rng.choice([-1, 0, 1], shape) * rng.uniform(0.1, 2, shape),  # noqa: B023
-            "beta": lambda: rng.normal(0, 0.5, shape),  # noqa: B023
-            "running_mean": lambda: rng.integers(-4, 5, shape).astype(float),  # noqa: B023
-            "running_var": lambda: rng.uniform(1, 40, shape),  # noqa: B023
-        }
-        if kind in values:
-            array[...] = network.device.asarray(values[kind](), dtype=network.dtype)
+        kind = name.rpartition(".")[2]
+        if kind in VALUES:
+            values = VALUES[kind](rng, tuple(array.shape))
+            array[...] = network.device.asarray(values, dtype=network.dtype)
     return network
 
 
