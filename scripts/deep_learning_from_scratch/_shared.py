@@ -127,6 +127,19 @@ def train_in_full(lab: Lab, trainer: Trainer, title: str) -> None:
     draw_course(lab, lab.figure().subplots(), trainer, title)
 
 
+def learn_filters(
+    lab: Lab, network: Network, first: str, **options: Any
+) -> tuple[Trainer, np.ndarray, np.ndarray]:
+    """Train on shuffled images; the trainer at the end, and the parameter `first` before and after.
+
+    Options are those of `make_trainer`.
+    """
+    before = to_numpy(network.params[first]).copy()
+    trainer = make_trainer(lab, network, sampling="shuffle", **options)
+    trainer.train()
+    return trainer, before, to_numpy(network.params[first])
+
+
 def learn_once(
     lab: Lab,
     model: Callable[..., Network],
@@ -141,17 +154,16 @@ def learn_once(
 
     Adam, batches of 100. Returned is the parameter `first` before and after, of the first seed.
     """
-    found: list[np.ndarray] = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    options = {"images": lab.few(30_000, 300), "evaluate_sample_num_per_epoch": 1}
     for seed in seeds(lab, 2):
         network = model(rng=seed, device=lab.device)
         if seed == lab.seed:
             lab.equal("parameters", network.params.count, parameters)
-        found.append(to_numpy(network.params[first]).copy())
-        options = {"seed": seed, "sampling": "shuffle", "evaluate_sample_num_per_epoch": 1}
-        images = lab.few(30_000, 300)
-        make_trainer(lab, network, images=images, optimizer=Adam(lr), **options).train()
-        found.append(to_numpy(network.params[first]))
+        options["seed"] = seed
+        _, before, after = learn_filters(lab, network, first, optimizer=Adam(lr), **options)
+        found.append((before, after))
         accuracy = accuracy_of(network, lab.digits.x_test, lab.digits.t_test)
         what = f"test accuracy, seed {seed}"
         lab.check(what, accuracy, *band, book=f"guide {guide}", full=True)
-    return found[0], found[1]
+    return found[0]

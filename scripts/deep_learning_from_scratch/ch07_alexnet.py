@@ -11,8 +11,8 @@ they have hardly moved from where they were drawn, and the layers behind have le
 
 import numpy as np
 
-from _shared import accuracy_of, make_trainer
-from xpnet import Adam, AlexNet, to_numpy
+from _shared import accuracy_of, learn_filters
+from xpnet import Adam, AlexNet
 from xpnet.report import plots
 from xpnet.report.experiment import Lab, main
 from xpnet.report.figures import neighbour_correlation
@@ -23,11 +23,8 @@ FIRST = "conv1.W"
 def run(lab: Lab) -> None:
     """Train, measure and draw."""
     network = AlexNet.small(rng=lab.seed, device=lab.device)
-    before = to_numpy(network.params[FIRST]).copy()
-    options = {"sampling": "shuffle", "evaluate_sample_num_per_epoch": 1}
-    images = lab.few(10_000, 200)
-    make_trainer(lab, network, images=images, optimizer=Adam(0.001), **options).train()
-    after = to_numpy(network.params[FIRST])
+    options = {"images": lab.few(10_000, 200), "evaluate_sample_num_per_epoch": 1}
+    _, before, after = learn_filters(lab, network, FIRST, optimizer=Adam(0.001), **options)
     accuracy = accuracy_of(network, lab.digits.x_test, lab.digits.t_test)
     lab.check("test accuracy after 10,000 images", accuracy)
     for W, when in ((before, "before"), (after, "after")):

@@ -10,8 +10,8 @@ neighbours, trained ones are gradients and blobs: weights next to each other bec
 
 import numpy as np
 
-from _shared import accuracy_of, draw_course, make_trainer, seeds
-from xpnet import Adam, SimpleConvNet, Trainer, to_numpy
+from _shared import accuracy_of, draw_course, learn_filters, seeds
+from xpnet import Adam, SimpleConvNet, Trainer
 from xpnet.report import plots
 from xpnet.report.experiment import Lab, main
 from xpnet.report.figures import neighbour_correlation
@@ -20,18 +20,8 @@ from xpnet.report.figures import neighbour_correlation
 def trained(lab: Lab, seed: int) -> tuple[Trainer, np.ndarray, np.ndarray]:
     """Return the trainer at the end of a run, and the filters before and after."""
     network = SimpleConvNet(rng=seed, device=lab.device)
-    before = to_numpy(network.params["W1"]).copy()
-    trainer = make_trainer(
-        lab,
-        network,
-        epochs=lab.few(20, 2),
-        optimizer=Adam(0.001),
-        seed=seed,
-        sampling="shuffle",
-        evaluate_sample_num_per_epoch=1000,
-    )
-    trainer.train()
-    return trainer, before, to_numpy(network.params["W1"])
+    options = {"epochs": lab.few(20, 2), "evaluate_sample_num_per_epoch": 1000}
+    return learn_filters(lab, network, "W1", optimizer=Adam(0.001), seed=seed, **options)
 
 
 def run(lab: Lab) -> None:
