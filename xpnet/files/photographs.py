@@ -52,7 +52,7 @@ class Photographs:
     Raises
     ------
     ArgumentError
-        A number or a name is none.
+        A number is out of bounds, or the classes are no names.
     """
 
     size: int
@@ -141,7 +141,7 @@ class Photographs:
         Raises
         ------
         WeightsError
-            It is none of these; the message names the file, `path`.
+            The text does not tell how photographs are read; the message names the file, `path`.
         """
         try:
             return Photographs(**json.loads(text))
