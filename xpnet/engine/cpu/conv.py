@@ -31,7 +31,7 @@ class PlanesGemm(Kernel):
     network need none.
     """
 
-    owns_x = owns_y = shares_prepared = True
+    owns_x = owns_y = True
     method = "planes-GEMM"
     dx: Array = None
 
@@ -55,7 +55,7 @@ class PlanesGemm(Kernel):
         self._places = places = C * FH * FW
         self._W, self._b = layer.params["W"].reshape(FN, places), layer.params.get("b")
         rows = places if self._b is None else places + 1
-        self._w = self.buffers.prepared(self, rows, FN)
+        self._w = np.empty((rows, FN), dtype=kind)
         # Each channel by itself, unlike everywhere else.
         padded = np.zeros((C, top + H + bottom, left + W + right, n), dtype=kind)
         self.x = padded[:, top : top + H, left : left + W].transpose(1, 2, 3, 0)

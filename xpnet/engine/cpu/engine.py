@@ -81,8 +81,12 @@ class CpuEngine(OneByOne, Uncopied):
         self._by_samples = all(type(layer) in KERNELS for layer in layers)
         convolutions = [layer for layer in layers if isinstance(layer, Convolution)]
         self._convolves = bool(convolutions)
-        self._weights = sum(layer.params["W"].size for layer in convolutions)
-        self._numbers = sum(prod(node.output_shape) for node in self._nodes)
+        weights = sum(layer.params["W"].size for layer in convolutions)
+        numbers = sum(prod(node.output_shape) for node in self._nodes)
+        limit = max(NUMBERS, FOR_A_WEIGHT * weights) // numbers
+        self._most = max(1, min(IMAGES, limit))
+        # So many numbers are worth a thread, however few the samples are.
+        self._fewest = max(1, min(FEWEST, NUMBERS // numbers))
         self._calls = 0
         self._turn, self._caller = RLock(), get_ident()
         self._compile()
@@ -121,11 +125,8 @@ class CpuEngine(OneByOne, Uncopied):
             return divided(n, n, 1, self.threads)
         if not self._convolves:
             return divided(n, ROWS, 1, self.threads)
-        limit = max(NUMBERS, FOR_A_WEIGHT * self._weights) // self._numbers
-        # So many numbers are worth a thread, however few the samples are.
-        fewest = max(1, min(FEWEST, NUMBERS // self._numbers))
-        workers = max(1, min(self.threads, n // fewest))
-        return divided(n, max(1, min(IMAGES, limit)), workers, 1)
+        workers = max(1, min(self.threads, n // self._fewest))
+        return divided(n, self._most, workers, 1)
 
     def methods(self) -> dict[str, str]:
         """Say how each layer is computed, by its name."""

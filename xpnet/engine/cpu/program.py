@@ -84,8 +84,9 @@ class Program:
         self._compile(kinds)  # this once to learn how large shared memory must be
         self._buffers.begin()
         self._compile(kinds)
-        self._prepare = [k for k in self._kernels if type(k).prepare is not Kernel.prepare]
-        self._prepare_more = [k for k in self._prepare if not k.shares_prepared]
+        prepares = [k for k in self._kernels if type(k).prepare is not Kernel.prepare]
+        self._prepare = [k for k in prepares if not k.shares_prepared]
+        self._prepare_shared = [k for k in prepares if k.shares_prepared]
         self._commit = [k for k in self._kernels if type(k).commit is not Kernel.commit]
         self._fore: dict[tuple[range, Meeting | None], Steps] = {}
         self._back: dict[tuple[range, Needs], Steps] = {}
@@ -198,10 +199,14 @@ class Program:
             them may have seen to
         known : whether they may well be as they were the last time: to compare them takes less time
         """
-        if shared and not known:
+        for kernel in self._prepare:
+            kernel.prepare()
+        if not (shared and self._prepare_shared):
+            return
+        if not known:
             self._buffers.forget_prepared()
-        for kernel in self._prepare if shared else self._prepare_more:
-            if not (known and kernel.shares_prepared):
+        for kernel in self._prepare_shared:
+            if not known:
                 kernel.prepare()
             elif not self._buffers.is_prepared(kernel):
                 kernel.prepare()
