@@ -131,7 +131,8 @@ class Built:
         y = in_book_order(kernel.y).copy()
         self.scratch.poison()
         kernel.dy[...] = in_memory_order(dy)
-        kernel.backward(self.needs, need_grads)
+        for step in kernel.steps_back(self.needs, need_grads):
+            step()
         dx = None if self.dx is None else in_book_order(self.dx).copy()
         return y, dx, {key: grad.copy() for key, grad in self.grads.items()}
 

@@ -63,6 +63,21 @@ def test_the_cpu_engine_computes_what_the_layers_do(case):
     np.testing.assert_allclose(engine.predict(x), net.predict(x), rtol=1e-9, atol=1e-9)
 
 
+def test_what_is_written_where_a_table_has_nothing_is_not_read():
+    """Through a view, which no assignment sees."""
+    net, other = network("table", dtype="float64"), network("table", dtype="float64")
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((7, 2, 7, 6)), rng.integers(5, size=7)
+    engine, ((name, mask),) = get_engine(net, "cpu"), net.params.masks.items()
+    for compute in (
+        lambda run: run.predict(x),
+        lambda run: run.loss_and_gradient(x, t)[1],
+        lambda run: run.forward(x)[0],
+    ):
+        net.params[name][...] += mask == 0
+        np.testing.assert_allclose(compute(engine), compute(other), rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_gpus_engine_has_kernels_for_all(case):
     """Which test_cuda_kernels.py has beside the layers."""

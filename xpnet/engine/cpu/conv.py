@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from xpnet.arrays import Array
 from xpnet.engine.cpu.buffers import by_groups
 from xpnet.engine.cpu.depthwise import Depthwise
-from xpnet.engine.cpu.kernel import Kernel, computes, drop_unconnected
+from xpnet.engine.cpu.kernel import Kernel, computes
 from xpnet.engine.cpu.winograd import Winograd
 from xpnet.engine.lower import Op
 from xpnet.functions.im2col import shifted
@@ -73,7 +73,6 @@ class PlanesGemm(Kernel):
 
     def prepare(self) -> None:
         """Filters and biases as one matrix."""
-        drop_unconnected(self.op.layer, self.op.layer.params)
         self._w[: self._places] = self._W.T
         if self._b is not None:
             self._w[-1] = self._b
@@ -93,7 +92,6 @@ class PlanesGemm(Kernel):
         np.sum(self._dw_rows, axis=0, out=self._dw)
         dW = self.grads["W"].reshape(FN, self._places)
         dW[...] = self._dw[: self._places].T
-        drop_unconnected(self.op.layer, self.grads)
         if self._b is not None:
             self.grads["b"][...] = self._dw[-1]
 
@@ -179,7 +177,6 @@ class ShiftGemm(Kernel):
 
     def prepare(self) -> None:
         """Filters in the order of the products."""
-        drop_unconnected(self.op.layer, self.op.layer.params)
         self._by_place[...] = self._W.transpose(3, 4, 0, 2, 1)
 
     def _rows_of(self, place: int) -> np.ndarray:
@@ -205,7 +202,6 @@ class ShiftGemm(Kernel):
                 np.sum(self._dw_rows, axis=self._summed, out=self._dw[place])
             dW = self.grads["W"].reshape(self._W.shape)
             dW[...] = self._dw_by_place.transpose(2, 4, 3, 0, 1)
-            drop_unconnected(self.op.layer, self.grads)
             if self._b is not None:
                 dy = self.dy.reshape(len(self._ones), -1)
                 np.matmul(self._ones, dy, out=self.grads["b"])

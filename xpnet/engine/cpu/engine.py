@@ -296,6 +296,8 @@ class CpuEngine(OneByOne, Uncopied):
         """
         self._calls += 1
         network = self.network
+        if network.params.masks:  # the kernels read what is not connected, too
+            network.params.apply_masks()
         if gives and self._caller != (caller := get_ident()):
             self._caller = caller
             self._compile()

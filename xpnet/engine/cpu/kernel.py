@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import ClassVar, TypeVar
 
@@ -11,8 +12,8 @@ from xpnet.arrays import Array
 from xpnet.engine.cpu.buffers import Buffers, in_book_order
 from xpnet.engine.lower import Fits, Op, Pattern
 from xpnet.errors import ArgumentError
-from xpnet.layers import Backward, Convolution, Layer, Params, Unpooled
-from xpnet.layers.base import run_layer, take_back
+from xpnet.layers import Backward, Layer, Params, Unpooled
+from xpnet.layers.base import Leaf, run_layer, take_back
 from xpnet.models.nodes import Node
 
 BLOCK = 8192
@@ -97,8 +98,20 @@ class Kernel:
         raise NotImplementedError
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
-        """Compute dx from dy, for each input where it is needed, and the gradients."""
+        """Compute dx from dy, for each input where it is needed, and the gradients.
+
+        What it leaves of these where the layer's masks are 0 is made 0 by `steps_back`.
+        """
         raise NotImplementedError
+
+    def steps_back(self, need_dx: Sequence[bool], need_grads: bool) -> list[Callable[[], object]]:
+        """The way back: `backward`, and the masks of the gradients, where the layer has any."""
+        steps: list[Callable[[], object]] = [partial(self.backward, need_dx, need_grads)]
+        layer = self.op.layer
+        if need_grads and isinstance(layer, Leaf):
+            for key, mask in layer.masks().items():
+                steps.append(partial(np.multiply, self.grads[key], mask, out=self.grads[key]))
+        return steps
 
     def commit(self) -> None:
         """Have the layer's state follow a training pass of the whole batch, once."""
@@ -202,10 +215,3 @@ def zeros_beside(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     last = len(shape) - 1
     axes = next(k for k in range(len(shape)) if prod(shape[k:]) <= BLOCK or k == last)
     return np.zeros(shape[axes:], dtype=dtype)
-
-
-def drop_unconnected(layer: Layer, arrays: Params) -> None:
-    """Set W, or its gradient, to 0 where a convolution's table has no connection."""
-    assert isinstance(layer, Convolution)
-    if layer.mask is not None:
-        arrays["W"] *= layer.mask

@@ -294,7 +294,7 @@ class Program:
             op, kernel = self._lower(needs).ops[number], self._kernels[number]
             if not op.need_dy:
                 continue
-            steps.append(partial(kernel.backward, op.need_dx, op.need_grads))
+            steps += kernel.steps_back(op.need_dx, op.need_grads)
             steps += [step for place, step in self._after[number].items() if op.need_dx[place]]
         return steps
 

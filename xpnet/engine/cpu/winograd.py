@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from xpnet.arrays import Array
 from xpnet.engine.cpu.buffers import Buffers, by_groups
-from xpnet.engine.cpu.kernel import Kernel, drop_unconnected
+from xpnet.engine.cpu.kernel import Kernel
 from xpnet.layers import Convolution, Shape
 
 POINTS = (0.0, 1.0, -1 / 2, 7 / 4, -5 / 4)
@@ -234,7 +234,6 @@ class Winograd(Kernel):
 
     def prepare(self) -> None:
         """Transform the filters, as they are now."""
-        drop_unconnected(self.op.layer, self.op.layer.params)
         np.matmul(self._GG, self._filters, out=self._w_rows)
 
     def forward(self) -> None:
@@ -255,7 +254,6 @@ class Winograd(Kernel):
             np.matmul(e.swapaxes(-1, -2), self._V, out=self._dw)
             dW = self.grads["W"].reshape(-1, TAPS * TAPS)
             np.matmul(self._dw_rows.T, self._GG, out=dW)
-            drop_unconnected(self.op.layer, self.grads)
         if need_dx[0]:
             np.matmul(e, self._w, out=self._V)  # V has been used up, too
             take(self._leave_dx)
