@@ -131,18 +131,15 @@ class ShiftGemm(Kernel):
         """The padded images, and what each place of the window sees of them."""
         layer, n, kind = self.op.layer, self.buffers.n, self.buffers.dtype
         assert isinstance(layer, Convolution)
-        ((C, H, W),), (FN, OH, OW), G = self.op.input_shapes, self.op.output_shape, layer.groups
-        (top, left, bottom, right), (_, across) = layer.pads, layer.strides
-        FH, FW = layer.params["W"].shape[2:]
+        ((C, *_),), (FN, OH, OW), G = self.op.input_shapes, self.op.output_shape, layer.groups
+        (_, across), (FH, FW) = layer.strides, layer.params["W"].shape[2:]
         self._W = layer.params["W"].reshape(G, FN // G, C // G, FH, FW)
         self._b = layer.params.get("b")
         w = self.buffers.prepared(self, FH * FW, C * FN // G).reshape(FH, FW, G, C // G, -1)
         dw = self.buffers.scratch("dw", w.shape)
         self._by_place, self._dw_by_place = w, dw
         self._w, self._dw = (w, dw) if G > 1 else (w[:, :, 0], dw[:, :, 0])
-        inside = (slice(top, top + H), slice(left, left + W))
-        padded = np.zeros((top + H + bottom, left + W + right, n, C), dtype=kind)
-        self.x = padded[inside]
+        padded, self._dx_padded = self.bordered(layer.pads)
         # Where the stride is 1, neighbouring columns make one matrix.
         matrices: tuple[int, ...] = (OH, OW * n) if across == 1 else (OH, OW, n)
         self._copy: Array = None
@@ -167,10 +164,7 @@ class ShiftGemm(Kernel):
         self._x_rows = [rows(view if self._copy is None else self._copy) for view in self._seen]
         self._dw_rows = self.buffers.scratch("filters", (*matrices[:-1], *self._w.shape[2:]))
         self._ones = np.ones(OH * OW * n, dtype=kind)
-        self.dx: Array = None
-        if any(self.op.need_dx):
-            self._dx_padded = self.buffers.passed(self.number, padded.shape)
-            self.dx = self._dx_padded[inside]
+        if self._dx_padded is not None:
             self._dx_term = self.buffers.scratch("product", (OH, OW, n, C))
             self._dx_term_rows = rows(self._dx_term)
             self._dx_places = places(self._dx_padded)

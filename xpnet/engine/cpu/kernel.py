@@ -90,6 +90,31 @@ class Kernel:
     def build(self) -> None:
         """Make the arrays that are its own."""
 
+    def bordered(
+        self, pads: tuple[int, int, int, int], outside: float = 0.0
+    ) -> tuple[np.ndarray, Array]:
+        """Make images with a border, `x` inside, and gradients likewise, `dx` inside.
+
+        The gradients are None where they are not needed.
+
+        Parameters
+        ----------
+        pads : pixels of the border: top, left, bottom, right
+        outside : what is there of x
+        """
+        H, W, *rest = self.buffers.shape(self.op.input_shapes[0])
+        top, left, bottom, right = pads
+        shape = (top + H + bottom, left + W + right, *rest)
+        inside = (slice(top, top + H), slice(left, left + W))
+        images = np.zeros(shape, dtype=self.buffers.dtype)
+        if outside:  # zeros take no memory before they are used
+            images[...] = outside
+        gradients: Array = None
+        if any(self.op.need_dx):
+            gradients = self.buffers.passed(self.number, shape)
+        self.x, self.dx = images[inside], None if gradients is None else gradients[inside]
+        return images, gradients
+
     def prepare(self) -> None:
         """Take up the parameters as they are now."""
 

@@ -95,14 +95,17 @@ class Pool2x2(Kernel):
         np.copyto(v, across[1::2])
         np.copyto(v, across[0::2], where=self._upper)
 
-    def _largest(self, x: np.ndarray, y: np.ndarray) -> None:
+    def _largest(self, x: np.ndarray, y: np.ndarray) -> bool:
+        """x to y, and to the masks if anybody will ask for them; whether anybody will."""
         left, right = x[:, 0::2], x[:, 1::2]
         np.maximum(left, right, out=self._across)
         upper, lower = self._across[0::2], self._across[1::2]
-        if not _forgets(self):
-            np.greater_equal(left, right, out=self._left)
-            np.greater_equal(upper, lower, out=self._upper)
         np.maximum(upper, lower, out=y)
+        if _forgets(self):
+            return False
+        np.greater_equal(left, right, out=self._left)
+        np.greater_equal(upper, lower, out=self._upper)
+        return True
 
 
 def _halves(nodes: Sequence[Node]) -> bool:
@@ -124,8 +127,7 @@ class RectifiedPool2x2(Pool2x2):
 
     def forward(self) -> None:
         """x to y."""
-        self._largest(self.inputs[0], self._down)
-        if not _forgets(self):
+        if self._largest(self.inputs[0], self._down):
             np.greater(self._down, 0, out=self._positive)
         np.maximum(self._down, self._zeros, out=self.y)
 
@@ -205,16 +207,8 @@ class BorderedWindows(Windows):
     def build(self) -> None:
         """Images with a border, too."""
         super().build()
-        (shape,) = self.op.input_shapes
-        H, W, *rest = self.buffers.shape(shape)
-        top, left, bottom, right = _pool(self.op).reached(shape)
-        around = (top + H + bottom, left + W + right, *rest)
-        inside = (slice(top, top + H), slice(left, left + W))
-        self._images = np.full(around, -np.inf, dtype=self.buffers.dtype)
-        self.x, self.dx = self._images[inside], None
-        if any(self.op.need_dx):
-            self._dx_around = self.buffers.passed(self.number, around)
-            self.dx = self._dx_around[inside]
+        pads = _pool(self.op).reached(self.op.input_shapes[0])
+        self._images, self._dx_around = self.bordered(pads, -np.inf)
 
     def forward(self) -> None:
         """x to y."""
@@ -258,18 +252,16 @@ class Averages(Kernel):
         """Images with a border, and what the places of the window see of them."""
         layer, buffers = self.op.layer, self.buffers
         assert isinstance(layer, AveragePool)
-        H, W, *rest = buffers.shape(self.op.input_shapes[0])
-        top, left, bottom, right = layer.pads
-        around = (top + H + bottom, left + W + right, *rest)
-        inside = (slice(top, top + H), slice(left, left + W))
         self._size = layer.window[0] * layer.window[1]
         self._term = buffers.scratch("down", buffers.shape(self.op.output_shape))
-        images = np.zeros(around, dtype=buffers.dtype)
-        self._views = [view for _, _, view in shifted(images, *layer.window, layer.stride)]
-        self.x, self.dx = images[inside], None
-        if any(self.op.need_dx):
-            self._dx_around = buffers.passed(self.number, around)
-            self.dx = self._dx_around[inside]
+        images, self._dx_around = self.bordered(layer.pads)
+
+        def places(around: np.ndarray) -> list[np.ndarray]:
+            return [view for _, _, view in shifted(around, *layer.window, layer.stride)]
+
+        self._views = places(images)
+        if self._dx_around is not None:
+            self._dx_views = places(self._dx_around)
 
     def forward(self) -> None:
         """x to y."""
@@ -281,11 +273,9 @@ class Averages(Kernel):
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """An equal share of dy to each place."""
-        assert isinstance(self.op.layer, AveragePool)
-        dx, layer = self._dx_around, self.op.layer
         np.divide(self.dy, self._size, out=self._term)
-        dx[...] = 0.0
-        for _, _, view in shifted(dx, *layer.window, layer.stride):
+        self._dx_around[...] = 0.0
+        for view in self._dx_views:
             view += self._term
 
 
