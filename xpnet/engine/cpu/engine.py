@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from importlib import import_module
 from math import isfinite, prod
 from threading import BrokenBarrierError, RLock, get_ident
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import numpy as np
 
 from xpnet.arrays import Array
 from xpnet.arrays.parameters import FlatParams
+from xpnet.compiled import checked_choice, description
 from xpnet.engine.base import OneByOne, Uncopied
 from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cpu.buffers import Scratch
@@ -65,16 +67,30 @@ class CpuEngine(OneByOne, Uncopied):
     threads : how many to use, at most one for each core; one for each that is free if None
     reduce : makes one of what the parts of a batch bring to a meeting, in their order: things that
         can be added
+    compiled : whether loops compiled by numba are used, by which sums may round otherwise; if None
+        where it is installed
+
+    Raises
+    ------
+    ArgumentError
+        The network has an obstacle, or numba is asked for and not installed.
     """
 
     name = "cpu"
 
     def __init__(
-        self, network: Network, threads: int | None = None, *, reduce: Reduce = added
+        self,
+        network: Network,
+        threads: int | None = None,
+        *,
+        reduce: Reduce = added,
+        compiled: bool | None = None,
     ) -> None:
         if (problem := self.obstacle(network)) is not None:
             raise ArgumentError(f"the engine cannot run this network: {problem}")
-        self.network = network
+        self.network, self.compiled = network, checked_choice(compiled, "compiled=True")
+        if self.compiled:
+            import_module("xpnet.engine.cpu.fast")  # its kernels enter themselves
         self.threads, self._asked, self._reduce = chosen_threads(threads), threads, reduce
         self._nodes = network.nodes()
         layers = [node.layer for node in self._nodes]
@@ -117,7 +133,7 @@ class CpuEngine(OneByOne, Uncopied):
         return None
 
     def __repr__(self) -> str:
-        return f"CpuEngine({self.network!r}, threads={self.threads})"
+        return f"CpuEngine({self.network!r}, threads={self.threads}, compiled={self.compiled})"
 
     def division(self, n: int, *, train: bool = True) -> Division:
         """Divide a batch of n samples."""
@@ -132,11 +148,13 @@ class CpuEngine(OneByOne, Uncopied):
         """Say how each layer is computed, by its name."""
         network = self.network
         lower, grads = self._lowering(), network.params.like()
-        return Program(lower, LEARNING, network.last_layer, 1, grads, Scratch()).methods
+        loss, compiled = network.last_layer, self.compiled
+        return Program(lower, LEARNING, loss, 1, grads, Scratch(), compiled=compiled).methods
 
     def describe(self) -> dict[str, str | int]:
-        """Name and threads."""
-        return {"engine": self.name, **described_threads(self._asked, self.threads)}
+        """Name, threads, and the compiler of loops if there is one."""
+        loops = {"loops": description()} if self.compiled else {}
+        return {"engine": self.name, **described_threads(self._asked, self.threads), **loops}
 
     @in_turn
     def loss_and_gradient(self, x: Array, t: Any) -> tuple[Array, Any, FlatParams]:
@@ -260,7 +278,8 @@ class CpuEngine(OneByOne, Uncopied):
 
     def _lowering(self) -> Callable[[Needs], Lowered]:
         """The network's operations, for what is needed of them."""
-        nodes, outputs, fusible = self._nodes, self.network.outputs, patterns(self._nodes)
+        nodes, outputs = self._nodes, self.network.outputs
+        fusible = patterns(nodes, compiled=self.compiled)
         found: dict[Needs, Lowered] = {}
 
         def lowered(needs: Needs) -> Lowered:
@@ -281,7 +300,7 @@ class CpuEngine(OneByOne, Uncopied):
         ops = self._lower(LEARNING).ops
         self._meets = any(op.meets for op in ops)
         # Sums of pixels that a convolution itself would not add up.
-        self._transforms = any(kernel_of(op) is Winograd for op in ops)
+        self._transforms = any(issubclass(kernel_of(op), Winograd) for op in ops)
         learning = {name for op in ops if op.need_grads for name in op.names.values()}
         params = self.network.params
         # Of a layer that learns otherwise.
@@ -374,7 +393,9 @@ class CpuEngine(OneByOne, Uncopied):
     ) -> list[T]:
         """Results of all shares of a batch: the first in this thread, the others in the pool."""
         while len(self._workers) < len(division.shares):
-            self._workers.append(Worker(len(self._workers), self.network, self._lower))
+            self._workers.append(
+                Worker(len(self._workers), self.network, self._lower, compiled=self.compiled)
+            )
 
         # A smaller batch leaves workers idle. Each has a context of its own: it begins with this
         # thread's settings of NumPy, and what it changes is forgotten.

@@ -148,6 +148,12 @@ KERNELS: dict[type[Layer], type[Kernel]] = {}
 FUSED: list[tuple[Pattern, type[Kernel]]] = []
 """Kernels that do several layers."""
 
+COMPILED: dict[type[Kernel], type[Kernel]] = {}
+"""By kernel, the one with compiled loops that does the same in its place."""
+
+FUSED_COMPILED: list[tuple[Pattern, type[Kernel]]] = []
+"""Kernels with compiled loops that do several layers which nothing else does together."""
+
 K = TypeVar("K", bound=type[Kernel])
 
 
@@ -165,7 +171,27 @@ def computes(*layers: type[Layer] | Pattern) -> Callable[[K], K]:
     return enter
 
 
-def patterns(nodes: Sequence[Node]) -> list[Pattern]:
+def instead_of(*kinds: type[Kernel]) -> Callable[[K], K]:
+    """Enter a kernel with compiled loops, which does the same as these and takes their place."""
+
+    def enter(kernel: K) -> K:
+        COMPILED.update(dict.fromkeys(kinds, kernel))
+        return kernel
+
+    return enter
+
+
+def computes_compiled(pattern: Pattern) -> Callable[[K], K]:
+    """Enter a kernel with compiled loops for layers in a row that no other does together."""
+
+    def enter(kernel: K) -> K:
+        FUSED_COMPILED.append((pattern, kernel))
+        return kernel
+
+    return enter
+
+
+def patterns(nodes: Sequence[Node], *, compiled: bool = False) -> list[Pattern]:
     """List the layers of a network that one kernel may do together.
 
     The pool of an `Unpooled` stands alone: behind a ReLU that is fused with it, the places of
@@ -176,14 +202,18 @@ def patterns(nodes: Sequence[Node]) -> list[Pattern]:
     def outside(fits: Fits) -> Fits:
         return lambda group: fits(group) and not any(id(node.layer) in alone for node in group)
 
-    return [Pattern(pattern.kinds, outside(pattern.fits)) for pattern, _ in FUSED]
+    fused = FUSED + FUSED_COMPILED * compiled
+    return [Pattern(pattern.kinds, outside(pattern.fits)) for pattern, _ in fused]
 
 
-def kernel_of(op: Op) -> type[Kernel]:
-    """The class of the kernel for an operation."""
+def kernel_of(op: Op, *, compiled: bool = False) -> type[Kernel]:
+    """The class of the kernel for an operation, with compiled loops if there is one and wanted."""
     if len(op.nodes) > 1:
-        return next(kernel for pattern, kernel in FUSED if pattern.matches(op.nodes)).best(op)
-    return KERNELS.get(type(op.layer), AsWritten).best(op)
+        fused = FUSED + FUSED_COMPILED * compiled
+        found = next(kernel for pattern, kernel in fused if pattern.matches(op.nodes)).best(op)
+    else:
+        found = KERNELS.get(type(op.layer), AsWritten).best(op)
+    return COMPILED.get(found, found) if compiled else found
 
 
 class AsWritten(Kernel):

@@ -59,6 +59,7 @@ class Program:
     n : number of samples
     grads : arrays for the gradient of every parameter, under the network's names
     scratch : what kernels need while they are at work, and programs of one thread share
+    compiled : whether kernels with compiled loops take the place of others
 
     Attributes
     ----------
@@ -75,10 +76,12 @@ class Program:
         n: int,
         grads: Mapping[str, Array],
         scratch: Scratch,
+        *,
+        compiled: bool = False,
     ) -> None:
         self._lower, self._lowered, self._grads = lower, lower(most), grads
         self._pass = Pass()
-        kinds = [kernel_of(op) for op in self._lowered.ops]
+        kinds = [kernel_of(op, compiled=compiled) for op in self._lowered.ops]
         dtype = next(iter(grads.values())).dtype
         self._buffers = Buffers(self._lowered, kinds, n, dtype, scratch)
         self._compile(kinds)  # this once to learn how large shared memory must be

@@ -66,14 +66,16 @@ class Worker:
     ----------
     number : of the thread, whose share follows that of the one before
     network, lower : the network, and its operations
+    compiled : whether kernels with compiled loops take the place of others
 
     Attributes
     ----------
     grads : of the last share
     """
 
-    def __init__(self, number: int, network: Network, lower: Lower) -> None:
+    def __init__(self, number: int, network: Network, lower: Lower, *, compiled: bool) -> None:
         self._number, self._lower, self._loss = number, lower, network.last_layer
+        self._compiles = compiled
         self._scratch = Scratch()
         self._compiled: OrderedDict[tuple[int, Needs], list[Program]] = OrderedDict()
         self._whole = range(len(lower(LEARNING).ops))
@@ -226,7 +228,17 @@ class Worker:
         programs = self._compiled.setdefault((n, needs), [])
         self._compiled.move_to_end((n, needs))
         while len(programs) < count:
-            programs.append(Program(self._lower, needs, self._loss, n, self._part, self._scratch))
+            programs.append(
+                Program(
+                    self._lower,
+                    needs,
+                    self._loss,
+                    n,
+                    self._part,
+                    self._scratch,
+                    compiled=self._compiles,
+                )
+            )
         if len(self._compiled) > SIZES:
             self._compiled.popitem(last=False)
         return programs
