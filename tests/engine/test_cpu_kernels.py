@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from xpnet import get_device, softmax_cross_entropy, to_numpy
 from xpnet.arrays.random import random_words
 from xpnet.engine.cpu.activation import Rectify, RectifyBelow6
-from xpnet.engine.cpu.buffers import Buffers, Scratch, in_book_order, in_memory_order
+from xpnet.engine.cpu.buffers import (
+    LINE,
+    Buffers,
+    Scratch,
+    in_book_order,
+    in_memory_order,
+    zeros,
+)
 from xpnet.engine.cpu.conv import PlanesGemm, ShiftGemm
 from xpnet.engine.cpu.dense import Dense
 from xpnet.engine.cpu.dropout import DropUnits
@@ -775,6 +782,18 @@ def test_shared_memory_grows_and_old_arrays_keep_theirs():
     assert not np.shares_memory(again, scratch.get("b", (5,), np.float64))
     large[...] = 0
     assert np.all(small == 7)
+
+
+@EITHER
+def test_arrays_begin_with_a_line_of_the_cache(dtype):
+    """Whatever makes them, and however much lies before them."""
+    lowered, scratch = alone([Sigmoid()], (5, 3, 3)), Scratch()
+    buffers = Buffers(lowered, [AsWritten], 3, np.dtype(dtype), scratch)
+    arrays = [zeros((3, 5), np.dtype(dtype)), buffers.kept((2, 7)), scratch.get("a", (3,), dtype)]
+    arrays += [buffers.value(0), buffers.gradient(0)]
+    arrays += [Built(Convolution(3, 2, 3, pad=1), (3, 5, 5), 3, dtype).kernel.y]
+    assert [array.ctypes.data % LINE for array in arrays] == [0] * len(arrays)
+    assert {array.dtype for array in arrays} == {np.dtype(dtype)}
 
 
 def test_arrays_share_memory_when_they_are_not_in_use_together():

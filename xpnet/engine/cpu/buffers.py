@@ -14,6 +14,9 @@ from xpnet.models.nodes import INPUT
 APART = 16
 """Numbers between the rows of prepared parameters."""
 
+LINE = 64
+"""Bytes of a line of the processor's cache, the same as of its widest vectors."""
+
 Span = tuple[int, int]
 """The times of an array's first write and last read. Forward, operation k of K is at time k + 1,
 and backward at 2 K - k; what enters is at 0, and its gradient is read at 2 K + 1."""
@@ -26,6 +29,19 @@ class Habits(Protocol):
     owns_y: bool
     keeps_y: bool
     holds_inputs: bool
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Zeros that begin with a line of the cache.
+
+    Where arrays begin as NumPy has them, most vectors reach into two lines, and what streams from
+    one array to another takes up to twice the time.
+    """
+    size = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + LINE, dtype=np.uint8)
+    first = -memory.ctypes.data % LINE
+    array: np.ndarray = memory[first : first + size].view(dtype).reshape(shape)
+    return array
 
 
 class Scratch:
@@ -51,7 +67,7 @@ class Scratch:
         size = prod(shape) * np.dtype(dtype).itemsize
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
-            buffer = self._buffers[name] = np.empty(size, dtype=np.uint8)
+            buffer = self._buffers[name] = zeros((size,), np.uint8)
         array: np.ndarray = buffer[:size].view(dtype).reshape(shape)
         return array
 
@@ -97,7 +113,7 @@ class Buffers:
 
     def kept(self, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
         """An array that nothing else shares, for what is kept from pass to pass."""
-        return np.empty(shape, dtype=self.dtype if dtype is None else dtype)
+        return zeros(shape, self.dtype if dtype is None else dtype)
 
     def scratch(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
         """An array for what is used up before the kernel has done."""
@@ -111,7 +127,7 @@ class Buffers:
         """
         found, name = self._scratch.prepared, _name(kernel)
         if name not in found:
-            found[name] = np.empty((rows, columns + APART), dtype=self.dtype)[:, :columns]
+            found[name] = zeros((rows, columns + APART), self.dtype)[:, :columns]
         return found[name]
 
     def is_prepared(self, kernel: Any) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from xpnet.arrays import Array
-from xpnet.engine.cpu.buffers import by_groups
+from xpnet.engine.cpu.buffers import by_groups, zeros
 from xpnet.engine.cpu.depthwise import Depthwise
 from xpnet.engine.cpu.kernel import Kernel, computes
 from xpnet.engine.cpu.winograd import Winograd
@@ -55,21 +55,22 @@ class PlanesGemm(Kernel):
         self._places = places = C * FH * FW
         self._W, self._b = layer.params["W"].reshape(FN, places), layer.params.get("b")
         rows = places if self._b is None else places + 1
-        self._w = np.empty((rows, FN), dtype=kind)
+        self._w = zeros((rows, FN), kind)
         # Each channel by itself, unlike everywhere else.
-        padded = np.zeros((C, top + H + bottom, left + W + right, n), dtype=kind)
+        padded = zeros((C, top + H + bottom, left + W + right, n), kind)
         self.x = padded[:, top : top + H, left : left + W].transpose(1, 2, 3, 0)
         span = (down * (OH - 1) + 1, across * (OW - 1) + 1)
         seen = sliding_window_view(padded, span, axis=(1, 2))
         # An uneven stride leaves room for more places than the window has.
         seen = seen[:, :FH, :FW, :, ::down, ::across]
         self._seen = seen.transpose(0, 1, 2, 4, 5, 3)
-        planes = np.ones((rows, OH, OW * n), dtype=kind)
+        planes = zeros((rows, OH, OW * n), kind)
+        planes[places:] = 1.0
         self._filled = planes[:places].reshape(C, FH, FW, OH, OW, n)
         self._rows, self._columns = planes.transpose(1, 0, 2), planes.transpose(1, 2, 0)
         self.y, self.dy = self.buffers.value(self.number), self.buffers.gradient(self.number)
         self._dw_rows = self.buffers.scratch("filters", (OH, rows, FN))
-        self._dw = np.empty((rows, FN), dtype=kind)
+        self._dw = zeros((rows, FN), kind)
 
     def prepare(self) -> None:
         """Filters and biases as one matrix."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from xpnet.arrays import Array
+from xpnet.engine.cpu.buffers import zeros
 from xpnet.engine.cpu.kernel import Kernel
 from xpnet.layers import Convolution
 
@@ -43,13 +44,13 @@ class Depthwise(Kernel):
         (top, left, bottom, right), (down, across) = layer.pads, layer.strides
         window = FH, FW = layer.params["W"].shape[2:]
         self._w, self._b = layer.params["W"].reshape(C, FH, FW), layer.params.get("b")
-        padded = np.zeros((top + H + bottom, left + W + right, n, C), dtype=kind)
+        padded = zeros((top + H + bottom, left + W + right, n, C), kind)
         self.x = padded[top : top + H, left : left + W]
         self.y = self.buffers.value(self.number)
         side_by_side = OW * n if across == 1 else n
         repeated = _repeated(side_by_side, C)
         self._seen = _seen(padded, window, (OH, OW), (down, across), repeated)
-        self._wide = np.empty((FH, FW, repeated, C), dtype=kind)
+        self._wide = zeros((FH, FW, repeated, C), kind)
         self._y = self.y.reshape(self._seen.shape[2:])
         # Gradients are sums over all pixels of a row first, then over those of all rows.
         self._seen_in_rows = _seen(padded, window, (OH, OW), (down, across), side_by_side)
@@ -64,11 +65,11 @@ class Depthwise(Kernel):
             at_y, at_x = first_y + FH - 1 - top, first_x + FW - 1 - left
             end_y, end_x = at_y + down * (OH - 1) + 1, at_x + across * (OW - 1) + 1
             size = max(first_y + H + FH - 1, end_y), max(first_x + W + FW - 1, end_x)
-            zeros = np.zeros((*size, n, C), dtype=kind)
-            self.dy = zeros[at_y:end_y:down, at_x:end_x:across]
+            around = zeros((*size, n, C), kind)
+            self.dy = around[at_y:end_y:down, at_x:end_x:across]
             repeated = _repeated(W * n, C)
-            self._dy_seen = _seen(zeros[first_y:, first_x:], window, (H, W), (1, 1), repeated)
-            self._turned = np.empty((FH, FW, repeated, C), dtype=kind)
+            self._dy_seen = _seen(around[first_y:, first_x:], window, (H, W), (1, 1), repeated)
+            self._turned = zeros((FH, FW, repeated, C), kind)
             self.dx = self.buffers.passed(self.number, (H, W, n, C))
             self._dx = self.dx.reshape(self._dy_seen.shape[2:])
         else:

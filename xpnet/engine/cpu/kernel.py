@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from xpnet.arrays import Array
-from xpnet.engine.cpu.buffers import Buffers, in_book_order
+from xpnet.engine.cpu.buffers import Buffers, in_book_order, zeros
 from xpnet.engine.lower import Fits, Op, Pattern
 from xpnet.errors import ArgumentError
 from xpnet.layers import Backward, Layer, Params, Unpooled
@@ -106,7 +106,7 @@ class Kernel:
         top, left, bottom, right = pads
         shape = (top + H + bottom, left + W + right, *rest)
         inside = (slice(top, top + H), slice(left, left + W))
-        images = np.zeros(shape, dtype=self.buffers.dtype)
+        images = zeros(shape, self.buffers.dtype)
         if outside:  # zeros take no memory before they are used
             images[...] = outside
         gradients: Array = None
@@ -269,4 +269,4 @@ def zeros_beside(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """
     last = len(shape) - 1
     axes = next(k for k in range(len(shape)) if prod(shape[k:]) <= BLOCK or k == last)
-    return np.zeros(shape[axes:], dtype=dtype)
+    return zeros(shape[axes:], dtype)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from xpnet.arrays import Array
-from xpnet.engine.cpu.buffers import Buffers, by_groups
+from xpnet.engine.cpu.buffers import Buffers, by_groups, zeros
 from xpnet.engine.cpu.kernel import Kernel
 from xpnet.layers import Convolution, Shape
 
@@ -211,14 +211,14 @@ class Winograd(Kernel):
             """Shape of images that the tiles cover."""
             return (*(OUT * k + over for k in tiles), n, channels)
 
-        x = np.zeros(images(TAPS - 1, C), dtype=kind)
+        x = zeros(images(TAPS - 1, C), kind)
         y = buffers.value(self.number, images(0, FN))
         whole = y.shape[:2] == (OH, OW)  # else the pixels beyond must be 0 and stay so
-        dy = buffers.gradient(self.number) if whole else np.zeros_like(y)
+        dy = buffers.gradient(self.number) if whole else zeros(y.shape, kind)
         inside = (slice(top, top + H), slice(left, left + W))
         self.x, self.y, self.dy = x[inside], y[:OH, :OW], dy[:OH, :OW]
 
-        V = np.empty((IN, IN, *tiles, n, C), dtype=kind)
+        V = zeros((IN, IN, *tiles, n, C), kind)
         Y = buffers.scratch("product", (IN, IN, *tiles, n, FN))
         by_place, self._Y_by_place = V.reshape(IN * IN, -1, C), Y.reshape(IN * IN, -1, FN)
         self._V, self._Y = by_groups(by_place, groups), by_groups(self._Y_by_place, groups)
