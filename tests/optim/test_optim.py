@@ -23,6 +23,7 @@ from xpnet.optim import (
     RMSprop,
 )
 from xpnet.optim.clipping import clip_by_norm, clip_by_value
+from xpnet.optim.one_pass import in_one_pass
 
 EITHER = {"rtol": 0, "atol": 1e-5}  # wherever Adam's epsilon is
 DECIMALS_6 = {"rtol": 0, "atol": 1e-6}
@@ -266,6 +267,59 @@ def test_one_buffer_and_array_by_array_are_the_same_bit_for_bit(kind, grads_are)
             of_all = at_once.state[key.replace("W2", "flat")]
             start = (flat["W2"].ctypes.data - flat.flat.ctypes.data) // 4
             np.testing.assert_array_equal(of_all[start : start + state.size], state.ravel())
+
+
+@every
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_loops_do_to_the_bit_what_the_rules_do_as_they_are_written(kind, dtype, monkeypatch):
+    """With rates of their own, bounds, frozen parameters, and numbers that are not finite."""
+    pytest.importorskip("numba", reason="numba is not installed")
+    shapes = {"W1": (7, 50), "b1": (50,), "W2": (50, 3), "W3": (3,), "W4": (40,)}
+    device, bounds = TwoLayerNet(2, 2, 2).device, {"W4": (-1.0, 1.0)}
+    both = [FlatParams(shapes, device, dtype, decaying=["W1"], bounds=bounds) for _ in range(2)]
+    optimizers, grads = [kind(), kind()], both[0].like()
+    rng = np.random.default_rng(0)
+    for name, shape in shapes.items():
+        both[0][name] = both[1][name] = rng.standard_normal(shape)
+    for params in both:
+        params.set_learning(["W2"], rate=0.1)
+        params.set_learning(["b1"], frozen=True)
+    taken = []
+    for k in range(6):
+        for name, shape in shapes.items():
+            grads[name] = 10.0 ** rng.integers(-30, 3, shape) * rng.standard_normal(shape)
+        grads["W3"][:] = (np.nan, np.inf, 0.0)
+        for params, optimizer, compiled in zip(both, optimizers, (True, False), strict=True):
+            with monkeypatch.context() as patched, np.errstate(all="ignore"):
+                if not compiled:
+                    patched.setattr("xpnet.optim.one_pass.usable", lambda: False)
+                if k == 3:
+                    optimizer.lr *= 0.5
+                optimizer.update(params, grads)
+                arrays = (params.flat, *(optimizer.state[f"{s}.flat"] for s in optimizer.kept))
+                factors = optimizer.factors()
+                taken.append(in_one_pass(optimizer, (*arrays, grads.flat), factors) is not None)
+    assert taken == [True, False] * 6
+    np.testing.assert_array_equal(both[0].flat, both[1].flat)
+    for name, array in optimizers[0].state.items():
+        np.testing.assert_array_equal(array, optimizers[1].state[name], err_msg=name)
+
+
+class Halved(SGD):
+    """A rule of one's own, on top of one of the library's."""
+
+    def step(self, p, g):
+        super().step(p, 0.5 * g)
+
+
+@pytest.mark.parametrize(
+    ("rule", "dtype"),
+    [(Halved(1.0), "float32"), (SGD(np.float64(0.1)), "float32"), (SGD(0.1), "float16")],
+    ids=["a rule of one's own", "a rate of float64", "half precision"],
+)
+def test_what_a_loop_would_do_otherwise_has_none(rule, dtype):
+    p, g = np.ones(3, dtype=dtype), np.full(3, 0.3, dtype="float32")
+    assert in_one_pass(rule, (p, g), ()) is None
 
 
 def test_gradients_are_gathered_in_a_buffer_that_stays(device):

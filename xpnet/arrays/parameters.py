@@ -63,6 +63,11 @@ class Run:
     learning: Learning
     blocks: tuple[slice, ...]
 
+    @property
+    def whole(self) -> slice:
+        """The slice of all blocks, for what needs no temporary arrays."""
+        return slice(self.blocks[0].start, self.blocks[-1].stop)
+
 
 class FlatParams(Mapping[str, Array]):
     """Named arrays that are views of one flat buffer, `flat`, in the order of their names.

@@ -23,6 +23,7 @@ from xpnet.optim.checks import (
     checked_learning_rate,
     checked_share,
 )
+from xpnet.optim.one_pass import has_loop, in_one_pass
 from xpnet.optim.penalties import is_weight
 
 EPS = 1e-7
@@ -110,9 +111,11 @@ class Optimizer(Described):
             of_one_shape = (params.flat, gradient, *state)
             for run in params.runs(by_decay=self.decays):
                 rule, bounds = self.learning(run.learning), run.learning.bounds
-                factors = rule.factors()
-                for block in run.blocks:
-                    rule.step(*(array[block] for array in of_one_shape), *factors)
+                step, blocks, numbers = rule.step, run.blocks, rule.factors()
+                if (found := in_one_pass(rule, of_one_shape, numbers)) is not None:
+                    (step, numbers), blocks = found, (run.whole,)
+                for block in blocks:
+                    step(*(array[block] for array in of_one_shape), *numbers)
                     if bounds is not None:
                         _bring_within(params.flat[block], *bounds)
             return
@@ -201,6 +204,7 @@ class SGD(Optimizer):
     p <- p - lr g                                                            (eq. 6.1)
     """
 
+    @has_loop("sgd", lambda rule: (rule.lr,))
     def step(self, p: Array, g: Array) -> None:
         """One array's update."""
         p -= self.lr * g
@@ -227,6 +231,7 @@ class Momentum(Optimizer):
         """Learning rate and momentum."""
         return {"lr": self.lr, "momentum": self.momentum}
 
+    @has_loop("momentum", lambda rule: (rule.momentum, rule.lr))
     def step(self, p: Array, g: Array, v: Array) -> None:
         """One array's update."""
         v *= self.momentum
@@ -245,6 +250,7 @@ class Nesterov(Momentum):
     with the new v where its formula has the old one.
     """
 
+    @has_loop("nesterov", lambda rule: (rule.momentum, rule.lr))
     def step(self, p: Array, g: Array, v: Array) -> None:
         """One array's update."""
         v *= self.momentum
@@ -263,6 +269,7 @@ class AdaGrad(Optimizer):
 
     kept = ("h",)
 
+    @has_loop("adagrad", lambda rule: (rule.lr, EPS))
     def step(self, p: Array, g: Array, h: Array) -> None:
         """One array's update."""
         h += g * g
@@ -289,6 +296,7 @@ class RMSprop(Optimizer):
         """Learning rate and decay."""
         return {"lr": self.lr, "decay_rate": self.decay_rate}
 
+    @has_loop("rmsprop", lambda rule: (rule.decay_rate, 1.0 - rule.decay_rate, rule.lr, EPS))
     def step(self, p: Array, g: Array, h: Array) -> None:
         """One array's update."""
         h *= self.decay_rate
@@ -354,6 +362,7 @@ class Adam(Optimizer):
             epsilon = array_namespace(root).full_like(root, self.eps)
         return self.lr * root / (1.0 - self.state["beta1^t"]), epsilon
 
+    @has_loop("adam", lambda rule: (1.0, 1.0 - rule.beta1, 1.0 - rule.beta2))
     def step(self, p: Array, g: Array, m: Array, v: Array, rate: Array, epsilon: Array) -> None:
         """One array's update."""
         xp = array_namespace(p)
@@ -407,6 +416,10 @@ class AdamW(Adam):
         rule.weight_decay = 0.0
         return rule
 
+    @has_loop(
+        "adam",
+        lambda rule: (1.0 - rule.lr * rule.weight_decay, 1.0 - rule.beta1, 1.0 - rule.beta2),
+    )
     def step(self, p: Array, g: Array, m: Array, v: Array, rate: Array, epsilon: Array) -> None:
         """One array's update."""
         if self.weight_decay:

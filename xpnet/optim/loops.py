@@ -1,0 +1,76 @@
+"""The rules of `rules` as loops that numba compiles: once over memory, and equal to the bit.
+
+Each takes parameters, gradient and state as one-dimensional arrays, and then numbers of their
+dtype, in which it computes. Importing this module needs numba.
+"""
+
+import numpy as np
+
+from xpnet.arrays import Array
+from xpnet.compiled import loop
+
+
+@loop
+def sgd(p: Array, g: Array, lr: float) -> None:
+    """p <- p - lr g."""
+    for i in range(p.size):
+        p[i] -= lr * g[i]
+
+
+@loop
+def momentum(p: Array, g: Array, v: Array, momentum: float, lr: float) -> None:
+    """v <- momentum v - lr g; p <- p + v."""
+    for i in range(p.size):
+        speed = momentum * v[i] - lr * g[i]
+        v[i] = speed
+        p[i] += speed
+
+
+@loop
+def nesterov(p: Array, g: Array, v: Array, momentum: float, lr: float) -> None:
+    """v <- momentum v - lr g; p <- p + momentum v - lr g."""
+    for i in range(p.size):
+        step = lr * g[i]
+        speed = momentum * v[i] - step
+        v[i] = speed
+        p[i] += momentum * speed - step
+
+
+@loop
+def adagrad(p: Array, g: Array, h: Array, lr: float, eps: float) -> None:
+    """h <- h + g^2; p <- p - lr g / (sqrt(h) + eps)."""
+    for i in range(p.size):
+        total = h[i] + g[i] * g[i]
+        h[i] = total
+        p[i] -= lr * g[i] / (np.sqrt(total) + eps)
+
+
+@loop
+def rmsprop(
+    p: Array, g: Array, h: Array, stays: float, of_square: float, lr: float, eps: float
+) -> None:
+    """h <- stays h + of_square g^2; p <- p - lr g / (sqrt(h) + eps)."""
+    for i in range(p.size):
+        mean = stays * h[i] + of_square * (g[i] * g[i])
+        h[i] = mean
+        p[i] -= lr * g[i] / (np.sqrt(mean) + eps)
+
+
+@loop
+def adam(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    stays: float,
+    of_g: float,
+    of_square: float,
+    rate: float,
+    epsilon: float,
+) -> None:
+    """m <- m + of_g (g - m); v <- v + of_square (g^2 - v); then p, of which a part stays."""
+    for i in range(p.size):
+        mean = m[i] + of_g * (g[i] - m[i])
+        square = v[i] + of_square * (g[i] * g[i] - v[i])
+        m[i], v[i] = mean, square
+        p[i] = stays * p[i] - rate * mean / (np.sqrt(square) + epsilon)
