@@ -271,6 +271,28 @@ def test_a_way_back_is_that_of_its_forward_pass(stand_in):
     assert_same_gradients(got, want, net, need_dx=True, need_grads=True)
 
 
+def test_a_norm_of_large_images_may_be_frozen(stand_in):
+    """Its blocks leave each other sums all the same, of which no gradient is made."""
+
+    def large():
+        layers = [conv(1, 2, pad=0), norm(2), ReLU(), GlobalAveragePool(), affine(2, 3)]
+        return Network(layers, input_shape=(1, 12, 11), dtype="float64")
+
+    net, other = large(), large()
+    for each in (net, other):
+        each.freeze("BatchNorm1")
+    engine, x, t = (
+        stand_in.engine(net),
+        rng_of(0).standard_normal((40, 1, 12, 11)),
+        np.arange(40) % 3,
+    )
+    assert [kernel.parts(40) for kernel in engine.kernels][1] > 1
+    got, want = (each.loss_and_gradient(x, t)[2] for each in (engine, other))
+    for name in ("Convolution1.W", "Affine1.W"):
+        assert_near(got[name], want[name], EXACT, name)
+    assert not np.any(got["BatchNorm1.gamma"])
+
+
 @pytest.mark.parametrize("graph", [True, False])
 def test_a_batch_without_a_variance_is_refused(stand_in, graph):
     """In words of the layer, and before anything is changed; frozen, it can be learned from."""

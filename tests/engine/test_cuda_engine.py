@@ -524,7 +524,7 @@ def test_seeds_and_rates_share_their_kernels(stand_in):
 def test_it_tells_what_it_does(accelerator):
     net = twin(accelerator, "batch norm of images")
     assert accelerator.engine(net).methods() == {
-        "BatchNorm1": "one block a feature",
+        "BatchNorm1": "blocks for each feature",
         "Convolution1": "direct convolution",
         "ReLU1": "in Convolution1",
         "MaxPool1": "one thread a number",

@@ -118,6 +118,8 @@ CASES = {
     "norm of rows, unbiased": ((3,), [BatchNorm(3, ddof=1, momentum=0.7), Tanh()]),
     "norm of images": ((4, 5, 3), [Sigmoid(), BatchNorm(4, eps=0.1), Dropout(0.3, rng=10)]),
     "norm of images, unbiased": ((2, 4, 4), [Dropout(0.3, rng=11), BatchNorm(2, ddof=1), ReLU()]),
+    "norm of large images": ((3, 9, 11), [Tanh(), BatchNorm(3, ddof=1), ReLU()]),
+    "norm of large images by frozen statistics": ((2, 9, 8), [frozen(BatchNorm(2)), Sigmoid()]),
     "norm by frozen statistics": (
         (3, 2, 2), [Tanh(), frozen(BatchNorm(3)), ReLU(), Dropout(0.3, rng=19)]
     ),
@@ -248,8 +250,9 @@ class Case:
     @property
     def functions(self):
         """Of both directions."""
-        forward = [self.kernel.forward_function(train=train) for train in (True, False)]
-        return forward + self.kernel.all_backward_functions()
+        found = self.kernel.forward_functions(train=True)
+        found += self.kernel.forward_functions(train=False)
+        return found + self.kernel.all_backward_functions()
 
     def parts(self):
         """Copies of the layers before the operation, of the one it begins with, of its chain."""

@@ -176,7 +176,8 @@ class CompiledNetwork(Uncopied):
         found: list[Function] = []
         for kernel in self.kernels:
             if not kernel.is_alias:
-                found += [kernel.forward_function(train=train) for train in (True, False)]
+                for train in (True, False):
+                    found += kernel.forward_functions(train=train)
             found += kernel.all_backward_functions()
         for loss in self.losses:
             found += loss.functions()

@@ -146,6 +146,10 @@ class Kernel(ABC):
     def forward_function(self, *, train: bool) -> Function:
         """The kernel that computes y from the inputs."""
 
+    def forward_functions(self, *, train: bool) -> list[Function]:
+        """All kernels of a forward pass, in order."""
+        return [self.forward_function(train=train)]
+
     @abstractmethod
     def backward_functions(self) -> list[Function]:
         """The kernels that compute what is needed of dxs and of the gradient's parts from dy."""
