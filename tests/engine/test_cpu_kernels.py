@@ -5,6 +5,8 @@ Winograd's by 7e-15, the worst of 20 seeds; EXACT is more than 10 times that.
 """
 
 from copy import deepcopy
+from functools import partial
+from importlib import import_module
 from itertools import product
 
 import numpy as np
@@ -28,7 +30,7 @@ from xpnet.engine.cpu.dense import Dense
 from xpnet.engine.cpu.dropout import DropUnits
 from xpnet.engine.cpu.join import Copy, Padded
 from xpnet.engine.cpu.kernel import KERNELS, AsWritten, Pass, kernel_of, patterns
-from xpnet.engine.cpu.loss import LossAsWritten, SoftmaxLoss
+from xpnet.engine.cpu.loss import LossAsWritten, part_loss
 from xpnet.engine.cpu.norm import Normalize, RectifiedNorm
 from xpnet.engine.cpu.philox import Philox
 from xpnet.engine.cpu.pool import BorderedWindows, Mean, Pool2x2, RectifiedPool2x2, Windows
@@ -844,15 +846,24 @@ TARGETS = {
 }
 
 
+@pytest.fixture(params=[False, True], ids=["NumPy", "loops"])
+def softmax_loss(request):
+    """What computes it, by NumPy and by compiled loops."""
+    if request.param:
+        pytest.importorskip("numba", reason="numba is not installed")
+        import_module("xpnet.engine.cpu.fast")
+    return partial(part_loss, compiled=request.param)
+
+
 @pytest.mark.parametrize(("dtype", "tol"), [("float64", 1e-15), ("float32", 1e-6)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("targets", TARGETS)
-def test_softmax_loss_is_the_layer(dtype, tol, smoothing, targets):
+def test_softmax_loss_is_the_layer(softmax_loss, dtype, tol, smoothing, targets):
     """A share of it. Both round the same numbers, in another order."""
     layer, t = SoftmaxWithLoss(smoothing), TARGETS[targets]
     scores = np.empty((6, 4), dtype)
     dscores = np.full_like(scores, np.nan)
-    loss = SoftmaxLoss(layer, scores, dscores)
+    loss = softmax_loss(layer, scores, dscores)
     for turn in range(2):
         scores[...] = np.roll(SCORES, turn)
         want, backward = layer.forward(scores, t)
@@ -864,24 +875,24 @@ def test_softmax_loss_is_the_layer(dtype, tol, smoothing, targets):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("label", [4, 255, -1, -5, 2**63 - 1, -(2**63)])
-def test_a_label_without_a_class_is_refused_as_by_the_layer(label, smoothing):
+def test_a_label_without_a_class_is_refused_as_by_the_layer(softmax_loss, label, smoothing):
     layer, scores, t = SoftmaxWithLoss(smoothing), SCORES.copy(), np.array([0, label, 1, 1, 2, 0])
     with pytest.raises(ArgumentError) as want:
         layer.forward(scores, t)
     with pytest.raises(ArgumentError) as got:
-        SoftmaxLoss(layer, scores, scores.copy())(t, 0.25)
+        softmax_loss(layer, scores, scores.copy())(t, 0.25)
     assert str(got.value) == str(want.value)
 
 
-def test_a_class_that_is_impossible_has_no_part_in_the_softmax_loss():
+def test_a_class_that_is_impossible_has_no_part_in_the_softmax_loss(softmax_loss):
     scores = np.array([[1, -np.inf, 2], [0, 0, -np.inf]])
     for t in (np.array([0, 0]), np.eye(3)[[0, 0]]):
         dscores = np.empty_like(scores)
-        loss = SoftmaxLoss(SoftmaxWithLoss(), scores, dscores)(t, 1.0)
+        loss = softmax_loss(SoftmaxWithLoss(), scores, dscores)(t, 1.0)
         assert loss == pytest.approx(1.003204434039084, rel=1e-15)
         want = softmax_cross_entropy(scores, t)[1]
         np.testing.assert_allclose(dscores, want, atol=1e-16)
-    smoothed = SoftmaxLoss(SoftmaxWithLoss(0.1), scores, np.empty_like(scores))
+    smoothed = softmax_loss(SoftmaxWithLoss(0.1), scores, np.empty_like(scores))
     assert smoothed(np.array([0, 0]), 1.0) == np.inf
 
 
@@ -898,11 +909,11 @@ def test_any_mean_loss_is_itself(dtype):
 
 
 @pytest.mark.parametrize("t", [np.zeros(6), np.zeros((6, 3)), np.zeros((6, 2), int)])
-def test_targets_that_do_not_fit_are_refused_as_by_the_layer(t):
+def test_targets_that_do_not_fit_are_refused_as_by_the_layer(softmax_loss, t):
     scores = np.zeros((6, 4))
     with pytest.raises(ArgumentError) as want:
         SoftmaxWithLoss().forward(scores, t)
-    for loss in (SoftmaxLoss(SoftmaxWithLoss(), scores, scores.copy()),
+    for loss in (softmax_loss(SoftmaxWithLoss(), scores, scores.copy()),
                  LossAsWritten(IdentityWithLoss(), scores, scores.copy())):  # fmt: skip
         with pytest.raises(ArgumentError) as got:
             loss(t, 1.0)

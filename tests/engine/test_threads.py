@@ -138,7 +138,7 @@ def test_cores_are_no_more_than_the_quota(machine, monkeypatch, quota, want):
 @pytest.mark.parametrize("name", ["cpu", "reference"])
 def test_more_threads_than_cores_are_told_and_not_made(machine, capsys, asked, name):
     machine(2, 0, 2)
-    engine = get_engine(net_of("two-layer-net"), name, asked)
+    engine = get_engine(net_of("two-layer-net"), name, asked, compiled=False)
     assert engine.describe() == {"engine": name, "threads": 2}
     assert capsys.readouterr().err == TOO_MANY.format(asked)
     assert chosen_threads(2) == 2
@@ -157,7 +157,7 @@ def test_what_is_no_number_of_threads_is_told(asked):
 @pytest.mark.parametrize("name", ["cpu", "reference"])
 def test_that_others_keep_the_cores_busy_is_told(machine, name):
     machine(2, 8, 2)
-    engine = get_engine(net_of("two-layer-net"), name)
+    engine = get_engine(net_of("two-layer-net"), name, compiled=False)
     assert engine.describe() == {"engine": name, "threads": 1, "threads_reason": BUSY}
     assert get_engine(net_of("two-layer-net"), name, 2).describe()["threads"] == 2
     assert "threads_reason" not in get_engine(net_of("two-layer-net"), name, 1).describe()

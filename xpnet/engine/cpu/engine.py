@@ -300,7 +300,8 @@ class CpuEngine(OneByOne, Uncopied):
         ops = self._lower(LEARNING).ops
         self._meets = any(op.meets for op in ops)
         # Sums of pixels that a convolution itself would not add up.
-        self._transforms = any(issubclass(kernel_of(op), Winograd) for op in ops)
+        kinds = [kernel_of(op, compiled=self.compiled) for op in ops]
+        self._transforms = any(issubclass(kind, Winograd) for kind in kinds)
         learning = {name for op in ops if op.need_grads for name in op.names.values()}
         params = self.network.params
         # Of a layer that learns otherwise.

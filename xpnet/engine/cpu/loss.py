@@ -26,19 +26,21 @@ class PartLoss(Protocol):
         """`share` times the mean over these samples; leaves its gradient by the scores."""
 
 
-def part_loss(loss: Loss, scores: Any, dscores: Any) -> PartLoss:
+def part_loss(loss: Loss, scores: Any, dscores: Any, *, compiled: bool = False) -> PartLoss:
     """Make what computes a loss of the samples of a part.
 
     Parameters
     ----------
     loss : the layer
     scores, dscores : arrays in the book's order, or by name
+    compiled : whether loops compiled by numba are used
     """
     if isinstance(scores, Mapping):
         if type(loss) is HeadsWithLoss and loss.losses.keys() == scores.keys():
-            return HeadsLoss(loss, scores, dscores)
+            return HeadsLoss(loss, scores, dscores, compiled=compiled)
     elif type(loss) is SoftmaxWithLoss and scores.ndim == 2:
-        return SoftmaxLoss(loss, scores, dscores)
+        kind = COMPILED.get(SoftmaxLoss, SoftmaxLoss) if compiled else SoftmaxLoss
+        return kind(loss, scores, dscores)
     return LossAsWritten(loss, scores, dscores)
 
 
@@ -82,6 +84,10 @@ class SoftmaxLoss:
         return loss if loss >= 0 else self._as_written(t, share)
 
 
+COMPILED: dict[type[SoftmaxLoss], type[SoftmaxLoss]] = {}
+"""By class, the one with compiled loops that does the same in its place."""
+
+
 class LossAsWritten:
     """Any loss, as it is written in `xpnet.layers`."""
 
@@ -107,10 +113,12 @@ class HeadsLoss:
         layer: HeadsWithLoss,
         scores: Mapping[str, np.ndarray],
         dscores: Mapping[str, np.ndarray],
+        *,
+        compiled: bool,
     ) -> None:
         self._weights = layer.weights
         self._losses = {
-            name: part_loss(loss, scores[name], dscores[name])
+            name: part_loss(loss, scores[name], dscores[name], compiled=compiled)
             for name, loss in layer.losses.items()
         }
 

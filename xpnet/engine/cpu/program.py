@@ -99,7 +99,7 @@ class Program:
             self._dscores: Any = {name: in_book_order(self._dy[v]) for name, v in outputs.items()}
         else:
             self.scores, self._dscores = (in_book_order(a[outputs]) for a in (self._y, self._dy))
-        self._loss = part_loss(loss, self.scores, self._dscores)
+        self._loss = part_loss(loss, self.scores, self._dscores, compiled=compiled)
         dx = self._dy[INPUT]
         self.dx: Array = None if dx is None else in_book_order(dx)
 

@@ -2,3 +2,6 @@
 
 Importing this package enters them, and needs numba.
 """
+
+import xpnet.engine.cpu.fast.dense
+import xpnet.engine.cpu.fast.loss  # noqa: F401
