@@ -29,7 +29,7 @@ from xpnet.engine.cpu.conv import PlanesGemm, ShiftGemm
 from xpnet.engine.cpu.dense import Dense
 from xpnet.engine.cpu.dropout import DropUnits
 from xpnet.engine.cpu.join import Copy, Padded
-from xpnet.engine.cpu.kernel import KERNELS, AsWritten, Pass, kernel_of, patterns
+from xpnet.engine.cpu.kernel import COMPILED, KERNELS, AsWritten, Pass, kernel_of, patterns
 from xpnet.engine.cpu.loss import LossAsWritten, part_loss
 from xpnet.engine.cpu.norm import Normalize, RectifiedNorm
 from xpnet.engine.cpu.philox import Philox
@@ -65,6 +65,18 @@ from xpnet.models.nodes import Trace
 EXACT = 1e-13
 EITHER = pytest.mark.parametrize("dtype", ["float64", "float32"])
 SIZES = (1, 3, 50)
+FORMS = pytest.mark.parametrize("compiled", [False, True], ids=["numpy", "compiled"])
+"""For tests of kernels that have two forms: see `form_of`."""
+
+
+def form_of(kind, compiled):
+    """The kernel, or the one with compiled loops that takes its place."""
+    if not compiled:
+        return kind
+    pytest.importorskip("numba", reason="numba is not installed")
+    import xpnet.engine.cpu.fast  # noqa: F401  # its kernels enter themselves
+
+    return COMPILED[kind]
 
 
 class Poisoned(Scratch):
@@ -101,12 +113,24 @@ class Built:
     What it does not make itself it finds in arrays of NaN: y inside a border of zeros.
     """
 
-    def __init__(self, layers, shape, n, dtype="float64", *, kind=None, need_dx=True, border=1):
+    def __init__(
+        self,
+        layers,
+        shape,
+        n,
+        dtype="float64",
+        *,
+        kind=None,
+        need_dx=True,
+        border=1,
+        compiled=False,
+    ):
         layers = layers if isinstance(layers, list) else [layers]
         self.layer, self.samples = Sequential(layers), (n, *shape)
         lowered = alone(layers, shape, need_dx=need_dx)
         (op,) = lowered.ops
-        kind, self.scratch, self.under_way = kind or kernel_of(op), Poisoned(), Pass(True, True)
+        kind = form_of(kind or kernel_of(op), compiled)
+        self.scratch, self.under_way = Poisoned(), Pass(True, True)
         params = op.layer.params
         self.grads = {key: np.full(p.shape, np.nan, dtype) for key, p in params.items()}
         buffers = Buffers(lowered, [kind], n, np.dtype(dtype), self.scratch)
@@ -135,7 +159,7 @@ class Built:
         self.x[...] = in_memory_order(x)
         self.scratch.poison()
         kernel.forward()
-        if not kernel.owns_x:
+        if not (kernel.owns_x or kernel.keeps_x):
             self.x[...] = np.nan  # gone before the way back
         y = in_book_order(kernel.y).copy()
         self.scratch.poison()
@@ -509,25 +533,27 @@ def test_where_the_fast_pool_is_used(layer, shape, fits):
     assert Pool2x2.fits(layer, shape) == fits
 
 
+@FORMS
 @EITHER
-def test_rectify_below_6_is_the_layer_bit_for_bit(dtype):
+def test_rectify_below_6_is_the_layer_bit_for_bit(dtype, compiled):
     rng = np.random.default_rng(0)
     for n in (1, 30):
-        built = Built(ReLU6(), (3, 5, 4), n, dtype)
-        assert type(built.kernel) is RectifyBelow6
+        built = Built(ReLU6(), (3, 5, 4), n, dtype, compiled=compiled)
+        assert type(built.kernel) is form_of(RectifyBelow6, compiled)
         for _ in range(2):
             x = rng.integers(-3, 10, (n, 3, 5, 4)).astype(dtype)
             built.assert_is_the_layer(x, rng.standard_normal(x.shape).astype(dtype))
 
 
+@FORMS
 @EITHER
 @pytest.mark.parametrize("shape", [(7,), (3, 5, 4), (30, 24, 24)])
-def test_rectify_is_the_layer_bit_for_bit(dtype, shape):
+def test_rectify_is_the_layer_bit_for_bit(dtype, shape, compiled):
     """The last is larger than the zeros it is compared with."""
     rng = np.random.default_rng(0)
     for n in (1, 30):
-        built = Built(ReLU(), shape, n, dtype)
-        assert type(built.kernel) is Rectify
+        built = Built(ReLU(), shape, n, dtype, compiled=compiled)
+        assert type(built.kernel) is form_of(Rectify, compiled)
         for _ in range(2):
             x = rng.integers(-2, 3, (n, *shape)).astype(dtype)
             built.assert_is_the_layer(x, rng.standard_normal(x.shape).astype(dtype))
@@ -673,7 +699,7 @@ def test_squashing_functions_are_the_layers_bit_for_bit(layer, dtype):
 NORMS = {"images": (3, 4, 6), "rows": (5,)}
 
 
-def parts_of(shape, sizes, dtype, *, rectify, ddof=0, need_dx=True):
+def parts_of(shape, sizes, dtype, *, rectify, ddof=0, need_dx=True, compiled=False):
     """The layer, and a kernel of it for each part."""
     layer, rng = BatchNorm(shape[0], ddof=ddof), np.random.default_rng(3)
     randomize(layer.params, rng)
@@ -681,23 +707,24 @@ def parts_of(shape, sizes, dtype, *, rectify, ddof=0, need_dx=True):
         arrays |= {key: array.astype(dtype) for key, array in arrays.items()}
     layer.state["running_mean"] += 2
     layers = [layer, ReLU()][: 1 + rectify]
-    built = [Built(layers, shape, n, dtype, need_dx=need_dx) for n in sizes]
-    kind = RectifiedNorm if rectify else Normalize
+    built = [Built(layers, shape, n, dtype, need_dx=need_dx, compiled=compiled) for n in sizes]
+    kind = form_of(RectifiedNorm if rectify else Normalize, compiled)
     assert {type(each.kernel) for each in built} == {kind}
     return layer, built
 
 
+@FORMS
 @EITHER
 @pytest.mark.parametrize("rectify", [False, True])
 @pytest.mark.parametrize("name", NORMS)
 @pytest.mark.parametrize(("sizes", "ddof"), [((7,), 0), ((7,), 1), ((4, 1, 6), 0), ((2, 9), 1)])
-def test_parts_that_meet_are_the_layer(name, sizes, ddof, rectify, dtype):
+def test_parts_that_meet_are_the_layer(name, sizes, ddof, rectify, dtype, compiled):
     """Of features whose mean is large: values, gradients and running statistics.
 
     float64 errs by 4e-15 here, float32 by 3e-6, as far as the layer itself is from exact.
     """
     shape, tol = NORMS[name], {"float64": 1e-13, "float32": 3e-5}[dtype]
-    layer, parts = parts_of(shape, sizes, dtype, rectify=rectify, ddof=ddof)
+    layer, parts = parts_of(shape, sizes, dtype, rectify=rectify, ddof=ddof, compiled=compiled)
     twin, rng = deepcopy(parts[0].layer), np.random.default_rng(1)
     bounds = np.cumsum([0, *sizes])
     for _ in range(2):
@@ -710,7 +737,8 @@ def test_parts_that_meet_are_the_layer(name, sizes, ddof, rectify, dtype):
             built.x[...] = in_memory_order(x[first:end])
             built.scratch.poison()
             brought.append(built.kernel.bring())
-            built.x[...] = np.nan
+            if not built.kernel.keeps_x:
+                built.x[...] = np.nan
             built.scratch.poison()
         total = brought[0]
         for more in brought[1:]:
@@ -724,7 +752,8 @@ def test_parts_that_meet_are_the_layer(name, sizes, ddof, rectify, dtype):
             built.kernel.dy[...] = in_memory_order(dy[first:end])
             built.scratch.poison()
             brought.append(built.kernel.bring_back())
-            built.kernel.dy[...] = np.nan
+            if not built.kernel.keeps_x:  # else it reads both once more
+                built.kernel.dy[...] = np.nan
             built.scratch.poison()
         for built in parts:
             built.kernel.settle_back(sum(brought[1:], brought[0]))
@@ -739,12 +768,15 @@ def test_parts_that_meet_are_the_layer(name, sizes, ddof, rectify, dtype):
             assert_near(layer.state[key], array, tol, key)
 
 
+@FORMS
 @pytest.mark.parametrize("rectify", [False, True])
 @pytest.mark.parametrize("need_dx", [False, True])
 @pytest.mark.parametrize("name", NORMS)
-def test_batch_norm_by_running_statistics_is_the_layer(name, need_dx, rectify):
+def test_batch_norm_by_running_statistics_is_the_layer(name, need_dx, rectify, compiled):
     """Whether a way back follows or not; what a training pass left does not reach it."""
-    _, (built,) = parts_of(NORMS[name], (4,), "float64", rectify=rectify, need_dx=need_dx)
+    _, (built,) = parts_of(
+        NORMS[name], (4,), "float64", rectify=rectify, need_dx=need_dx, compiled=compiled
+    )
     rng = np.random.default_rng(0)
     built.x[...] = rng.standard_normal(built.x.shape)
     built.kernel.settle(built.kernel.bring())

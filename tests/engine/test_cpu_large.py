@@ -198,8 +198,9 @@ def test_parts_that_meet_share_their_filters(monkeypatch):
     assert calls == ["Convolution1", "Convolution2"]
 
 
-def test_parts_are_as_large_as_filters_are_worth():
+def test_parts_are_as_large_as_filters_are_worth(monkeypatch):
     """Else those would be read from memory again and again for a few samples."""
+    monkeypatch.setattr("xpnet.engine.cpu.engine.NUMBERS", 3_000_000)
     small, large = (
         Network([Convolution(64, 64, k, pad=k // 2, rng=0)] * 1, input_shape=(64, 80, 80))
         for k in (3, 17)

@@ -33,6 +33,7 @@ from xpnet import (
 from xpnet.engine import ReferenceEngine, get_engine
 from xpnet.engine.cpu import CpuEngine
 from xpnet.engine.cpu.division import FEWEST
+from xpnet.engine.cpu.join import RectifiedSum
 from xpnet.engine.cpu.norm import Moments, Normalize
 from xpnet.engine.cpu.worker import added
 from xpnet.errors import ArgumentError, EngineError
@@ -307,12 +308,14 @@ def assert_same_state(net, other, tol=EXACT):
 # What it computes
 
 
-@PARTS
+@pytest.mark.parametrize(
+    ("threads", "compiled"), [(1, None), (2, None), (2, False)], ids=["1", "2", "2 numpy"]
+)
 @EACH
-def test_a_network_that_branches_is_itself(name, threads):
+def test_a_network_that_branches_is_itself(name, threads, compiled):
     """Loss, outputs, gradient, state and predictions, batch after batch with the same engine."""
     net, other = net_of(name), net_of(name)
-    engine = get_engine(net, threads=threads)
+    engine = get_engine(net, threads=threads, compiled=compiled)
     assert isinstance(engine, CpuEngine)
     for n in (1, 7, 33, 120, 7):
         x, t = batch(net, n)
@@ -446,6 +449,18 @@ def test_values_share_memory_that_is_as_large_as_the_largest_needs():
     assert all(any(np.shares_memory(y, piece) for piece in pieces) for y in values)
 
 
+@pytest.mark.parametrize("compiled", [False, None])
+def test_one_branch_of_a_sum_has_the_gradient_of_the_sum_itself(compiled):
+    """The other one gets it as a copy, or as a summand."""
+    engine = get_engine(net_of("ResNet-20"), threads=1, compiled=compiled)
+    engine.loss_and_gradient(*batch(engine.network, 10))
+    (program,) = engine._workers[0]._programs
+    sums = [k for k in program._kernels if isinstance(k, RectifiedSum)]
+    assert len(sums) == 9
+    for kernel in sums:
+        assert [dx is kernel.dy for dx in kernel.gradients] == [True, False]
+
+
 def test_what_is_fused_is_told():
     methods = get_engine(net_of("ResNet-20")).methods()
     own = {name: how for name, how in methods.items() if name.startswith("Sequential4.")}
@@ -571,7 +586,7 @@ def test_while_training_nothing_goes_by_running_statistics(monkeypatch):
 
     monkeypatch.setattr(Normalize, "forward", failing)
     net = net_of("ResNet-20")
-    get_engine(net, threads=2).loss_and_gradient(*batch(net, 40))
+    get_engine(net, threads=2, compiled=False).loss_and_gradient(*batch(net, 40))
 
 
 @pytest.mark.parametrize("name", ["ResNet-20", "heads"])
@@ -648,7 +663,7 @@ def test_two_engines_with_half_a_batch_each_are_one_with_the_whole():
 def test_an_error_in_a_part_that_others_wait_for_reaches_the_caller(where, monkeypatch):
     """Nobody waits for ever, running statistics stay, and afterwards the engine works."""
     net, other = net_of("ResNet-20"), net_of("ResNet-20")
-    engine, x = get_engine(net, threads=2), batch(net, 40)
+    engine, x = get_engine(net, threads=2, compiled=False), batch(net, 40)
     bring, calls = Normalize.bring_back, []
 
     def failing(self):
@@ -674,7 +689,7 @@ def test_what_parts_brought_to_a_step_that_failed_is_forgotten(train, need_dx, m
         Network([BatchNorm(4), Affine(4, 3, rng=0)], input_shape=(4,), dtype="float64")
         for _ in range(2)
     )
-    engine, rng = get_engine(net, threads=1), np.random.default_rng(0)
+    engine, rng = get_engine(net, threads=1, compiled=False), np.random.default_rng(0)
     dy = rng.standard_normal((8, 3))
 
     def failing(self, need_dx, need_grads):

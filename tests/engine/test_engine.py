@@ -488,9 +488,9 @@ def test_where_nothing_is_learned_batch_norm_and_losses_are_no_reason(name, want
     assert division.blas_threads == blas_threads
 
 
-@pytest.mark.parametrize(("size", "want"), [(16, 50), (128, 11), (500, 1)])
+@pytest.mark.parametrize(("size", "want"), [(16, 50), (300, 20), (1000, 1)])
 def test_of_large_images_a_part_has_fewer(size, want):
-    """Layers put out 16 size^2 + 16 + 10 numbers a sample, and 3 million a part if they can."""
+    """Layers put out 16 size^2 + 16 + 10 numbers a sample, and 30 million a part if they can."""
     net = images([conv(1, 16, pad=1), AveragePool(size), affine(16)], shape=(1, size, size))
     assert max(map(max, sizes(get_engine(net, threads=2).division(400)))) == want
 

@@ -27,8 +27,10 @@ class Habits(Protocol):
 
     owns_x: bool
     owns_y: bool
+    keeps_x: bool
     keeps_y: bool
     holds_inputs: bool
+    passes_dy: bool
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -90,6 +92,7 @@ class Buffers:
     Attributes
     ----------
     homes : the operation in whose memory a value lives, if it is not the one that puts it out
+    lent : the operation whose dy is the gradient of a value, too
     """
 
     def __init__(
@@ -98,7 +101,8 @@ class Buffers:
         self.n, self.dtype, self._scratch = n, dtype, scratch
         self._lowered = lowered
         self.homes: dict[int, int] = _homes(lowered, kinds)
-        self._values, self._gradients = _spans(lowered, kinds, self.homes)
+        self.lent: dict[int, int] = _lent(lowered, kinds, self.homes)
+        self._values, self._gradients = _spans(lowered, kinds, self.homes, self.lent)
         self._memory = Scratch()
         self.begin()
 
@@ -211,8 +215,25 @@ def _homes(lowered: Lowered, kinds: Sequence[Habits]) -> dict[int, int]:
     return found
 
 
+def _lent(lowered: Lowered, kinds: Sequence[Habits], homes: Mapping[int, int]) -> dict[int, int]:
+    """Values whose gradient is that of the only one that reads them; of its inputs, the first."""
+    readers, found = _readers(lowered), {}
+    for number, op in enumerate(lowered.ops):
+        if not kinds[number].passes_dy:
+            continue
+        for value, need in zip(op.inputs, op.need_dx, strict=True):
+            own = value == INPUT or kinds[value].owns_y or value in lowered.output_numbers
+            if need and not own and value not in homes and readers[value] == [number]:
+                found[value] = number
+                break
+    return found
+
+
 def _spans(
-    lowered: Lowered, kinds: Sequence[Habits], homes: Mapping[int, int]
+    lowered: Lowered,
+    kinds: Sequence[Habits],
+    homes: Mapping[int, int],
+    lent: Mapping[int, int],
 ) -> tuple[dict[int, Span], dict[int, Span]]:
     """Find when each value is in use, and when its gradient; with those that live in it."""
     count, readers = len(lowered.ops), _readers(lowered)
@@ -221,13 +242,18 @@ def _spans(
     for value in range(INPUT, count):
         written, numbers = value + 1, readers.get(value, [])
         kept = value != INPUT and (kinds[value].keeps_y or value in lowered.output_numbers)
-        last = _back(value, count) if kept else max([written, *(k + 1 for k in numbers)])
+        last = _back(value, count) if kept else written
+        for k in numbers:
+            last = max(last, _back(k, count) if kinds[k].keeps_x else k + 1)
         # What the network puts out has no readers: the loss leaves its gradient.
         left = min([_back(k, count) for k in numbers], default=count + 1)
         done = _back(value, count)
         for other, number in homes.items():
             if number == value and not kinds[value].owns_x:
                 written, last = min(written, values[other][0]), max(last, values[other][1])
+                done = max(done, gradients[other][1])
+        for other, number in lent.items():
+            if number == value:
                 done = max(done, gradients[other][1])
         values[value], gradients[value] = (written, last), (left, done)
     return values, gradients

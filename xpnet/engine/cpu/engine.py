@@ -18,6 +18,7 @@ from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import (
     FEWEST,
+    FOR_A_THREAD,
     FOR_A_WEIGHT,
     IMAGES,
     NUMBERS,
@@ -101,8 +102,7 @@ class CpuEngine(OneByOne, Uncopied):
         numbers = sum(prod(node.output_shape) for node in self._nodes)
         limit = max(NUMBERS, FOR_A_WEIGHT * weights) // numbers
         self._most = max(1, min(IMAGES, limit))
-        # So many numbers are worth a thread, however few the samples are.
-        self._fewest = max(1, min(FEWEST, NUMBERS // numbers))
+        self._fewest = max(1, min(FEWEST, FOR_A_THREAD // numbers))
         self._calls = 0
         self._turn, self._caller = RLock(), get_ident()
         self._compile()

@@ -13,6 +13,7 @@ from xpnet.layers import Concatenate, Identity, PadShortcut, ReLU, Residual, Sum
 class Copy(Kernel):
     """y = x."""
 
+    passes_dy = True
     method = "copy"
 
     def forward(self) -> None:
@@ -21,14 +22,15 @@ class Copy(Kernel):
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """dy to dx."""
-        np.copyto(self.gradients[0], self.dy)
+        if self.gradients[0] is not self.dy:
+            np.copyto(self.gradients[0], self.dy)
 
 
 @computes(Sum, Residual)
 class Add(Kernel):
     """y = x_1 + x_2 + ..., in the order of the branches."""
 
-    adds = True
+    adds = passes_dy = True
     method = "sum"
 
     def forward(self) -> None:
@@ -44,10 +46,19 @@ class Add(Kernel):
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """dy to each input."""
-        for need, adds, dx in zip(need_dx, self.op.adds, self.gradients, strict=True):
-            if need and adds:
+        self.pass_on(self.targets(need_dx))
+
+    def targets(self, need_dx: Sequence[bool]) -> list[tuple[np.ndarray, bool]]:
+        """Where dy must go, and whether it is added there; one input may have dy itself."""
+        found = zip(self.gradients, self.op.adds, need_dx, strict=True)
+        return [(dx, adds) for dx, adds, need in found if need and dx is not self.dy]
+
+    def pass_on(self, targets: Sequence[tuple[np.ndarray, bool]]) -> None:
+        """dy to some inputs."""
+        for dx, adds in targets:
+            if adds:
                 np.add(dx, self.dy, out=dx)
-            elif need:
+            else:
                 np.copyto(dx, self.dy)
 
 

@@ -41,15 +41,17 @@ class Kernel:
 
     `forward` goes from x to y, `backward` from dy to dx and to the gradients of the parameters.
     Nothing here allocates memory from step to step, but `AsWritten`. What is read in `backward` is
-    y and dy alone, or an array of the kernel's own.
+    x, y and dy alone, or an array of the kernel's own.
 
     Attributes
     ----------
     owns_x : whether it reads from an array that it makes itself, `x`, and leaves dx in one, `dx`
     owns_y : whether it makes `y` and `dy` itself
-    keeps_y : whether it reads y on the way back
+    keeps_x : whether it reads its inputs on the way back
+    keeps_y : whether it reads y there
     holds_inputs : whether its inputs are parts of y, and their gradients of dy, side by side in the
         last axis, where these have no other readers
+    passes_dy : whether the gradient of an input may be dy itself, as it leaves it
     adds : whether it adds to gradients that another reader has left, as `Op.adds` says; what others
         leave is added by the program
     shares_prepared : whether `prepare` fills but what is `Buffers.prepared`, so that one kernel
@@ -63,8 +65,10 @@ class Kernel:
 
     owns_x: ClassVar[bool] = False
     owns_y: ClassVar[bool] = False
+    keeps_x: ClassVar[bool] = False
     keeps_y: ClassVar[bool] = False
     holds_inputs: ClassVar[bool] = False
+    passes_dy: ClassVar[bool] = False
     adds: ClassVar[bool] = False
     shares_prepared: ClassVar[bool] = False
     main: ClassVar[int] = 0

@@ -139,7 +139,11 @@ class Program:
         if kernel is not None and kernel.owns_y:
             y, dy = kernel.y, kernel.dy
         elif reader is None:
-            y, dy = buffers.value(value), buffers.gradient(value) if needed else None
+            lender, y = buffers.lent.get(value), buffers.value(value)
+            if lender is not None:
+                dy = self._dy[lender]
+            else:
+                dy = buffers.gradient(value) if needed else None
         elif reader.owns_x:
             y, dy = reader.x, reader.dx
         else:  # side by side with others

@@ -3,5 +3,8 @@
 Importing this package enters them, and needs numba.
 """
 
+import xpnet.engine.cpu.fast.activation
 import xpnet.engine.cpu.fast.dense
-import xpnet.engine.cpu.fast.loss  # noqa: F401
+import xpnet.engine.cpu.fast.join
+import xpnet.engine.cpu.fast.loss
+import xpnet.engine.cpu.fast.norm  # noqa: F401

@@ -1,0 +1,75 @@
+"""Activation functions in one pass through memory each way."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xpnet.compiled import loop
+from xpnet.engine.cpu.activation import Rectify, RectifyBelow6
+from xpnet.engine.cpu.fast.rows import Rows
+from xpnet.engine.cpu.kernel import Kernel, instead_of
+from xpnet.layers import ReLU6
+
+
+@instead_of(Rectify, RectifyBelow6)
+class Clipped(Kernel):
+    """ReLU or ReLU6: x where it is between 0 and the most, else the nearer of both."""
+
+    keeps_y = True
+    method = "in place of a copy"
+
+    def build(self) -> None:
+        """What is the most; nothing is more than NaN."""
+        limited = type(self.op.layer) is ReLU6
+        self._most = self.buffers.dtype.type(6 if limited else np.nan)
+        self._forth: Rows | None = None
+        self._back: Rows | None = None
+
+    def forward(self) -> None:
+        """x to y."""
+        if self._forth is None:
+            self._forth = Rows(self.buffers, self.inputs, writes=[self.y])
+        self._forth.fetch()
+        clipped(self._forth.length, self._most, *self._forth.args)
+        self._forth.leave()
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to dx, where y is between."""
+        if self._back is None:
+            self._back = Rows(self.buffers, [self.y, self.dy], writes=self.gradients)
+        self._back.fetch()
+        passed_between(self._back.length, self._most, *self._back.args)
+        self._back.leave()
+
+
+@loop
+def clipped(
+    length: int, most: float, x: np.ndarray, at_x: np.ndarray, y: np.ndarray, at_y: np.ndarray
+) -> None:
+    """y = min(max(x, 0), most); NaN stays."""
+    zero = x.dtype.type(0)
+    for r in range(len(at_x)):
+        row, out = x[at_x[r] : at_x[r] + length], y[at_y[r] : at_y[r] + length]
+        for c in range(length):
+            found = zero if row[c] < zero else row[c]
+            out[c] = most if found > most else found
+
+
+@loop
+def passed_between(
+    length: int,
+    most: float,
+    y: np.ndarray,
+    at_y: np.ndarray,
+    dy: np.ndarray,
+    at_dy: np.ndarray,
+    dx: np.ndarray,
+    at_dx: np.ndarray,
+) -> None:
+    """dx = dy where 0 < y < most, else 0: products, so that NaN stays NaN, as in the layers."""
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    for r in range(len(at_y)):
+        row, given = y[at_y[r] : at_y[r] + length], dy[at_dy[r] : at_dy[r] + length]
+        out = dx[at_dx[r] : at_dx[r] + length]
+        for c in range(length):
+            out[c] = given[c] * (one if row[c] > zero and not row[c] >= most else zero)
