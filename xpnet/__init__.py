@@ -28,6 +28,7 @@ __all__ = [
     "Add",
     "Affine",
     "AlexNet",
+    "AnConvNet",
     "Augmentation",
     "AuxiliaryHeads",
     "AveragePool",

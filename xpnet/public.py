@@ -73,6 +73,7 @@ from xpnet.layers import (
 from xpnet.models import (
     VGG,
     AlexNet,
+    AnConvNet,
     CifarResNet,
     DeepConvNet,
     EfficientNetLite0,

@@ -13,6 +13,7 @@ from xpnet import (
     LRN,
     VGG,
     AlexNet,
+    AnConvNet,
     BatchNorm,
     CifarResNet,
     GoogLeNet,
@@ -60,6 +61,9 @@ COUNTS = {
         None,
     ),
     "GoogLeNet small": (GoogLeNet.small, 38_482, 3_163_616),
+    "An 3 x 3": (AnConvNet, 1_124_180, 173_383_808),
+    "An 5 x 5": (lambda: AnConvNet(5), 1_128_180, None),
+    "An 7 x 7": (lambda: AnConvNet(7), 2_291_972, None),
     "VGG-11": (lambda: VGG(11), 132_863_336, 7_609_090_048),
     "VGG-13": (lambda: VGG(13), 133_047_848, 11_308_466_176),
     "VGG-16": (lambda: VGG(16), 138_357_544, 15_470_264_320),
@@ -85,6 +89,8 @@ COUNTS = {
 """How each is made, its parameters, and its multiplications where the papers' tables say them."""
 
 
+AN = (32, 48, 64, 80, 96, 112, 128, 144, 160, 176)
+"""Filters of the network of 3 x 3 windows."""
 DEEP = ("ResNet-101", "ResNet-152", "ResNet-110")
 
 
@@ -104,6 +110,15 @@ def test_vgg16_layer_by_layer():
     assert [count for count in counts if count] == [
         1_792, 36_928, 73_856, 147_584, 295_168, 590_080, 590_080, 1_180_160, *[2_359_808] * 5,
         102_764_544, 16_781_312, 4_097_000,
+    ]  # fmt: skip
+
+
+def test_an_layer_by_layer():
+    rows = shapes_of(AnConvNet).summary()
+    shapes = [row.output_shape for row in rows if row.kind == "Convolution"]
+    assert shapes == [(filters, 26 - 2 * k, 26 - 2 * k) for k, filters in enumerate(AN)]
+    assert [row.kind for row in rows if row.kind == "ReLU" or row.name.startswith("fc")] == [
+        *["ReLU"] * 10, "Affine", "BatchNorm",
     ]  # fmt: skip
 
 
@@ -256,6 +271,7 @@ def test_normalization_has_pytorch_s_constants():
     for make, eps in (
         (lambda: ResNet(18, width=8), 1e-5),
         (lambda: VGG(11, batch_norm=True, hidden=8), 1e-5),
+        (AnConvNet, 1e-5),
         (lambda: GoogLeNet(batch_norm=True, five=3), 1e-3),
     ):
         norms = [n.layer for n in shapes_of(make).nodes() if type(n.layer) is BatchNorm]
@@ -294,6 +310,8 @@ def test_zero_gamma_begins_with_shortcuts_alone():
     ("make", "message"),
     [
         (lambda: VGG(16, input_shape=(3, 28, 31)), r"VGG-16 needs .* 32 x 32 pixels, got 28 x 31"),
+        (lambda: AnConvNet(input_shape=(1, 20, 28)), r"AnConvNet needs .* 21 x 21 .* got 20 x 28"),
+        (lambda: AnConvNet(4), "AnConvNet has windows of 3, 5, 7, got size=4"),
         (lambda: VGG.small(input_shape=(1, 7, 9)), r"VGG needs .* 8 x 8 pixels, got 7 x 9"),
         (lambda: LeNet(input_shape=(1, 27, 28)), r"LeNet needs .* 28 x 28 pixels, got 27 x 28"),
         (lambda: AlexNet(input_shape=(1, 28, 28)), r"AlexNet needs .* 67 x 67 pixels, got 28 x 28"),

@@ -1,6 +1,7 @@
 """Networks."""
 
 from xpnet.models.alexnet import AlexNet
+from xpnet.models.an import AnConvNet
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.efficientnet import EfficientNetLite0
 from xpnet.models.googlenet import GoogLeNet
@@ -17,6 +18,7 @@ __all__ = [
     "MODELS",
     "VGG",
     "AlexNet",
+    "AnConvNet",
     "CifarResNet",
     "DeepConvNet",
     "EfficientNetLite0",

@@ -10,6 +10,7 @@ from xpnet.files.photographs import Photographs
 from xpnet.functions.init import shapes_alone
 from xpnet.layers import Shape
 from xpnet.models.alexnet import AlexNet
+from xpnet.models.an import AnConvNet
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.efficientnet import EfficientNetLite0, imagenet_classes
@@ -81,6 +82,10 @@ PUBLISHED = {
         f"plain-{depth}": Model(partial(CifarResNet, depth, shortcut=None), "momentum", 0.1, 1)
         for depth in (20, 56)
     },
+    **{
+        f"an-{size}x{size}": Model(partial(AnConvNet, size), "adam", 0.001, 150)
+        for size in (3, 5, 7)
+    },
     "binary-mlp": Model(BinaryMLP, "adam", 0.002, 20),
     "binary-convnet": Model(BinaryConvNet, "adam", 0.002, 20),
     "efficientnet-lite0": Model(EfficientNetLite0, "momentum", 0.01, 90, SQUARE, "resnet-20"),
@@ -105,7 +110,7 @@ PRETRAINED: dict[str, Callable[..., Network]] = {
 CLASSES = (
     TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet,
     LeNet, AlexNet, VGG, GoogLeNet, ResNet, CifarResNet,
-    BinaryMLP, BinaryConvNet, EfficientNetLite0,
+    AnConvNet, BinaryMLP, BinaryConvNet, EfficientNetLite0,
 )  # fmt: skip
 """Networks that are nothing but their layers, whatever made them."""
 
