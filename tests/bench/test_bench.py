@@ -153,37 +153,6 @@ def assert_same(got, want):
 
 
 @pytest.mark.parametrize("model", NAMES)
-def test_torch_trains_and_predicts_the_same(case, model):
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch is not installed: pip install 'xpnet[bench]'"
-    )
-    from xpnet.bench import torch_nets
-
-    made = case(model)
-    pieces = [
-        piece._replace(settings={"dropout_ratio": 0.0}) if piece.kind == "Dropout" else piece
-        for piece in made.pieces
-    ]
-    arrays = made.load()
-    network = without_dropout(fresh(model))
-    x, t = arrays["x"][:4], arrays["t"][:4]
-    loss, scores, grads = network.loss_and_gradient(x, t)
-
-    net = torch_nets.network(pieces, arrays).double()
-    y = net(torch.from_numpy(x.astype(np.float64)))
-    torch_loss = torch.nn.functional.cross_entropy(y, torch.from_numpy(t.astype(np.int64)))
-    torch_loss.backward()
-    assert_same(to_numpy(scores), y.detach().numpy())
-    assert float(loss) == pytest.approx(torch_loss.item(), rel=ROUNDING)
-    for grad, p in zip(grads.values(), net.parameters(), strict=True):
-        want = p.grad.numpy()
-        assert_same(to_numpy(grad), want.T if want.ndim == 2 else want)
-    with torch.inference_mode():
-        net.eval()
-        assert_same(to_numpy(network.predict(x)), net(torch.from_numpy(x).double()).numpy())
-
-
-@pytest.mark.parametrize("model", NAMES)
 def test_the_book_trains_the_same(case, model):
     arrays = case(model).load()
     network = without_dropout(fresh(model))
@@ -249,8 +218,14 @@ def test_there_are_no_more_threads_than_cores(capsys, monkeypatch):
         (["--threads", "0"], "the number of threads must be 1 or more, got 0"),
         (["--rounds", "0"], "the number of rounds must be 1 or more, got 0"),
         (["--seconds", "nan"], "a turn must take some seconds, got nan; try 0.3"),
-        (["--contestant", "me"], "there is no contestant 'me' on cpu; use xpnet, xpnet reference"),
-        (["--contestant", "jax"], "there is no contestant 'jax' on cpu; use xpnet, "),
+        (
+            ["--contestant", "me"],
+            "there is no contestant 'me' on cpu; use xpnet, xpnet without ",
+        ),
+        (
+            ["--contestant", "torch graph"],
+            "there is no contestant 'torch graph' on cpu; use ",
+        ),
         (["--device", "gpu"], "device 'gpu' is unknown; use cpu, cuda, cuda:N or auto"),
         (["--device", "cuda"], "--device cuda cannot be used: there is no GPU; buy one"),
         (["--precision", "tf32"], "the CPU is timed in float32 only, got precision 'tf32'; use "),

@@ -9,7 +9,7 @@ import pytest
 from xpnet import cli, synthetic_digits
 from xpnet.arrays import Device
 from xpnet.bench import accuracy, layers, machine, run, timing
-from xpnet.bench.cases import fresh
+from xpnet.bench.cases import FIELD, NAMES, fresh
 from xpnet.data import Dataset
 from xpnet.errors import ArgumentError
 from xpnet.report import plots
@@ -182,21 +182,29 @@ def test_the_share_of_each_layer_of_a_network_that_branches(bench):
     assert sum(row["share"] for row in case["layers"].values()) == pytest.approx(1)
 
 
-def test_others_do_not_build_every_network():
-    with pytest.raises(ArgumentError, match="no model 'lenet' for these tasks; use two-layer-net"):
-        run.Options(models=("lenet",))
-    with pytest.raises(ArgumentError, match=r"no model 'lenet' for these tasks"):
-        run.Options(models=("lenet",), tasks=("layers", "predict"))
+def test_what_is_measured_unless_it_is_told():
+    trained = [(model, size) for model, task, size in run.Options().plan if task == "train"]
+    book = [(model, size) for model in NAMES for size in (10, 100, 1000)]
+    assert trained == book + [(model, 100) for model in ("resnet-20", "an-3x3", "googlenet-small")]
+    predicted = [(model, size) for model, task, size in run.Options().plan if task == "predict"]
+    assert predicted == [(model, size) for model in FIELD for size in (1, 1000)]
+    assert [model for model, *_ in run.Options(tasks=("layers",)).plan] == list(NAMES)
+
+
+def test_every_network_can_be_measured():
+    assert run.Options(models=("lenet",), tasks=("train",)).plan == [("lenet", "train", 100)]
     assert run.Options(models=("lenet",), tasks=("layers",)).plan == [("lenet", "layers", 100)]
+    with pytest.raises(ArgumentError, match="there is no model 'lenin'; use two-layer-net, "):
+        run.Options(models=("lenin",))
 
 
-def test_functions_of_ones_own_are_measured_alone():
-    own, alone = ("xpnet:LeNet",), ("layers", "accuracy")
-    assert run.Options(models=own, tasks=alone).plan == [(*own, task, 100) for task in alone]
-    with pytest.raises(ArgumentError, match=r"no model 'xpnet:LeNet' for these tasks; use two-la"):
-        run.Options(models=own)
+def test_functions_of_ones_own_can_be_measured():
+    own = ("xpnet:LeNet",)
+    assert run.Options(models=own, tasks=("train", "accuracy")).plan == [
+        (*own, task, 100) for task in ("train", "accuracy")
+    ]
     with pytest.raises(ArgumentError, match=r"^module xpnet has no function 'Nothing'; it has"):
-        run.Options(models=("lenet", "xpnet:Nothing"), tasks=("layers",))
+        run.Options(models=("lenet", "xpnet:Nothing"))
 
 
 @pytest.mark.slow

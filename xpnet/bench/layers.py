@@ -1,13 +1,12 @@
 """The share of each layer in the time of a forward pass, as Figure 8-14 of the book shows it."""
 
 from collections.abc import Callable, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from xpnet.arrays import Array, Device
-from xpnet.bench.cases import Ready, fresh
+from xpnet.bench.cases import Ready, fitting, fresh
 from xpnet.bench.statistics import Record, spread
 from xpnet.bench.timing import seconds_of, warm_up
 from xpnet.engine.threads import blas_threads
@@ -31,9 +30,7 @@ def measure(
     """
     network = fresh(model, device)
     shape = (len(images), *network.input_shape)
-    if images.size != prod(shape):
-        images = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
-    leaves, values = network.nodes(), {INPUT: network.place(images.reshape(shape))}
+    leaves, values = network.nodes(), {INPUT: network.place(fitting(images, shape))}
     with blas_threads(threads):
         ready = {}
         for number, leaf in enumerate(leaves):

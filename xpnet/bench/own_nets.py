@@ -1,5 +1,6 @@
 """xpnet as a contestant."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,24 @@ from xpnet.optim import OPTIMIZERS
 
 
 def build(
-    case: Case, arrays: Arrays, *, engine: str, graph: bool = True, device: str | None = None
+    case: Case,
+    arrays: Arrays,
+    *,
+    engine: str,
+    graph: bool = True,
+    device: str | None = None,
+    numba: bool = True,
 ) -> Ready:
-    """Build a network with one of xpnet's engines, on the case's device or another one."""
+    """Build a network with one of xpnet's engines.
+
+    Parameters
+    ----------
+    engine, graph : as in `get_engine`
+    device : if not that of the case
+    numba : False hides it from this process, which is as if it were not installed
+    """
+    if not numba:
+        sys.modules["numba"] = None  # type: ignore[assignment]
     threadpool_limits(case.threads, user_api="blas")
     network = fresh(case.model, device or case.device)
     place, optimizer = network.device, OPTIMIZERS[case.optimizer](case.lr)

@@ -23,9 +23,12 @@ MORE = {"cpu": ("of sgemm", "faults", "MiB"), "cuda": ("s an epoch", "MiB", "GPU
 STEPS = f"""\
 - ms a step: the median of all turns; a training step is forward, loss, backward and update.
 - {OWN} / it: the ratio of times within a round, the median of all rounds.
+- {OWN} / best: the same with whoever is the fastest of those that are not {OWN}'s, by its median.
 - by sgemm, by copying: what the products, as the definition has them, and what reading and writing
   all that the layers put out would take at the rates above; caches copy faster than that.
-- MiB: in memory before the network was built, and the most there ever was.
+- MiB: of a process, which each contestant is by itself: what it had in memory, with its libraries
+  and all batches, before the network was built, and the most it ever had, compiling included.
+  Peak memory is the latter.
 """
 ON_CPU = """\
 - of sgemm: the product's operations, counted as the definition has them, by the time that this
@@ -118,6 +121,23 @@ def _kind(case: Record) -> str:
     return "cpu" if case["device"] == "cpu" else "cuda"
 
 
+def best(case: Record) -> str | None:
+    """Compare xpnet with the best of all others in a line; None where either is missing."""
+    name = case.get("best_other")
+    if name is None or OWN not in case["contestants"]:
+        return None
+    line = f"{OWN} / best ({name}): {spread_ratio(case['ratios'][f'{OWN} / {name}'])}"
+    own, other = (case["contestants"][one]["memory_peak_mib"] for one in (OWN, name))
+    if None in (own, other):
+        return line
+    return f"{line}; peak memory {own} MiB by {other} MiB: {_ratio(own / other)}"
+
+
+def spread_ratio(ratio: Record) -> str:
+    """Write the median of a ratio, and its smallest and largest."""
+    return f"{_ratio(ratio['median'])} ({_ratio(ratio['min'])} to {_ratio(ratio['max'])})"
+
+
 def _contestants(case: Record) -> Iterator[Row]:
     for name, row in case["contestants"].items():
         ratio = case["ratios"].get(f"{OWN} / {name}")
@@ -202,6 +222,7 @@ def text_table(case: Record) -> str:
     """Show a case on a terminal."""
     rows = table(case)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    first = [line] if (line := best(case)) else []
     lines = [
         "  ".join(
             cell.ljust(width) if k == 0 else cell.rjust(width)
@@ -209,7 +230,7 @@ def text_table(case: Record) -> str:
         )
         for row in rows
     ]
-    return "\n".join([title(case), *(f"  {line.rstrip()}" for line in lines + notes(case))])
+    return "\n".join([title(case), *(f"  {line.rstrip()}" for line in first + lines + notes(case))])
 
 
 def legend(record: Record) -> str:
@@ -235,14 +256,43 @@ def markdown(record: Record, pictures: Sequence[str]) -> str:
     lines += ["", *(f"- {line}" for line in head(record))]
     for picture in pictures:
         lines += ["", f"![{drawing.MEANING[picture]}]({picture})"]
+    lines += _in_short(record)
     for case in record["cases"]:
         header, *rows = table(case)
         lines += ["", f"## {title(case)}", ""]
-        lines += [f"| {' | '.join(header)} |", "|---" + "|---:" * (len(header) - 1) + "|"]
-        lines += [f"| {' | '.join(row)} |" for row in rows]
+        if line := best(case):
+            lines += [f"{line}.", ""]
+        lines += markdown_table(header, rows)
         if remarks := notes(case):
             lines += ["", "; ".join(remarks) + "."]
     return "\n".join([*lines, "", legend(record), ""])
+
+
+def _in_short(record: Record) -> list[str]:
+    """The table of what counts most: xpnet beside the best of all others, a row for each case."""
+    header = ("network", "task", "batch", f"{OWN}, ms", f"{OWN} / best", "(min to max)", "best")
+    rows = []
+    for case in record["cases"]:
+        if best(case) is None:
+            continue
+        name = case["best_other"]
+        own, other = (case["contestants"][one] for one in (OWN, name))
+        median, ends = spread_ratio(case["ratios"][f"{OWN} / {name}"]).split(" ", 1)
+        case_of = (case["model"], case["task"], str(case["batch_size"]))
+        times = (_number(own["milliseconds"]["median"]), median, ends)
+        rows.append((*case_of, *times, name, _memory_peak(own), _memory_peak(other)))
+    return ["", *markdown_table((*header, "MiB", "its MiB"), rows)] if rows else []
+
+
+def _memory_peak(row: Record) -> str:
+    peak = row["memory_peak_mib"]
+    return "" if peak is None else str(peak)
+
+
+def markdown_table(header: Row, rows: Sequence[Row]) -> list[str]:
+    """Write a table, all columns but the first to the right."""
+    lines = [f"| {' | '.join(header)} |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    return lines + [f"| {' | '.join(row)} |" for row in rows]
 
 
 RECORD, PAGE = "bench.json", "README.md"

@@ -16,6 +16,7 @@ from xpnet.arrays import Device, get_device
 from xpnet.bench import accuracy, layers, machine
 from xpnet.bench.cases import (
     EPOCH,
+    FIELD,
     NAMES,
     PRECISIONS,
     TASKS,
@@ -26,7 +27,7 @@ from xpnet.bench.cases import (
 )
 from xpnet.bench.child import Child, ContestantError, Start, Turn, told
 from xpnet.bench.contestants import Contestant, timed_on
-from xpnet.bench.statistics import Record, ratios, spread
+from xpnet.bench.statistics import Record, best_other, ratios, spread
 from xpnet.data import Dataset, load_dataset, synthetic_digits
 from xpnet.engine.threads import available_cores, chosen_threads
 from xpnet.errors import ArgumentError, DataNotFoundError
@@ -40,7 +41,8 @@ OWN_ON_CPU = "xpnet on the CPU"
 TASKS_ALONE = ("layers", "accuracy")
 """The tasks of xpnet alone, done only if they are asked for."""
 
-BATCH_SIZES = (10, 100, 1000)
+BATCH_SIZES, BATCH_SIZES_LATER = (10, 100, 1000), (100,)
+"""Batch sizes of training: for the book's networks, and for all others."""
 PREDICTED = (1, 1000)
 """Batch sizes of predictions: the first tells how soon an answer comes, the other how many come."""
 
@@ -62,9 +64,12 @@ class Options:
 
     Attributes
     ----------
-    models, contestants : by name; all if empty
+    models : by name, or functions of your own, module:function; `FIELD` if empty, and for the tasks
+        that only xpnet takes part in the book's
+    contestants : by name; all if empty
     tasks : by name; `TASKS` if empty
-    batch_sizes : of training, and of the layers; `BATCH_SIZES` if empty, 100 for the layers
+    batch_sizes : of training, and of the layers; if empty `BATCH_SIZES` for the book's networks,
+        and 100 for all others and for the layers
     threads : for each contestant, but no more than there are cores; one for each if None
     rounds : turns of each contestant
     seconds : of a turn
@@ -92,14 +97,12 @@ class Options:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        # Contestants build three of the networks; xpnet alone has more.
-        models = NAMES if set(self.tasks or TASKS) & set(TASKS) else OFFERED
-        functions = [name for name in self.models if is_own(name) and models is OFFERED]
+        functions = [name for name in self.models if is_own(name)]
         for name in functions:
             find_model(name)
         names = [name for name in self.models if name not in functions]
         for what, given, known in (
-            ("model {!r} for these tasks", names, models),
+            ("model {!r}", names, OFFERED),
             (f"contestant {{!r}} on {self.kind}", self.contestants, timed_on(self.kind)),
             ("task {!r}", self.tasks, TASKS + TASKS_ALONE),
             ("precision {!r}", (self.precision,), PRECISIONS),
@@ -174,11 +177,12 @@ class Options:
             "layers": self.batch_sizes or (layers.BATCH_SIZE,),
             "accuracy": (accuracy.BATCH_SIZE,),
         }
+        later = {**sizes, "train": self.batch_sizes or BATCH_SIZES_LATER}
         return [
             (model, task, batch_size)
             for task in self.tasks or TASKS
-            for model in self.models or NAMES
-            for batch_size in sizes[task]
+            for model in self.models or (FIELD if task in TASKS else NAMES)
+            for batch_size in (sizes if model in NAMES else later)[task]
         ]
 
 
@@ -273,12 +277,15 @@ def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float
     """Let all who enter a case take turns. Whoever fails is left out, and its turns are dropped."""
     field = [contestant for contestant in options.field if contestant.enters(case)]
     starts: dict[str, Start] = {}
-    left_out: dict[str, str] = {}
-    unavailable: set[str] = set()
+    excuses = {contestant.name: contestant.excuse(case) for contestant in field}
+    left_out = {name: excuse for name, excuse in excuses.items() if excuse is not None}
+    unavailable = set(left_out)
     occupied: dict[str, int | None] = {}
     with ExitStack() as stack:
         children: dict[str, Child] = {}
         for contestant in field:
+            if contestant.name in left_out:
+                continue
             with leaving_out(contestant.name, left_out, unavailable):
                 child = children[contestant.name] = Child(contestant, case, options.seconds)
                 stack.callback(child.close)
@@ -295,6 +302,10 @@ def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float
     best = case.device if case.on_gpu else str(case.threads)
     gflops, gigabytes = (rates[name][best] for name in RATES)
     floor = case.flops / gflops / 1e6
+    rows = {
+        name: _row(starts[name], turns[name], case, floor) | {"gpu_memory_mib": occupied[name]}
+        for name in turns
+    }
     return {
         "model": case.model,
         "task": case.task,
@@ -306,10 +317,8 @@ def measure(case: Case, options: Options, rates: Mapping[str, Mapping[str, float
         "floor_milliseconds": floor,
         "moved_bytes": case.moved_bytes,
         "copy_milliseconds": case.moved_bytes / gigabytes / 1e6,
-        "contestants": {
-            name: _row(starts[name], turns[name], case, floor) | {"gpu_memory_mib": occupied[name]}
-            for name in turns
-        },
+        "best_other": best_other(rows),
+        "contestants": rows,
         "ratios": ratios(times, OWN),
         "left_out": left_out,
         "failed": [name for name in left_out if name not in unavailable],

@@ -1,64 +1,177 @@
 """PyTorch as a contestant: eager as its tutorials write it, compiled, and as one CUDA graph."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import count
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import nn
 
-from xpnet.bench.cases import Arrays, Case, Piece, Ready, UnavailableError
+from xpnet.bench.cases import Arrays, Case, Piece, Ready, UnavailableError, unbuilt
+from xpnet.functions.im2col import pads_of
+from xpnet.models.nodes import INPUT
 
-OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
+    "adam": torch.optim.Adam,
+}
 WARM_UPS = 3
 """Steps before a capture, as PyTorch's documentation asks."""
+NAMES = {"W": "weight", "b": "bias", "gamma": "weight", "beta": "bias"}
+"""PyTorch's names of arrays, where they are others than xpnet's."""
+SPARED = ("Convolution", "BatchNorm", "Affine", "Residual")
+"""Layers that need not their output for their gradient, so that an activation can write over it."""
+MODES = {"compile": None, "reduce-overhead": "reduce-overhead"}
+"""Modes of `torch.compile`, by the way to take a step."""
 
 Function = Callable[..., Any]
 
 
-def network(pieces: Sequence[Piece], arrays: Arrays) -> nn.Sequential:
-    """Build the same layers with the same initial parameters."""
-    layers: list[nn.Module] = []
-    numbers = count(1)
-    for piece, before in zip(pieces, [None, *pieces], strict=False):
-        settings = piece.settings
-        match piece.kind:
-            case "Convolution":
-                FN, C, FH, FW = piece.weight_shape
-                stride, pad = settings["stride"], settings["pad"]
-                layers.append(nn.Conv2d(C, FN, (FH, FW), stride=stride, padding=pad))
-            case "MaxPool":
-                layers.append(nn.MaxPool2d(settings["window"], settings["stride"]))
-            case "Affine":
-                if before is not None and len(before.output_shape) > 1:
-                    layers.append(nn.Flatten())
-                layers.append(nn.Linear(*piece.weight_shape))
-            case "Dropout":
-                layers.append(nn.Dropout(settings["dropout_ratio"]))
-            case "ReLU":
-                layers.append(nn.ReLU())
-        if piece.weight_shape:
-            number = next(numbers)
-            W, b = (torch.from_numpy(arrays[f"{kind}{number}"]) for kind in "Wb")
-            with torch.no_grad():
-                layers[-1].weight.copy_(W.T if piece.kind == "Affine" else W)
-                layers[-1].bias.copy_(b)
-    return nn.Sequential(*layers)
+class Apply(nn.Module):  # type: ignore[misc]
+    """A function of tensors as a layer."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *values: torch.Tensor) -> Any:
+        """Its value."""
+        return self.function(*values)
 
 
-def build(case: Case, arrays: Arrays, *, channels_last: bool = False, way: str = "eager") -> Ready:
+class Graph(nn.Module):  # type: ignore[misc]
+    """Layers that read what others put out.
+
+    Parameters
+    ----------
+    layers : in an order in which each comes after those that it reads
+    inputs : the numbers of the layers that each reads, or `INPUT`
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], inputs: Sequence[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.layers, self.inputs = nn.ModuleList(layers), inputs
+        last = {read: number for number, reads in enumerate(inputs) for read in reads}
+        self.done = [[read for read in last if last[read] == k] for k in range(len(inputs))]
+        """What nobody reads after each layer, whose memory is given back."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The output of the last layer."""
+        values = {INPUT: x}
+        for k, layer in enumerate(self.layers):
+            values[k] = layer(*[values[read] for read in self.inputs[k]])
+            for read in self.done[k]:
+                del values[read]
+        return values[len(self.layers) - 1]
+
+
+def network(pieces: Sequence[Piece], arrays: Arrays) -> nn.Module:
+    """Build the same layers with the same initial parameters; a row of layers as `Sequential`.
+
+    Raises
+    ------
+    UnavailableError
+        PyTorch has no such layer.
+    """
+    readers = Counter(read for piece in pieces for read in piece.inputs)
+    built = []
+    for piece in pieces:
+        read, *_ = piece.inputs
+        spare = read != INPUT and readers[read] == 1 and pieces[read].kind in SPARED
+        built.append(_layers(piece, in_place=spare))
+        for key, name in {**piece.params, **piece.state}.items():
+            if hasattr(built[-1][-1], NAMES.get(key, key)):
+                array = torch.from_numpy(arrays[name])
+                turned = array.T if key == "W" and piece.kind == "Affine" else array
+                with torch.no_grad():
+                    getattr(built[-1][-1], NAMES.get(key, key)).copy_(turned)
+    inputs = [piece.inputs for piece in pieces]
+    if inputs == [(number - 1,) for number in range(len(pieces))]:
+        return nn.Sequential(*chain(*built))
+    return Graph([row[0] if len(row) == 1 else nn.Sequential(*row) for row in built], inputs)
+
+
+def _layers(piece: Piece, *, in_place: bool) -> list[nn.Module]:
+    """What computes a piece; the last of them has its parameters.
+
+    Parameters
+    ----------
+    in_place : what it reads may be written over
+    """
+    told = piece.settings
+    match piece.kind:
+        case "Convolution" if "table" not in told:
+            FN, C, FH, FW = piece.weight_shape
+            top, left, bottom, right = pads_of(told["pad"])
+            even, groups = (top, left) == (bottom, right), told.get("groups", 1)
+            pad, bias = (top, left) if even else 0, told["bias"]
+            conv = nn.Conv2d(C * groups, FN, (FH, FW), told["stride"], pad, 1, groups, bias)
+            return [conv] if even else [nn.ZeroPad2d((left, right, top, bottom)), conv]
+        case "MaxPool" if told["ties"] == "first":
+            up = told["uneven"] == "ceil"
+            return [nn.MaxPool2d(told["window"], told["stride"], told["pad"], ceil_mode=up)]
+        case "AveragePool":
+            return [nn.AvgPool2d(told["window"], told["stride"], told["pad"])]
+        case "GlobalAveragePool":
+            return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        case "Affine":
+            linear = nn.Linear(*piece.weight_shape, bias=told["bias"])
+            return [nn.Flatten(), linear] if len(piece.input_shape) > 1 else [linear]
+        case "BatchNorm" if (told["ddof"], told.get("running_ddof", told["ddof"])) == (0, 1):
+            kind = nn.BatchNorm2d if len(piece.input_shape) == 3 else nn.BatchNorm1d
+            return [kind(told["features"], told["eps"], 1 - told["momentum"])]
+        case "LRN":
+            size = told["size"]
+            return [nn.LocalResponseNorm(size, told["alpha"] * size, told["beta"], told["k"])]
+        case "ReLU" | "ReLU6" as kind:
+            return [getattr(nn, kind)(inplace=in_place)]
+        case "Sigmoid" | "Tanh" | "Identity" as kind:
+            return [getattr(nn, kind)()]
+        case "Dropout":
+            return [nn.Dropout(told["dropout_ratio"])]
+        case "Rescale":
+            scale, shift = told["scale"], told["shift"]
+            return [Apply(lambda x: x * scale + shift)]
+        case "PadShortcut":
+            return [Apply(partial(_shortcut, **told))]
+        case "Sum" | "Residual":
+            return [Apply(lambda first, *others: sum(others, first))]
+        case "Concatenate":
+            return [Apply(lambda *values: torch.cat(values, 1))]
+    raise unbuilt("PyTorch", piece)
+
+
+def _shortcut(x: torch.Tensor, stride: int, channels: int) -> torch.Tensor:
+    """Every so many pixels, between channels of zeros."""
+    more = channels - x.shape[1]
+    around = (0, 0, 0, 0, more // 2, more - more // 2)
+    return nn.functional.pad(x[:, :, ::stride, ::stride], around)
+
+
+def build(
+    case: Case,
+    arrays: Arrays,
+    *,
+    channels_last: bool = False,
+    way: str = "eager",
+    fused: bool = False,
+) -> Ready:
     """Build a network of PyTorch.
 
     Parameters
     ----------
     channels_last : lays its arrays out so
-    way : "eager"; "reduce-overhead", all but the optimizer compiled; or "graph", a whole step
-        recorded once and replayed
+    way : "eager"; "compile", all but the optimizer compiled; "reduce-overhead", the same in
+        this mode; or "graph", a whole step recorded once and replayed
+    fused : has the optimizer update all arrays in one call
 
     Raises
     ------
     UnavailableError
-        PyTorch cannot use the GPU.
+        PyTorch cannot use the GPU, cannot compile for this machine, or has no such layers.
     """
     if case.on_gpu and not torch.cuda.is_available():
         raise UnavailableError(
@@ -77,9 +190,14 @@ def build(case: Case, arrays: Arrays, *, channels_last: bool = False, way: str =
         net = net.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
     batches = case.batches(x, t)
-    step = _prediction(net, case, way) if case.task == "predict" else _training(net, case, way)
+    if case.task == "predict":
+        step = _prediction(net, case, way)
+    else:
+        step = _training(net, case, way, fused=fused)
     if way == "graph":
         step = _captured(step, *next(batches))
+    elif way != "eager":
+        _compile(step, *next(batches))
 
     def describe() -> dict[str, str | int]:
         return {"torch": torch.__version__, "threads": torch.get_num_threads()}
@@ -88,7 +206,7 @@ def build(case: Case, arrays: Arrays, *, channels_last: bool = False, way: str =
     return Ready(lambda: step(*next(batches)), describe, finish)
 
 
-def _prediction(net: nn.Sequential, case: Case, way: str) -> Function:
+def _prediction(net: nn.Module, case: Case, way: str) -> Function:
     net.eval()
     scores = _as_asked(net, case, way)
 
@@ -99,12 +217,13 @@ def _prediction(net: nn.Sequential, case: Case, way: str) -> Function:
     return predict
 
 
-def _training(net: nn.Sequential, case: Case, way: str) -> Function:
+def _training(net: nn.Module, case: Case, way: str, *, fused: bool = False) -> Function:
     cross_entropy = nn.CrossEntropyLoss()
     loss = _as_asked(lambda x, t: cross_entropy(net(x), t), case, way)
-    # Adam counts its steps on the host, unless it is told that a graph will replay them.
-    told = {"capturable": True, "fused": True}
-    more = told if way == "graph" and case.optimizer == "adam" else {}
+    more: dict[str, bool] = {"fused": True} if fused else {}
+    if way == "graph" and case.optimizer == "adam":
+        # Adam counts its steps on the host, unless it is told that a graph will replay them.
+        more = {"capturable": True, "fused": True}
     optimizer = OPTIMIZERS[case.optimizer](net.parameters(), lr=case.lr, **more)
 
     def train(x: torch.Tensor, t: torch.Tensor) -> None:
@@ -117,12 +236,23 @@ def _training(net: nn.Sequential, case: Case, way: str) -> Function:
 
 def _as_asked(function: Function, case: Case, way: str) -> Function:
     """Compile it, and lower the precision of products, if wanted."""
-    if way == "reduce-overhead":
-        function = torch.compile(function, mode="reduce-overhead")
+    if way in MODES:
+        function = torch.compile(function, mode=MODES[way])
     if case.precision == "bfloat16":
         # Without its cache, which could outlive a capture: every weight is cast once a step anyway.
         function = torch.autocast("cuda", torch.bfloat16, cache_enabled=False)(function)
     return function
+
+
+def _compile(step: Function, *batch: torch.Tensor) -> None:
+    """Take a first step, in which PyTorch compiles."""
+    from torch._dynamo.exc import BackendCompilerFailed  # eager steps need not wait for it
+
+    try:
+        step(*batch)
+    except BackendCompilerFailed as error:
+        first, *_ = str(error).splitlines()
+        raise UnavailableError(f"torch.compile does not work here: {first}") from None
 
 
 def _captured(step: Function, x: torch.Tensor, t: torch.Tensor) -> Function:

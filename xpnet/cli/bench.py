@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from xpnet.bench.cases import NAMES
+from xpnet.bench.cases import FIELD
 from xpnet.cli.options import DIRECTORY, ModelName, Number, OneOf, Whole, open_device
 from xpnet.notice import notice
 from xpnet.optional import missing
@@ -26,9 +26,9 @@ from xpnet.report import plots
     multiple=True,
     type=ModelName(),
     metavar="NAME",
-    help=f"This network takes part: {', '.join(NAMES)}, which by default all do; in the task "
-    "layers any that `xpnet summary` takes, also module:function of your own, and in the task "
-    "accuracy those for small images.",
+    help=f"This network takes part, such as {', '.join(FIELD)}, which by default all do; any that "
+    "`xpnet summary` takes, also module:function of your own, and in the task accuracy those for "
+    "small images.",
 )
 @click.option(
     "--task",
@@ -51,7 +51,7 @@ from xpnet.report import plots
     type=Whole(),
     metavar="N",
     help="A step of training, and of the task layers, takes N images. By default training is "
-    "timed with 10, 100 and 1000, and the layers with 100.",
+    "timed with 100, of the book's networks also with 10 and 1000, and the layers with 100.",
 )
 @click.option(
     "--precision",
@@ -92,14 +92,14 @@ from xpnet.report import plots
     "nothing is kept.",
 )
 def bench(device: str, out: str | None, **options: Any) -> None:
-    """Time steps beside PyTorch's, JAX's and the book's design.
+    """Time steps beside PyTorch's, JAX's and the book's design, and tell the ratio to the best.
 
     The options model, task, contestant and batch-size can be given more than once. Only xpnet takes
     part in two tasks: layers is the share of each layer in a forward pass; accuracy is the seconds
     of training until 97 % and 99 % of MNIST's test images are read right.
 
-    A contestant that is not installed is left out. Where another one fails, the others go on, and
-    the exit code is 1.
+    A contestant that is not installed is left out, and so is one that does not know a layer of a
+    network. Where another one fails, the others go on, and the exit code is 1.
     """
     from xpnet.bench import report, run  # what `import xpnet.cli` need not wait for
 

@@ -27,9 +27,9 @@ class AnConvNet(Network):
         7 x 7:    4 convolutions of 48, 96, 144, 192 filters
         fc1, fc1_bn:   the scores, which BatchNorm brings to one mean and variance, too
 
-    There are no pools: windows that do not reach beyond the image make it smaller, from 28 pixels to
-    8, 8 and 4. No layer but BatchNorm has a bias. An, Lee, Park, Yang, So 2020, "An ensemble of
-    simple convolutional neural network models for MNIST digit recognition", arXiv:2008.10400. For
+    There are no pools: windows that stay within the image make it smaller, from 28 pixels to 8, 8
+    and 4. No layer but BatchNorm has a bias. An, Lee, Park, Yang, So 2020, "An ensemble of simple
+    convolutional neural network models for MNIST digit recognition", arXiv:2008.10400. For
     1 x 28 x 28 and ten classes there are 1,124,180, 1,128,180 and 2,291,972 parameters. The authors
     bring pixels from 0..1 to -1..1 first, which the first BatchNorm undoes; here they stay.
 
