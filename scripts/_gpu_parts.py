@@ -35,7 +35,7 @@ from xpnet.data.mnist import find_mnist
 from xpnet.engine.cuda import CudaEngine
 from xpnet.engine.cuda.driver import Driver
 from xpnet.engine.cuda.module import Launch
-from xpnet.engine.cuda.product import Tile
+from xpnet.engine.cuda.tiles import Tile
 from xpnet.engine.threads import available_cores
 from xpnet.errors import DataNotFoundError, XPNetError
 from xpnet.files.atomic import atomic_write, write_text

@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 
 HEADER = Path(__file__).with_suffix(".hpp")
-KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)\) (\w+)\(')
+KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)[, \d]*\) (\w+)\(')
 
 
 def missing() -> str | None:

@@ -5,7 +5,6 @@ CPU: see cuda_on_cpu.py.
 """
 
 from copy import deepcopy
-from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +18,7 @@ from xpnet.engine.cuda.compiled import kernels_of
 from xpnet.engine.cuda.function import Function, writes
 from xpnet.engine.cuda.kernel import PATTERNS, Arrays, Way
 from xpnet.engine.cuda.module import Module, source
-from xpnet.engine.cuda.product import BLOCKS, MOST_PARTS, tile_for
+from xpnet.engine.cuda.tiles import BLOCKS, MOST_PARTS, TILES, Product, tile_for
 from xpnet.engine.lower import lower
 from xpnet.layers import (
     LRN,
@@ -466,23 +465,18 @@ def test_tensor_cores_multiply_rounded_numbers(accelerator, precision):
 LENGTHS = st.integers(1, 3000)
 
 
-@given(LENGTHS, LENGTHS, st.integers(1, 200_000), st.sampled_from([(16, 1), (32, 1), (32, 300)]))
-def test_tiles_cover_a_product(rows, columns, depth, options):
+@given(LENGTHS, LENGTHS, st.integers(1, 200_000), st.integers(1, 4), st.booleans())
+def test_tiles_cover_a_product(rows, columns, depth, groups, joined):
     """And every part of a divided sum has steps of its own."""
-    tile = tile_for(rows, columns, depth=options[0], splits=options[1])
-    assert tile.threads % 32 == 0
-    assert tile.threads <= 1024
-    padded = tile.rows + tile.columns + 2 * 4
-    assert 8 * tile.depth * padded <= 48 * 1024
-    for most in (MOST_PARTS, BLOCKS):
-        across, down, splits = tile.grid(rows, columns, depth, most)
-        assert (across - 1) * tile.columns < columns <= across * tile.columns
-        assert (down - 1) * tile.rows < rows <= down * tile.rows
-        assert across * down == tile.blocks(rows, columns)
-        assert 1 <= splits <= most
-        steps = -(-depth // tile.depth)
-        bounds = [steps * part // splits for part in range(splits + 1)]
-        assert all(first < last for first, last in pairwise(bounds))
+    product = Product(rows, columns, depth, groups, joined, whole=rows)
+    tile = tile_for(product)
+    across, down, splits = product.grid(tile)
+    assert (across - 1) * tile.columns < columns <= across * tile.columns
+    assert (down // groups - 1) * tile.rows < rows <= down // groups * tile.rows
+    assert down % groups == 0
+    assert 1 <= splits <= (MOST_PARTS if joined else BLOCKS)
+    assert splits <= -(-depth // tile.depth)
+    assert splits == 1 or across * down * splits <= BLOCKS
 
 
 @given(LENGTHS, LENGTHS, LENGTHS)
@@ -499,16 +493,12 @@ def test_what_divided_products_leave_in_memory_has_its_place(n_in, n_out, n):
 
 def test_every_tile_compiles(accelerator):
     """That can be chosen, in every precision: product.cuh says what it asks of them."""
-    sizes = [*range(1, 130), 200, 500, 1000, 10_000]
-    tiles = {
-        tile_for(rows, columns, depth=depth, splits=splits)
-        for rows in sizes
-        for columns in sizes
-        for depth, splits in [(16, 1), (32, 1), (32, 300)]
-    }
-    types = {tile.source(math) for tile in tiles for math in ("FLOAT", "TF32", "BFLOAT16")} | {
+    for tile in TILES:
+        assert tile.threads % 32 == 0
+        assert 8 * tile.depth * (tile.rows + tile.columns + 2 * 8) <= 48 * 1024
+    types = {tile.source(math) for tile in TILES for math in ("FLOAT", "TF32", "BFLOAT16")} | {
         f"Loads<{width}, {tile.depth}, {tile.threads}, {along}>"
-        for tile in tiles
+        for tile in TILES
         for width in (tile.rows, tile.columns)
         for along in ("true", "false")
     }
@@ -518,4 +508,4 @@ def test_every_tile_compiles(accelerator):
     place = SimpleNamespace(x=accelerator.device.zeros(1, dtype="int32"))
     (launch,) = module.bind([nothing.call(place, (1, 1, 1))])
     launch()
-    assert len(tiles) > 10
+    assert len(TILES) > 10

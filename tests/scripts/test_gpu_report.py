@@ -17,7 +17,7 @@ from filelock import FileLock
 
 import cuda_on_cpu
 from xpnet.arrays import Device, cuda
-from xpnet.engine.cuda.product import Tile
+from xpnet.engine.cuda.tiles import Tile
 from xpnet.errors import ArgumentError, DeviceError, OutputError, XPNetError
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

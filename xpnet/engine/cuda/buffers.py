@@ -8,7 +8,7 @@ from xpnet.arrays import Array
 from xpnet.arrays.parameters import ALIGN
 from xpnet.engine.cuda.kernel import Arrays, Kernel
 from xpnet.engine.cuda.loss import HeadLoss
-from xpnet.engine.cuda.product import BLOCKS
+from xpnet.engine.cuda.tiles import BLOCKS
 from xpnet.layers import Dropout
 from xpnet.models.network import Network
 from xpnet.models.nodes import INPUT

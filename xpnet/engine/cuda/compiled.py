@@ -25,8 +25,9 @@ from xpnet.engine.cuda.function import Function, Parameters
 from xpnet.engine.cuda.kernel import KERNELS, PATTERNS, Kernel, Way
 from xpnet.engine.cuda.loss import loss_obstacle, losses_of
 from xpnet.engine.cuda.module import MATH, Module, run, source
-from xpnet.engine.cuda.product import Products, Tile
+from xpnet.engine.cuda.product import Products
 from xpnet.engine.cuda.program import Program
+from xpnet.engine.cuda.tiles import Tile
 from xpnet.engine.cuda.update import (
     GRADIENT_ALONE,
     chunk_factors,

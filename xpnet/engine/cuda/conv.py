@@ -8,10 +8,16 @@ from xpnet.engine.cuda.driver import Grid
 from xpnet.engine.cuda.function import POINTWISE, Parameters, boolean
 from xpnet.engine.cuda.kernel import EachNumberAndSums, Kernel, Weighted, does
 from xpnet.engine.cuda.product import Products
+from xpnet.engine.cuda.tiles import REGISTERS, Product
 from xpnet.layers import Convolution
 
 WORD = 64
 """Bits of a word of a table in convolution.cuh."""
+SEEN, PLACED = 20.0, 6.0
+"""Instructions by which a pixel is found that a window sees at some place, and registers."""
+
+SPARED = 32
+"""Sums of a thread at most that leave room for little else in 128 registers."""
 
 
 class Filters(Weighted):
@@ -68,6 +74,24 @@ class ConvolutionKernel(Filters, Products):
         out, _, into = self.counted(n)
         F, depth = F // self.groups, C * FH * FW
         return (F, out, depth), (F, depth + self.has_bias, out), (C, into, F * FH * FW)
+
+    def of_samples(self, n: int) -> list[Product]:
+        """Places of windows are reckoned for each number, but where channels fill whole tiles."""
+        F, C, _, _ = self.layer.params["W"].shape
+        forward, gradient, backward = super().of_samples(n)
+        return [
+            forward._replace(whole=C),
+            gradient._replace(right=SEEN, kept=PLACED),
+            backward._replace(whole=F // self.groups),
+        ]
+
+    def residents(self, which: int) -> int:
+        """Enough for 128 registers a thread, where places would take more, to little use."""
+        tile, product = self.tiles[which], self.of_samples(1)[which]
+        spared = self.math == "FLOAT" and self.layer.params["W"].dtype.itemsize == 4
+        if not spared or product.whole % tile.depth == 0 or tile.own > SPARED:
+            return 0
+        return REGISTERS // (128 * tile.threads)
 
     def counted(self, n: int) -> tuple[int, int, int]:
         """Pixels of the output, and of the input."""

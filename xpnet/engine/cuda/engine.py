@@ -8,8 +8,8 @@ from xpnet.engine.base import Engine
 from xpnet.engine.checks import check_counts
 from xpnet.engine.cuda.compiled import CompiledNetwork, Outputs, first_line
 from xpnet.engine.cuda.driver import Driver
-from xpnet.engine.cuda.product import Tile
 from xpnet.engine.cuda.selfcheck import DifferenceError, IncomparableError, compare
+from xpnet.engine.cuda.tiles import Tile
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.cuda.update import rule_of
 from xpnet.engine.threads import in_turn

@@ -93,18 +93,21 @@ class Function:
     threads : of a block
     parameters : in order
     body : what it does, in C++
+    residents : blocks that a multiprocessor is to have room for; the compiler decides if 0
     """
 
     name: str
     threads: int
     parameters: Parameters
     body: str
+    residents: int = 0
 
     @property
     def source(self) -> str:
         """All of it in C++."""
         given = ", ".join(f"{parameter.kind} {parameter.name}" for parameter in self.parameters)
-        head = f'extern "C" __global__ void __launch_bounds__({self.threads}) {self.name}({given})'
+        bounds = f"{self.threads}, {self.residents}" if self.residents else f"{self.threads}"
+        head = f'extern "C" __global__ void __launch_bounds__({bounds}) {self.name}({given})'
         return f"{head} {{\n    {self.body}\n}}\n"
 
     @property

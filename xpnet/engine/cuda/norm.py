@@ -17,7 +17,8 @@ from xpnet.engine.cuda.function import (
     writes,
 )
 from xpnet.engine.cuda.kernel import Arrays, EachNumber, Kernel, does, forward_name
-from xpnet.engine.cuda.product import BLOCKS, TYPICAL
+from xpnet.engine.cuda.product import TYPICAL
+from xpnet.engine.cuda.tiles import MULTIPROCESSORS
 from xpnet.layers import LRN, BatchNorm
 
 THREADS = 512
@@ -49,7 +50,7 @@ class BatchNormKernel(Kernel):
     def blocks(self, n: int) -> int:
         """Count the blocks that a feature of n samples is large enough for."""
         features, *plane = self.input_shape
-        return max(1, min(-(-BLOCKS // features), n * prod(plane) // SHARE))
+        return max(1, min(-(-2 * MULTIPROCESSORS // features), n * prod(plane) // SHARE))
 
     @property
     def divided(self) -> bool:

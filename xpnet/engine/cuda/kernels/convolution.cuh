@@ -217,41 +217,56 @@ struct ConvolutionGradient {
     real* parts;
     int pixels;
 
-    // A term of the window; past the last one stands for ones.
+    // A term of the window: how far it is from the window's beginning, and its place there. Behind
+    // the last one there are ones, if there is a bias, and then what nobody asks for.
     struct Place {
-        int n, channel, fy, fx;
+        int far, fy, fx;
     };
+    static constexpr int NOWHERE = 1 << 20;  // beyond any image
+    // An output pixel: where its window begins, and the gradients by it.
     struct Depth {
-        Window window;
-        const real* d;
+        const real *image, *d;
+        int y, x;
+        bool any;
+    };
+    struct Seen {
+        const real* at;
+        bool inside;
+        real otherwise;
     };
 
     __device__ int row(int m) const { return m; }
     __device__ Place column(int n) const {
-        const int place = n % S::PLACES;
-        return {n, n / S::PLACES, place / S::FW, place % S::FW};
+        const int place = n % S::PLACES, fy = place / S::FW, fx = place % S::FW;
+        if (n >= S::DEPTH) return {0, NOWHERE, 0};
+        return {n / S::PLACES * S::PLANE + fy * S::W + fx, fy, fx};
     }
     __device__ Depth depth(int p) const {
-        const real* first = d + S::filter(0) * S::OUT;
-        return {window_of<S>(x, p, pixels), first + p / S::OUT * S::FILTERS * S::OUT + p % S::OUT};
+        const Window window = window_of<S>(x, p, pixels);
+        const bool any = window.image;
+        const int gradient = (p / S::OUT * S::FILTERS + S::filter(0)) * S::OUT + p % S::OUT;
+        return {any ? window.image + window.y * S::W + window.x : x, d + (any ? gradient : 0),
+                any ? window.y : -2 * NOWHERE, window.x, any};
     }
     template <int BK>
-    __device__ const real* left(int m, int, const Depth& depth) const {
-        return depth.window.image && m < S::F ? depth.d + m * S::OUT : nullptr;
+    __device__ Seen left(int m, int, const Depth& depth) const {
+        return {depth.d + m * S::OUT, depth.any && m < S::F, 0};
+    }
+    // No gradient is multiplied by what a column of ones has where there is no pixel.
+    template <int BK>
+    __device__ Seen right(const Place& place, int, const Depth& depth) const {
+        const bool inside = S::PADDED ? (unsigned)(depth.y + place.fy) < S::H &&
+                                            (unsigned)(depth.x + place.fx) < S::W
+                                      : depth.any && place.fy != NOWHERE;
+        return {depth.image + place.far, inside, real(S::BIAS && place.fy == NOWHERE)};
     }
     template <int BK>
-    __device__ Run right(const Place& place, int, const Depth& depth) const {
-        if (place.n >= S::DEPTH)
-            return {nullptr, S::BIAS && place.n == S::DEPTH && depth.window.image};
-        return {seen<S>(depth.window, place.channel, place.fy, place.fx), 0};
+    __device__ real a(const Seen& seen, int) const {
+        return seen.inside ? *seen.at : 0;
     }
     template <int BK>
-    __device__ real a(const real* at, int) const {
-        return at ? *at : 0;
-    }
-    template <int BK>
-    __device__ real b(const Run& run, int) const {
-        return run.first ? *run.first : run.count;
+    __device__ real b(const Seen& seen, int) const {
+        return seen.inside ? *seen.at : seen.otherwise;
     }
     __device__ void store(int m, int n, real sum, int split) const {
         real* part = parts + (long long)split * S::FILTERS * (S::DEPTH + S::BIAS);

@@ -55,20 +55,30 @@ struct Multiply<T, FLOAT> {
     static constexpr int PAD = 4, COLUMNS = T::BN / T::TN;
 
     static __device__ Operand operand(real x) { return x; }
-    static __device__ int place(int k, int i, int width) { return k * (width + PAD) + i; }
+    // Among four neighbours numbers change places from one k to another, so that threads that put
+    // down neighbours along k meet other banks.
+    static constexpr __device__ int shuffled(int k) {
+        return T::BK == 16 ? k / 8 % 2 * 2 : k / 8 % 4;
+    }
+    static __device__ int place(int k, int i, int width) {
+        return k * (width + PAD) + (i ^ shuffled(k));
+    }
     // Neighbouring threads have neighbouring columns, so that they store to neighbouring places.
     static __device__ int row(int e) { return threadIdx.x / COLUMNS * T::TM + e / T::TN; }
     static __device__ int column(int e) { return threadIdx.x % COLUMNS + e % T::TN * COLUMNS; }
 
     static __device__ void add(const Operand* a, const Operand* b, real (&sum)[T::COUNT]) {
-        const int first = threadIdx.x / COLUMNS * T::TM;
+        static_assert(T::TM % 4 == 0 && COLUMNS % 4 == 0, "whole neighbourhoods");
+        const int first = threadIdx.x / COLUMNS * T::TM, own = threadIdx.x % COLUMNS;
 #pragma unroll
         for (int k = 0; k < T::BK; ++k) {
             real x[T::TM], y[T::TN];
 #pragma unroll
-            for (int i = 0; i < T::TM; ++i) x[i] = a[place(k, first + i, T::BM)];
+            for (int i = 0; i < T::TM; ++i)
+                x[i] = a[k * (T::BM + PAD) + first + (i ^ shuffled(k))];
 #pragma unroll
-            for (int j = 0; j < T::TN; ++j) y[j] = b[place(k, column(j), T::BN)];
+            for (int j = 0; j < T::TN; ++j)
+                y[j] = b[k * (T::BN + PAD) + j * COLUMNS + (own ^ shuffled(k))];
 #pragma unroll
             for (int i = 0; i < T::TM; ++i)
 #pragma unroll
@@ -177,8 +187,9 @@ __device__ void product(const Op op, int m_total, int n_total, int k_total, real
     const int thread = threadIdx.x, m0 = down * T::BM, n0 = blockIdx.x * T::BN;
     const int split = blockIdx.z, splits = gridDim.z;
     const int steps = (k_total + T::BK - 1) / T::BK;
-    const int first = (int)((long long)steps * split / splits);
-    const int last = (int)((long long)steps * (split + 1) / splits);
+    const int each = steps / splits, more = steps % splits;  // the first of them do one more
+    const int first = split * each + (split < more ? split : more);
+    const int last = first + each + (split < more);
 
     decltype(op.row(0)) rows[A::LINES];
     decltype(op.column(0)) columns[B::LINES];
