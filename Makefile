@@ -45,8 +45,11 @@ lint: $(DEV)  ## check style, types, and that imports point downward
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(DEV)  ## time steps beside the book's design, and PyTorch if installed; ARGS="--out DIR ..."
-	$(BIN)/xpnet bench --device $(if $(filter auto,$(DEVICE)),cpu,$(DEVICE)) $(ARGS)
+# Without ARGS it takes minutes; all that `xpnet bench` does takes half an hour.
+SHORT = --task train --batch-size 100 --rounds 4
+
+bench: $(DEV)  ## time steps beside the book's design, and PyTorch and JAX if installed; ARGS="--out DIR ..."
+	$(BIN)/xpnet bench --device $(if $(filter auto,$(DEVICE)),cpu,$(DEVICE)) $(or $(ARGS),$(SHORT))
 
 HOW = $(if $(QUICK),--quick --out runs/reproduce-quick) $(if $(LONG),--long)
 

@@ -16,7 +16,7 @@ from xpnet.bench import book_design, child, contestants, machine, report, run
 from xpnet.bench.cases import NAMES, fresh, images_needed, prepare
 from xpnet.bench.child import Child, ContestantError, Turn
 from xpnet.bench.contestants import Contestant, timed_on
-from xpnet.bench.statistics import ratios, spread
+from xpnet.bench.statistics import best_other, ratios, spread
 from xpnet.layers import Dropout
 from xpnet.report import plots
 
@@ -107,6 +107,13 @@ def test_spread_and_ratios():
     }
 
 
+def test_the_best_is_another_s():
+    medians = {"xpnet": 1.0, "xpnet reference": 1.5, "torch": 3.0, "torch fused": 2.0, "jax": 2.5}
+    rows = {name: {"milliseconds": {"median": median}} for name, median in medians.items()}
+    assert best_other(rows) == "torch fused"
+    assert best_other({"xpnet": rows["xpnet"]}) is None
+
+
 # Multiply-adds of an image, layer by layer.
 MLP = [784 * 50, 50 * 10]
 SIMPLE = [24 * 24 * 30 * 25, 12 * 12 * 30 * 100, 100 * 10]
@@ -188,6 +195,8 @@ def test_the_command_writes_a_record_a_page_and_a_picture(bench, tmp_path):
         a / b for a, b in zip(*(row["milliseconds"]["rounds"] for row in (own, book)), strict=True)
     ]
     assert train["ratios"] == {"xpnet / book design": spread(want)}
+    assert (train["best_other"], latency["best_other"]) == ("book design", None)
+    assert out.count("\n  xpnet / best (book design): ") == 1
     assert own["description"]
     page = (tmp_path / "kept" / "README.md").read_text()
     assert "| book design |" in page

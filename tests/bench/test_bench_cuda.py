@@ -11,7 +11,7 @@ import pytest
 
 from xpnet import synthetic_digits
 from xpnet.arrays import Device, get_device
-from xpnet.bench import cases, child, machine, own_nets, report, run, timing
+from xpnet.bench import cases, child, drawing, machine, own_nets, report, run, timing
 from xpnet.bench.cases import Ready, fresh, images_needed, prepare
 from xpnet.bench.child import Child
 from xpnet.bench.contestants import Contestant, timed_on
@@ -286,6 +286,7 @@ def canned():
         "moved_bytes": 2e7,
         "copy_milliseconds": 0.005,
         "contestants": {"xpnet": row, "xpnet on the CPU": row, "torch graph": row},
+        "best_other": "torch graph",
         "ratios": {"xpnet / xpnet on the CPU": spread(0.02), "xpnet / torch graph": spread(0.5)},
         "left_out": {"jax": "it sees no GPU"},
     }
@@ -339,6 +340,11 @@ def test_the_page_of_a_gpu(tmp_path):
         "`xpnet bench --device cuda:0 --precision tf32`, started 2026-01-01T00:00:00+00:00.",
         "- cuda:0: gpu a GPU, driver CUDA 12.8",
         "- sgemm 50,000 GFLOP/s on cuda:0; copy 4,000 GB/s on cuda:0",
+        "| network | task | batch | xpnet, ms | xpnet / best | (min to max) | best | MiB "
+        "| its MiB |",
+        "| simple-convnet | train | 100 | 0.0200 | 0.50 | (0.45 to 0.55) | torch graph | 300 "
+        "| 300 |",
+        "xpnet / best (torch graph): 0.50 (0.45 to 0.55); peak memory 300 MiB by 300 MiB: 1.00.",
         "## simple-convnet, training with adam, batch 100, tf32: 0.433 GFLOP, 0.00900 ms by sgemm; "
         "20 MB, 0.00500 ms by copying",
         "| contestant | ms a step | (min to max) | xpnet / it | (min to max) | images/s "
@@ -377,6 +383,25 @@ def test_the_page_where_xpnet_failed(tmp_path):
     assert sorted(path.name for path in (tmp_path / "alone").iterdir()) == [
         "README.md",
         "bench.json",
+    ]
+
+
+def test_a_crowded_picture_shows_the_best_of_each_library(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    record, labels = canned(), []
+    case, row = record["cases"][0], record["cases"][0]["contestants"]["xpnet"]
+    torch = {f"torch {k}": spread(k / 10) for k in range(1, 9)}
+    jax = {"jax": spread(0.3)}
+    monkeypatch.setattr(drawing, "_bars", lambda axes, cases, colours: labels.append(cases[0][1]))
+    for others in (torch, torch | jax):
+        ratios = {f"xpnet / {name}": ratio for name, ratio in others.items()}
+        case |= {"contestants": dict.fromkeys(("xpnet", *others), row), "ratios": ratios}
+        case["best_other"] = "torch 8"
+        case["ratios"]["xpnet / xpnet reference"] = spread(0.9)
+        report.write(tmp_path, record)
+    assert labels == [
+        {"best of torch": spread(0.8)},
+        {"best of torch": spread(0.8), "best of jax": spread(0.3)},
     ]
 
 

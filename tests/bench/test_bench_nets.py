@@ -1,5 +1,7 @@
 """The networks of PyTorch and JAX in the benchmark compute what xpnet's layers do."""
 
+import os
+from dataclasses import replace
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -9,7 +11,9 @@ import pytest
 from slow_cases import slow_except
 from xpnet import synthetic_digits, to_numpy
 from xpnet.bench.cases import FIELD, UnavailableError, images_needed, prepare
+from xpnet.bench.child import Child
 from xpnet.bench.contestants import timed_on
+from xpnet.compiled import usable
 from xpnet.layers import Dropout
 from xpnet.models.registry import DIGITS, build_network, model_arguments
 from xpnet.optim import OPTIMIZERS
@@ -147,6 +151,65 @@ def test_jax_trains_and_predicts_the_same(step, model, layout):
     for name, array in want.state.items():
         assert_same(left[name], array, name)
     assert_same(predicted, want.predicted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["train", "predict"])
+@pytest.mark.parametrize("name", timed_on("cpu"))
+def test_on_the_cpu_everybody_takes_turns(case, name, task):
+    contestant = timed_on("cpu")[name]
+    if (why := contestant.obstacle("float32")) is not None or task not in contestant.tasks:
+        pytest.skip(f"{name}: {why or f'it does not {task}'}")
+    model = "simple-convnet" if contestant.models else EVERY
+    process = Child(contestant, case(model, task), 0.01)
+    try:
+        process.wait()
+        told = process.start().description
+        assert process.turn().milliseconds > 0
+    except UnavailableError as reason:
+        pytest.skip(f"{name}: {reason}")
+    finally:
+        process.close()
+    if contestant.module.endswith("own_nets"):
+        assert ("loops" in told) == (name == "xpnet" and usable())
+    elif "_nets" in contestant.module:
+        assert told["threads"] == 1
+
+
+@pytest.mark.slow
+def test_without_a_compiler_torch_compile_is_left_out(case, tmp_path):
+    pytest.importorskip("torch", reason="torch is not installed")
+    contestant = timed_on("cpu")["torch compile"]
+    nothing = {"PATH": "", "CXX": "", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "empty")}
+    changed = replace(contestant, environment={**contestant.environment, **nothing})
+    process = Child(changed, case("two-layer-net"), 0.01)
+    try:
+        process.wait()
+        why = "^torch.compile does not work here: .*No working C\\+\\+ compiler found"
+        with pytest.raises(UnavailableError, match=why):
+            process.start()
+    finally:
+        process.close()
+
+
+def test_jax_gets_as_many_cores_as_threads(monkeypatch):
+    """It has a thread for each core that it may use."""
+    pytest.importorskip("jax", reason="jax is not installed")
+    from xpnet.bench import jax_nets
+
+    given = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5, 2, 7}, raising=False)
+    monkeypatch.setattr(
+        os, "sched_setaffinity", lambda _, cores: given.append(cores), raising=False
+    )
+    jax_nets._hold_to(2)
+    jax_nets._hold_to(3)
+    assert given == [[2, 5], [2, 5, 7]]
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    jax_nets._hold_to(2)
+    with pytest.raises(UnavailableError, match="cannot be held to 1 threads on this system"):
+        jax_nets._hold_to(1)
 
 
 @pytest.mark.parametrize("library", ["torch", "jax"])

@@ -239,3 +239,53 @@ def test_bench_threads(run, tmp_path, monkeypatch, chosen, said):
     assert (found["idle"]["chosen"], found["busy"]["beside"]) == (chosen, "1")
     assert (tmp_path / "a" / "README.md").read_text() in out
     bench.child("two-layer-net", "1", 0.01)
+
+
+def test_bench_machines(run, tmp_path):
+    """Two machines, of which one has not measured a case, and in one nobody else took part."""
+
+    def case(model, ratio, **others):
+        rows = {
+            name: {"milliseconds": {"median": k}, "memory_peak_mib": 100 * k}
+            for name, k in others.items()
+        }
+        spread = {"median": ratio, "min": ratio - 0.01, "max": ratio + 0.01}
+        ratios = {f"xpnet / {name}": spread for name in others if name != "xpnet"}
+        about = {"model": model, "task": "train", "batch_size": 100}
+        return about | {"contestants": rows, "ratios": ratios}
+
+    about = {
+        "machine": "a processor, 2 cores", "system": "a system", "versions": {"xpnet": "1"},
+        "threads": 2, "rounds": 4, "started": "2026-11-30T10:00:00+00:00",
+    }  # fmt: skip
+    cases = {
+        "here": [case("lenet", 0.5, xpnet=1, torch=4, jax=2), case("mine", 1.0, xpnet=1)],
+        "there": [case("lenet", 0.7, xpnet=3, torch=4), case("other", 0.9, xpnet=1, jax=2)],
+    }
+    for name, given in cases.items():
+        (tmp_path / name).mkdir()
+        record = about | {"cases": [*given, {"task": "layers"}]}
+        (tmp_path / name / "bench.json").write_text(json.dumps(record))
+    (tmp_path / "pages").mkdir()
+    code, out, err = run("bench_machines", "here", "there", "--out", "pages/p.md", weights=False)
+    assert code == 0, err
+    page = (tmp_path / "pages" / "p.md").read_text()
+    assert page == out
+    for line in (
+        "- [here](../here/README.md): a processor, 2 cores, 2 threads, float32; a system; xpnet 1; "
+        "4 rounds, 2026-11-30",
+        "| network | task | batch | here | there |",
+        "| lenet | train | 100 | 0.50 (0.49 to 0.51) jax | 0.70 (0.69 to 0.71) torch |",
+        "| other | train | 100 |  | 0.90 (0.89 to 0.91) jax |",
+        "| lenet | train | 100 | 0.50 (100 by 200) | 0.75 (300 by 400) |",
+    ):
+        assert line in page.splitlines(), line
+    assert "mine" not in page
+    (tmp_path / "here" / "bench.json").write_text("{}")
+    code, _, err = run("bench_machines", "here", weights=False)
+    assert code == 2
+    assert "here/bench.json is no record of a benchmark ('cases'); name directories that" in err
+    assert (
+        "names of their own, got there, there"
+        in run("bench_machines", "there", "there", weights=False)[2]
+    )

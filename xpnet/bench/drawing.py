@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.bench.run import OWN
-from xpnet.bench.statistics import Record
+from xpnet.bench.statistics import Record, is_own
 from xpnet.files.atomic import atomic_write
 
 RATIOS, SHARES = "bench.png", "layers.png"
@@ -54,15 +54,16 @@ def draw_ratios(path: Path, cases: Sequence[Record], where: str) -> None:
 
     models = list(dict.fromkeys(case["model"] for case in cases))
     tasks = list(dict.fromkeys(case["task"] for case in cases))
-    names = list(dict.fromkeys(name for case in cases for name in case["contestants"]))
-    names.remove(OWN)  # the bars' unit
-    colours = dict(zip(names, COLOURS * len(names), strict=False))
+    crowded = len({name for case in cases for name in case["ratios"]}) > len(COLOURS)
+    drawn = [(case, _compared(case, crowded=crowded)) for case in cases]
+    names = dict.fromkeys(name for _, ratios in drawn for name in ratios)
+    colours = dict(zip(names, COLOURS, strict=False))
     figure = Figure(figsize=(1 + 4.4 * len(models), 1.2 + 2.8 * len(tasks)), layout="constrained")
     grid = figure.subplots(len(tasks), len(models), squeeze=False, sharey="row")
     for axes, (task, model) in zip(
         grid.flat, ((task, model) for task in tasks for model in models), strict=True
     ):
-        shown = [case for case in cases if (case["model"], case["task"]) == (model, task)]
+        shown = [pair for pair in drawn if (pair[0]["model"], pair[0]["task"]) == (model, task)]
         _bars(axes, shown, colours)
         axes.set_title(f"{model}, {'training' if task == 'train' else 'prediction'}", size=10)
     for row in grid:
@@ -86,13 +87,33 @@ def draw_ratios(path: Path, cases: Sequence[Record], where: str) -> None:
     _write(path, figure)
 
 
-def _bars(axes: Any, cases: Sequence[Record], colours: Mapping[str, str]) -> None:
+def _compared(case: Record, *, crowded: bool) -> dict[str, Record]:
+    """The ratios of a case by the others' names.
+
+    Parameters
+    ----------
+    crowded : there are more than can be told apart: of each other library, which is the first word
+        of its contestants' names, the best one is there alone
+    """
+    ratios = {name.removeprefix(f"{OWN} / "): ratio for name, ratio in case["ratios"].items()}
+    if not crowded:
+        return ratios
+    libraries: dict[str, Record] = {}
+    for name, ratio in sorted(ratios.items(), key=lambda item: -item[1]["median"]):
+        if not is_own(name):
+            libraries.setdefault(f"best of {name.split()[0]}", ratio)
+    return libraries
+
+
+def _bars(
+    axes: Any, cases: Sequence[tuple[Record, Mapping[str, Record]]], colours: Mapping[str, str]
+) -> None:
     """One panel: groups of bars by batch size."""
-    for place, case in enumerate(cases):
-        names = [name for name in colours if f"{OWN} / {name}" in case["ratios"]]
-        width = 0.84 / len(names)
+    for place, (_, ratios) in enumerate(cases):
+        names = [name for name in colours if name in ratios]
+        width = 0.84 / max(1, len(names))
         for k, name in enumerate(names):
-            ratio = case["ratios"][f"{OWN} / {name}"]
+            ratio = ratios[name]
             median, x = ratio["median"], place + (k - (len(names) - 1) / 2) * width
             ends = [[median - ratio["min"]], [ratio["max"] - median]]
             axes.bar(x, median, 0.92 * width, color=colours[name], label=name)
@@ -102,7 +123,7 @@ def _bars(axes: Any, cases: Sequence[Record], colours: Mapping[str, str]) -> Non
                 ha="center", size=6.5, bbox={"color": "white", "pad": 0},
             )  # fmt: skip
     axes.axhline(1, color="0.15", linewidth=0.8, linestyle="--")
-    axes.set_xticks(range(len(cases)), [f"batch {case['batch_size']}" for case in cases])
+    axes.set_xticks(range(len(cases)), [f"batch {case['batch_size']}" for case, _ in cases])
     axes.tick_params(axis="x", length=0)
     axes.spines[["top", "right"]].set_visible(False)
 

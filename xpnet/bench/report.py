@@ -126,16 +126,17 @@ def best(case: Record) -> str | None:
     name = case.get("best_other")
     if name is None or OWN not in case["contestants"]:
         return None
-    line = f"{OWN} / best ({name}): {spread_ratio(case['ratios'][f'{OWN} / {name}'])}"
+    line = f"{OWN} / best ({name}): {spread_text(case['ratios'][f'{OWN} / {name}'])}"
     own, other = (case["contestants"][one]["memory_peak_mib"] for one in (OWN, name))
     if None in (own, other):
         return line
-    return f"{line}; peak memory {own} MiB by {other} MiB: {_ratio(own / other)}"
+    return f"{line}; peak memory {own} MiB by {other} MiB: {ratio_text(own / other)}"
 
 
-def spread_ratio(ratio: Record) -> str:
+def spread_text(ratio: Record) -> str:
     """Write the median of a ratio, and its smallest and largest."""
-    return f"{_ratio(ratio['median'])} ({_ratio(ratio['min'])} to {_ratio(ratio['max'])})"
+    median, low, high = (ratio_text(ratio[name]) for name in ("median", "min", "max"))
+    return f"{median} ({low} to {high})"
 
 
 def _contestants(case: Record) -> Iterator[Row]:
@@ -146,8 +147,8 @@ def _contestants(case: Record) -> Iterator[Row]:
             name,
             _number(times["median"]),
             f"({_number(times['min'])} to {_number(times['max'])})",
-            _ratio(ratio["median"]) if ratio else "",
-            f"({_ratio(ratio['min'])} to {_ratio(ratio['max'])})" if ratio else "",
+            ratio_text(ratio["median"]) if ratio else "",
+            f"({ratio_text(ratio['min'])} to {ratio_text(ratio['max'])})" if ratio else "",
             f"{row['images_per_second']:,.0f}",
             *(_on_cpu(row) if _kind(case) == "cpu" else _on_gpu(row, case["task"])),
         )
@@ -277,7 +278,7 @@ def _in_short(record: Record) -> list[str]:
             continue
         name = case["best_other"]
         own, other = (case["contestants"][one] for one in (OWN, name))
-        median, ends = spread_ratio(case["ratios"][f"{OWN} / {name}"]).split(" ", 1)
+        median, ends = spread_text(case["ratios"][f"{OWN} / {name}"]).split(" ", 1)
         case_of = (case["model"], case["task"], str(case["batch_size"]))
         times = (_number(own["milliseconds"]["median"]), median, ends)
         rows.append((*case_of, *times, name, _memory_peak(own), _memory_peak(other)))
@@ -320,7 +321,7 @@ def write(directory: Path, record: Record) -> None:
     write_text(directory / PAGE, markdown(record, pictures))
 
 
-def _ratio(ratio: float) -> str:
+def ratio_text(ratio: float) -> str:
     """Two digits at least."""
     return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
 
