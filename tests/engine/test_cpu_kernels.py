@@ -437,44 +437,47 @@ def test_dense_takes_rows_from_outside():
 # Without products
 
 
+@FORMS
 @EITHER
 @pytest.mark.parametrize("rectify", [True, False])
 @pytest.mark.parametrize("shape", [(1, 2, 2), (3, 4, 6), (5, 12, 2)])
-def test_pool_is_the_layer_bit_for_bit(dtype, rectify, shape):
+def test_pool_is_the_layer_bit_for_bit(dtype, rectify, shape, compiled):
     """Of few values, so that most windows tie: among positive, zero and negative ones."""
     rng, (C, H, W) = np.random.default_rng(0), shape
     layers = [ReLU(), MaxPool(2, stride=2)][not rectify :]
     for n, values in product(SIZES, [(0, 1), (-1, 2), (-3, 0), (0, 2), (-9, 9)]):
-        built = Built(layers, shape, n, dtype)
-        assert type(built.kernel) is (RectifiedPool2x2 if rectify else Pool2x2)
+        built = Built(layers, shape, n, dtype, compiled=compiled)
+        assert type(built.kernel) is form_of(RectifiedPool2x2 if rectify else Pool2x2, compiled)
         for _ in range(2):
             x = rng.integers(*values, size=(n, *shape)).astype(dtype)
             dy = rng.standard_normal((n, C, H // 2, W // 2)).astype(dtype)
             built.assert_is_the_layer(x, dy)
 
 
+@FORMS
 @EITHER
 @pytest.mark.parametrize("shape", [(1, 5, 5), (3, 7, 8)])
 @pytest.mark.parametrize(("window", "stride"), [(3, 1), (2, 2), (3, 3), ((2, 3), 2), (1, 2)])
-def test_pool_of_any_windows_is_the_layer_bit_for_bit(dtype, window, stride, shape):
+def test_pool_of_any_windows_is_the_layer_bit_for_bit(dtype, window, stride, shape, compiled):
     """Also where they overlap; of few values, so that most windows tie."""
     rng = np.random.default_rng(0)
     layer = MaxPool(window, stride=stride, uneven="drop")
     for n, values in product(SIZES, [(0, 1), (-1, 2), (-9, 9)]):
-        built = Built(layer, shape, n, dtype, kind=Windows)
+        built = Built(layer, shape, n, dtype, kind=Windows, compiled=compiled)
         for _ in range(2):
             x = rng.integers(*values, size=(n, *shape)).astype(dtype)
             dy = rng.standard_normal((n, *layer.output_shape(shape))).astype(dtype)
             built.assert_is_the_layer(x, dy)
 
 
+@FORMS
 @EITHER
 @pytest.mark.parametrize(("shape", "kind"), [((3, 4, 6), Pool2x2), ((2, 5, 7), Windows)])
-def test_places_of_a_pool_are_those_of_the_layer(dtype, shape, kind):
+def test_places_of_a_pool_are_those_of_the_layer(dtype, shape, kind, compiled):
     """Where values are put back, and gathered; of images with ties, and pixels left over."""
     rng, layer = np.random.default_rng(0), MaxPool(2, stride=2, uneven="drop")
-    built = Built(layer, shape, 5, dtype)
-    assert type(built.kernel) is kind
+    built = Built(layer, shape, 5, dtype, compiled=compiled)
+    assert type(built.kernel) is form_of(kind, compiled)
     x = rng.integers(0, 3, (5, *shape)).astype(dtype)
     v = rng.standard_normal((5, *layer.output_shape(shape))).astype(dtype)
     built.pass_through(x, v)

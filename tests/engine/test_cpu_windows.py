@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from test_cpu_kernels import EITHER, EXACT, Built, alone, randomize
+from test_cpu_kernels import EITHER, EXACT, FORMS, Built, alone, randomize
 from xpnet.engine.cpu.conv import PlanesGemm, ShiftGemm
 from xpnet.engine.cpu.depthwise import Depthwise
 from xpnet.engine.cpu.kernel import kernel_of
@@ -110,17 +110,18 @@ def test_a_colour_image_whose_gradient_is_needed_has_no_planes():
     assert kernel_of(op) is ShiftGemm
 
 
+@FORMS
 @EITHER
 @pytest.mark.parametrize("uneven", ["drop", "ceil"])
 @pytest.mark.parametrize(("stride", "pad"), [(2, 1), ((2, 1), 0), (3, (1, 0)), (1, 1), (2, 0)])
-def test_pools_beyond_the_image_are_the_layers_bit_for_bit(stride, pad, uneven, dtype):
+def test_pools_beyond_the_image_are_the_layers_bit_for_bit(stride, pad, uneven, dtype, compiled):
     """Of small whole numbers, so that many maxima are equal; the border never wins."""
     rng = np.random.default_rng(0)
     options = {"stride": stride, "pad": pad}
     layers = [MaxPool((3, 2), uneven=uneven, **options)]
     layers += [AveragePool((3, 2), uneven="drop", **options)] if uneven == "drop" else []
     for layer, n in product(layers, (1, 3)):
-        built = Built(layer, (2, 6, 9), n, dtype)
+        built = Built(layer, (2, 6, 9), n, dtype, compiled=compiled)
         dy = (n, *layer.output_shape((2, 6, 9)))
         for _ in range(2):
             x = rng.integers(-9, -6, (n, 2, 6, 9)).astype(dtype)

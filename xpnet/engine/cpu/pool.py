@@ -37,7 +37,7 @@ def _pool(op: Op) -> MaxPool:
     return layer
 
 
-def _forgets(kernel: Kernel) -> bool:
+def forgets(kernel: Kernel) -> bool:
     """Tell whether nobody will ask where the maxima of this pass were.
 
     What an `Unpooled` takes the places from has another reader, the first of its layers.
@@ -101,7 +101,7 @@ class Pool2x2(Kernel):
         np.maximum(left, right, out=self._across)
         upper, lower = self._across[0::2], self._across[1::2]
         np.maximum(upper, lower, out=y)
-        if _forgets(self):
+        if forgets(self):
             return False
         np.greater_equal(left, right, out=self._left)
         np.greater_equal(upper, lower, out=self._upper)
@@ -172,7 +172,7 @@ class Windows(Kernel):
         np.copyto(self.y, first)
         for view in others:
             np.maximum(self.y, view, out=self.y)
-        if _forgets(self):
+        if forgets(self):
             return
         self._free[...] = True
         for view, hit in zip(views, self._hits, strict=True):

@@ -7,4 +7,5 @@ import xpnet.engine.cpu.fast.activation
 import xpnet.engine.cpu.fast.dense
 import xpnet.engine.cpu.fast.join
 import xpnet.engine.cpu.fast.loss
-import xpnet.engine.cpu.fast.norm  # noqa: F401
+import xpnet.engine.cpu.fast.norm
+import xpnet.engine.cpu.fast.pool  # noqa: F401
