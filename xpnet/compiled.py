@@ -47,16 +47,23 @@ def description() -> str:
     return f"numba {numba.__version__}"
 
 
-def loop(function: F) -> F:
+def loop(function: F, *, contract: bool = False) -> F:
     """Have a function compiled when it is first called, for each type of its arrays.
 
     What was compiled is kept on the disk, beside the module or in the user's cache, where either
     can be written. Sums keep the order in which they are written, and results repeat bit for bit.
+
+    Parameters
+    ----------
+    contract : whether a product and the sum that it goes into may be one instruction, which rounds
+        once where NumPy rounds twice
     """
     from numba import njit
 
     _prepare()
-    options = {"nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    if contract:
+        options["fastmath"] = {"contract"}
     try:
         compiled: F = njit(cache=True, **options)(function)
     except RuntimeError:  # there is no place to keep it

@@ -76,7 +76,7 @@ def form_of(kind, compiled):
     pytest.importorskip("numba", reason="numba is not installed")
     import xpnet.engine.cpu.fast  # noqa: F401  # its kernels enter themselves
 
-    return COMPILED[kind]
+    return COMPILED.get(kind, kind)
 
 
 class Poisoned(Scratch):
@@ -100,11 +100,12 @@ def assert_near(got, want, tol, name=""):
     np.testing.assert_allclose(got, want, rtol=0, atol=limit, err_msg=name)
 
 
-def alone(layers, shape, *, need_dx=True):
+def alone(layers, shape, *, need_dx=True, compiled=False):
     """Layers in a row, lowered; their one operation is what these tests are of."""
     body = Sequential(layers)
     trace = Trace(body, shape, {key: key for key in body.params})
-    return lower(trace.nodes, trace.outputs, patterns(trace.nodes), need_dx=need_dx)
+    fusible = patterns(trace.nodes, compiled=compiled)
+    return lower(trace.nodes, trace.outputs, fusible, need_dx=need_dx)
 
 
 class Built:
@@ -127,9 +128,9 @@ class Built:
     ):
         layers = layers if isinstance(layers, list) else [layers]
         self.layer, self.samples = Sequential(layers), (n, *shape)
-        lowered = alone(layers, shape, need_dx=need_dx)
+        lowered = alone(layers, shape, need_dx=need_dx, compiled=compiled)
         (op,) = lowered.ops
-        kind = form_of(kind or kernel_of(op), compiled)
+        kind = form_of(kind or kernel_of(op, compiled=compiled), compiled)
         self.scratch, self.under_way = Poisoned(), Pass(True, True)
         params = op.layer.params
         self.grads = {key: np.full(p.shape, np.nan, dtype) for key, p in params.items()}

@@ -1,6 +1,7 @@
 """Convolution by matrix products on images of memory order (H, W, n, C)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -20,6 +21,23 @@ FEW = 64
 """Rows below which a product is no longer fast: pixels of all rows are then copied side by side."""
 
 
+class Rows(NamedTuple):
+    """Some rows of what a convolution puts out, and the planes for them; all share their memory.
+
+    Attributes
+    ----------
+    first, end : numbers of the first row, and of the one behind the last
+    seen, planes : what each place of the window sees, and the planes, (C, FH, FW, rows, OW, n)
+    matrices : the planes and the ones, (rows, C FH FW + 1, OW n)
+    """
+
+    first: int
+    end: int
+    seen: np.ndarray
+    planes: np.ndarray
+    matrices: np.ndarray
+
+
 class PlanesGemm(Kernel):
     """Convolution of images with few channels: a plane for each place of the window.
 
@@ -27,8 +45,8 @@ class PlanesGemm(Kernel):
 
     X[oy], (C FH FW + 1, OW n), holds what each place of the window sees of each channel along row
     oy, then ones, which w meets with the bias; both only if there is one. It is im2col with the
-    window outside, so that filling it copies long runs. dX is not computed: images that enter a
-    network need none.
+    window outside, so that filling it copies long runs. If it is filled for some rows at a time, it
+    is filled once more on the way back. dX is not computed: images that enter a network need none.
     """
 
     owns_x = owns_y = True
@@ -49,7 +67,7 @@ class PlanesGemm(Kernel):
         """The padded images, and the planes that are views of them."""
         layer, n, kind = self.op.layer, self.buffers.n, self.buffers.dtype
         assert isinstance(layer, Convolution)
-        ((C, H, W),), (FN, OH, OW) = self.op.input_shapes, self.op.output_shape
+        ((C, H, W),), (FN, OH, OW) = self.op.input_shapes, self.op.nodes[0].output_shape
         (top, left, bottom, right), (down, across) = layer.pads, layer.strides
         FH, FW = layer.params["W"].shape[2:]
         self._places = places = C * FH * FW
@@ -62,15 +80,34 @@ class PlanesGemm(Kernel):
         span = (down * (OH - 1) + 1, across * (OW - 1) + 1)
         seen = sliding_window_view(padded, span, axis=(1, 2))
         # An uneven stride leaves room for more places than the window has.
-        seen = seen[:, :FH, :FW, :, ::down, ::across]
-        self._seen = seen.transpose(0, 1, 2, 4, 5, 3)
-        planes = zeros((rows, OH, OW * n), kind)
+        seen = seen[:, :FH, :FW, :, ::down, ::across].transpose(0, 1, 2, 4, 5, 3)
+        most = self.rows_at_a_time(OH, OW * n * (rows + FN) * kind.itemsize)
+        planes = zeros((rows, most, OW * n), kind)
         planes[places:] = 1.0
-        self._filled = planes[:places].reshape(C, FH, FW, OH, OW, n)
-        self._rows, self._columns = planes.transpose(1, 0, 2), planes.transpose(1, 2, 0)
-        self.y, self.dy = self.buffers.value(self.number), self.buffers.gradient(self.number)
+        self._blocks = []
+        for first in range(0, OH, most):
+            end = min(OH, first + most)
+            part = planes[:, : end - first]
+            filled = part[:places].reshape(C, FH, FW, end - first, OW, n)
+            of = seen[:, :, :, first:end]
+            self._blocks.append(Rows(first, end, of, filled, part.transpose(1, 0, 2)))
         self._dw_rows = self.buffers.scratch("filters", (OH, rows, FN))
         self._dw = zeros((rows, FN), kind)
+        self.build_output((OH, OW * n, FN))
+
+    def rows_at_a_time(self, rows: int, size: int) -> int:
+        """How many rows of `rows` are done at a time, with planes and products of `size` bytes."""
+        return rows
+
+    def build_output(self, shape: tuple[int, int, int]) -> None:
+        """Make y and dy, and see them as rows of matrices."""
+        self.y, self.dy = self.buffers.value(self.number), self.buffers.gradient(self.number)
+        self._y, self._dy = self.y.reshape(shape), self.dy.reshape(shape)
+
+    def dy_rows(self, rows: Rows) -> np.ndarray:
+        """Some rows of dy, (rows, OW n, FN)."""
+        some: np.ndarray = self._dy[rows.first : rows.end]
+        return some
 
     def prepare(self) -> None:
         """Filters and biases as one matrix."""
@@ -78,20 +115,27 @@ class PlanesGemm(Kernel):
         if self._b is not None:
             self._w[-1] = self._b
 
+    def multiply(self, rows: Rows, out: np.ndarray) -> None:
+        """Compute some rows of the convolution, (rows, OW n, FN)."""
+        np.copyto(rows.planes, rows.seen)
+        np.matmul(rows.matrices.transpose(0, 2, 1), self._w, out=out)
+
     def forward(self) -> None:
         """Compute y from x."""
-        np.copyto(self._filled, self._seen)
-        OH, OW, n, FN = self.y.shape
-        np.matmul(self._columns, self._w, out=self.y.reshape(OH, OW * n, FN))
+        for rows in self._blocks:
+            self.multiply(rows, self._y[rows.first : rows.end])
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """Compute the gradients of the parameters from dy."""
         if not need_grads:
             return
-        OH, OW, n, FN = self.y.shape
-        np.matmul(self._rows, self.dy.reshape(OH, OW * n, FN), out=self._dw_rows)
+        for rows in self._blocks:
+            if len(self._blocks) > 1:
+                np.copyto(rows.planes, rows.seen)
+            dw = self._dw_rows[rows.first : rows.end]
+            np.matmul(rows.matrices, self.dy_rows(rows), out=dw)
         np.sum(self._dw_rows, axis=0, out=self._dw)
-        dW = self.grads["W"].reshape(FN, self._places)
+        dW = self.grads["W"].reshape(len(self._W), self._places)
         dW[...] = self._dw[: self._places].T
         if self._b is not None:
             self.grads["b"][...] = self._dw[-1]
@@ -132,7 +176,8 @@ class ShiftGemm(Kernel):
         """The padded images, and what each place of the window sees of them."""
         layer, n, kind = self.op.layer, self.buffers.n, self.buffers.dtype
         assert isinstance(layer, Convolution)
-        ((C, *_),), (FN, OH, OW), G = self.op.input_shapes, self.op.output_shape, layer.groups
+        ((C, *_),), (FN, OH, OW) = self.op.input_shapes, self.op.nodes[0].output_shape
+        G = layer.groups
         (_, across), (FH, FW) = layer.strides, layer.params["W"].shape[2:]
         self._W = layer.params["W"].reshape(G, FN // G, C // G, FH, FW)
         self._b = layer.params.get("b")
@@ -157,9 +202,9 @@ class ShiftGemm(Kernel):
             return [view for _, _, view in shifted(images, FH, FW, layer.strides)]
 
         self._places = [(fy, fx) for fy in range(FH) for fx in range(FW)]
-        self.y, self.dy = self.buffers.value(self.number), self.buffers.gradient(self.number)
-        self._y, self._dy = rows(self.y), rows(self.dy)
-        self._term = self.buffers.scratch("product", self.y.shape)
+        self.build_output((OH, OW, n, FN))
+        self._y, self._dy = rows(self._sum), rows(self._dsum)
+        self._term = self.buffers.scratch("product", self._sum.shape)
         self._term_rows = rows(self._term)
         self._seen: list[np.ndarray] = places(padded)
         self._x_rows = [rows(view if self._copy is None else self._copy) for view in self._seen]
@@ -169,6 +214,11 @@ class ShiftGemm(Kernel):
             self._dx_term = self.buffers.scratch("product", (OH, OW, n, C))
             self._dx_term_rows = rows(self._dx_term)
             self._dx_places = places(self._dx_padded)
+
+    def build_output(self, shape: tuple[int, ...]) -> None:
+        """Make y and dy, and what the products add up to."""
+        self.y, self.dy = self.buffers.value(self.number), self.buffers.gradient(self.number)
+        self._sum, self._dsum = self.y, self.dy
 
     def prepare(self) -> None:
         """Filters in the order of the products."""
@@ -185,9 +235,9 @@ class ShiftGemm(Kernel):
         for k, place in enumerate(self._places):
             np.matmul(self._rows_of(k), self._w[place], out=self._term_rows if k else self._y)
             if k:
-                self.y += self._term
+                self._sum += self._term
         if self._b is not None:
-            self.y += self._b
+            self._sum += self._b
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """Compute the gradients and dx from dy."""
@@ -198,7 +248,7 @@ class ShiftGemm(Kernel):
             dW = self.grads["W"].reshape(self._W.shape)
             dW[...] = self._dw_by_place.transpose(2, 4, 3, 0, 1)
             if self._b is not None:
-                dy = self.dy.reshape(len(self._ones), -1)
+                dy = self._dsum.reshape(len(self._ones), -1)
                 np.matmul(self._ones, dy, out=self.grads["b"])
         if need_dx[0]:
             self._dx_padded[...] = 0.0

@@ -108,11 +108,12 @@ class Pool2x2(Kernel):
         return True
 
 
-def _halves(nodes: Sequence[Node]) -> bool:
+def halves(nodes: Sequence[Node]) -> bool:
+    """Tell whether layers end in a pool that halves an image."""
     return Pool2x2.fits(nodes[-1].layer, nodes[-1].input_shape)
 
 
-@computes(Pattern(((ReLU,), (MaxPool,)), _halves))
+@computes(Pattern(((ReLU,), (MaxPool,)), halves))
 class RectifiedPool2x2(Pool2x2):
     """ReLU, which has a quarter to do after the pool."""
 
