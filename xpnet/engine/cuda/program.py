@@ -28,7 +28,7 @@ class Compiled(Protocol):
     outputs: int | dict[str, int]
     module: Module
     dropouts: list[Dropout]
-    factors: Array
+    terms: Array
     grads: FlatParams
     loss: Array
 
@@ -157,7 +157,7 @@ class Program:
 
     def _of_all_chunks(self, function: Function, n: int) -> Call:
         place = self.surroundings(n, self._compiled.loss)
-        return function.call(place, (place.chunk_count, 1, 1), joins=True)
+        return function.call(place, place.grid, joins=True)
 
     def _kept(
         self, key: tuple[object, ...], module: Module, calls: Callable[[], list[Call]]
@@ -199,7 +199,7 @@ class Program:
             losses=buffers.losses,
             out=out,
             chunks=self.chunks(n),
-            factors=compiled.factors,
+            terms=compiled.terms,
             parts=buffers.parts,
             p=self._network.params.flat,
             g=compiled.grads.flat,

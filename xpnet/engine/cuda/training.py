@@ -117,8 +117,6 @@ class Training:
         """Say why steps that update these cannot be compiled; None if they can."""
         if rule_of(optimizer) is None:
             return f"there is no kernel for {type(optimizer).__name__}"
-        if any(params.learning(name).bounds is not None for name in params):
-            return "there is no kernel that keeps parameters within bounds"
         return None
 
     @property
@@ -267,15 +265,14 @@ class Training:
         program, clipped = self._program, self._clip_norm is not None
         place, bind = self._surroundings(n), self._module.bind
         numbers = max(prod(self._x.shape[1:]), prod(self._targets.shape[1:]))
-        of_chunks = (place.chunk_count, 1, 1)
         launches = bind([self._gather.call(place, blocks(n * numbers))])
         launches += program.forward(n, train=True)
         launches += program.train(n, "labels" if self._labels else "rows")
         if clipped:
-            gradient = self._engine.gradient_function.call(place, of_chunks, joins=True)
+            gradient = self._engine.gradient_function.call(place, place.grid, joins=True)
             launches += self._engine.module.bind([gradient])
             launches += bind([clip_function(self._limit).call(place, (1, 1, 1))])
-        launches += bind([self._update.call(place, of_chunks, joins=not clipped)])
+        launches += bind([self._update.call(place, place.grid, joins=not clipped)])
         return launches + bind([self._finish.call(place, (1, 1, 1))])
 
     @property

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
 from xpnet.arrays import Array
 from xpnet.arrays.parameters import ALIGN, FlatParams
-from xpnet.engine.cuda.driver import NULL, Argument
+from xpnet.engine.cuda.driver import NULL, Argument, Grid
 from xpnet.engine.cuda.function import (
     POINTWISE,
     Function,
@@ -23,8 +23,10 @@ from xpnet.layers import Dropout
 from xpnet.optim import EPS, SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
 from xpnet.optim.penalties import L1, L2, Penalty, is_weight
 
-LANES = 4
-"""Threads that share the parts of one number's gradient."""
+WARPS = 8
+"""Warps of a block, of which each has a chunk, or all the parts of one: WARPS in step.cuh."""
+SHARED = 16
+"""Parts of a gradient that one warp adds up, at most."""
 ONE_BLOCK = 256
 """Threads of a kernel that adds up what many blocks left."""
 
@@ -38,7 +40,7 @@ class Surroundings:
     n, room, heads : samples, for how many there is room, and how many losses there are of each
     real : the type of the network's numbers
     losses, out : losses of every sample, and where that of the batch, or of every step, goes
-    chunks, factors : what step.cuh has to know of every chunk of the parameters
+    chunks, terms : what step.cuh has to know of warps, and of every chunk of the parameters
     parts, p, g : of the gradient; the parameters, and their gradient
     penalties, squares : of every chunk; the latter only where they are wanted
     x, t, order, cursor, batch_size : all samples and targets, and where the next batch is in them
@@ -54,7 +56,7 @@ class Surroundings:
     losses: Array
     out: Array
     chunks: Array
-    factors: Array
+    terms: Array
     parts: Array
     p: Array
     g: Array
@@ -77,41 +79,59 @@ class Surroundings:
     @property
     def chunk_count(self) -> int:
         """Chunks of the parameters."""
-        return int(self.chunks.shape[0])
+        return int(self.terms.shape[0])
+
+    @property
+    def grid(self) -> Grid:
+        """Blocks that have all chunks."""
+        return int(self.chunks.shape[0]) // WARPS, 1, 1
 
 
-OF_CHUNKS: Parameters = (*reads("chunks", kind="long long"), *reads("factors", kind="double"))
+OF_CHUNKS: Parameters = (*reads("chunks", kind="long long"), *reads("terms", kind="double"))
 CURSOR: Parameters = reads("cursor", kind="int")
 
 
 def chunk_rows(
     params: FlatParams, places: Mapping[str, tuple[int, int, int]]
 ) -> list[tuple[int, ...]]:
-    """List the rows of `chunks`, one for every chunk.
+    """List the rows of `chunks`, one for every warp of all blocks.
+
+    Chunks of many parts come first, since they take longest.
 
     Parameters
     ----------
     places : for each parameter whose gradient is computed where its first part begins, how far one
         part is from the next, and how many there are
     """
-    rows: list[tuple[int, ...]] = []
+    alone: list[tuple[int, ...]] = []
+    shared: list[tuple[int, ...]] = []
+    chunk = 0
     for name, shape in params.shapes.items():
         start, size, count = places.get(name, (0, 0, 0))
         if params.learning(name).frozen:
             count = 0
         for first in range(0, prod(shape), ALIGN):
-            valid = min(ALIGN, prod(shape) - first)
-            rows.append((start + first, size, count, valid, int(is_weight(params, name))))
-    return rows
+            about = min(ALIGN, prod(shape) - first), int(is_weight(params, name))
+            if count <= SHARED:
+                alone.append((chunk, start + first, size, count, *about, 0))
+            else:
+                for k in range(WARPS):
+                    own = start + first + k * size, WARPS * size, len(range(k, count, WARPS))
+                    shared.append((chunk, *own, *about, 1))
+            chunk += 1
+    nothing = (-1, 0, 0, 0, 0, 0, 0)
+    return shared + alone + [nothing] * (-len(alone) % WARPS)
 
 
-def chunk_factors(params: FlatParams) -> list[float]:
-    """List the numbers of `factors`, one for every chunk."""
-    factors: list[float] = []
+def chunk_terms(params: FlatParams) -> list[tuple[float, float, float]]:
+    """List the rows of `terms`, one for every chunk."""
+    rows: list[tuple[float, float, float]] = []
     for name, shape in params.shapes.items():
         how = params.learning(name)
-        factors += [0.0 if how.frozen else how.rate] * -(-prod(shape) // ALIGN)
-    return factors
+        low, high = how.bounds or (-inf, inf)
+        row = 0.0 if how.frozen else how.rate, low, high
+        rows += [row] * -(-prod(shape) // ALIGN)
+    return rows
 
 
 def penalty_settings(penalty: Penalty | None) -> Parameters:
@@ -132,9 +152,9 @@ def gradient_function(name: str, penalty: Penalty | None) -> Function:
     parameters = (*OF_CHUNKS, *reads("parts", "p"), *writes("g", "penalties", "squares"))
     return Function(
         name,
-        LANES * ALIGN,
+        WARPS * 32,
         parameters + penalty_settings(penalty),
-        f"gather_gradient<{LANES}>(chunks, factors, parts, p, g, penalties, squares, "
+        "gather_gradient(chunks, terms, parts, p, g, penalties, squares, "
         f"{penalty_value(penalty)});",
     )
 
@@ -254,14 +274,14 @@ def update_function(
     if clipped:
         return Function(
             "update",
-            ALIGN,
+            WARPS * 32,
             (*OF_CHUNKS, *reads("g", "clip"), *writes("p"), *state),
-            f"update_clipped_chunk(chunks, factors, g, clip, p, s0, s1, rates, cursor, {value});",
+            f"update_clipped_chunk(chunks, terms, g, clip, p, s0, s1, rates, cursor, {value});",
         )
     return Function(
         "update",
-        LANES * ALIGN,
+        WARPS * 32,
         (*OF_CHUNKS, *reads("parts"), *writes("p", "penalties"), *state, *strength),
-        f"update_chunk<{LANES}>(chunks, factors, parts, p, penalties, s0, s1, rates, cursor, "
+        "update_chunk(chunks, terms, parts, p, penalties, s0, s1, rates, cursor, "
         f"{penalty_value(penalty)}, {value});",
     )

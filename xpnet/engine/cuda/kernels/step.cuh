@@ -1,13 +1,15 @@
 // What stands around a network's passes: the batch, the gradient of all parameters, their update,
 // and what is counted.
 //
-// Parameters lie in chunks of 64, no two of them in one chunk. A row of `chunks` says of a chunk:
-// where the parts of its gradient begin, how far one part is from the next, how many parts there
-// are, how many of the 64 are parameters, and whether they are weights. `factors` has what the
-// learning rate is multiplied by for a chunk, and 0 where it does not learn; no gradient has parts
-// there, but penalties have a value all the same.
+// Parameters lie in chunks of 64, no two of them in one chunk. A warp has a chunk, two numbers a
+// thread; where a gradient has many parts, the WARPS of a block share those of one chunk. A row of
+// `chunks` says of a warp: its chunk, or -1 for none; where the first of its parts of the gradient
+// begins, how far one is from the next, and how many it has; how many of the 64 are parameters,
+// whether they are weights, and whether other warps share the chunk. `terms` has for each chunk what
+// the learning rate is multiplied by, 0 where it does not learn, and between which numbers it stays.
+// No gradient has parts where nothing learns, but penalties have a value all the same.
 
-constexpr int CHUNK = 64, COLUMNS = 5;
+constexpr int CHUNK = 64, WARPS = 8, COLUMNS = 7, TERMS = 3, OWN = CHUNK / 32;
 
 template <class T>
 __device__ real scaled(T x) {
@@ -53,51 +55,90 @@ struct L1Penalty {
     __device__ real value(real w) const { return strength * (w < 0 ? -w : w); }
 };
 
-// The gradient of the block's chunk from its parts, penalty included: thread e has that of number
-// e, other threads 0. LANES threads share the parts of a number. `penalties` gets the chunk's.
-template <int LANES, class Penalty>
-__device__ real gathered(const long long* chunks, const double* factors, const real* parts,
-                         const real* p, real* penalties, const Penalty penalty) {
-    __shared__ real sums[LANES * CHUNK];
-    const long long* row = chunks + (long long)blockIdx.x * COLUMNS;
-    const int e = threadIdx.x % CHUNK, lane = threadIdx.x / CHUNK;
-    const bool real_one = e < row[3];
-    real sum = 0;
-    if (real_one)
-        for (long long s = lane; s < row[2]; s += LANES) sum += parts[row[0] + s * row[1] + e];
-    if (LANES > 1) {
-        sums[threadIdx.x] = sum;
-        __syncthreads();
-        for (int other = 1; lane == 0 && other < LANES; ++other) sum += sums[other * CHUNK + e];
+// What a warp has.
+struct Warp {
+    const long long* row;
+    int chunk, number, first;  // its number among those of the block, and the thread's first place
+    __device__ bool shares() const { return row[6] != 0; }
+    __device__ bool finishes() const { return chunk >= 0 && (!shares() || number == 0); }
+    __device__ int place(int j) const { return first + 32 * j; }
+    __device__ bool has(int j) const { return place(j) < row[4]; }
+    __device__ long long index(int j) const { return (long long)chunk * CHUNK + place(j); }
+};
+__device__ inline Warp own_warp(const long long* chunks) {
+    const int number = threadIdx.x / 32;
+    const long long* row = chunks + ((long long)blockIdx.x * WARPS + number) * COLUMNS;
+    return {row, (int)row[0], number, (int)threadIdx.x % 32};
+}
+
+// The sum of a number of each thread of a warp, for its first.
+__device__ inline real warp_sum(real value) {
+    __shared__ real numbers[WARPS * 32];
+    __syncthreads();  // the numbers of a sum before this one have been read
+    numbers[threadIdx.x] = value;
+    __syncthreads();
+    for (int half = 16; half > 0; half /= 2) {
+        if (threadIdx.x % 32 < half) numbers[threadIdx.x] += numbers[threadIdx.x + half];
         __syncthreads();
     }
-    if (Penalty::ANY) {
-        const bool mine = lane == 0 && real_one && row[4];
-        const real w = mine ? p[(long long)blockIdx.x * CHUNK + e] : 0;
-        if (factors[blockIdx.x] != 0) sum += penalty.gradient(w);
-        sums[threadIdx.x] = penalty.value(w);
+    return numbers[threadIdx.x];
+}
+
+// The gradient of a thread's numbers w from its parts, penalty included, where the warp finishes.
+// `penalties` gets the chunk's.
+template <class Penalty>
+__device__ void gathered(const Warp& warp, const double* terms, const real* parts,
+                         const real (&w)[OWN], real* penalties, const Penalty penalty,
+                         real (&sum)[OWN]) {
+    const long long first = warp.row[1], distance = warp.row[2], count = warp.row[3];
+    for (int j = 0; j < OWN; ++j) sum[j] = 0;
+#pragma unroll 4
+    for (int s = 0; s < count; ++s)
+#pragma unroll
+        for (int j = 0; j < OWN; ++j)
+            if (warp.has(j)) sum[j] += parts[first + s * distance + warp.place(j)];
+    if (warp.shares()) {  // so do all of the block
+        __shared__ real sums[WARPS * CHUNK];
+        for (int j = 0; j < OWN; ++j) sums[warp.number * CHUNK + warp.place(j)] = sum[j];
         __syncthreads();
-        if (threadIdx.x == 0) {
-            real total = 0;
-            for (int i = 0; i < CHUNK; ++i) total += sums[i];
-            penalties[blockIdx.x] = total;
-        }
+        for (int other = 1; warp.number == 0 && other < WARPS; ++other)
+            for (int j = 0; j < OWN; ++j) sum[j] += sums[other * CHUNK + warp.place(j)];
     }
-    return lane == 0 ? sum : 0;
+    if (!Penalty::ANY) return;
+    const bool mine = warp.finishes() && warp.row[5];
+    const bool learns = mine && terms[(long long)warp.chunk * TERMS] != 0;
+    real value = 0;
+    for (int j = 0; j < OWN; ++j) {
+        if (learns && warp.has(j)) sum[j] += penalty.gradient(w[j]);
+        if (mine && warp.has(j)) value += penalty.value(w[j]);
+    }
+    const real total = warp_sum(value);
+    if (warp.finishes() && warp.first == 0) penalties[warp.chunk] = total;
+}
+
+// A thread's numbers of an array, 0 where it has none.
+__device__ inline void fetch(const Warp& warp, const real* from, real (&to)[OWN]) {
+    for (int j = 0; j < OWN; ++j)
+        to[j] = from && warp.finishes() && warp.has(j) ? from[warp.index(j)] : 0;
 }
 
 // The gradient of all parameters in one array, and its sum of squares by chunks.
-template <int LANES, class Penalty>
-__device__ void gather_gradient(const long long* chunks, const double* factors, const real* parts,
+template <class Penalty>
+__device__ void gather_gradient(const long long* chunks, const double* terms, const real* parts,
                                 const real* p, real* g, real* penalties, real* squares,
                                 const Penalty penalty) {
-    const real sum = gathered<LANES>(chunks, factors, parts, p, penalties, penalty);
-    const long long i = (long long)blockIdx.x * CHUNK + threadIdx.x;
-    if (threadIdx.x < CHUNK) g[i] = sum;
-    if (squares) {
-        const real total = block_sum<LANES * CHUNK>(threadIdx.x < CHUNK ? sum * sum : 0);
-        if (threadIdx.x == 0) squares[blockIdx.x] = total;
+    const Warp warp = own_warp(chunks);
+    real w[OWN], sum[OWN], total = 0;
+    fetch(warp, p, w);
+    gathered(warp, terms, parts, w, penalties, penalty, sum);
+    for (int j = 0; j < OWN; ++j) {
+        if (!warp.finishes()) sum[j] = 0;
+        if (warp.finishes()) g[warp.index(j)] = sum[j];
+        total += sum[j] * sum[j];
     }
+    if (!squares) return;
+    total = warp_sum(total);
+    if (warp.finishes() && warp.first == 0) squares[warp.chunk] = total;
 }
 
 // The factor that makes a gradient no longer than `limit`, by a single block.
@@ -109,32 +150,36 @@ __device__ void clip_factor(const real* squares, int chunks, real limit, real* f
     if (threadIdx.x == 0) *factor = limit / (norm > limit ? norm : limit);
 }
 
-// How optimizers move a parameter; the formulas are in xpnet/optim/. `rate` is the learning rate,
-// `s0` and `s1` are what an optimizer keeps for each parameter.
+// How optimizers move a parameter; the formulas are in xpnet/optim/. `rate` is the learning rate;
+// the two numbers behind the gradient are what an optimizer KEEPS for each parameter, or fewer.
 struct SGD {
+    static constexpr int KEEPS = 0;
     __device__ void begin(double) {}
-    __device__ real operator()(real p, real g, real*, real*, double rate, bool) const {
+    __device__ real operator()(real p, real g, real&, real&, double rate, bool) const {
         return p - (real)rate * g;
     }
 };
 struct Momentum {
+    static constexpr int KEEPS = 1;
     real momentum;
     bool ahead;  // Nesterov's
     __device__ void begin(double) {}
-    __device__ real operator()(real p, real g, real* v, real*, double rate, bool) const {
-        *v = momentum * *v - (real)rate * g;
-        return ahead ? p + (momentum * *v - (real)rate * g) : p + *v;
+    __device__ real operator()(real p, real g, real& v, real&, double rate, bool) const {
+        v = momentum * v - (real)rate * g;
+        return ahead ? p + (momentum * v - (real)rate * g) : p + v;
     }
 };
 struct AdaGrad {
+    static constexpr int KEEPS = 1;
     real decay, share, eps;  // h <- decay h + share g^2
     __device__ void begin(double) {}
-    __device__ real operator()(real p, real g, real* h, real*, double rate, bool) const {
-        *h = decay * *h + share * (g * g);
-        return p - (real)rate * g / (sqrt(*h) + eps);
+    __device__ real operator()(real p, real g, real& h, real&, double rate, bool) const {
+        h = decay * h + share * (g * g);
+        return p - (real)rate * g / (sqrt(h) + eps);
     }
 };
 struct Adam {
+    static constexpr int KEEPS = 2;
     double beta1, beta2, eps, weight_decay;
     bool paper;
     const double *power1, *power2;  // beta^t of the step before
@@ -144,42 +189,69 @@ struct Adam {
         step = (real)(rate * root / (1 - *power1 * beta1));
         epsilon = (real)(paper ? eps * root : eps);
     }
-    __device__ real operator()(real p, real g, real* m, real* v, double rate, bool weight) const {
+    __device__ real operator()(real p, real g, real& m, real& v, double rate, bool weight) const {
         if (weight) p *= (real)(1 - rate * weight_decay);
-        *m += (real)(1 - beta1) * (g - *m);
-        *v += (real)(1 - beta2) * (g * g - *v);
-        return p - step * *m / (sqrt(*v) + epsilon);
+        m += (real)(1 - beta1) * (g - m);
+        v += (real)(1 - beta2) * (g * g - v);
+        return p - step * m / (sqrt(v) + epsilon);
     }
 };
 
+// A thread's parameters, and what is kept of them: fetched before their gradient is waited for.
 template <class Rule>
-__device__ void follow(const long long* chunks, const double* factors, real g, real* p, real* s0,
-                       real* s1, const double* rates, const int* cursor, Rule rule) {
-    const long long* row = chunks + (long long)blockIdx.x * COLUMNS;
-    const double factor = factors[blockIdx.x];
-    if (threadIdx.x >= row[3] || factor == 0) return;
-    const long long i = (long long)blockIdx.x * CHUNK + threadIdx.x;
-    const double rate = rates[*cursor] * factor;
-    rule.begin(rate);
-    p[i] = rule(p[i], g, s0 + i, s1 + i, rate, row[4] != 0);
-}
+struct Parameters {
+    real *p, *s0, *s1;
+    real now[OWN], kept0[OWN], kept1[OWN];
+
+    __device__ Parameters(const Warp& warp, real* p, real* s0, real* s1) : p(p), s0(s0), s1(s1) {
+        fetch(warp, p, now);
+        fetch(warp, Rule::KEEPS > 0 ? s0 : nullptr, kept0);
+        fetch(warp, Rule::KEEPS > 1 ? s1 : nullptr, kept1);
+    }
+
+    // NaN stays NaN between bounds, too.
+    __device__ void follow(const Warp& warp, const double* terms, const real (&g)[OWN],
+                           const double* rates, const int* cursor, Rule rule) {
+        if (!warp.finishes()) return;
+        const double* own = terms + (long long)warp.chunk * TERMS;
+        const real low = (real)own[1], high = (real)own[2];
+        const double rate = rates[*cursor] * own[0];
+        if (own[0] == 0) return;
+        rule.begin(rate);
+        for (int j = 0; j < OWN; ++j) {
+            if (!warp.has(j)) continue;
+            const long long i = warp.index(j);
+            const real then = rule(now[j], g[j], kept0[j], kept1[j], rate, warp.row[5] != 0);
+            p[i] = then < low ? low : then > high ? high : then;
+            if (Rule::KEEPS > 0) s0[i] = kept0[j];
+            if (Rule::KEEPS > 1) s1[i] = kept1[j];
+        }
+    }
+};
 
 // The update, straight from the parts of the gradient.
-template <int LANES, class Penalty, class Rule>
-__device__ void update_chunk(const long long* chunks, const double* factors, const real* parts,
+template <class Penalty, class Rule>
+__device__ void update_chunk(const long long* chunks, const double* terms, const real* parts,
                              real* p, real* penalties, real* s0, real* s1, const double* rates,
                              const int* cursor, const Penalty penalty, Rule rule) {
-    const real g = gathered<LANES>(chunks, factors, parts, p, penalties, penalty);
-    follow(chunks, factors, g, p, s0, s1, rates, cursor, rule);
+    const Warp warp = own_warp(chunks);
+    Parameters<Rule> parameters(warp, p, s0, s1);
+    real g[OWN];
+    gathered(warp, terms, parts, parameters.now, penalties, penalty, g);
+    parameters.follow(warp, terms, g, rates, cursor, rule);
 }
 
 // The update from a gradient that was found before, times a factor.
 template <class Rule>
-__device__ void update_clipped_chunk(const long long* chunks, const double* factors, const real* g,
+__device__ void update_clipped_chunk(const long long* chunks, const double* terms, const real* g,
                                      const real* clip, real* p, real* s0, real* s1,
                                      const double* rates, const int* cursor, Rule rule) {
-    const real clipped = *clip * g[(long long)blockIdx.x * CHUNK + threadIdx.x];
-    follow(chunks, factors, clipped, p, s0, s1, rates, cursor, rule);
+    const Warp warp = own_warp(chunks);
+    Parameters<Rule> parameters(warp, p, s0, s1);
+    real clipped[OWN];
+    fetch(warp, g, clipped);
+    for (int j = 0; j < OWN; ++j) clipped[j] *= *clip;
+    parameters.follow(warp, terms, clipped, rates, cursor, rule);
 }
 
 // The mean losses of a batch, of each head as many as there is room for, and the penalty of the
