@@ -12,18 +12,14 @@ from test_cuda_join import net_of as branching_net_of
 from test_cuda_memory import branching, uncommon
 from test_engine import NETS
 from xpnet import (
-    SGD,
-    Affine,
-    BinaryAffine,
+    BinaryConvNet,
     DeepConvNet,
-    Network,
     SimpleConvNet,
     TwoLayerNet,
     get_device,
 )
 from xpnet.engine.cuda import CudaEngine
 from xpnet.engine.cuda.kernel import Way
-from xpnet.errors import ArgumentError
 from xpnet.optim import OPTIMIZERS
 
 
@@ -84,7 +80,8 @@ def of_every_layer():
         "batch norm of images": "float32",
     }
     found = [source for name, dtype in names.items() for source in passes(NETS[name](dtype=dtype))]
-    return found + passes(uncommon(get_device("cpu")))
+    nets = uncommon(get_device("cpu")), BinaryConvNet(input_shape=(1, 12, 12), rng=0)
+    return found + [source for net in nets for source in passes(net)]
 
 
 def of_branches():
@@ -169,17 +166,3 @@ def test_nvrtc_compiles_them():
         library.nvrtcGetProgramLog(program, log)
         library.nvrtcDestroyProgram(ctypes.byref(program))
         assert (status, log.value) == (0, b"")
-
-
-def test_whole_steps_are_refused_where_parameters_have_bounds():
-    """Which no kernel keeps; layers of binary weights have no kernels at all."""
-    layer = Affine(12, 4, rng=0)
-    layer.bounds = {"W": (-0.1, 0.1)}
-    engine = CudaEngine(Network([layer]), driver=Collector())
-    reason = "there is no kernel that keeps parameters within bounds"
-    assert engine.steps_obstacle(SGD(0.1)) == reason
-    with pytest.raises(ArgumentError, match=f"whole steps cannot be compiled: {reason}"):
-        engine.steps(np.zeros((4, 12), "float32"), np.zeros(4, int), 2, SGD(0.1))
-    layer = Affine(12, 4, rng=0)
-    assert CudaEngine(Network([layer]), driver=Collector()).steps_obstacle(SGD(0.1)) is None
-    assert CudaEngine.obstacle(Network([BinaryAffine(12, 4, rng=0)])) is not None

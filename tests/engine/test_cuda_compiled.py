@@ -15,16 +15,21 @@ from xpnet import (
     Adam,
     AdamW,
     BatchNorm,
+    BinaryAffine,
+    BinaryConvolution,
     Convolution,
     Dropout,
     Momentum,
     Network,
     ReLU,
+    Rescale,
     Sigmoid,
     SigmoidWithLoss,
+    Sign,
     SoftmaxWithLoss,
     to_numpy,
 )
+from xpnet.engine.cuda.update import SHARED
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.layers import Affine, Heads, HeadsWithLoss
 from xpnet.optim.clipping import clip_by_norm
@@ -353,6 +358,29 @@ def test_steps_follow_what_learns_and_how_fast(accelerator, rule, clip_norm):
             frozen = net.params.learning(name).frozen
             assert np.array_equal(to_numpy(array), before[name]) == frozen, name
         assert_all_near(named(dict(net.params)), dict(other.params), 1e-11, least=0.1)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 100.0])
+def test_steps_keep_parameters_within_their_bounds(stand_in, clip_norm):
+    """Real weights whose signs count, on a batch whose gradient has parts for many warps."""
+
+    def signed():
+        layers = {
+            "conv": BinaryConvolution(1, 3, 3, rng=0), "norm": BatchNorm(3), "sign": Sign(),
+            "high": BinaryAffine(108, 10, rng=1), "scale": Rescale(0.1, 0.0),
+        }  # fmt: skip
+        return Network(layers, input_shape=(1, 8, 8), penalty=L2(0.01), dtype="float64")
+
+    net, other = signed(), signed()
+    x, t = np.random.default_rng(0).standard_normal((40, 1, 8, 8)), np.arange(40) % 10
+    engine, ours, theirs = stand_in.engine(net), Momentum(20.0), Momentum(20.0)
+    assert max(kernel.parts(20) for kernel in engine.kernels) > SHARED
+    engine.steps(x, t, 20, ours, clip_norm=clip_norm).epoch(np.arange(40), [20.0] * 2)
+    for part in (slice(20), slice(20, 40)):
+        grads = other.loss_and_gradient(x[part], t[part])[2]
+        theirs.update(other.params, clip_by_norm(grads, clip_norm) if clip_norm else grads)
+    assert_all_near(dict(net.params), dict(other.params), 1e-11, least=0.1)
+    assert np.max(np.abs(net.params["conv.W"])) == 1
 
 
 def test_another_loss_than_was_compiled_in_is_refused(stand_in):

@@ -49,7 +49,6 @@ from xpnet.engine import ReferenceEngine, get_engine
 from xpnet.engine.cuda.compiled import PREDICTED
 from xpnet.engine.cuda.training import UNROLL
 from xpnet.errors import ArgumentError
-from xpnet.layers import BinaryAffine, BinaryConvolution, Sign
 from xpnet.optim import OPTIMIZERS
 from xpnet.optim.schedules import Cosine
 
@@ -550,11 +549,6 @@ OBSTACLES = {
     "there is no kernel for Scale": lambda: Network([Scale(12), affine(12)], input_shape=(12,)),
     "there is no kernel for Leaky": lambda: Network([affine(12, 9), Leaky(), affine(9)]),
     "there is no kernel for Summed": lambda: Network([affine(12)], Summed()),
-    "there is no kernel for Sign": lambda: Network([Sign(), affine(12)], input_shape=(12,)),
-    "there is no kernel for BinaryAffine": lambda: Network([affine(12, 9), BinaryAffine(9, 10)]),
-    "there is no kernel for BinaryConvolution": lambda: images(
-        [BinaryConvolution(1, 2, 3), affine(200)]
-    ),
     "there is no kernel for Heavier": lambda: Network([affine(12)], penalty=Heavier(1.0)),
     "its numbers are float16": lambda: TwoLayerNet(12, 9, 10, rng=0, dtype="float16"),
     "Doubled has a forward of its own": lambda: Doubled(12, 9, 10, rng=0),

@@ -25,6 +25,8 @@ from xpnet.layers import (
     Affine,
     AveragePool,
     BatchNorm,
+    BinaryAffine,
+    BinaryConvolution,
     Convolution,
     Dropout,
     GlobalAveragePool,
@@ -32,8 +34,10 @@ from xpnet.layers import (
     PadShortcut,
     ReLU,
     ReLU6,
+    Rescale,
     ScaledTanh,
     Sigmoid,
+    Sign,
     Subsampling,
     Tanh,
 )
@@ -136,6 +140,13 @@ CASES = {
     "inverted Dropout after Dropout": (
         (7,), [Dropout(0.3, rng=14), Dropout(0.6, inverted=True, rng=15)]
     ),
+    "rows of signs": ((9,), [Tanh(), BinaryAffine(9, 5), Sigmoid()]),
+    "images of signs": ((3, 5, 4), [Tanh(), BinaryConvolution(3, 4, (3, 2), pad=1), ReLU()]),
+    "depthwise signs": (
+        (2, 4, 5), [Tanh(), BinaryConvolution(2, 4, 3, groups=2, stride=(1, 2))]
+    ),
+    "signs": ((2, 3, 3), [Tanh(), Sign(), Dropout(0.3, rng=23)]),
+    "rescaled": ((7,), [Sigmoid(), Rescale(-3.0, 0.5), Tanh()]),
     "ReLU6 with Dropout, behind sums": (
         (40,), [ReLU6(), Affine(40, 7), ReLU6(), Dropout(0.3, inverted=True, rng=18)]
     ),

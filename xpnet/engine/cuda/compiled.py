@@ -13,6 +13,7 @@ from xpnet.engine.base import Uncopied
 from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cuda import (  # noqa: F401 (they fill KERNELS)
     activation,
+    binary,
     conv,
     dense,
     dropout,
@@ -30,7 +31,7 @@ from xpnet.engine.cuda.program import Program
 from xpnet.engine.cuda.tiles import Tile
 from xpnet.engine.cuda.update import (
     GRADIENT_ALONE,
-    chunk_factors,
+    chunk_terms,
     finish_function,
     gradient_function,
 )
@@ -127,7 +128,7 @@ class CompiledNetwork(Uncopied):
         functions = self._functions()
         self._compiled_for = _told(functions)
         self.module = self._module(source(network.dtype, functions))
-        self.factors = network.device.asarray(np.asarray(chunk_factors(network.params)))
+        self.terms = network.device.asarray(np.asarray(chunk_terms(network.params)))
         self.grads.flat[...] = 0  # what does not learn stays so
         self._programs: OrderedDict[tuple[int, bool], Program] = OrderedDict()
         self._ways: dict[Way, tuple[list[Kernel], Module]] = {}

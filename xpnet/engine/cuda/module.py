@@ -16,7 +16,7 @@ REAL = {"float32": "float", "float64": "double"}
 
 FILES = (
     "block", "chain", "tensor_cores", "product", "dense", "convolution", "depthwise", "pool",
-    "subsampling", "pointwise", "norm", "lrn", "join", "loss", "step",
+    "subsampling", "pointwise", "binary", "norm", "lrn", "join", "loss", "step",
 )  # fmt: skip
 """Files in an order in which each finds what it uses."""
 
