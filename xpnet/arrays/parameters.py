@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from types import MappingProxyType
 from typing import Any, NoReturn, Self
@@ -63,7 +64,7 @@ class Run:
     learning: Learning
     blocks: tuple[slice, ...]
 
-    @property
+    @cached_property
     def whole(self) -> slice:
         """The slice of all blocks, for what needs no temporary arrays."""
         return slice(self.blocks[0].start, self.blocks[-1].stop)

@@ -1,6 +1,7 @@
 """The choice between a rule as it is written and the loop that does the same."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,25 +30,34 @@ def has_loop(name: str, numbers: Callable[[Any], tuple[float, ...]]) -> Callable
 
 def in_one_pass(
     rule: Any, arrays: Sequence[Array], factors: Sequence[Array]
-) -> tuple[Callable[..., None], tuple[Any, ...]] | None:
+) -> tuple[Callable[..., None], list[Any]] | None:
     """The loop that does what `rule.step(*arrays, *factors)` does, and what it takes for factors.
 
     None where there is no such loop: numba is missing, the arrays are not NumPy's or not of one
     dtype, the rule is one of your own, or a number of it has a dtype. NumPy would compute with more
     digits then.
     """
-    p = arrays[0]
-    if type(p) is not np.ndarray or p.dtype.char not in "fd" or not usable():
+    dtype = arrays[0].dtype
+    if type(arrays[0]) is not np.ndarray or dtype.char not in "fd" or not usable():
         return None
     told = getattr(rule.step, "loop", None)
-    if told is None or any(array.dtype != p.dtype for array in arrays):
+    if told is None:
         return None
-    from xpnet.optim import loops  # not before the first update: it takes a moment
-
+    for array in arrays:  # as all here, without what a small step would notice
+        if array.dtype != dtype:
+            return None
     name, numbers_of = told
-    numbers = numbers_of(rule)
-    if any(type(number) not in (float, int) for number in numbers):
-        return None
-    kind = p.dtype.type
-    all_numbers = (*numbers, *(factor.item() for factor in factors))
-    return getattr(loops, name), tuple(map(kind, all_numbers))
+    numbers, kind = numbers_of(rule), dtype.type
+    for number in numbers:
+        if type(number) is not float and type(number) is not int:
+            return None
+    return _loop(name), [kind(n) for n in numbers] + [kind(factor.item()) for factor in factors]
+
+
+@cache
+def _loop(name: str) -> Callable[..., None]:
+    """A loop; the compiler is imported with the first, at the first update."""
+    from xpnet.optim import loops
+
+    found: Callable[..., None] = getattr(loops, name)
+    return found

@@ -111,11 +111,11 @@ class Optimizer(Described):
             of_one_shape = (params.flat, gradient, *state)
             for run in params.runs(by_decay=self.decays):
                 rule, bounds = self.learning(run.learning), run.learning.bounds
-                step, blocks, numbers = rule.step, run.blocks, rule.factors()
+                step, blocks, numbers = rule.step, run.blocks, list(rule.factors())
                 if (found := in_one_pass(rule, of_one_shape, numbers)) is not None:
                     (step, numbers), blocks = found, (run.whole,)
                 for block in blocks:
-                    step(*(array[block] for array in of_one_shape), *numbers)
+                    step(*[array[block] for array in of_one_shape], *numbers)
                     if bounds is not None:
                         _bring_within(params.flat[block], *bounds)
             return

@@ -43,6 +43,7 @@ from xpnet.engine.threads import (
 )
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
+from xpnet.functions.targets import by_head
 from xpnet.layers import Backward, Convolution, HeadsWithLoss
 from xpnet.layers.loss import check_outputs, predicted
 from xpnet.models.network import Network
@@ -93,7 +94,8 @@ class CpuEngine(OneByOne, Uncopied):
         if self.compiled:
             import_module("xpnet.engine.cpu.fast")  # its kernels enter themselves
         self.threads, self._asked, self._reduce = chosen_threads(threads), threads, reduce
-        self._nodes = network.nodes()
+        self._nodes, self._dtype = network.nodes(), np.dtype(network.dtype)
+        self._output_shapes = by_head(lambda k: self._nodes[k].output_shape, network.outputs)
         layers = [node.layer for node in self._nodes]
         self._by_samples = all(type(layer) in KERNELS for layer in layers)
         convolutions = [layer for layer in layers if isinstance(layer, Convolution)]
@@ -164,7 +166,8 @@ class CpuEngine(OneByOne, Uncopied):
         """
         network = self.network
         x = network.place(x, single=False)
-        n, scores = len(x), self._scores(len(x))
+        n = len(x)
+        scores = self._scores(n)
         self._begin(gives=True)
         if type(t) is not np.ndarray:  # by name, or nothing that a small step is given
             t = network.place_targets(t)
@@ -190,7 +193,7 @@ class CpuEngine(OneByOne, Uncopied):
             for name, more in network.penalty.gradient(network.params).items():
                 if name in self._learning:
                     grads[name] += more
-        return np.asarray(loss, dtype=network.dtype), scores, grads
+        return np.asarray(loss, self._dtype), scores, grads
 
     @in_turn
     def forward(self, x: Array, *, train: bool = False) -> tuple[Any, Backward]:
@@ -332,13 +335,10 @@ class CpuEngine(OneByOne, Uncopied):
 
     def _scores(self, n: int) -> Any:
         """Arrays for the scores of n samples; by name if the network ends in `Heads`."""
-        outputs, dtype = self.network.outputs, self.network.dtype
-        if isinstance(outputs, dict):
-            return {
-                name: np.empty((n, *self._nodes[number].output_shape), dtype=dtype)
-                for name, number in outputs.items()
-            }
-        return np.empty((n, *self._nodes[outputs].output_shape), dtype=dtype)
+        shapes, dtype = self._output_shapes, self._dtype
+        if type(shapes) is dict:
+            return {name: np.empty((n, *shape), dtype) for name, shape in shapes.items()}
+        return np.empty((n, *shapes), dtype)
 
     def _check_targets(self, t: Any, scores: Any) -> None:
         """Refuse what does not fit the scores, of the whole batch."""

@@ -1,7 +1,7 @@
 """A network compiled for a number of samples: fixed arrays, and what is to be done with them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -91,6 +91,7 @@ class Program:
         self._prepare = [k for k in prepares if not k.shares_prepared]
         self._prepare_shared = [k for k in prepares if k.shares_prepared]
         self._commit = [k for k in self._kernels if type(k).commit is not Kernel.commit]
+        self._whole_forward = [step for steps in self._forward for step in steps]
         self._fore: dict[tuple[range, Meeting | None], Steps] = {}
         self._back: dict[tuple[range, Needs], Steps] = {}
         outputs = self._lowered.outputs
@@ -235,6 +236,21 @@ class Program:
             self._fed.feed(x.reshape(len(x), -1))
         else:
             np.copyto(self._y[INPUT], in_memory_order(x))
+
+    def forward_whole(self) -> None:
+        """Go through all operations, of which none meets in this pass."""
+        for step in self._whole_forward:
+            step()
+
+    def backward_whole(self) -> None:
+        """Go back through all of them; leaves the gradients of the parameters."""
+        for step in self._whole_back:
+            step()
+
+    @cached_property
+    def _whole_back(self) -> Steps:
+        whole = range(len(self._kernels))
+        return self._back.setdefault((whole, LEARNING), self._steps_back(whole, LEARNING))
 
     def forward(self, segment: range) -> Any:
         """Go through a segment; what these samples bring to the meeting at its end, or None."""

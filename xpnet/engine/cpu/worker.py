@@ -78,10 +78,12 @@ class Worker:
         self._compiles = compiled
         self._scratch = Scratch()
         self._compiled: OrderedDict[tuple[int, Needs], list[Program]] = OrderedDict()
-        self._whole = range(len(lower(LEARNING).ops))
         self._segments_of: dict[tuple[Needs, bool], Sequence[range]] = {}
         self._part, self._sum = network.params.like(), network.params.like()
         self.grads = self._part
+        # Of the last pass that finished part by part.
+        self._ready: tuple[Sequence[Part], list[tuple[int, int, Program]], list[Program]]
+        self._ready = (), [], []
         # Of the last pass that a way back may follow.
         self._parts: Sequence[Part] = ()
         self._programs: list[Program] = []
@@ -91,23 +93,24 @@ class Worker:
 
         Parts are computed one after the other, in the same arrays if they are of one size.
         """
-        loss, whole, several = 0.0, self._whole, len(parts) > 1
-        for (first, end), program in self._prepared(parts):
+        loss, several = 0.0, len(parts) > 1
+        for first, end, program in self._prepared(parts):
             program.start(x[first:end], train=True, keep=True, first=first)
-            program.forward(whole)
+            program.forward_whole()
             program.put_scores(scores, first, end)
             loss += program.loss(rows(t, first, end), (end - first) / len(x))
-            program.backward(whole, LEARNING)
-            if several:
-                self._add(whole, LEARNING, begun=first > parts[0][0])
+            program.backward_whole()
+            if several:  # what does not learn stays 0
+                begun = first > parts[0][0]
+                np.add(self._part.flat, self._sum.flat if begun else 0.0, out=self._sum.flat)
         self._finish(parts)
         return loss
 
     def predict(self, parts: Sequence[Part], x: np.ndarray, scores: Any) -> None:
         """Fill in the scores of the share."""
-        for (first, end), program in self._prepared(parts, known=True):
+        for first, end, program in self._prepared(parts, known=True):
             program.start(x[first:end])
-            program.forward(self._whole)
+            program.forward_whole()
             program.put_scores(scores, first, end)
 
     def train_together(
@@ -201,20 +204,18 @@ class Worker:
 
     def _prepared(
         self, parts: Sequence[Part], *, known: bool = False
-    ) -> list[tuple[Part, Program]]:
+    ) -> list[tuple[int, int, Program]]:
         """Each part with a program that has taken up the parameters as they are."""
         np.setbufsize(BUFFER)
-        programs: dict[int, Program] = {}
-        found = []
-        for part in parts:
-            n = part[1] - part[0]
-            program = programs.get(n)
-            if program is None:
-                shared = not programs
-                program = programs[n] = self._of_size(n, LEARNING, 1)[0]
-                program.prepare(shared=shared, known=known)
-            found.append((part, program))
-        self._programs = [found[0][1]]
+        if self._ready[0] is not parts:
+            sizes = dict.fromkeys(end - first for first, end in parts)
+            programs = {n: self._of_size(n, LEARNING, 1)[0] for n in sizes}
+            found = [(first, end, programs[end - first]) for first, end in parts]
+            self._ready = parts, found, list(programs.values())
+        _, found, of_sizes = self._ready
+        for k, program in enumerate(of_sizes):
+            program.prepare(shared=k == 0, known=known)
+        self._programs = of_sizes
         return found
 
     def _side_by_side(self, parts: Sequence[Part], needs: Needs) -> list[Program]:
