@@ -34,9 +34,13 @@ class DropUnits(Kernel):
             np.multiply(x, self._share, out=self.y)
             return
         calls, start = int(self._layer.state["calls"][0]), self.under_way.first * self._features
-        words = self._philox.words(calls, start).reshape(self._mask.shape)
-        np.greater_equal(words, round(ratio * 2**32), out=self._mask)
+        self.draw(calls, start, round(ratio * 2**32))
         self._keep(x, self.y)
+
+    def draw(self, calls: int, start: int, least: int) -> None:
+        """Leave in the mask which words of a call, from number `start` on, are `least` or more."""
+        words = self._philox.words(calls, start).reshape(self._mask.shape)
+        np.greater_equal(words, least, out=self._mask)
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """dy to dx, with the mask of the forward pass."""
