@@ -14,14 +14,15 @@ from test_cpu_kernels import (
 )
 from xpnet.engine.cpu.conv import PlanesGemm
 from xpnet.engine.cpu.depthwise import Depthwise
-from xpnet.engine.cpu.fast import conv, winograd
+from xpnet.engine.cpu.fast import winograd
 from xpnet.engine.cpu.fast.conv import (
     PooledPlanes,
     PooledShift,
     RectifiedPlanes,
     RectifiedShift,
 )
-from xpnet.engine.cpu.fast.vectors import Flat
+from xpnet.engine.cpu.fast.products import AS_IT_IS, TURNED, add_product, product_address
+from xpnet.engine.cpu.fast.vectors import Flat, arithmetic
 from xpnet.engine.cpu.fast.winograd import PooledWinograd, RectifiedWinograd, TiledWinograd
 from xpnet.engine.cpu.kernel import kernel_of
 from xpnet.layers import Convolution, MaxPool, ReLU
@@ -29,11 +30,10 @@ from xpnet.layers import Convolution, MaxPool, ReLU
 POOL = MaxPool(2, stride=2)
 
 
-@pytest.fixture(params=[1, 10**6], ids=["by rows", "at once"], autouse=True)
+@pytest.fixture(params=[1, 10**6], ids=["by rows", "at once"])
 def size(request, monkeypatch):
     """Rows one by one, and all at once."""
-    for module in (conv, winograd):
-        monkeypatch.setattr(module, "BYTES", request.param)
+    monkeypatch.setattr(winograd, "BYTES", request.param)
 
 
 def build(kind, layer, shape, n, need_dx=True, dtype="float64"):
@@ -45,6 +45,7 @@ def build(kind, layer, shape, n, need_dx=True, dtype="float64"):
     )
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("kind", [TiledWinograd, RectifiedWinograd, PooledWinograd])
 @pytest.mark.parametrize(
     ("channels", "image", "pad", "groups"),
@@ -62,6 +63,7 @@ def test_winograd_is_the_convolution(kind, channels, image, pad, groups):
         built.assert_equals_the_layer_again_and_again(np.random.default_rng(n))
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("kind", [TiledWinograd, RectifiedWinograd])
 @pytest.mark.parametrize("image", [(3, 5), (13, 7)])
 def test_winograd_of_odd_images_is_the_convolution(kind, image):
@@ -172,3 +174,21 @@ def test_a_pass_repeats_bit_for_bit():
     ]
     for a, b in zip(*([y, dx, *grads.values()] for y, dx, grads in runs), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_within_loops_are_those_of_numpy(dtype):
+    """Also where matrices are parts of wider ones, and where something is there before."""
+
+    @arithmetic
+    def multiply(address, turned, A, B, before, C, m, n, k):
+        add_product(address, turned, m, n, k, A, A.shape[1], B, B.shape[1], before, C, C.shape[1])
+
+    rng, address = np.random.default_rng(0), product_address(dtype)
+    A, B, C = (rng.standard_normal(shape).astype(dtype) for shape in ((5, 7), (7, 4), (6, 9)))
+    for turned, given in ((AS_IT_IS, A), (TURNED, np.ascontiguousarray(A.T))):
+        for before in (0.0, 1.0):
+            got, want = C.copy(), C.copy()
+            want[:5, :3] = before * want[:5, :3] + A @ B[:, :3]
+            multiply(address, turned, given, B, before, got, 5, 3, 7)
+            np.testing.assert_allclose(got, want, rtol=100 * np.finfo(dtype).eps)

@@ -1,7 +1,6 @@
 """Convolution by matrix products on images of memory order (H, W, n, C)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -21,23 +20,6 @@ FEW = 64
 """Rows below which a product is no longer fast: pixels of all rows are then copied side by side."""
 
 
-class Rows(NamedTuple):
-    """Some rows of what a convolution puts out, and the planes for them; all share their memory.
-
-    Attributes
-    ----------
-    first, end : numbers of the first row, and of the one behind the last
-    seen, planes : what each place of the window sees, and the planes, (C, FH, FW, rows, OW, n)
-    matrices : the planes and the ones, (rows, C FH FW + 1, OW n)
-    """
-
-    first: int
-    end: int
-    seen: np.ndarray
-    planes: np.ndarray
-    matrices: np.ndarray
-
-
 class PlanesGemm(Kernel):
     """Convolution of images with few channels: a plane for each place of the window.
 
@@ -45,8 +27,8 @@ class PlanesGemm(Kernel):
 
     X[oy], (C FH FW + 1, OW n), holds what each place of the window sees of each channel along row
     oy, then ones, which w meets with the bias; both only if there is one. It is im2col with the
-    window outside, so that filling it copies long runs. If it is filled for some rows at a time, it
-    is filled once more on the way back. dX is not computed: images that enter a network need none.
+    window outside, so that filling it copies long runs. dX is not computed: images that enter a
+    network need none.
     """
 
     owns_x = owns_y = True
@@ -64,50 +46,39 @@ class PlanesGemm(Kernel):
         return shape[0] <= PLANES and layer.groups == 1
 
     def build(self) -> None:
-        """The padded images, and the planes that are views of them."""
+        """The padded images, and filters and biases as one matrix."""
         layer, n, kind = self.op.layer, self.buffers.n, self.buffers.dtype
         assert isinstance(layer, Convolution)
         ((C, H, W),), (FN, OH, OW) = self.op.input_shapes, self.op.nodes[0].output_shape
-        (top, left, bottom, right), (down, across) = layer.pads, layer.strides
-        FH, FW = layer.params["W"].shape[2:]
-        self._places = places = C * FH * FW
-        self._W, self._b = layer.params["W"].reshape(FN, places), layer.params.get("b")
-        rows = places if self._b is None else places + 1
-        self._w = zeros((rows, FN), kind)
+        top, left, bottom, right = layer.pads
+        self._places = layer.params["W"][0].size
+        self._W, self._b = layer.params["W"].reshape(FN, -1), layer.params.get("b")
+        rows = self._places if self._b is None else self._places + 1
+        self._w, self._dw = zeros((rows, FN), kind), zeros((rows, FN), kind)
         # Each channel by itself, unlike everywhere else.
-        padded = zeros((C, top + H + bottom, left + W + right, n), kind)
-        self.x = padded[:, top : top + H, left : left + W].transpose(1, 2, 3, 0)
+        self._padded = zeros((C, top + H + bottom, left + W + right, n), kind)
+        self.x = self._padded[:, top : top + H, left : left + W].transpose(1, 2, 3, 0)
+        self.build_output(layer, (OH, OW, n, FN))
+
+    def build_output(self, layer: Convolution, shape: tuple[int, int, int, int]) -> None:
+        """The planes, which are views of the images, and y."""
+        OH, OW, n, FN = shape
+        (C, *_), (FH, FW), (down, across) = (
+            self._padded.shape,
+            layer.params["W"].shape[2:],
+            layer.strides,
+        )
         span = (down * (OH - 1) + 1, across * (OW - 1) + 1)
-        seen = sliding_window_view(padded, span, axis=(1, 2))
+        seen = sliding_window_view(self._padded, span, axis=(1, 2))
         # An uneven stride leaves room for more places than the window has.
-        seen = seen[:, :FH, :FW, :, ::down, ::across].transpose(0, 1, 2, 4, 5, 3)
-        most = self.rows_at_a_time(OH, OW * n * (rows + FN) * kind.itemsize)
-        planes = zeros((rows, most, OW * n), kind)
-        planes[places:] = 1.0
-        self._blocks = []
-        for first in range(0, OH, most):
-            end = min(OH, first + most)
-            part = planes[:, : end - first]
-            filled = part[:places].reshape(C, FH, FW, end - first, OW, n)
-            of = seen[:, :, :, first:end]
-            self._blocks.append(Rows(first, end, of, filled, part.transpose(1, 0, 2)))
-        self._dw_rows = self.buffers.scratch("filters", (OH, rows, FN))
-        self._dw = zeros((rows, FN), kind)
-        self.build_output((OH, OW * n, FN))
-
-    def rows_at_a_time(self, rows: int, size: int) -> int:
-        """How many rows of `rows` are done at a time, with planes and products of `size` bytes."""
-        return rows
-
-    def build_output(self, shape: tuple[int, int, int]) -> None:
-        """Make y and dy, and see them as rows of matrices."""
+        seen = seen[:, :FH, :FW, :, ::down, ::across]
+        self._seen = seen.transpose(0, 1, 2, 4, 5, 3)
+        planes = zeros((len(self._w), OH, OW * n), self.buffers.dtype)
+        planes[self._places :] = 1.0
+        self._filled = planes[: self._places].reshape(C, FH, FW, OH, OW, n)
+        self._rows, self._columns = planes.transpose(1, 0, 2), planes.transpose(1, 2, 0)
         self.y, self.dy = self.buffers.value(self.number), self.buffers.gradient(self.number)
-        self._y, self._dy = self.y.reshape(shape), self.dy.reshape(shape)
-
-    def dy_rows(self, rows: Rows) -> np.ndarray:
-        """Some rows of dy, (rows, OW n, FN)."""
-        some: np.ndarray = self._dy[rows.first : rows.end]
-        return some
+        self._dw_rows = self.buffers.scratch("filters", (OH, len(self._w), FN))
 
     def prepare(self) -> None:
         """Filters and biases as one matrix."""
@@ -115,26 +86,23 @@ class PlanesGemm(Kernel):
         if self._b is not None:
             self._w[-1] = self._b
 
-    def multiply(self, rows: Rows, out: np.ndarray) -> None:
-        """Compute some rows of the convolution, (rows, OW n, FN)."""
-        np.copyto(rows.planes, rows.seen)
-        np.matmul(rows.matrices.transpose(0, 2, 1), self._w, out=out)
-
     def forward(self) -> None:
         """Compute y from x."""
-        for rows in self._blocks:
-            self.multiply(rows, self._y[rows.first : rows.end])
+        np.copyto(self._filled, self._seen)
+        OH, OW, n, FN = self.y.shape
+        np.matmul(self._columns, self._w, out=self.y.reshape(OH, OW * n, FN))
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """Compute the gradients of the parameters from dy."""
         if not need_grads:
             return
-        for rows in self._blocks:
-            if len(self._blocks) > 1:
-                np.copyto(rows.planes, rows.seen)
-            dw = self._dw_rows[rows.first : rows.end]
-            np.matmul(rows.matrices, self.dy_rows(rows), out=dw)
+        OH, OW, n, FN = self.y.shape
+        np.matmul(self._rows, self.dy.reshape(OH, OW * n, FN), out=self._dw_rows)
         np.sum(self._dw_rows, axis=0, out=self._dw)
+        self.give_gradients()
+
+    def give_gradients(self) -> None:
+        """The parameters' gradients, from that of the one matrix."""
         dW = self.grads["W"].reshape(len(self._W), self._places)
         dW[...] = self._dw[: self._places].T
         if self._b is not None:

@@ -4,11 +4,13 @@ Importing this package enters them, and needs numba.
 """
 
 import xpnet.engine.cpu.fast.activation
-import xpnet.engine.cpu.fast.conv
 import xpnet.engine.cpu.fast.dense
 import xpnet.engine.cpu.fast.dropout
 import xpnet.engine.cpu.fast.join
 import xpnet.engine.cpu.fast.loss
 import xpnet.engine.cpu.fast.norm
 import xpnet.engine.cpu.fast.pool
-import xpnet.engine.cpu.fast.winograd  # noqa: F401
+from xpnet.engine.cpu.fast.products import product_address
+
+if product_address("float32") is not None:  # else NumPy's BLAS is out of reach of a loop
+    import xpnet.engine.cpu.fast.conv  # noqa: F401

@@ -1,12 +1,23 @@
 """Convolution with ReLU and a pool behind it, while what it puts out is in the cache."""
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from xpnet.engine.cpu.conv import PlanesGemm, Rows, ShiftGemm
+from xpnet.engine.cpu.conv import PlanesGemm, ShiftGemm
 from xpnet.engine.cpu.depthwise import Depthwise
-from xpnet.engine.cpu.fast.rectify import Pooled, Rectified
+from xpnet.engine.cpu.fast.products import AS_IT_IS, TURNED, add_product, product_address
+from xpnet.engine.cpu.fast.rectify import (
+    Pooled,
+    Rectified,
+    hand_back,
+    let_pass,
+    pool,
+    rectify,
+)
+from xpnet.engine.cpu.fast.vectors import arithmetic, wide_vectors
 from xpnet.engine.cpu.fast.winograd import PooledWinograd, RectifiedWinograd
 from xpnet.engine.cpu.kernel import Kernel, computes_compiled
 from xpnet.engine.cpu.pool import halves
@@ -15,47 +26,123 @@ from xpnet.engine.lower import Op, Pattern
 from xpnet.layers import Convolution, MaxPool, ReLU
 from xpnet.models.nodes import Node
 
-BYTES = 500_000
-"""Of planes and products that are at work at a time: they stay in a core's own cache."""
-
 
 class RectifiedPlanes(Rectified, PlanesGemm):
-    """Convolution of images with few channels, and ReLU: rows by rows."""
+    """Convolution of images with few channels, and ReLU: row by row, in one call."""
 
-    def rows_at_a_time(self, rows: int, size: int) -> int:
-        """As many as the cache has room for, in pairs if need be."""
-        return min(rows, max(1, BYTES // (size * self.halves)) * self.halves)
+    def build_output(self, layer: Convolution, shape: tuple[int, int, int, int]) -> None:
+        """Room for the planes of one row, and for the products that are rectified together."""
+        (OH, OW, n, FN), scratch = shape, self.buffers.scratch
+        padded = self._padded.reshape(*self._padded.shape[:2], -1)
+        planes = scratch("planes", (len(self._w), OW * n))
+        products = scratch("product", (self.halves, OW, n * FN))
+        self._given = (
+            product_address(self.buffers.dtype), padded, n, layer.params["W"].shape[2:],
+            layer.strides, OH, self._b is not None, planes, products,
+        )  # fmt: skip
 
-    def build_output(self, shape: tuple[int, int, int]) -> None:
-        """Room for the products of some rows."""
-        _, numbers, FN = shape
-        most = max(rows.end - rows.first for rows in self._blocks)
-        self._products = self.buffers.scratch("product", (most, numbers, FN))
-        OW = numbers // self.buffers.n
-        self._pixels = self._products.reshape(most, OW, -1)
+    @cached_property
+    def _forth(self) -> tuple[Any, ...]:
+        return *self._given, self._w, self.pooled, *self.outside.flat, self.maxima
 
-    def dy_rows(self, rows: Rows) -> np.ndarray:
-        """Some rows of the convolution's gradient, (rows, OW n, FN)."""
-        count = rows.end - rows.first
-        self.take(self._pixels[:count], rows.first)
-        return self._products[:count]
+    @cached_property
+    def _back(self) -> tuple[Any, ...]:
+        dy, y = self.gradient_outside.flat, self.outside.flat
+        return *self._given, self._dw, self.pooled, *dy, *y, self.maxima
 
     def forward(self) -> None:
         """Compute y from x."""
-        for rows in self._blocks:
-            count = rows.end - rows.first
-            self.multiply(rows, self._products[:count])
-            self.leave(self._pixels[:count], rows.first)
+        forth(*self._forth)
         self.finish()
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """Compute the gradients of the parameters from dy."""
-        self.begin_back()
-        super().backward(need_dx, need_grads)
+        if need_grads:
+            self.begin_back()
+            back(*self._back)
+            self.give_gradients()
 
 
 class PooledPlanes(Pooled, RectifiedPlanes):
     """Convolution of images with few channels, ReLU, and a pool of 2 x 2."""
+
+
+@arithmetic
+def _fill(
+    padded: np.ndarray, n: int, window: tuple[int, int], steps: tuple[int, int], bias: bool,
+    planes: np.ndarray, at: int,
+) -> None:  # fmt: skip
+    """What each place of the window sees along row `at` of the output; ones in the last plane."""
+    wide_vectors()
+    (FH, FW), (down, across), numbers = window, steps, planes.shape[1]
+    for c in range(len(padded)):
+        for fy in range(FH):
+            row = padded[c, at * down + fy]
+            for fx in range(FW):
+                plane = planes[(c * FH + fy) * FW + fx]
+                run = numbers if across == 1 else n
+                for j in range(numbers // run):
+                    first = fx * n + j * across * n
+                    of, to = row[first : first + run], plane[j * run : j * run + run]
+                    for k in range(run):
+                        to[k] = of[k]
+    if bias:
+        planes[-1, :] = 1
+
+
+@arithmetic
+def forth(
+    address: int, padded: np.ndarray, n: int, window: tuple[int, int], steps: tuple[int, int],
+    rows: int, bias: bool, planes: np.ndarray, products: np.ndarray, w: np.ndarray, pooled: bool,
+    y: np.ndarray, row_y: int, column_y: int, maxima: np.ndarray,
+) -> None:  # fmt: skip
+    """Convolve, with ReLU or with ReLU and a pool behind that.
+
+    Parameters
+    ----------
+    address : of the product
+    padded : (C, H, W n), images of n samples with their border
+    rows : of what the convolution puts out
+    bias : whether there is a plane of ones
+    planes, products : room for the planes of one row, and for the products of one or of two
+    w : (planes, FN)
+    y, row_y, column_y, maxima : as in `rectify`
+    """
+    wide_vectors()
+    count, (K, numbers), FN = len(products), planes.shape, w.shape[1]
+    for at in range(0, rows, count):
+        for r in range(count):
+            _fill(padded, n, window, steps, bias, planes, at + r)
+            add_product(
+                address, TURNED, numbers, FN, K, planes, numbers, w, FN, 0.0, products[r], FN
+            )
+        if pooled:
+            pool(products, y, row_y, column_y, maxima, at // 2)
+        else:
+            rectify(products, y, row_y, column_y, at)
+
+
+@arithmetic
+def back(
+    address: int, padded: np.ndarray, n: int, window: tuple[int, int], steps: tuple[int, int],
+    rows: int, bias: bool, planes: np.ndarray, products: np.ndarray, dw: np.ndarray, pooled: bool,
+    dy: np.ndarray, row: int, column: int, y: np.ndarray, row_y: int, column_y: int,
+    maxima: np.ndarray,
+) -> None:  # fmt: skip
+    """The gradient of `forth`'s w, from dy."""
+    wide_vectors()
+    count, (K, numbers), FN = len(products), planes.shape, dw.shape[1]
+    for at in range(0, rows, count):
+        if pooled:
+            hand_back(dy, row, column, maxima, products, at // 2)
+        else:
+            let_pass(dy, row, column, y, row_y, column_y, products, at)
+        for r in range(count):
+            _fill(padded, n, window, steps, bias, planes, at + r)
+            before = 0.0 if at + r == 0 else 1.0
+            add_product(
+                address, AS_IT_IS, K, FN, numbers, planes, numbers, products[r], FN, before, dw, FN
+            )
 
 
 class RectifiedShift(Rectified, ShiftGemm):

@@ -90,6 +90,12 @@ class Rectified(WritesOutside):
 
     keeps_y = True
     halves = 1
+    pooled = False
+
+    @cached_property
+    def maxima(self) -> np.ndarray:
+        """Nothing."""
+        return self.buffers.kept((1, 1, 1))
 
     def finish(self) -> None:
         """Have y hold what has been left."""
@@ -114,15 +120,17 @@ class Pooled(Rectified):
 
     keeps_y = False
     halves = 2
+    pooled = True
 
     @cached_property
-    def _maxima(self) -> np.ndarray:
+    def maxima(self) -> np.ndarray:
+        """Places of the maxima."""
         FN, H, W = self.op.output_shape
         return self.buffers.kept((H, W, self.buffers.n * FN))
 
     def leave(self, x: np.ndarray, first: int = 0) -> None:
         """Bring to y what belongs to the rows from number `first` on."""
-        pool(x, *self.outside.flat, self._maxima, first // 2)
+        pool(x, *self.outside.flat, self.maxima, first // 2)
 
     def begin_back(self) -> None:
         """Take up dy."""
@@ -130,4 +138,4 @@ class Pooled(Rectified):
 
     def take(self, dx: np.ndarray, first: int = 0) -> None:
         """The gradient of what was left so."""
-        hand_back(*self.gradient_outside.flat, self._maxima, dx, first // 2)
+        hand_back(*self.gradient_outside.flat, self.maxima, dx, first // 2)

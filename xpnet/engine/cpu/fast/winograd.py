@@ -1,38 +1,24 @@
 """Winograd's convolution, a few rows of tiles at a time, with ReLU and a pool behind it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from xpnet.arrays import Array
-from xpnet.engine.cpu.buffers import by_groups, zeros
+from xpnet.engine.cpu.buffers import zeros
 from xpnet.engine.cpu.fast import tiles
-from xpnet.engine.cpu.fast.vectors import Flat, WritesOutside
+from xpnet.engine.cpu.fast.products import AS_IT_IS, TURNED, add_product, product_address
+from xpnet.engine.cpu.fast.vectors import Flat, WritesOutside, arithmetic, wide_vectors
 from xpnet.engine.cpu.kernel import instead_of
 from xpnet.engine.cpu.winograd import AT_ONE, IN, OUT, TAPS, Winograd
 
 BYTES = 1_000_000
 """Of transformed tiles that are at work at a time: they stay in a core's own cache."""
-
-
-class Block(NamedTuple):
-    """Some rows of tiles, transformed; all blocks share their memory.
-
-    Attributes
-    ----------
-    first : number of the first row of tiles
-    V, Y : (IN, IN, rows, numbers of a row) of what enters, and of what leaves or of its gradient
-    V_rows, Y_rows : the same as matrices (IN IN, tiles and samples, channels), by groups if any
-    at_one : the matrix of Y at the points (1, 1)
-    """
-
-    first: int
-    V: np.ndarray
-    Y: np.ndarray
-    V_rows: np.ndarray
-    Y_rows: np.ndarray
-    at_one: np.ndarray
+PLAIN, RECTIFIED, POOLED = range(3)
+"""What is behind a convolution: nothing, ReLU, or ReLU and a pool of 2 x 2."""
+PLACES = IN * IN
 
 
 @instead_of(Winograd)
@@ -40,13 +26,13 @@ class TiledWinograd(WritesOutside, Winograd):
     """The same formulas: tiles are transformed, multiplied and transformed back in the cache.
 
     On the way back images are transformed once more: that takes less time than to keep what is
-    larger than they are.
+    larger than they are. Either way is one call, for which no thread waits for Python's lock.
     """
 
-    least = -np.inf
+    behind = PLAIN
 
     def build(self) -> None:
-        """Images that tiles cover, and room for a block of tiles."""
+        """Images that tiles cover, and room for some rows of tiles."""
         self._build_filters()
         buffers, kind, n = self.buffers, self.buffers.dtype, self.buffers.n
         ((C, H, W),), (FN, OH, OW) = self.op.input_shapes, self.op.nodes[0].output_shape
@@ -56,132 +42,183 @@ class TiledWinograd(WritesOutside, Winograd):
         inside = (slice(top, top + H), slice(left, left + W))
         self.x, self._x = x[inside], _flat(x)
         self.dx: Array = None
+        self._dx = self._x  # which is not written where dx is not needed
         if any(self.op.need_dx):
             dx = buffers.passed(self.number, x.shape)
             self.dx, self._dx = dx[inside], _flat(dx)
-        row = IN * IN * across * n * (C + FN) * kind.itemsize
+        row = PLACES * across * n * (C + FN) * kind.itemsize
         rows = max(1, min(down, BYTES // row))
-        self._blocks = [self._block(k, min(rows, down - k)) for k in range(0, down, rows)]
-        self._ones = np.ones(rows * across * n, dtype=kind)
+        self._rows = down, rows
+        self._V = buffers.scratch("tiles", (PLACES * rows * across * n * C,))
+        self._Y = buffers.scratch("product", (PLACES * rows * across * n * FN,))
         L, M = n * FN, n * C
         self._half = buffers.scratch("half", (IN, OUT, (across + 1) * M))
         self._half_dy = buffers.scratch("half", (IN, OUT, across * L))
         self._half_y = buffers.scratch("half", (OUT, IN, across * L))
         self._half_dx = buffers.scratch("half", (IN, IN, across * M))
         self._spare, self._zeros = buffers.scratch("spare", (OUT, L)), zeros((L,), kind)
-        self._dw_term = buffers.scratch("filters of a block", self._dw.shape)
-        self._least = kind.type(self.least)
-
-    def _block(self, first: int, rows: int) -> Block:
-        C, FN = self.op.input_shapes[0][0], self.op.output_shape[0]
-        n, across, groups = self.buffers.n, self.tiles[1], self._layer.groups
-        V, Y = (
-            self.buffers.scratch(name, (IN * IN, rows * across * n, channels))
-            for name, channels in (("tiles", C), ("product", FN))
+        self._ones = np.ones(rows * across * n, dtype=kind)
+        self._address = product_address(kind)
+        G = self._layer.groups
+        # All with an axis for the groups, even for one.
+        self._each_w, self._each_dw, self._each_w_forth = (
+            each.reshape(PLACES, G, *each.shape[-2:]) for each in (self._w, self._dw, self._w_forth)
         )
-        V_tiles, Y_tiles = (each.reshape(IN, IN, rows, -1) for each in (V, Y))
-        V_rows, Y_rows = (by_groups(each, groups) for each in (V, Y))
-        return Block(first, V_tiles, Y_tiles, V_rows, Y_rows, Y[AT_ONE])
+        H, W = (OH // 2, OW // 2) if self.behind == POOLED else (1, 1)
+        self._maxima = buffers.kept((H, W, L if self.behind == POOLED else 1))
+
+    @cached_property
+    def _forth(self) -> tuple[Any, ...]:
+        bias, b = self._b is not None, self._zeros if self._b is None else self._b
+        return (
+            self._address, *self._x, self._each_w_forth, b, bias, *self._rows, self._V, self._Y,
+            self._half, self._half_y, self._BT, self._AT, self.behind, *self.outside.flat,
+            self._size, self._spare, self._maxima,
+        )  # fmt: skip
+
+    @cached_property
+    def _back(self) -> tuple[Any, ...]:
+        db = self._zeros if self._b is None else self.grads["b"]
+        return (
+            self._address, *self._x, *self._dx, self._each_w, self._each_dw, db, *self._rows,
+            self._V, self._Y, self._half, self._half_dy, self._half_dx, self._BT, self._AT,
+            self.behind, *self.gradient_outside.flat, *self.outside.flat, self._size, self._zeros,
+            self._ones, self._maxima,
+        )  # fmt: skip
 
     def forward(self) -> None:
         """Compute y from x."""
-        for block in self._blocks:
-            self.transform(block)
-            np.matmul(block.V_rows, self._w_forth, out=block.Y_rows)
-            if self._b is not None:
-                block.at_one[...] += self._b  # which reaches every output with the factor 1
-            self.put_out(block, self.outside.flat)
+        forth(*self._forth)
         self.outside.deliver()
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """Compute the gradients and dx from dy."""
-        dy = self.gradient_outside.fetched()
-        self.begin_back()
-        for block in self._blocks:
-            self.transform_gradient(block, dy)
-            if need_grads:
-                self._add_gradients(block)
-            if need_dx[0]:
-                np.matmul(block.Y_rows, self._w, out=block.V_rows)
-                tiles.leave_dx(block.V, self._half_dx, *self._dx, self._BT, block.first)
+        self.gradient_outside.fetched()
+        if self.keeps_y:
+            self.outside.fetched()
+        back(need_dx[0], need_grads, need_grads and self._b is not None, *self._back)
         if need_grads:
             self._give_dw()
-
-    def begin_back(self) -> None:
-        """See to what is read for all blocks."""
-
-    def transform(self, block: Block) -> None:
-        """Images to the block's tiles."""
-        tiles.enter(*self._x, self._half, block.V, self._BT, block.first)
-
-    def put_out(self, block: Block, y: Flat) -> None:
-        """The block's products to y."""
-        tiles.leave(
-            block.Y, self._half_y, *y, self._size, self._spare, self._AT, self._least, block.first
-        )
-
-    def transform_gradient(self, block: Block, dy: Flat) -> None:
-        """Gradients dy to the block's tiles."""
-        tiles.enter_dy(
-            *dy, None, 0, 0, self._size, self._zeros, self._half_dy, block.Y, self._AT, block.first
-        )
-
-    def _add_gradients(self, block: Block) -> None:
-        """The block's part, to those of the blocks before it."""
-        begun = block.first > 0
-        if self._b is not None:  # the sums of the tiles
-            db = self.grads["b"]
-            ones = self._ones[: len(block.at_one)]
-            if begun:
-                db += np.matmul(ones, block.at_one)
-            else:
-                np.matmul(ones, block.at_one, out=db)
-        self.transform(block)
-        dw = self._dw_term if begun else self._dw
-        np.matmul(block.Y_rows.swapaxes(-1, -2), block.V_rows, out=dw)
-        if begun:
-            self._dw += dw
 
 
 class RectifiedWinograd(TiledWinograd):
     """With ReLU, which the last transform does, and on the way back the first."""
 
     keeps_y = True
-    least = 0.0
-
-    def begin_back(self) -> None:
-        """Take up y, too."""
-        self.outside.fetched()
-
-    def transform_gradient(self, block: Block, dy: Flat) -> None:
-        """Gradients dy to the block's tiles."""
-        tiles.enter_dy(
-            *dy, *self.outside.flat, self._size, self._zeros, self._half_dy, block.Y, self._AT,
-            block.first,
-        )  # fmt: skip
+    behind = RECTIFIED
 
 
 class PooledWinograd(TiledWinograd):
     """With ReLU and a pool of 2 x 2: only what these put out is ever in memory."""
 
-    def build(self) -> None:
-        """The places of the maxima, too."""
-        super().build()
-        FN, H, W = self.op.output_shape
-        self._places = self.buffers.kept((H, W, self.buffers.n * FN))
+    behind = POOLED
 
-    def put_out(self, block: Block, y: Flat) -> None:
-        """The block's products to y."""
-        spare, spare_places, *_ = self._spare
-        tiles.leave_pooled(
-            block.Y, self._half_y, *y, self._places, spare, spare_places, self._AT, block.first
-        )
 
-    def transform_gradient(self, block: Block, dy: Flat) -> None:
-        """Gradients dy to the block's tiles."""
-        tiles.enter_dy_pooled(
-            *dy, self._places, self._zeros, self._half_dy, block.Y, self._AT, block.first
-        )
+@arithmetic
+def forth(
+    address: int, x: np.ndarray, row: int, column: int, w: np.ndarray, b: np.ndarray, bias: bool,
+    down: int, rows: int, V: np.ndarray, Y: np.ndarray, half: np.ndarray, half_y: np.ndarray,
+    BT: np.ndarray, AT: np.ndarray, behind: int, y: np.ndarray, row_y: int, column_y: int,
+    size: tuple[int, int], spare: np.ndarray, maxima: np.ndarray,
+) -> None:  # fmt: skip
+    """Convolve, with what is behind the convolution.
+
+    Parameters
+    ----------
+    address : of the product
+    x, row, column, y, row_y, column_y : images, `Flat`
+    w, b : (IN IN, groups, C, FN) transformed filters with the channels of one group, and (FN) or,
+        without `bias`, anything
+    down, rows : rows of tiles, and how many are done at a time
+    V, Y : room for so many rows of tiles
+    BT, AT : of `toom_cook`
+    half, half_y, size, spare : as in `tiles`; maxima : as its `places`
+    """
+    wide_vectors()
+    G, c, f = w.shape[1:]
+    C, FN, L = G * c, G * f, spare.shape[1]
+    tiles_across, least = half_y.shape[2] // L, -np.inf if behind == PLAIN else 0.0
+    samples = L // FN
+    for at in range(0, down, rows):
+        count = min(rows, down - at)
+        M = count * tiles_across * samples
+        v = V[: PLACES * M * C].reshape((IN, IN, count, tiles_across * samples * C))
+        tiles.enter(x, row, column, half, v, BT, at)
+        for p in range(PLACES):
+            for g in range(G):
+                add_product(
+                    address, AS_IT_IS, M, f, c, V[p * M * C + g * c :], C, w[p, g], f, 0.0,
+                    Y[p * M * FN + g * f :], FN,
+                )  # fmt: skip
+        if bias:  # which reaches every output with the factor 1
+            for k in range(M):
+                first = (AT_ONE * M + k) * FN
+                to = Y[first : first + FN]
+                for j in range(FN):
+                    to[j] += b[j]
+        t = Y[: PLACES * M * FN].reshape((IN, IN, count, tiles_across * L))
+        if behind == POOLED:
+            tiles.leave_pooled(
+                t, half_y, y, row_y, column_y, maxima, spare[0], spare[1], AT, at
+            )  # fmt: skip
+        else:
+            tiles.leave(t, half_y, y, row_y, column_y, size, spare, AT, x.dtype.type(least), at)
+
+
+@arithmetic
+def back(
+    need_dx: bool, need_dw: bool, need_db: bool, address: int,
+    x: np.ndarray, row: int, column: int, dx: np.ndarray, row_dx: int, column_dx: int,
+    w: np.ndarray, dw: np.ndarray, db: np.ndarray, down: int, rows: int, V: np.ndarray,
+    Y: np.ndarray, half: np.ndarray, half_dy: np.ndarray, half_dx: np.ndarray, BT: np.ndarray,
+    AT: np.ndarray, behind: int, dy: np.ndarray, row_dy: int, column_dy: int, y: np.ndarray,
+    row_y: int, column_y: int, size: tuple[int, int], zeros: np.ndarray, ones: np.ndarray,
+    maxima: np.ndarray,
+) -> None:  # fmt: skip
+    """The way back of `forth`: to dx, dw and db, those that are needed.
+
+    Parameters
+    ----------
+    w, dw : (IN IN, groups, FN, C) transformed filters with the channels of one group, and their
+        gradient
+    zeros, ones : of the numbers of a pixel, and of the matrices of so many rows of tiles
+    """
+    wide_vectors()
+    G, f, c = w.shape[1:]
+    C, FN, L = G * c, G * f, len(zeros)
+    tiles_across, samples = half_dy.shape[2] // L, L // FN
+    for at in range(0, down, rows):
+        count, before = min(rows, down - at), 0.0 if at == 0 else 1.0
+        M = count * tiles_across * samples
+        v = V[: PLACES * M * C].reshape((IN, IN, count, tiles_across * samples * C))
+        e = Y[: PLACES * M * FN].reshape((IN, IN, count, tiles_across * L))
+        if behind == POOLED:
+            tiles.enter_dy_pooled(dy, row_dy, column_dy, maxima, zeros, half_dy, e, AT, at)
+        elif behind == RECTIFIED:
+            tiles.enter_dy(
+                dy, row_dy, column_dy, y, row_y, column_y, size, zeros, half_dy, e, AT, at
+            )
+        else:
+            tiles.enter_dy(dy, row_dy, column_dy, None, 0, 0, size, zeros, half_dy, e, AT, at)
+        if need_db:  # the sums of the tiles
+            of = Y[AT_ONE * M * FN :]
+            add_product(address, AS_IT_IS, 1, FN, M, ones, M, of, FN, before, db, FN)
+        if need_dw:
+            tiles.enter(x, row, column, half, v, BT, at)
+            for p in range(PLACES):
+                for g in range(G):
+                    add_product(
+                        address, TURNED, f, c, M, Y[p * M * FN + g * f :], FN,
+                        V[p * M * C + g * c :], C, before, dw[p, g], c,
+                    )  # fmt: skip
+        if need_dx:
+            for p in range(PLACES):
+                for g in range(G):
+                    add_product(
+                        address, AS_IT_IS, M, c, f, Y[p * M * FN + g * f :], FN, w[p, g], c, 0.0,
+                        V[p * M * C + g * c :], C,
+                    )  # fmt: skip
+            tiles.leave_dx(v, half_dx, dx, row_dx, column_dx, BT, at)
 
 
 def _flat(images: np.ndarray) -> Flat:
