@@ -366,6 +366,11 @@ def test_the_page_of_a_gpu(tmp_path):
         assert (tmp_path / picture).exists() == plots.available() == (picture in page)
 
 
+def test_a_network_without_products_has_a_title():
+    nothing = {"flops": 0, "floor_milliseconds": 0.0}
+    assert "0 GFLOP, 0 ms by sgemm; 20 MB" in report.title(canned()["cases"][0] | nothing)
+
+
 def test_the_page_where_xpnet_failed(tmp_path):
     """In one of two cases; there are no ratios then, and in the picture there is no bar."""
     record = canned()

@@ -34,6 +34,11 @@ ON_CPU = """\
 - of sgemm: the product's operations, counted as the definition has them, by the time that this
   machine's BLAS needs for as many. An algorithm with fewer operations can exceed 100 %.
 - faults: pages of memory that a step had to fetch from the system.
+- torch computes eagerly, as it is installed. All others of its kind, and jax, have glibc's malloc
+  keep memory. fused is the optimizer's, compile is torch.compile in its default mode, and freezing
+  has it take the parameters for constants. jax is one jit for the whole step, with images as NHWC;
+  it is held to its threads by the cores that it may use, the others are told their number.
+- The best of a case may be another way of the same library in the next.
 """
 ON_GPU = f"""\
 - A turn has many steps, hundreds if they are short, and ends when the GPU has done them all. It is
@@ -328,5 +333,7 @@ def ratio_text(ratio: float) -> str:
 
 def _number(milliseconds: float) -> str:
     """Three digits, and all that stand before the point."""
+    if not milliseconds:
+        return "0"
     decimals = 2 - math.floor(math.log10(milliseconds))
     return f"{milliseconds:.{max(0, decimals)}f}"
