@@ -9,6 +9,7 @@ import test_cpu_kernels
 from test_cpu_kernels import (
     EXACT,
     FILTERED,
+    WINDOWS,
     Built,
     alone,
 )
@@ -22,6 +23,7 @@ from xpnet.engine.cpu.fast.conv import (
     RectifiedShift,
 )
 from xpnet.engine.cpu.fast.products import AS_IT_IS, TURNED, add_product, product_address
+from xpnet.engine.cpu.fast.shift import RowsGemm
 from xpnet.engine.cpu.fast.vectors import Flat, arithmetic
 from xpnet.engine.cpu.fast.winograd import PooledWinograd, RectifiedWinograd, TiledWinograd
 from xpnet.engine.cpu.kernel import kernel_of
@@ -83,6 +85,16 @@ def test_direct_products_are_the_convolution(kind, window, stride, pad):
         image = (11, 8) if window == (2, 3) else (6, 8)
         need_dx = issubclass(kind, RectifiedShift)
         built = build(kind, layer, (channels, *image), n, need_dx)
+        built.assert_equals_the_layer_again_and_again(np.random.default_rng(n))
+
+
+@pytest.mark.parametrize(("window", "stride", "pad"), WINDOWS)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_products_row_by_row_are_the_convolution(window, stride, pad, groups):
+    for n, need_dx in ((1, True), (3, False), (7, True)):
+        options = {"stride": stride, "pad": pad, "uneven": "drop", "bias": n != 3}
+        layer = Convolution(4, 6, window, rng=0, groups=groups, **options)
+        built = Built(layer, (4, 7, 6), n, kind=RowsGemm, need_dx=need_dx)
         built.assert_equals_the_layer_again_and_again(np.random.default_rng(n))
 
 

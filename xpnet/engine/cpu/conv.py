@@ -145,14 +145,12 @@ class ShiftGemm(Kernel):
         layer, n, kind = self.op.layer, self.buffers.n, self.buffers.dtype
         assert isinstance(layer, Convolution)
         ((C, *_),), (FN, OH, OW) = self.op.input_shapes, self.op.nodes[0].output_shape
-        G = layer.groups
-        (_, across), (FH, FW) = layer.strides, layer.params["W"].shape[2:]
-        self._W = layer.params["W"].reshape(G, FN // G, C // G, FH, FW)
-        self._b = layer.params.get("b")
-        w = self.buffers.prepared(self, FH * FW, C * FN // G).reshape(FH, FW, G, C // G, -1)
-        dw = self.buffers.scratch("dw", w.shape)
-        self._by_place, self._dw_by_place = w, dw
-        self._w, self._dw = (w, dw) if G > 1 else (w[:, :, 0], dw[:, :, 0])
+        G, (_, across), (FH, FW) = layer.groups, layer.strides, layer.params["W"].shape[2:]
+        self.build_filters(layer)
+        w, back, dw = self._by_place, self._back_by_place, self._dw_by_place
+        self._w, self._w_back, self._dw = (
+            (each if G > 1 else each[:, :, 0]) for each in (w, back, dw)
+        )
         padded, self._dx_padded = self.bordered(layer.pads)
         # Where the stride is 1, neighbouring columns make one matrix.
         matrices: tuple[int, ...] = (OH, OW * n) if across == 1 else (OH, OW, n)
@@ -188,9 +186,20 @@ class ShiftGemm(Kernel):
         self.y, self.dy = self.buffers.value(self.number), self.buffers.gradient(self.number)
         self._sum, self._dsum = self.y, self.dy
 
+    def build_filters(self, layer: Convolution) -> None:
+        """Room for the filters in the order of the products of either way."""
+        FN, c, FH, FW = layer.params["W"].shape
+        G, places = layer.groups, FH * FW
+        self._W, self._b = layer.params["W"].reshape(G, -1, c, FH, FW), layer.params.get("b")
+        room = self.buffers.prepared(self, 2 * places, c * FN)
+        self._by_place = room[:places].reshape(FH, FW, G, c, -1)
+        self._back_by_place = room[places:].reshape(FH, FW, G, -1, c)
+        self._dw_by_place = self.buffers.scratch("dw", self._by_place.shape)
+
     def prepare(self) -> None:
         """Filters in the order of the products."""
         self._by_place[...] = self._W.transpose(3, 4, 0, 2, 1)
+        self._back_by_place[...] = self._W.transpose(3, 4, 0, 1, 2)
 
     def _rows_of(self, place: int) -> np.ndarray:
         """What a place of the window sees, as the rows of the products."""
@@ -213,13 +222,17 @@ class ShiftGemm(Kernel):
             for k, place in enumerate(self._places):
                 np.matmul(self._rows_of(k).swapaxes(-1, -2), self._dy, out=self._dw_rows)
                 np.sum(self._dw_rows, axis=self._summed, out=self._dw[place])
-            dW = self.grads["W"].reshape(self._W.shape)
-            dW[...] = self._dw_by_place.transpose(2, 4, 3, 0, 1)
+            self.give_dw()
             if self._b is not None:
                 dy = self._dsum.reshape(len(self._ones), -1)
                 np.matmul(self._ones, dy, out=self.grads["b"])
         if need_dx[0]:
             self._dx_padded[...] = 0.0
             for place, dx in zip(self._places, self._dx_places, strict=True):
-                np.matmul(self._dy, self._w[place].swapaxes(-1, -2), out=self._dx_term_rows)
+                np.matmul(self._dy, self._w_back[place], out=self._dx_term_rows)
                 dx += self._dx_term
+
+    def give_dw(self) -> None:
+        """The filters' gradient, from that in the order of the products."""
+        dW = self.grads["W"].reshape(self._W.shape)
+        dW[...] = self._dw_by_place.transpose(2, 4, 3, 0, 1)

@@ -17,6 +17,7 @@ from xpnet.engine.cpu.fast.rectify import (
     pool,
     rectify,
 )
+from xpnet.engine.cpu.fast.shift import RowsGemm
 from xpnet.engine.cpu.fast.vectors import arithmetic, wide_vectors
 from xpnet.engine.cpu.fast.winograd import PooledWinograd, RectifiedWinograd
 from xpnet.engine.cpu.kernel import Kernel, computes_compiled
@@ -145,7 +146,7 @@ def back(
             )
 
 
-class RectifiedShift(Rectified, ShiftGemm):
+class RectifiedShift(Rectified, RowsGemm):
     """Convolution by a product for each place of the window, and ReLU."""
 
     def build_output(self, shape: tuple[int, ...]) -> None:

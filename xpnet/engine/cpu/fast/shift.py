@@ -1,0 +1,169 @@
+"""Convolution by products for each place of the window, row by row, in one call either way."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from xpnet.engine.cpu.buffers import zeros
+from xpnet.engine.cpu.conv import ShiftGemm
+from xpnet.engine.cpu.fast.products import AS_IT_IS, TURNED, add_product, product_address
+from xpnet.engine.cpu.fast.vectors import arithmetic, wide_vectors
+from xpnet.engine.cpu.kernel import instead_of
+from xpnet.layers import Convolution
+
+
+@instead_of(ShiftGemm)
+class RowsGemm(ShiftGemm):
+    """The same formulas for one row after the other: its products add up while it is in the cache.
+
+    Where the window takes larger steps along a row, what a place sees is copied side by side.
+    """
+
+    def build(self) -> None:
+        """The padded images, and room for what is seen along one row."""
+        layer, n, kind = self.op.layer, self.buffers.n, self.buffers.dtype
+        assert isinstance(layer, Convolution)
+        ((C, *_),), (FN, OH, OW) = self.op.input_shapes, self.op.nodes[0].output_shape
+        self.build_filters(layer)
+        padded, self._dx_padded = self.bordered(layer.pads)
+        self.build_output((OH, OW, n, FN))
+        FH, FW, *filters = self._by_place.shape
+        by_place = (FH * FW, *filters)
+        self._given = (
+            product_address(kind), (FH, FW), layer.strides, n, padded,
+            self.buffers.scratch("place", (OW * n * C,)), self._sum.reshape(OH, -1),
+        )  # fmt: skip
+        self._each_w, self._each_dw = (
+            each.reshape(by_place) for each in (self._by_place, self._dw_by_place)
+        )
+        self._each_w_back = self._back_by_place.reshape(FH * FW, filters[0], -1, filters[1])
+        self._ones, self._nothing = np.ones(OW * n, dtype=kind), zeros((FN,), kind)
+
+    @cached_property
+    def _forth(self) -> tuple[Any, ...]:
+        *given, padded, place, y = self._given
+        bias, b = self._b is not None, self._nothing if self._b is None else self._b
+        return *given, padded.reshape(len(padded), -1), place, y, self._each_w, b, bias
+
+    @cached_property
+    def _back(self) -> tuple[Any, ...]:
+        *given, padded, place, _ = self._given
+        x = padded.reshape(len(padded), -1)
+        dx = x if self._dx_padded is None else self._dx_padded.reshape(x.shape)
+        db = self._nothing if self._b is None else self.grads["b"]
+        dy = self._dsum.reshape(len(self._dsum), -1)
+        return (*given, x, place, dy, dx, self._each_w_back, self._each_dw, db, self._ones)
+
+    def forward(self) -> None:
+        """Compute y from x."""
+        forth(*self._forth)
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """Compute the gradients and dx from dy."""
+        back(need_dx[0], need_grads, need_grads and self._b is not None, *self._back)
+        if need_grads:
+            self.give_dw()
+
+
+@arithmetic
+def _seen(x: np.ndarray, first: int, step: int, run: int, place: np.ndarray) -> np.ndarray:
+    """What a place of the window sees along a row: as it is, or copied side by side.
+
+    Parameters
+    ----------
+    x, first : a row of images, and where in it the place sees its first pixel
+    step, run : numbers from a pixel that it sees to the next, and numbers of a pixel
+    """
+    if step == run:
+        return x[first:]
+    for j in range(len(place) // run):
+        p = first + j * step
+        of, to = x[p : p + run], place[j * run : j * run + run]
+        for k in range(run):
+            to[k] = of[k]
+    return place
+
+
+@arithmetic
+def forth(
+    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, x: np.ndarray,
+    place: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, bias: bool,
+) -> None:  # fmt: skip
+    """Convolve images x, (rows, numbers of a row), to y, (OH, OW n FN).
+
+    Parameters
+    ----------
+    place : (OW n C), room for what a place of the window sees
+    w, b : (places, groups, channels of a group, filters of a group), and (FN)
+    """
+    wide_vectors()
+    (FH, FW), (down, across), (_, G, c, f) = window, steps, w.shape
+    C, FN = G * c, G * f
+    M = len(place) // C
+    for oy in range(len(y)):
+        row = y[oy]
+        for k in range(FH * FW):
+            of = x[oy * down + k // FW]
+            seen = _seen(of, (k % FW) * n * C, across * n * C, n * C, place)
+            for g in range(G):
+                add_product(
+                    address, AS_IT_IS, M, f, c, seen[g * c :], C, w[k, g], f,
+                    0.0 if k == 0 else 1.0, row[g * f :], FN,
+                )  # fmt: skip
+        if bias:
+            for m in range(M):
+                to = row[m * FN : m * FN + FN]
+                for j in range(FN):
+                    to[j] += b[j]
+
+
+@arithmetic
+def back(
+    need_dx: bool, need_dw: bool, need_db: bool,
+    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, x: np.ndarray,
+    place: np.ndarray, dy: np.ndarray, dx: np.ndarray, w: np.ndarray, dw: np.ndarray,
+    db: np.ndarray, ones: np.ndarray,
+) -> None:  # fmt: skip
+    """The way back of `forth`, to those of dx, dw and db that are needed.
+
+    Parameters
+    ----------
+    w : (places, groups, filters of a group, channels of a group)
+    ones : (OW n)
+    """
+    wide_vectors()
+    (FH, FW), (down, across), (_, G, f, c) = window, steps, w.shape
+    C, FN, M = G * c, G * f, len(ones)
+    step, run = across * n * C, n * C
+    if need_dx:
+        for i in range(len(dx)):
+            dx[i, :] = 0
+    for oy in range(len(dy)):
+        row, before = dy[oy], 0.0 if oy == 0 else 1.0
+        if need_db:
+            add_product(address, AS_IT_IS, 1, FN, M, ones, M, row, FN, before, db, FN)
+        for k in range(FH * FW):
+            at, first = oy * down + k // FW, (k % FW) * run
+            if need_dw:
+                seen = _seen(x[at], first, step, run, place)
+                for g in range(G):
+                    add_product(
+                        address, TURNED, c, f, M, seen[g * c :], C, row[g * f :], FN, before,
+                        dw[k, g], f,
+                    )  # fmt: skip
+            if need_dx:
+                straight, to = step == run, dx[at]
+                for g in range(G):
+                    add_product(
+                        address, AS_IT_IS, M, c, f, row[g * f :], FN, w[k, g], c,
+                        1.0 if straight else 0.0,
+                        to[first + g * c :] if straight else place[g * c :], C,
+                    )  # fmt: skip
+                if not straight:
+                    for j in range(M // n):
+                        p = first + j * step
+                        target, of = to[p : p + run], place[j * run : j * run + run]
+                        for q in range(run):
+                            target[q] += of[q]
