@@ -9,16 +9,22 @@ import numpy as np
 from xpnet.arrays import Array
 from xpnet.compiled import usable
 
+LEAST = {"f": 1e-31, "d": 1e-290}
+"""What is smaller counts as 0 in the loops where it fades, by the dtype; see `loops`."""
+
 Step = TypeVar("Step", bound=Callable[..., None])
 
 
-def has_loop(name: str, numbers: Callable[[Any], tuple[float, ...]]) -> Callable[[Step], Step]:
+def has_loop(
+    name: str, numbers: Callable[[Any, float], tuple[float, ...]]
+) -> Callable[[Step], Step]:
     """Tell of a rule's `step` that a loop of `loops` does the same; one that overrides it has none.
 
     Parameters
     ----------
     name : of the loop, which takes p, g, the state, these numbers, and what `factors` gives
-    numbers : gives the rule's own, in double precision as `step` would make them
+    numbers : gives the rule's own, in double precision as `step` would make them, and maybe the
+        number from `LEAST`
     """
 
     def tell(step: Step) -> Step:
@@ -47,7 +53,7 @@ def in_one_pass(
         if array.dtype != dtype:
             return None
     name, numbers_of = told
-    numbers, kind = numbers_of(rule), dtype.type
+    numbers, kind = numbers_of(rule, LEAST[dtype.char]), dtype.type
     for number in numbers:
         if type(number) is not float and type(number) is not int:
             return None

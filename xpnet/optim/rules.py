@@ -204,7 +204,7 @@ class SGD(Optimizer):
     p <- p - lr g                                                            (eq. 6.1)
     """
 
-    @has_loop("sgd", lambda rule: (rule.lr,))
+    @has_loop("sgd", lambda rule, least: (rule.lr,))
     def step(self, p: Array, g: Array) -> None:
         """One array's update."""
         p -= self.lr * g
@@ -231,7 +231,7 @@ class Momentum(Optimizer):
         """Learning rate and momentum."""
         return {"lr": self.lr, "momentum": self.momentum}
 
-    @has_loop("momentum", lambda rule: (rule.momentum, rule.lr))
+    @has_loop("momentum", lambda rule, least: (rule.momentum, rule.lr, least))
     def step(self, p: Array, g: Array, v: Array) -> None:
         """One array's update."""
         v *= self.momentum
@@ -250,7 +250,7 @@ class Nesterov(Momentum):
     with the new v where its formula has the old one.
     """
 
-    @has_loop("nesterov", lambda rule: (rule.momentum, rule.lr))
+    @has_loop("nesterov", lambda rule, least: (rule.momentum, rule.lr, least))
     def step(self, p: Array, g: Array, v: Array) -> None:
         """One array's update."""
         v *= self.momentum
@@ -269,7 +269,7 @@ class AdaGrad(Optimizer):
 
     kept = ("h",)
 
-    @has_loop("adagrad", lambda rule: (rule.lr, EPS))
+    @has_loop("adagrad", lambda rule, least: (rule.lr, EPS))
     def step(self, p: Array, g: Array, h: Array) -> None:
         """One array's update."""
         h += g * g
@@ -296,7 +296,7 @@ class RMSprop(Optimizer):
         """Learning rate and decay."""
         return {"lr": self.lr, "decay_rate": self.decay_rate}
 
-    @has_loop("rmsprop", lambda rule: (rule.decay_rate, 1.0 - rule.decay_rate, rule.lr, EPS))
+    @has_loop("rmsprop", lambda rule, least: (rule.decay_rate, 1.0 - rule.decay_rate, rule.lr, EPS))
     def step(self, p: Array, g: Array, h: Array) -> None:
         """One array's update."""
         h *= self.decay_rate
@@ -362,7 +362,7 @@ class Adam(Optimizer):
             epsilon = array_namespace(root).full_like(root, self.eps)
         return self.lr * root / (1.0 - self.state["beta1^t"]), epsilon
 
-    @has_loop("adam", lambda rule: (1.0, 1.0 - rule.beta1, 1.0 - rule.beta2))
+    @has_loop("adam", lambda rule, least: (1.0, 1.0 - rule.beta1, 1.0 - rule.beta2, least))
     def step(self, p: Array, g: Array, m: Array, v: Array, rate: Array, epsilon: Array) -> None:
         """One array's update."""
         xp = array_namespace(p)
@@ -418,7 +418,12 @@ class AdamW(Adam):
 
     @has_loop(
         "adam",
-        lambda rule: (1.0 - rule.lr * rule.weight_decay, 1.0 - rule.beta1, 1.0 - rule.beta2),
+        lambda rule, least: (
+            1.0 - rule.lr * rule.weight_decay,
+            1.0 - rule.beta1,
+            1.0 - rule.beta2,
+            least,
+        ),
     )
     def step(self, p: Array, g: Array, m: Array, v: Array, rate: Array, epsilon: Array) -> None:
         """One array's update."""
