@@ -1,6 +1,6 @@
 """Batch normalization folded into the layer before it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -97,6 +97,13 @@ def _reached(layers: Any) -> Iterator[Layer]:
 
 def _folded(layer: Any, norms: list[Any]) -> Layer:
     """A copy of the layer that does what the layers behind it do, too."""
+    other: Layer = deepcopy(layer)
+    other.params = folded_parameters(layer, norms)
+    return other
+
+
+def folded_parameters(layer: Any, norms: Sequence[Any]) -> dict[str, np.ndarray]:
+    """W and b, in float64, with which a layer does what the layers behind it do, too."""
     own = {name: _in_float64(array) for name, array in layer.params.items()}
     axis = 0 if isinstance(layer, Convolution) else 1
     W = np.moveaxis(own["W"], axis, -1)
@@ -106,9 +113,7 @@ def _folded(layer: Any, norms: list[Any]) -> Layer:
         mean, var = (_in_float64(norm.state[name]) for name in ("running_mean", "running_var"))
         scale = gamma / np.sqrt(var + norm.eps)
         W, b = W * scale, beta + (b - mean) * scale
-    other: Layer = deepcopy(layer)
-    other.params = {"W": np.moveaxis(W, -1, axis), "b": b}
-    return other
+    return {"W": np.moveaxis(W, -1, axis), "b": b}
 
 
 def _in_float64(array: Array) -> np.ndarray:

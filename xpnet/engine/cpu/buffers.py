@@ -241,10 +241,12 @@ def _spans(
     gradients: dict[int, Span] = {}
     for value in range(INPUT, count):
         written, numbers = value + 1, readers.get(value, [])
-        kept = value != INPUT and (kinds[value].keeps_y or value in lowered.output_numbers)
+        kept = value != INPUT and kinds[value].keeps_y and lowered.ops[value].need_dy
+        kept = kept or value in lowered.output_numbers
         last = _back(value, count) if kept else written
         for k in numbers:
-            last = max(last, _back(k, count) if kinds[k].keeps_x else k + 1)
+            kept = kinds[k].keeps_x and lowered.ops[k].need_dy
+            last = max(last, _back(k, count) if kept else k + 1)
         # What the network puts out has no readers: the loss leaves its gradient.
         left = min([_back(k, count) for k in numbers], default=count + 1)
         done = _back(value, count)

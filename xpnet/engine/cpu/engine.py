@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from functools import cache, partial
 from importlib import import_module
 from math import isfinite, prod
 from threading import BrokenBarrierError, RLock, get_ident
@@ -29,7 +30,8 @@ from xpnet.engine.cpu.division import (
 )
 from xpnet.engine.cpu.kernel import KERNELS, kernel_of, patterns
 from xpnet.engine.cpu.loss import separable
-from xpnet.engine.cpu.program import LEARNING, Needs, Program
+from xpnet.engine.cpu.predicting import Predicting
+from xpnet.engine.cpu.program import LEARNING, PREDICTING, Needs, Program
 from xpnet.engine.cpu.winograd import Winograd
 from xpnet.engine.cpu.worker import Meetings, Reduce, Worker, added
 from xpnet.engine.lower import Lowered, lower
@@ -261,15 +263,16 @@ class CpuEngine(OneByOne, Uncopied):
         if x.shape == self.network.input_shape and x.ndim == 1:
             found = self.predict(x[np.newaxis])
             return {k: y[0] for k, y in found.items()} if isinstance(found, dict) else found[0]
-        scores = self._scores(len(x))
+        scores = predicted(self.network.last_layer, self._scores(len(x)))
         if len(x) == 0:
-            return predicted(self.network.last_layer, scores)
+            return scores
         self._begin()
+        self._predicting().follow()
         division = self.division(len(x), train=False)
         self._run(division, None, lambda worker, parts: worker.predict(parts, x, scores))
-        if self._transforms and not _all_finite(scores):
+        if (self._transforms or self._predicting().folds) and not _all_finite(scores):
             return self.network.predict(x)
-        return predicted(self.network.last_layer, scores)
+        return scores
 
     def _by_layers(self, x: np.ndarray, t: Any) -> tuple[Array, Any, FlatParams]:
         """A training pass by the layers: Winograd's sums may overflow where they do not."""
@@ -281,12 +284,15 @@ class CpuEngine(OneByOne, Uncopied):
 
     def _lowering(self) -> Callable[[Needs], Lowered]:
         """The network's operations, for what is needed of them."""
-        nodes, outputs = self._nodes, self.network.outputs
-        fusible = patterns(nodes, compiled=self.compiled)
-        found: dict[Needs, Lowered] = {}
+        of_all, predicting = (self._nodes, self.network.outputs), self._predicting
+        compiled, found = self.compiled, dict[Needs, Lowered]()
 
         def lowered(needs: Needs) -> Lowered:
             if needs not in found:
+                nodes, outputs = of_all
+                if needs == PREDICTING:
+                    nodes, outputs = predicting().nodes, predicting().outputs
+                fusible = patterns(nodes, compiled=compiled)
                 found[needs] = lower(
                     nodes, outputs, fusible, need_dx=needs.dx, need_grads=needs.grads
                 )
@@ -299,6 +305,9 @@ class CpuEngine(OneByOne, Uncopied):
         self._changes, self._loss = self.network.params.changes, self.network.last_layer
         together = self._by_samples and separable(self._loss)
         self._separable = {False: self._by_samples, True: together}
+        # Made for the first prediction, for it holds folded filters.
+        outputs = predicted(self._loss, self.network.outputs)
+        self._predicting = cache(partial(Predicting, self._nodes, outputs))
         self._lower = self._lowering()
         ops = self._lower(LEARNING).ops
         self._meets = any(op.meets for op in ops)

@@ -37,6 +37,9 @@ class Needs(NamedTuple):
 LEARNING = Needs()
 """The gradients of the parameters alone."""
 
+PREDICTING = Needs(grads=False)
+"""No gradient at all."""
+
 Lower: TypeAlias = Callable[[Needs], Lowered]
 """The operations of the network, for what is needed of them."""
 

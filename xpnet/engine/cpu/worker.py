@@ -12,13 +12,14 @@ import numpy as np
 from xpnet.arrays import Array
 from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import Part
-from xpnet.engine.cpu.program import LEARNING, Lower, Needs, Program
+from xpnet.engine.cpu.program import LEARNING, PREDICTING, Lower, Needs, Program
 from xpnet.models.network import Network
 
 BUFFER = 1024
 """Numbers that NumPy converts at a time, such as masks to floats: they stay in the first cache."""
-SIZES = 4
-"""Sizes of parts that are kept compiled: two of a batch, and as many of one that is left over."""
+SIZES = 8
+"""Sizes of parts that are kept compiled: two of a batch, and as many of one that is left over, to
+train and to predict."""
 
 Reduce: TypeAlias = Callable[[Sequence[Any]], Any]
 """A function that makes one result of what the parts of a batch bring to a meeting, in order."""
@@ -82,8 +83,8 @@ class Worker:
         self._part, self._sum = network.params.like(), network.params.like()
         self.grads = self._part
         # Of the last pass that finished part by part.
-        self._ready: tuple[Sequence[Part], list[tuple[int, int, Program]], list[Program]]
-        self._ready = (), [], []
+        self._ready: tuple[Sequence[Part], Needs, list[tuple[int, int, Program]], list[Program]]
+        self._ready = (), LEARNING, [], []
         # Of the last pass that a way back may follow.
         self._parts: Sequence[Part] = ()
         self._programs: list[Program] = []
@@ -108,7 +109,7 @@ class Worker:
 
     def predict(self, parts: Sequence[Part], x: np.ndarray, scores: Any) -> None:
         """Fill in the scores of the share."""
-        for first, end, program in self._prepared(parts, known=True):
+        for first, end, program in self._prepared(parts, PREDICTING, known=True):
             program.start(x[first:end])
             program.forward_whole()
             program.put_scores(scores, first, end)
@@ -203,16 +204,16 @@ class Worker:
         return found
 
     def _prepared(
-        self, parts: Sequence[Part], *, known: bool = False
+        self, parts: Sequence[Part], needs: Needs = LEARNING, *, known: bool = False
     ) -> list[tuple[int, int, Program]]:
         """Each part with a program that has taken up the parameters as they are."""
         np.setbufsize(BUFFER)
-        if self._ready[0] is not parts:
+        if self._ready[0] is not parts or self._ready[1] != needs:
             sizes = dict.fromkeys(end - first for first, end in parts)
-            programs = {n: self._of_size(n, LEARNING, 1)[0] for n in sizes}
+            programs = {n: self._of_size(n, needs, 1)[0] for n in sizes}
             found = [(first, end, programs[end - first]) for first, end in parts]
-            self._ready = parts, found, list(programs.values())
-        _, found, of_sizes = self._ready
+            self._ready = parts, needs, found, list(programs.values())
+        _, _, found, of_sizes = self._ready
         for k, program in enumerate(of_sizes):
             program.prepare(shared=k == 0, known=known)
         self._programs = of_sizes

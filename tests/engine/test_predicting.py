@@ -1,0 +1,99 @@
+"""What the CPU's engine computes for predictions."""
+
+import numpy as np
+import pytest
+
+from xpnet.engine import get_engine
+from xpnet.engine.cpu.predicting import Predicting
+from xpnet.layers import (
+    Affine,
+    BatchNorm,
+    Convolution,
+    Dropout,
+    Identity,
+    MaxPool,
+    ReLU,
+    Residual,
+    Sequential,
+)
+from xpnet.models import GoogLeNet, Network
+
+FORMS = pytest.mark.parametrize("compiled", [False, None], ids=["numpy", "as it comes"])
+
+
+def net_of(dtype="float64"):
+    """Convolutions and a row with norms that can be folded, and two with norms that cannot."""
+    shared = Convolution(4, 4, 3, pad=1, rng=1)
+    layers = [
+        Convolution(2, 4, 3, pad=1, bias=False, rng=0), Identity(), BatchNorm(4), ReLU(),
+        Residual([shared, BatchNorm(4), BatchNorm(4)]), BatchNorm(4), ReLU(),
+        MaxPool(2, stride=2), Affine(36, 5, rng=2), Dropout(0.5, inverted=True, rng=0),
+        BatchNorm(5),
+    ]  # fmt: skip
+    net = Network(layers, input_shape=(2, 6, 6), dtype=dtype)
+    vary(net)
+    return net
+
+
+def vary(net, seed=0):
+    """Other statistics and parameters, in place."""
+    rng = np.random.default_rng(seed)
+    for arrays in (net.params, net.state):
+        for name, array in arrays.items():
+            if array.dtype.kind == "f":
+                array[...] = rng.random(array.shape) + (0.5 if "var" in name else -0.5)
+
+
+@FORMS
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_norms_are_folded_and_follow_what_changes(compiled, dtype):
+    net, rng = net_of(dtype), np.random.default_rng(1)
+    engine, tol = get_engine(net, threads=2, compiled=compiled), {"float64": 1e-12, "float32": 2e-5}
+    for seed in range(3):
+        for n in (1, 40):
+            x = rng.standard_normal((n, 2, 6, 6)).astype(dtype)
+            want = net.predict(x)
+            got = engine.predict(x)
+            np.testing.assert_allclose(got, want, atol=tol[dtype] * np.abs(want).max())
+        vary(net, seed)
+        engine.loss_and_gradient(x, np.arange(40) % 5)  # which moves the statistics
+    kinds = [type(node.layer) for node in engine._predicting().nodes]
+    assert kinds.count(BatchNorm) == 1  # behind the sum
+    assert Identity not in kinds
+    assert Dropout not in kinds
+    assert engine._predicting().folds
+
+
+def test_what_others_read_too_is_not_folded():
+    """The convolution's output goes round the norm as well, though not by itself."""
+    body = Sequential([BatchNorm(3)])
+    net = Network(
+        [Convolution(1, 3, 3, rng=0), Identity(), Residual([body])], input_shape=(1, 5, 5)
+    )
+    assert not Predicting(net.nodes(), net.outputs).folds
+
+
+def test_only_the_main_head_is_predicted():
+    net = GoogLeNet.small(auxiliary=True, rng=0)
+    engine = get_engine(net, threads=1)
+    x = np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32)
+    want = net.predict(x)
+    np.testing.assert_allclose(engine.predict(x), want, atol=1e-5 * np.abs(want).max())
+    assert not any("aux" in node.name for node in engine._predicting().nodes)
+    assert any("aux" in node.name for node in net.nodes())
+
+
+def test_a_result_that_is_not_finite_is_the_networks():
+    """Folded filters may overflow where the network's do not."""
+    net = Network([Affine(2, 2, rng=0), BatchNorm(2)])
+    net.params["W1" if "W1" in net.params else next(iter(net.params))][...] = 1e30
+    for name, array in net.state.items():
+        if "var" in name:
+            array[...] = 1e-18
+    for name, array in net.params.items():
+        if name.startswith("gamma") or name.endswith("gamma"):
+            array[...] = 1e10
+    engine = get_engine(net, threads=1)
+    x = np.array([[1e-30, -1e-30]], dtype=np.float32)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(engine.predict(x), net.predict(x))
