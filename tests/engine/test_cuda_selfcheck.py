@@ -84,7 +84,7 @@ FAULTS = {
         " from the reference, relative to the largest number, where 1.",
     ),
     "a small wrong number": (
-        text_of("p + *v;", "p + (real)1.0001 * *v;"),
+        text_of("p + v;", "p + (real)1.0001 * v;"),
         "parameters after updates: 1.0e-04 from the reference, relative to the largest number, ",
     ),
     "an update that forgets the one before": (
@@ -541,7 +541,7 @@ def test_engines_used_without_a_trainer(fake_gpu, capsys, fault, call):
 
 def test_the_network_is_as_it_was_after_a_failed_check(fake_gpu):
     """Also where the kernels wrote nonsense into it."""
-    network = net(fake_gpu.with_fault(**text_of("p + *v;", "(real)7;")))
+    network = net(fake_gpu.with_fault(**text_of("p + v;", "(real)7;")))
     before = network.params.flat.copy()
     Trainer(network, X, T, X, T, 1, 25, SGD(0.1), verbose=False)
     assert np.array_equal(network.params.flat, before)

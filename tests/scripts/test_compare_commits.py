@@ -89,6 +89,9 @@ def test_planted_changes_are_found(repository, tmp_path_factory):
         package / "optim" / "rules.py", "p -= self.lr * g\n", "p -= self.lr * (1 + 2.0**-52) * g\n"
     )
     change(
+        package / "optim" / "loops.py", "p[i] -= lr * g[i]", "p[i] -= lr * (1 + 2.0**-52) * g[i]"
+    )
+    change(
         package / "optim" / "clipping.py",
         "in grads.values())",
         "in reversed(list(grads.values())))",

@@ -92,7 +92,9 @@ from xpnet.report import plots
     "nothing is kept.",
 )
 def bench(device: str, out: str | None, **options: Any) -> None:
-    """Time steps beside PyTorch's, JAX's and the book's design, and tell the ratio to the best.
+    """Time steps beside PyTorch's, JAX's and the book's design.
+
+    What is told first of each case is the ratio to the best of them.
 
     The options model, task, contestant and batch-size can be given more than once. Only xpnet takes
     part in two tasks: layers is the share of each layer in a forward pass; accuracy is the seconds

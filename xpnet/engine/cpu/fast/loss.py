@@ -23,12 +23,15 @@ def shift(scores: Array, shifted: Array) -> None:
 
 
 @loop
-def by_labels(shifted: Array, e: Array, t: Array, scale: float, dscores: Array) -> float:
+def by_labels(
+    shifted: Array, e: Array, t: Array, one: float, scale: float, dscores: Array
+) -> float:
     """The sum of all samples' losses, NaN if a label is no class; leaves the gradient, scaled.
 
     Parameters
     ----------
     shifted, e : what `shift` leaves, and its exponentials
+    one : 1 in their precision: a whole number would have the difference rounded otherwise
     """
     loss = 0.0
     for n in range(e.shape[0]):
@@ -40,7 +43,7 @@ def by_labels(shifted: Array, e: Array, t: Array, scale: float, dscores: Array) 
             total += e[n, k]
         for k in range(e.shape[1]):
             dscores[n, k] = e[n, k] / total * scale
-        dscores[n, label] = (e[n, label] / total - 1) * scale
+        dscores[n, label] = (e[n, label] / total - one) * scale
         loss += np.log(total) - shifted[n, label]
     return loss
 
@@ -67,13 +70,13 @@ class SoftmaxLossByRows(SoftmaxLoss):
         """`share` times the mean over these samples; leaves its gradient by the scores."""
         shift(self.scores, self._log)
         np.exp(self._log, out=self._exp)
-        smoothing, scale = self._layer.smoothing, share / len(t)
-        kind = self.scores.dtype.type(scale)
+        smoothing, scale, kind = self._layer.smoothing, share / len(t), self.scores.dtype.type
         if not smoothing and t.ndim == 1 and t.dtype.kind in "iu":
-            total = by_labels(self._log, self._exp, t, kind, self._dscores)
+            total = by_labels(self._log, self._exp, t, kind(1), kind(scale), self._dscores)
         else:
-            target = smoothed(as_one_hot(t, self.scores), smoothing)
-            total = by_rows(self._log, self._exp, target, kind, self._dscores)
+            np.copyto(self._target, as_one_hot(t, self.scores))
+            target = smoothed(self._target, smoothing) if smoothing else self._target
+            total = by_rows(self._log, self._exp, target, kind(scale), self._dscores)
         loss = scale * total
         return loss if loss >= 0 else self._as_written(t, share)
 
