@@ -88,7 +88,7 @@ FAULTS = {
         "parameters after updates: 1.0e-04 from the reference, relative to the largest number, ",
     ),
     "an update that forgets the one before": (
-        text_of("*v = momentum * *v - (real)rate * g;", "*v = -(real)rate * g;"),
+        text_of("v = momentum * v - (real)rate * g;", "v = -(real)rate * g;"),
         "parameters after updates: ",
     ),
     "steps that all see the first batch": (
