@@ -13,12 +13,17 @@ from xpnet.engine.cpu.fast.vectors import arithmetic, wide_vectors
 from xpnet.engine.cpu.kernel import instead_of
 from xpnet.layers import Convolution
 
+FEW = 8
+"""Channels up to which the places of the window are brought side by side: a product for each of
+them would be too thin."""
+
 
 @instead_of(ShiftGemm)
 class RowsGemm(ShiftGemm):
     """The same formulas for one row after the other: its products add up while it is in the cache.
 
-    Where the window takes larger steps along a row, what a place sees is copied side by side.
+    Where the window takes larger steps along a row, what a place sees is copied side by side. Of
+    few channels, what all places see is, so that one product does them all.
     """
 
     def build(self) -> None:
@@ -31,9 +36,13 @@ class RowsGemm(ShiftGemm):
         self.build_output((OH, OW, n, FN))
         FH, FW, *filters = self._by_place.shape
         by_place = (FH * FW, *filters)
+        together = layer.groups == 1 and C <= FEW and FH * FW > 1
+        seen, turned = (OW * n * C * FH * FW, padded.size) if together else (OW * n * C, 0)
         self._given = (
-            product_address(kind), (FH, FW), layer.strides, n, padded,
-            self.buffers.scratch("place", (OW * n * C,)), self._sum.reshape(OH, -1),
+            product_address(kind), (FH, FW), layer.strides, n, together,
+            self.buffers.scratch("wide", (together * C * FN * FH * FW,)),
+            self.buffers.scratch("turned", (len(padded), turned // len(padded))), padded,
+            self.buffers.scratch("place", (seen,)), self._sum.reshape(OH, -1),
         )  # fmt: skip
         self._each_w, self._each_dw = (
             each.reshape(by_place) for each in (self._by_place, self._dw_by_place)
@@ -54,7 +63,8 @@ class RowsGemm(ShiftGemm):
         dx = x if self._dx_padded is None else self._dx_padded.reshape(x.shape)
         db = self._nothing if self._b is None else self.grads["b"]
         dy = self._dsum.reshape(len(self._dsum), -1)
-        return (*given, x, place, dy, dx, self._each_w_back, self._each_dw, db, self._ones)
+        turned = self.buffers.scratch("turned row", (dy.shape[1],))
+        return (*given, x, place, turned, dy, dx, self._each_w_back, self._each_dw, db, self._ones)
 
     def forward(self) -> None:
         """Compute y from x."""
@@ -87,24 +97,80 @@ def _seen(x: np.ndarray, first: int, step: int, run: int, place: np.ndarray) -> 
 
 
 @arithmetic
+def _turn(x: np.ndarray, across: int, down: int, turned: np.ndarray) -> None:
+    """Each matrix (across, down) of x as (down, across)."""
+    for m in range(len(x) // (across * down)):
+        for j in range(down):
+            to = turned[m * across * down + j * across : m * across * down + (j + 1) * across]
+            for k in range(across):
+                to[k] = x[m * across * down + k * down + j]
+
+
+@arithmetic
+def _gather(
+    x: np.ndarray, top: int, FH: int, FW: int, across: int, n: int, C: int, seen: np.ndarray
+) -> None:
+    """What all places of the window see along a row, (FH FW C, OW n), of images (rows, W, C, n)."""
+    M = len(seen) // (FH * FW * C)
+    for k in range(FH * FW * C):
+        fy, fx, p = k // (FW * C), k // C % FW, k % C
+        row = x[top + fy]
+        for ox in range(M // n):
+            at = ((ox * across + fx) * C + p) * n
+            of, to = row[at : at + n], seen[k * M + ox * n : k * M + ox * n + n]
+            for j in range(n):
+                to[j] = of[j]
+
+
+@arithmetic
+def _scatter(
+    seen: np.ndarray, top: int, FH: int, FW: int, across: int, n: int, C: int, dx: np.ndarray
+) -> None:
+    """Add to the images what `_gather` would take from them, in its order."""
+    M = len(seen) // (FH * FW * C)
+    for k in range(FH * FW * C):
+        fy, fx, p = k // (FW * C), k // C % FW, k % C
+        row = dx[top + fy]
+        for ox in range(M // n):
+            at = ((ox * across + fx) * C + p) * n
+            to, of = row[at : at + n], seen[k * M + ox * n : k * M + ox * n + n]
+            for j in range(n):
+                to[j] += of[j]
+
+
+@arithmetic
 def forth(
-    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, x: np.ndarray,
-    place: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, bias: bool,
+    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, together: bool,
+    wide: np.ndarray, turned: np.ndarray, x: np.ndarray, place: np.ndarray, y: np.ndarray,
+    w: np.ndarray, b: np.ndarray, bias: bool,
 ) -> None:  # fmt: skip
     """Convolve images x, (rows, numbers of a row), to y, (OH, OW n FN).
 
     Parameters
     ----------
-    place : (OW n C), room for what a place of the window sees
+    together : whether one product does all places
+    wide, turned : room for all filters as one matrix, and for images (rows, W, C, n), if so
+    place : (OW n C), room for what a place of the window sees, or all of them
     w, b : (places, groups, channels of a group, filters of a group), and (FN)
     """
     wide_vectors()
     (FH, FW), (down, across), (_, G, c, f) = window, steps, w.shape
     C, FN = G * c, G * f
-    M = len(place) // C
+    M, K = y.shape[1] // FN, FH * FW * C
+    if together:
+        for k in range(FH * FW):
+            for p in range(C):
+                of, to = w[k, 0, p], wide[(k * C + p) * FN : (k * C + p) * FN + FN]
+                for j in range(FN):
+                    to[j] = of[j]
+        for i in range(len(x)):
+            _turn(x[i], n, C, turned[i])
     for oy in range(len(y)):
         row = y[oy]
-        for k in range(FH * FW):
+        if together:
+            _gather(turned, oy * down, FH, FW, across, n, C, place)
+            add_product(address, TURNED, M, FN, K, place, M, wide, FN, 0.0, row, FN)
+        for k in range(0 if together else FH * FW):
             of = x[oy * down + k // FW]
             seen = _seen(of, (k % FW) * n * C, across * n * C, n * C, place)
             for g in range(G):
@@ -122,29 +188,51 @@ def forth(
 @arithmetic
 def back(
     need_dx: bool, need_dw: bool, need_db: bool,
-    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, x: np.ndarray,
-    place: np.ndarray, dy: np.ndarray, dx: np.ndarray, w: np.ndarray, dw: np.ndarray,
+    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, together: bool,
+    wide: np.ndarray, turned: np.ndarray, x: np.ndarray, place: np.ndarray,
+    row_turned: np.ndarray, dy: np.ndarray, dx: np.ndarray, w: np.ndarray, dw: np.ndarray,
     db: np.ndarray, ones: np.ndarray,
 ) -> None:  # fmt: skip
     """The way back of `forth`, to those of dx, dw and db that are needed.
 
     Parameters
     ----------
+    row_turned : (FN OW n), room for a row of dy
     w : (places, groups, filters of a group, channels of a group)
     ones : (OW n)
     """
     wide_vectors()
     (FH, FW), (down, across), (_, G, f, c) = window, steps, w.shape
     C, FN, M = G * c, G * f, len(ones)
-    step, run = across * n * C, n * C
-    if need_dx:
+    step, run, K = across * n * C, n * C, FH * FW * C
+    if need_dx and not together:
         for i in range(len(dx)):
             dx[i, :] = 0
+    if together and need_dw:
+        for i in range(len(x)):
+            _turn(x[i], n, C, turned[i])
+        for oy in range(len(dy)):
+            _gather(turned, oy * down, FH, FW, across, n, C, place)
+            before = 0.0 if oy == 0 else 1.0
+            add_product(address, AS_IT_IS, K, FN, M, place, M, dy[oy], FN, before, dw[0, 0], FN)
+    if together and need_dx:
+        for k in range(FH * FW):
+            for p in range(C):
+                for j in range(FN):
+                    wide[(k * C + p) * FN + j] = w[k, 0, j, p]
+        for i in range(len(turned)):
+            turned[i, :] = 0
+        for oy in range(len(dy)):
+            _turn(dy[oy], M, FN, row_turned)
+            add_product(address, AS_IT_IS, K, M, FN, wide, FN, row_turned, M, 0.0, place, M)
+            _scatter(place, oy * down, FH, FW, across, n, C, turned)
+        for i in range(len(turned)):
+            _turn(turned[i], C, n, dx[i])
     for oy in range(len(dy)):
         row, before = dy[oy], 0.0 if oy == 0 else 1.0
         if need_db:
             add_product(address, AS_IT_IS, 1, FN, M, ones, M, row, FN, before, db, FN)
-        for k in range(FH * FW):
+        for k in range(0 if together else FH * FW):
             at, first = oy * down + k // FW, (k % FW) * run
             if need_dw:
                 seen = _seen(x[at], first, step, run, place)
