@@ -315,4 +315,4 @@ def passed_back(
         else:
             for c in range(length):
                 open_ = not rectifies or (row[c] - m[c]) * scale[c] + shift[c] > zero
-                out[c] = given[c] * (scale[c] if open_ else zero)
+                out[c] = given[c] * (one if open_ else zero) * scale[c]

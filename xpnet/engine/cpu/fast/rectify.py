@@ -26,15 +26,15 @@ def let_pass(
     dy: np.ndarray, row: int, column: int, y: np.ndarray, row_y: int, column_y: int,
     dx: np.ndarray, first: int,
 ) -> None:  # fmt: skip
-    """dx = dy where y is above 0, else 0."""
+    """dx = dy where y is above 0, else 0 dy, so that NaN goes where it goes in the layers."""
     wide_vectors()
-    (rows, columns, L), zero = dx.shape, dx.dtype.type(0)
+    (rows, columns, L), zero, one = dx.shape, dx.dtype.type(0), dx.dtype.type(1)
     for i in range(rows):
         for j in range(columns):
             p, q = (first + i) * row + j * column, (first + i) * row_y + j * column_y
             of, by, to = dy[p : p + L], y[q : q + L], dx[i, j, :L]
             for k in range(L):
-                to[k] = of[k] if by[k] > 0 else zero
+                to[k] = of[k] * (one if by[k] > 0 else zero)
 
 
 @loop
@@ -65,9 +65,9 @@ def pool(
 def hand_back(
     dy: np.ndarray, row: int, column: int, places: np.ndarray, dx: np.ndarray, first: int
 ) -> None:
-    """dy to the place of each window's maximum, where that was positive; 0 elsewhere."""
+    """dy to the place of each window's maximum, where that was positive; 0 dy elsewhere."""
     wide_vectors()
-    (rows, columns, L), zero = dx.shape, dx.dtype.type(0)
+    (rows, columns, L), zero, one = dx.shape, dx.dtype.type(0), dx.dtype.type(1)
     for i in range(rows // 2):
         for j in range(columns // 2):
             p = (first + i) * row + j * column
@@ -76,10 +76,10 @@ def hand_back(
             d2, d3 = dx[2 * i + 1, 2 * j, :L], dx[2 * i + 1, 2 * j + 1, :L]
             for k in range(L):
                 v, m = of[k], place[k]
-                d0[k] = v if m == 0 else zero
-                d1[k] = v if m == 1 else zero
-                d2[k] = v if m == 2 else zero
-                d3[k] = v if m == 3 else zero
+                d0[k] = v * (one if m == 0 else zero)
+                d1[k] = v * (one if m == 1 else zero)
+                d2[k] = v * (one if m == 2 else zero)
+                d3[k] = v * (one if m == 3 else zero)
 
 
 class Rectified(WritesOutside):

@@ -148,6 +148,8 @@ def enter_dy(
 ) -> None:  # fmt: skip
     """A d A^T of every tile d of gradients dy, or of what ReLU lets pass of them.
 
+    What it stops is multiplied by 0, so that NaN goes on, as in the layers.
+
     Parameters
     ----------
     dy, row, column, size : images, `Flat`, and how large they are; what tiles have beyond is 0
@@ -157,7 +159,7 @@ def enter_dy(
     e : where the tiles go
     """
     wide_vectors()
-    a, L, (H, W) = _powers(AT), len(zeros), size
+    a, L, (H, W), one = _powers(AT), len(zeros), size, zeros.dtype.type(1)
     for r in range(e.shape[2]):
         top = 4 * (at + r)
         for w in range(4 * (e.shape[3] // L)):
@@ -180,10 +182,10 @@ def enter_dy(
                 y2 = y[p + 2 * f : p + 2 * f + L] if down > 2 else zeros
                 y3 = y[p + 3 * f : p + 3 * f + L] if down > 3 else zeros
                 for k in range(L):
-                    s0 = d0[k] if y0[k] > 0 else zeros[k]
-                    s1 = d1[k] if y1[k] > 0 else zeros[k]
-                    s2 = d2[k] if y2[k] > 0 else zeros[k]
-                    s3 = d3[k] if y3[k] > 0 else zeros[k]
+                    s0 = d0[k] * (one if y0[k] > 0 else zeros[k])
+                    s1 = d1[k] * (one if y1[k] > 0 else zeros[k])
+                    s2 = d2[k] * (one if y2[k] > 0 else zeros[k])
+                    s3 = d3[k] * (one if y3[k] > 0 else zeros[k])
                     h0[k], h1[k], h2[k], h3[k], h4[k], h5[k] = _by_A(a, s0, s1, s2, s3)
         _enter_row(half, e, r, a)
 
@@ -203,7 +205,7 @@ def enter_dy_pooled(
     zeros, half, e : as in `enter_dy`
     """
     wide_vectors()
-    a, L, (H, W, _) = _powers(AT), len(zeros), places.shape
+    a, L, (H, W, _), one = _powers(AT), len(zeros), places.shape, zeros.dtype.type(1)
     for r in range(e.shape[2]):
         top = 2 * (at + r)
         for w in range(2 * (e.shape[3] // L)):
@@ -223,10 +225,10 @@ def enter_dy_pooled(
                 d1 = dy[p + row : p + row + L] if within else zeros
                 for k in range(L):
                     zero = zeros[k]
-                    s0 = d0[k] if c0[k] == upper else zero
-                    s1 = d0[k] if c0[k] == lower else zero
-                    s2 = d1[k] if c1[k] == upper else zero
-                    s3 = d1[k] if c1[k] == lower else zero
+                    s0 = d0[k] * (one if c0[k] == upper else zero)
+                    s1 = d0[k] * (one if c0[k] == lower else zero)
+                    s2 = d1[k] * (one if c1[k] == upper else zero)
+                    s3 = d1[k] * (one if c1[k] == lower else zero)
                     h0[k], h1[k], h2[k], h3[k], h4[k], h5[k] = _by_A(a, s0, s1, s2, s3)
         _enter_row(half, e, r, a)
 
