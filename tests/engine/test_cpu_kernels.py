@@ -932,6 +932,13 @@ def test_a_class_that_is_impossible_has_no_part_in_the_softmax_loss(softmax_loss
     assert smoothed(np.array([0, 0]), 1.0) == np.inf
 
 
+def test_softmax_of_one_output_is_refused_as_by_the_layer(softmax_loss):
+    scores = np.zeros((3, 1))
+    for loss in (SoftmaxWithLoss(), SoftmaxWithLoss(0.1)):
+        with pytest.raises(ArgumentError, match="of one output is always 1"):
+            softmax_loss(loss, scores, scores.copy())(np.zeros(3, int), 1.0)
+
+
 @EITHER
 def test_any_mean_loss_is_itself(dtype):
     layer, rng = IdentityWithLoss(), np.random.default_rng(0)

@@ -38,7 +38,7 @@ def part_loss(loss: Loss, scores: Any, dscores: Any, *, compiled: bool = False) 
     if isinstance(scores, Mapping):
         if type(loss) is HeadsWithLoss and loss.losses.keys() == scores.keys():
             return HeadsLoss(loss, scores, dscores, compiled=compiled)
-    elif type(loss) is SoftmaxWithLoss and scores.ndim == 2:
+    elif type(loss) is SoftmaxWithLoss and scores.ndim == 2 and scores.shape[1] > 1:
         kind = COMPILED.get(SoftmaxLoss, SoftmaxLoss) if compiled else SoftmaxLoss
         return kind(loss, scores, dscores)
     return LossAsWritten(loss, scores, dscores)
