@@ -1,5 +1,9 @@
 """Loops that numba compiles, and the choice of them."""
 
+import subprocess
+import sys
+from importlib import import_module
+
 import numpy as np
 import pytest
 
@@ -46,6 +50,54 @@ def test_without_numba_numpy_computes(without_numba):
 def test_numba_that_is_asked_for_and_missing_is_an_error(without_numba):
     with pytest.raises(ArgumentError, match=r"compiled=True needs numba.*xpnet\[fast\]"):
         get_engine(TwoLayerNet(4, 3, 2), "cpu", compiled=True)
+
+
+def test_numba_that_may_not_compile_is_not_used(numba, monkeypatch):
+    """Its loops would run in Python, and what has no form there fails."""
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    compiled.usable.cache_clear()
+    try:
+        assert not get_engine(TwoLayerNet(4, 3, 2), "cpu").compiled
+        with pytest.raises(ArgumentError, match="needs numba: NUMBA_DISABLE_JIT"):
+            get_engine(TwoLayerNet(4, 3, 2), "cpu", compiled=True)
+    finally:
+        compiled.usable.cache_clear()
+
+
+@pytest.mark.parametrize("error", [ImportError("NumPy is too new"), OSError("no library")])
+def test_numba_that_cannot_be_imported_is_not_used(numba, monkeypatch, tmp_path, error):
+    broken = tmp_path / "numba"
+    broken.mkdir()
+    (broken / "__init__.py").write_text(f"raise {error!r}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "numba")
+    monkeypatch.setattr(compiled, "installed", lambda name: True)
+    assert compiled.obstacle() == f"numba cannot be imported: {error}"
+
+
+def test_what_was_compiled_is_forgotten_when_a_loop_that_it_calls_has_changed(
+    numba, monkeypatch, tmp_path
+):
+    """Also if that is in another module: what is kept has it within."""
+    monkeypatch.syspath_prepend(tmp_path)
+    outer = "from xpnet.compiled import loop\nfrom inner_loop import inner\n"
+    (tmp_path / "outer_loop.py").write_text(f"{outer}@loop\ndef outer(): return inner()\n")
+    for number in (1, 2):
+        inner = f"from xpnet.compiled import loop\n@loop\ndef inner(): return {number}\n"
+        (tmp_path / "inner_loop.py").write_text(inner)
+        compiled._stamp.cache_clear()
+        for name in ("inner_loop", "outer_loop"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        assert import_module("outer_loop").outer() == number
+    assert list(tmp_path.glob("**/*.nbi"))
+
+
+def test_xpnet_is_imported_without_numba(numba):
+    """Which takes longer than all else."""
+    told = "import sys, xpnet.engine.cpu, xpnet.optim; print('numba' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
 
 
 def test_an_engine_uses_compiled_loops_where_they_can_be_had_unless_told_otherwise(numba):

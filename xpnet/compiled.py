@@ -6,25 +6,33 @@ that threads do not wait for each other. Whatever has such a loop has another fo
 and without numba that one computes.
 """
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
-from xpnet.optional import installed, needed
+from xpnet.errors import ArgumentError
+from xpnet.optional import installed, missing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def obstacle() -> str | None:
+    """Say why numba cannot be used; None if it can."""
+    if not installed("numba"):
+        return missing("numba")
+    try:
+        from numba import config
+    except (ImportError, OSError) as error:  # NumPy is too new for it, or its library is broken
+        return f"numba cannot be imported: {error}"
+    return "NUMBA_DISABLE_JIT forbids numba to compile" if config.DISABLE_JIT else None
+
+
 @cache
 def usable() -> bool:
-    """Tell whether numba is installed, and can be imported beside this NumPy."""
-    if not installed("numba"):
-        return False
-    try:
-        import numba  # noqa: F401
-    except ImportError:  # which a NumPy that is too new for it raises
-        return False
-    return True
+    """Tell whether numba is installed, can be imported beside this NumPy, and compiles."""
+    return obstacle() is None
 
 
 def checked_choice(compiled: bool | None, what: str) -> bool:
@@ -33,10 +41,10 @@ def checked_choice(compiled: bool | None, what: str) -> bool:
     Raises
     ------
     ArgumentError
-        `what` is asked to use them, and numba cannot be had.
+        They are asked for, and numba cannot be had.
     """
     if compiled and not usable():
-        raise needed("numba", what)
+        raise ArgumentError(f"{what} needs numba: {obstacle()}")
     return usable() if compiled is None else bool(compiled)
 
 
@@ -51,7 +59,9 @@ def loop(function: F, *, contract: bool = False) -> F:
     """Have a function compiled when it is first called, for each type of its arrays.
 
     What was compiled is kept on the disk, beside the module or in the user's cache, where either
-    can be written. Sums keep the order in which they are written, and results repeat bit for bit.
+    can be written, until a module of its directory changes: loops call loops of others, of which
+    numba takes no note. Sums keep the order in which they are written, and results repeat bit for
+    bit.
 
     Parameters
     ----------
@@ -65,10 +75,20 @@ def loop(function: F, *, contract: bool = False) -> F:
     if contract:
         options["fastmath"] = {"contract"}
     try:
-        compiled: F = njit(cache=True, **options)(function)
+        compiled: Any = njit(cache=True, **options)(function)
+        kept, module = compiled._cache._cache_file, Path(function.__code__.co_filename)
+        kept._source_stamp = _stamp(module.parent)
     except RuntimeError:  # there is no place to keep it
         compiled = njit(**options)(function)
-    return compiled
+    found: F = compiled
+    return found
+
+
+@cache
+def _stamp(directory: Path) -> str:
+    """What the modules of a directory say, and this one, in few letters."""
+    modules = [*sorted(directory.glob("*.py")), Path(__file__)]
+    return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()
 
 
 @cache
