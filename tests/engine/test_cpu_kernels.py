@@ -875,10 +875,12 @@ SCORES = np.random.default_rng(0).standard_normal((6, 4)) * [[1], [1], [10], [10
 TARGETS = {
     "labels": np.array([0, 3, 1, 1, 2, 0]),
     "bytes": np.array([0, 3, 1, 1, 2, 0], np.uint8),
+    "labels of a file": np.array([0, 3, 1, 1, 2, 0], ">i4"),
     "labels one a row": np.array([[0], [3], [1], [1], [2], [0]]),
     "one-hot": np.eye(4)[[0, 3, 1, 1, 2, 0]],
     "one-hot of integers": np.eye(4, dtype=int)[[0, 3, 1, 1, 2, 0]],
     "shares": np.random.default_rng(1).dirichlet(np.ones(4), 6),
+    "shares of a file": np.random.default_rng(1).dirichlet(np.ones(4), 6).astype(">f8"),
 }
 
 

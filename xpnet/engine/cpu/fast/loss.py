@@ -68,6 +68,8 @@ class SoftmaxLossByRows(SoftmaxLoss):
 
     def __call__(self, t: np.ndarray, share: float) -> float:
         """`share` times the mean over these samples; leaves its gradient by the scores."""
+        if not t.dtype.isnative:  # such as those of an IDX file, which loops cannot read
+            t = t.astype(t.dtype.newbyteorder("="))
         shift(self.scores, self._log)
         np.exp(self._log, out=self._exp)
         smoothing, scale, kind = self._layer.smoothing, share / len(t), self.scores.dtype.type
