@@ -24,9 +24,10 @@ class SignsShiftGemm(ShiftGemm):
         return cls
 
     def prepare(self) -> None:
-        """The signs in the order of the products."""
+        """The signs in the order of the products of either way."""
         super().prepare()
-        self._by_place[...] = binarized(self._by_place)
+        for filters in (self._by_place, self._back_by_place):
+            filters[...] = binarized(filters)
 
 
 @computes(BinaryAffine)
