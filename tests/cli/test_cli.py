@@ -206,6 +206,13 @@ def test_a_batch_larger_than_the_data_is_the_data(run):
     assert steps[0] == steps[1]
 
 
+def test_info_says_why_numba_cannot_be_used(run, monkeypatch):
+    numba = pytest.importorskip("numba", reason="numba is not installed")
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    _, out, _ = run("info")
+    assert "not usable: NUMBA_DISABLE_JIT forbids numba to compile" in out
+
+
 def test_info_tells_what_is_missing(run):
     code, out, _ = run("info")
     assert code == 0

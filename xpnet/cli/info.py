@@ -7,6 +7,7 @@ import click
 from xpnet.arrays import cuda, get_device, versions
 from xpnet.cli.data import show_data
 from xpnet.cli.names import in_options
+from xpnet.compiled import obstacle
 from xpnet.data.mnist import find_mnist
 from xpnet.engine.threads import blas_library
 from xpnet.errors import DataNotFoundError, XPNetError
@@ -41,6 +42,8 @@ def info() -> None:
     for package, (name, _) in EXTRAS.items():
         if package != "cupy":
             lines[name] = "installed" if installed(package) else missing(package)
+    if installed("numba") and (problem := obstacle()) is not None:
+        lines["numba"] = f"not usable: {problem}"
     width = max(map(len, lines))
     for name, text in lines.items():
         click.echo(f"{name:{width}}  {text}")
