@@ -64,6 +64,38 @@ def test_norms_are_folded_and_follow_what_changes(compiled, dtype):
     assert engine._predicting().folds
 
 
+@FORMS
+def test_one_number_that_changes_is_noticed(monkeypatch, compiled):
+    """Of every parameter and every running statistic, in whatever block of the buffer it is."""
+    monkeypatch.setattr("xpnet.engine.cpu.predicting.BLOCK", 50)
+    net = net_of()
+    engine = get_engine(net, threads=1, compiled=compiled)
+    x = np.random.default_rng(2).standard_normal((1, 2, 6, 6))
+    for name, array in [*net.params.items(), *net.state.items()]:
+        before, again = engine.predict(x), engine.predict(x)
+        np.testing.assert_array_equal(again, before)
+        array.reshape(-1)[-1] += 0.25
+        want, got = net.predict(x), engine.predict(x)
+        np.testing.assert_allclose(got, want, atol=1e-12 * np.abs(want).max(), err_msg=name)
+    norms = [node.layer for node in net.nodes() if type(node.layer) is BatchNorm]
+    norms[0].eps = 0.5
+    want = net.predict(x)
+    np.testing.assert_allclose(engine.predict(x), want, atol=1e-12 * np.abs(want).max())
+
+
+def test_each_share_notices_what_changed_while_it_was_idle():
+    net = Network([Convolution(1, 2, 3, rng=0), BatchNorm(2)], input_shape=(1, 8, 8))
+    vary(net)
+    engine = get_engine(net, threads=2)
+    many = np.random.default_rng(3).random((600, 1, 8, 8), dtype=np.float32)
+    engine.predict(many)
+    vary(net, 1)
+    for x in (many[:1], many, many[:1]):  # first without the second thread
+        want = net.predict(x)
+        np.testing.assert_allclose(engine.predict(x), want, atol=1e-5 * np.abs(want).max())
+        engine.loss_and_gradient(many[:1], np.zeros((1, 2, 6, 6), dtype=np.float32))
+
+
 def test_what_others_read_too_is_not_folded():
     """The convolution's output goes round the norm as well, though not by itself."""
     body = Sequential([BatchNorm(3)])

@@ -56,13 +56,13 @@ class Scratch:
     Attributes
     ----------
     prepared : by kernel, parameters in the form in which it uses them, for all programs of a thread
-    taken_up : by kernel, copies of the parameters as they were then, if anybody asked for them
+    taken_up : by kernel, the version of the parameters that it took up, if that is known
     """
 
     def __init__(self) -> None:
         self._buffers: dict[Any, np.ndarray] = {}
         self.prepared: dict[Any, np.ndarray] = {}
-        self.taken_up: dict[Any, list[np.ndarray]] = {}
+        self.taken_up: dict[Any, int] = {}
 
     def get(self, name: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array in the buffer of that name; its values are arbitrary."""
@@ -134,22 +134,19 @@ class Buffers:
             found[name] = zeros((rows, columns + APART), self.dtype)[:, :columns]
         return found[name]
 
-    def is_prepared(self, kernel: Any) -> bool:
-        """Tell whether the parameters are as a kernel remembers that it took them up."""
-        before = self._scratch.taken_up.pop(_name(kernel), None)
-        now = kernel.op.layer.params.values()
-        if before is None or not all(map(np.array_equal, before, now)):
-            return False  # and it remembers nothing
-        self._scratch.taken_up[_name(kernel)] = before
-        return True
+    def is_prepared(self, kernel: Any, version: int) -> bool:
+        """Tell whether a kernel has taken up this version of the parameters; else forget which."""
+        if self._scratch.taken_up.get(_name(kernel)) == version:
+            return True
+        self._scratch.taken_up.pop(_name(kernel), None)
+        return False
 
-    def remember_prepared(self, kernel: Any) -> None:
-        """Keep a copy of the parameters, which a kernel has taken up."""
-        now = kernel.op.layer.params.values()
-        self._scratch.taken_up[_name(kernel)] = [array.copy() for array in now]
+    def remember_prepared(self, kernel: Any, version: int) -> None:
+        """Note that a kernel has taken up this version of the parameters."""
+        self._scratch.taken_up[_name(kernel)] = version
 
     def forget_prepared(self) -> None:
-        """Keep no copies of parameters: they are going to change."""
+        """Note that what is prepared may be of no known version."""
         self._scratch.taken_up.clear()
 
     def value(self, value: int, shape: tuple[int, ...] | None = None) -> np.ndarray:

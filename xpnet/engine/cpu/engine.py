@@ -267,9 +267,9 @@ class CpuEngine(OneByOne, Uncopied):
         if len(x) == 0:
             return scores
         self._begin()
-        self._predicting().follow()
+        versions = self._predicting().follow(self.network.params)
         division = self.division(len(x), train=False)
-        self._run(division, None, lambda worker, parts: worker.predict(parts, x, scores))
+        self._run(division, None, lambda worker, parts: worker.predict(parts, x, scores, versions))
         if (self._transforms or self._predicting().folds) and not _all_finite(scores):
             return self.network.predict(x)
         return scores

@@ -1,16 +1,21 @@
 """What a network computes for predictions: less than it does to learn."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.arrays.parameters import ALIGN, FlatParams
 from xpnet.layers import Affine, BatchNorm, Convolution, Dropout, Identity, Layer
 from xpnet.models.folding import folded_parameters
 from xpnet.models.nodes import INPUT, Node
 
 Outputs = int | dict[str, int]
+
+BLOCK = 1 << 16
+"""Numbers that are compared at a time, so that what it takes stays in the second cache."""
+_NOTHING = np.empty(0)
 
 
 class Folded:
@@ -23,7 +28,6 @@ class Folded:
 
     def __init__(self, original: Layer) -> None:
         self._original, self._norms = original, list[Any]()
-        self._before: list[np.ndarray] | None = None
         self.layer = deepcopy(original)
         W = original.params["W"]
         outputs = W.shape[0] if isinstance(original, Convolution) else W.shape[1]
@@ -34,17 +38,104 @@ class Folded:
         self._norms.append(norm)
 
     def follow(self) -> None:
-        """Take up the parameters and the statistics, if they are not as they were before."""
-        now = [*self._original.params.values()]
-        for norm in self._norms:
-            now += [*norm.params.values(), *norm.state.values(), np.asarray(norm.eps)]
-        before = self._before
-        if before is not None and all(map(np.array_equal, before, now)):
-            return
-        self._before = None  # in case that it is broken off
+        """Take up the parameters and the statistics."""
         for name, array in folded_parameters(self._original, self._norms).items():
             np.copyto(self.layer.params[name], array, casting="same_kind")
-        self._before = [array.copy() for array in now]
+
+
+class Taken(NamedTuple):
+    """What is taken up for one node: parameters, by the network's names, and norms' statistics."""
+
+    names: list[str]
+    norms: list[Any]
+
+
+class Watch:
+    """Notices that parameters or running statistics changed, in whatever way.
+
+    Stretches of the buffer of the parameters are compared with one copy of them, and all statistics
+    as one array: many small comparisons would take more time than a small network. Only if there
+    is a difference is it asked where.
+
+    Parameters
+    ----------
+    params : of the network
+    taken : what is to be watched
+    """
+
+    def __init__(self, params: FlatParams, taken: Sequence[Taken]) -> None:
+        self._taken, self._norms = taken, [norm for each in taken for norm in each.norms]
+        self._blocks: list[tuple[np.ndarray, np.ndarray]] = []  # of the parameters, and of the copy
+        self._params: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        arrays = {name: params[name] for each in taken for name in each.names}
+        for start, end in _stretches(params, arrays.values()):
+            now = params.flat[start:end]
+            copy = np.empty_like(now)
+            self._blocks += [
+                (now[k : k + BLOCK], copy[k : k + BLOCK]) for k in range(0, len(now), BLOCK)
+            ]
+            for name, array in arrays.items():
+                k = _place(array, params) - start
+                if 0 <= k <= len(now):
+                    self._params[name] = array, copy[k : k + array.size].reshape(array.shape)
+        self._statistics: np.ndarray | None = None
+
+    def changed(self) -> list[int]:
+        """The numbers of what is not as it was when it was kept last."""
+        before = self._statistics
+        if before is None:
+            return list(range(len(self._taken)))
+        now = self._gathered()
+        # Of one shape: `np.array_equal` would take longer, which a small network notices.
+        same = not self._norms or (now == before).all()
+        if same and all((block == copy).all() for block, copy in self._blocks):
+            return []
+        found, first = list[int](), 0
+        for number, (names, norms) in enumerate(self._taken):
+            end = first + sum(_count(norm) for norm in norms)
+            same = np.array_equal(now[first:end], before[first:end])
+            if not (same and all(np.array_equal(*self._params[name]) for name in names)):
+                found.append(number)
+            first = end
+        return found
+
+    def keep(self) -> None:
+        """Keep a copy of what there is now."""
+        for block, copy in self._blocks:
+            np.copyto(copy, block)
+        self._statistics = self._gathered()
+
+    def forget(self) -> None:
+        """Hold everything for changed until it is kept once more."""
+        self._statistics = None
+
+    def _gathered(self) -> np.ndarray:
+        """All statistics, and eps behind those of each norm: a copy."""
+        if not self._norms:
+            return _NOTHING
+        arrays = [each for norm in self._norms for each in (*norm.state.values(), [norm.eps])]
+        return np.concatenate(arrays, axis=None)
+
+
+def _count(norm: Any) -> int:
+    """The numbers that are gathered of a norm."""
+    return 1 + sum(int(array.size) for array in norm.state.values())
+
+
+def _stretches(params: FlatParams, arrays: Iterable[np.ndarray]) -> list[tuple[int, int]]:
+    """Where in the buffer these parameters are; those with a mere gap between them together."""
+    spans = list[tuple[int, int]]()
+    for start, size in sorted((_place(array, params), array.size) for array in arrays):
+        if spans and start - spans[-1][1] < ALIGN:
+            spans[-1] = spans[-1][0], start + size
+        else:
+            spans.append((start, start + size))
+    return spans
+
+
+def _place(array: np.ndarray, params: FlatParams) -> int:
+    """The place in the buffer at which a parameter begins."""
+    return int(array.ctypes.data - params.flat.ctypes.data) // array.itemsize
 
 
 class Predicting:
@@ -85,14 +176,46 @@ class Predicting:
             else node
             for number, node in enumerate(nodes)
         ]
+        self._taken: dict[int, Taken] = {}
+        for number, node in enumerate(nodes):
+            # No kernel keeps the weights of a fully connected layer in another form.
+            first = within.get(number, number)
+            if first in self._folded or (node.names and type(node.layer) is not Affine):
+                names, norms = self._taken.setdefault(first, Taken([], []))
+                names += node.names.values()
+                norms += [node.layer] if number != first else []
+        self._called = {number: folding[number].name for number in self._taken}
         gone = {number for number, first in within.items() if number != first}
         self.nodes, self.outputs = _without(gone, folding, outputs)
         self.folds = bool(self._folded)
+        self._watch: Watch | None = None
+        self._versions: dict[str, int] = {}
 
-    def follow(self) -> None:
-        """Take up the parameters and the statistics as they are now."""
-        for folded in self._folded.values():
-            folded.follow()
+    def follow(self, params: FlatParams) -> Mapping[str, int]:
+        """Take up the network's parameters and the statistics as they are now.
+
+        Returns
+        -------
+        A number for each node of which kernels take something up, by the node's name, which is
+        another one whenever that has changed
+        """
+        if self._watch is None:
+            self._watch = Watch(params, list(self._taken.values()))
+        if changed := self._watch.changed():
+            self._watch.forget()  # in case that it is broken off
+            numbers = list(self._taken)
+            for number in (numbers[k] for k in changed):
+                name = self._called[number]
+                self._versions[name] = self._versions.get(name, 0) + 1
+            self._watch.keep()
+            try:
+                for number in (numbers[k] for k in changed):
+                    if number in self._folded:
+                        self._folded[number].follow()
+            except BaseException:
+                self._watch.forget()
+                raise
+        return self._versions
 
 
 def _does_nothing(layer: Layer) -> bool:

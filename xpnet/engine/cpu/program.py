@@ -43,6 +43,9 @@ PREDICTING = Needs(grads=False)
 Lower: TypeAlias = Callable[[Needs], Lowered]
 """The operations of the network, for what is needed of them."""
 
+Versions: TypeAlias = Mapping[str, int]
+"""By a node's name, a number that is another one whenever its parameters have changed."""
+
 Steps: TypeAlias = list[Callable[[], object]]
 
 
@@ -201,27 +204,29 @@ class Program:
             found[names[kernel.main]] = kernel.method
         return found
 
-    def prepare(self, *, shared: bool = True, known: bool = False) -> None:
+    def prepare(self, *, shared: bool = True, versions: Versions | None = None) -> None:
         """Take up the parameters as they are now.
 
         Parameters
         ----------
         shared : whether also what this thread's other programs for the same needs share, and one of
             them may have seen to
-        known : whether they may well be as they were the last time: to compare them takes less time
+        versions : of the parameters: what is prepared of one already is left as it is; None if all
+            may have changed
         """
         for kernel in self._prepare:
             kernel.prepare()
         if not (shared and self._prepare_shared):
             return
-        if not known:
+        if versions is None:
             self._buffers.forget_prepared()
         for kernel in self._prepare_shared:
-            if not known:
+            version = None if versions is None else versions.get(kernel.op.name)
+            if version is None:  # nobody watches its parameters
                 kernel.prepare()
-            elif not self._buffers.is_prepared(kernel):
+            elif not self._buffers.is_prepared(kernel, version):
                 kernel.prepare()
-                self._buffers.remember_prepared(kernel)
+                self._buffers.remember_prepared(kernel, version)
 
     def start(
         self, x: np.ndarray, *, train: bool = False, keep: bool = False, first: int = 0

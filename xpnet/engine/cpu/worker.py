@@ -12,7 +12,7 @@ import numpy as np
 from xpnet.arrays import Array
 from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import Part
-from xpnet.engine.cpu.program import LEARNING, PREDICTING, Lower, Needs, Program
+from xpnet.engine.cpu.program import LEARNING, PREDICTING, Lower, Needs, Program, Versions
 from xpnet.models.network import Network
 
 BUFFER = 1024
@@ -107,9 +107,11 @@ class Worker:
         self._finish(parts)
         return loss
 
-    def predict(self, parts: Sequence[Part], x: np.ndarray, scores: Any) -> None:
-        """Fill in the scores of the share."""
-        for first, end, program in self._prepared(parts, PREDICTING, known=True):
+    def predict(
+        self, parts: Sequence[Part], x: np.ndarray, scores: Any, versions: Versions
+    ) -> None:
+        """Fill in the scores of the share, by these versions of the parameters."""
+        for first, end, program in self._prepared(parts, PREDICTING, versions):
             program.start(x[first:end])
             program.forward_whole()
             program.put_scores(scores, first, end)
@@ -204,7 +206,7 @@ class Worker:
         return found
 
     def _prepared(
-        self, parts: Sequence[Part], needs: Needs = LEARNING, *, known: bool = False
+        self, parts: Sequence[Part], needs: Needs = LEARNING, versions: Versions | None = None
     ) -> list[tuple[int, int, Program]]:
         """Each part with a program that has taken up the parameters as they are."""
         np.setbufsize(BUFFER)
@@ -215,7 +217,7 @@ class Worker:
             self._ready = parts, needs, found, list(programs.values())
         _, _, found, of_sizes = self._ready
         for k, program in enumerate(of_sizes):
-            program.prepare(shared=k == 0, known=known)
+            program.prepare(shared=k == 0, versions=versions)
         self._programs = of_sizes
         return found
 
