@@ -106,7 +106,11 @@ FAULTS = {
     ),
     "kernels that do not compile": ({"alter": no_compiler}, "identifier 'sqrtt' is undefined"),
     "an update that does not compile": (
-        {"alter": lambda source: no_compiler(source) if "update_chunk<4>" in source else source},
+        {
+            "alter": lambda source: (
+                no_compiler(source) if "update_chunk(chunks" in source else source
+            )
+        },
         "identifier 'sqrtt' is undefined",
     ),
 }
