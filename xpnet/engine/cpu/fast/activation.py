@@ -1,6 +1,7 @@
 """Activation functions in one pass through memory each way."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -22,24 +23,22 @@ class Clipped(Kernel):
         """What is the most; nothing is more than NaN."""
         limited = type(self.op.layer) is ReLU6
         self._most = self.buffers.dtype.type(6 if limited else np.nan)
-        self._forth: Rows | None = None
-        self._back: Rows | None = None
+
+    @cached_property
+    def _forth(self) -> Rows:
+        return Rows(self.buffers, self.inputs, writes=[self.y])
+
+    @cached_property
+    def _back(self) -> Rows:
+        return Rows(self.buffers, [self.y, self.dy], writes=self.gradients)
 
     def forward(self) -> None:
         """x to y."""
-        if self._forth is None:
-            self._forth = Rows(self.buffers, self.inputs, writes=[self.y])
-        self._forth.fetch()
-        clipped(self._forth.length, self._most, *self._forth.args)
-        self._forth.leave()
+        self._forth.go(clipped, self._forth.length, self._most)
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """dy to dx, where y is between."""
-        if self._back is None:
-            self._back = Rows(self.buffers, [self.y, self.dy], writes=self.gradients)
-        self._back.fetch()
-        passed_between(self._back.length, self._most, *self._back.args)
-        self._back.leave()
+        self._back.go(passed_between, self._back.length, self._most)
 
 
 @loop

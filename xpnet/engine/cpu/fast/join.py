@@ -1,6 +1,7 @@
 """Sums of branches in one pass through memory each way."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -15,21 +16,20 @@ class RectifiedSumInLoops(RectifiedSum):
     """The same for two branches; with more, NumPy does what is left."""
 
     def build(self) -> None:
-        """Rows are found later: of arrays that the kernel is given."""
+        """Rows for the way back are found later: of arrays that the kernel is given."""
         super().build()
-        self._forth: Rows | None = None
         self._back: dict[tuple[bool, ...], Rows] = {}
+
+    @cached_property
+    def _forth(self) -> Rows:
+        return Rows(self.buffers, self.inputs, writes=[self.y])
 
     def forward(self) -> None:
         """The inputs to y."""
-        if len(self.inputs) != 2:
+        if len(self.inputs) == 2:
+            self._forth.go(rectified_sum, self._forth.length)
+        else:
             super().forward()
-            return
-        if self._forth is None:
-            self._forth = Rows(self.buffers, self.inputs, writes=[self.y])
-        self._forth.fetch()
-        rectified_sum(self._forth.length, *self._forth.args)
-        self._forth.leave()
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """dy, where y is above 0, to each input; dy itself is used up."""
@@ -39,12 +39,10 @@ class RectifiedSumInLoops(RectifiedSum):
             updates = [self.dy, *(dx for dx, _ in targets[:1])]
             self._back[needed] = Rows(self.buffers, [self.y], updates=updates)
         rows = self._back[needed]
-        rows.fetch()
         if targets:
-            passed_where_positive(rows.length, targets[0][1], *rows.args)
+            rows.go(passed_where_positive, rows.length, targets[0][1])
         else:
-            kept_where_positive(rows.length, *rows.args)
-        rows.leave()
+            rows.go(kept_where_positive, rows.length)
         self.pass_on(targets[1:])
 
 

@@ -1,6 +1,7 @@
 """Batch normalization in few passes through memory."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,24 +37,20 @@ class NormalizeInLoops(Normalize):
         self._layer, kept = self.op.layer, self.buffers.kept
         self._features = C = self.op.output_shape[0]
         self._vectors, self._exact = kept((3, C)), kept((3, C), np.float64)
+        self._more = kept((2, C))
         self._total: Any = None
-        # Of arrays that the kernel is given later.
-        self._forth: Rows | None = None
-        self._back: Rows | None = None
 
-    def _rows_forth(self) -> Rows:
+    @cached_property
+    def _forth(self) -> Rows:
         """Rows of x and y."""
-        if self._forth is None:
-            self._forth = Rows(self.buffers, self.inputs, writes=[self.y], period=self._features)
-        return self._forth
+        return Rows(self.buffers, self.inputs, writes=[self.y], period=self._features)
 
-    def _rows_back(self) -> Rows:
+    @cached_property
+    def _back(self) -> Rows:
         """Rows of x, dy, and dx if it is needed."""
-        if self._back is None:
-            dx = [] if self.gradients[0] is None else self.gradients
-            reads = [*self.inputs, self.dy]
-            self._back = Rows(self.buffers, reads, writes=dx, period=self._features)
-        return self._back
+        dx = [] if self.gradients[0] is None else self.gradients
+        reads = [*self.inputs, self.dy]
+        return Rows(self.buffers, reads, writes=dx, period=self._features)
 
     def _lanes(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Room for sums of the columns of rows, in either type."""
@@ -62,7 +59,7 @@ class NormalizeInLoops(Normalize):
 
     def bring(self) -> Moments:
         """Count, mean and squares."""
-        (x,), rows, found = self.inputs, self._rows_forth(), np.empty((2, self._features))
+        (x,), rows, found = self.inputs, self._forth, np.empty((2, self._features))
         rows.fetch()
         moments(found, *self._lanes(rows), *rows.args[:2])
         return Moments(x.size // self._features, found[0], found[1])
@@ -83,17 +80,15 @@ class NormalizeInLoops(Normalize):
         self._normalize(state["running_mean"], state["running_var"])
 
     def _normalize(self, mean: np.ndarray, var: np.ndarray) -> None:
-        layer, rows, vectors = self._layer, self._rows_forth(), self._vectors
+        layer, rows, vectors = self._layer, self._forth, self._vectors
         gamma, beta = layer.params["gamma"], layer.params["beta"]
         scale_and_shift(mean, var, layer.eps, gamma, beta, vectors, self._exact)
-        rows.fetch()
         wide = self.buffers.scratch("wide", (3, rows.length))
-        normalized(self.rectifies, vectors, wide, *rows.args)
-        rows.leave()
+        rows.go(normalized, self.rectifies, vectors, wide)
 
     def bring_back(self) -> np.ndarray:
         """The part's dbeta and dgamma."""
-        rows, self._own = self._rows_back(), np.empty((2, self._features))
+        rows, self._own = self._back, np.empty((2, self._features))
         rows.fetch()
         wide = self.buffers.scratch("wide", (3, rows.length))
         own, exact = self._own, self._exact
@@ -111,14 +106,12 @@ class NormalizeInLoops(Normalize):
         total, self._total = self._total, None
         if not need_dx[0]:
             return
-        rows, more, count = self._rows_back(), self.buffers.kept((2, self._features)), 0
+        rows, more, count = self._back, self._more, 0
         if total is not None:
             count = self._count
             slope_and_shift(total, count, count - self._layer.ddof, self._exact, more)
-        rows.fetch()
         wide = self.buffers.scratch("wide", (5, rows.length))
-        passed_back(self.rectifies, count > 0, self._vectors, more, wide, *rows.args)
-        rows.leave()
+        rows.go(passed_back, self.rectifies, count > 0, self._vectors, more, wide)
 
 
 @instead_of(RectifiedNorm)

@@ -1,6 +1,7 @@
 """Pools that go through each window once."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -45,42 +46,38 @@ class WindowsInLoops(Windows):
         kind = np.min_scalar_type(height * width)
         self._places = self.buffers.kept(self.buffers.shape(self.op.output_shape), kind)
         self._nowhere = kind.type(np.iinfo(kind).max)
-        self._forth: Pixels | None = None
-        self._back: Pixels | None = None
+
+    @cached_property
+    def _forth(self) -> Pixels:
+        return Pixels(self.buffers, self.inputs, writes=[self.y, self._places])
+
+    @cached_property
+    def _forth_alone(self) -> Pixels:
+        return Pixels(self.buffers, self.inputs, writes=[self.y])
+
+    @cached_property
+    def _back(self) -> Pixels:
+        return Pixels(self.buffers, [self.dy, self._places], writes=self.gradients)
 
     def forward(self) -> None:
         """x to y, and the places if anybody will ask for them."""
-        if self._forth is None:
-            self._forth = Pixels(self.buffers, self.inputs, writes=[self.y, self._places])
-        self._forth.fetch()
         if forgets(self):
-            largest(self._window, self.rectifies, *self._forth.args[:4])
+            self._forth_alone.go(largest, self._window, self.rectifies)
         else:
-            args = self._forth.args
-            largest_and_places(self._window, self.rectifies, self._nowhere, *args)
-        self._forth.leave()
+            self._forth.go(largest_and_places, self._window, self.rectifies, self._nowhere)
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """dy to the place in dx where the maximum was."""
-        if self._back is None:
-            self._back = Pixels(self.buffers, [self.dy, self._places], writes=self.gradients)
-        self._back.fetch()
-        scattered(self._window, *self._back.args)
-        self._back.leave()
+        self._back.go(scattered, self._window)
 
     def scatter(self, v: np.ndarray, y: np.ndarray) -> None:
         """Put values at the places of the maxima, as `Places` says; windows that overlap add."""
-        pixels = Pixels(self.buffers, [v, self._places], writes=[y])
-        pixels.fetch()
-        scattered(self._window, *pixels.args)
-        pixels.leave()
+        Pixels(self.buffers, [v, self._places], writes=[y]).go(scattered, self._window)
 
     def gather(self, y: np.ndarray, v: np.ndarray) -> None:
         """Take values from the places of the maxima, as `Places` says."""
         pixels = Pixels(self.buffers, [y, self._places], writes=[v])
-        pixels.fetch()
-        gathered(self._window, self._nowhere, *pixels.args)
-        pixels.leave()
+        pixels.go(gathered, self._window, self._nowhere)
 
 
 @instead_of(RectifiedPool2x2)
@@ -103,24 +100,22 @@ class AveragesInLoops(Kernel):
         assert isinstance(layer, AveragePool)
         (top, left, *_), (height, width) = layer.pads, layer.window
         self._window: Window = (height, width, *layer.strides, top, left)
-        self._forth: Pixels | None = None
-        self._back: Pixels | None = None
+
+    @cached_property
+    def _forth(self) -> Pixels:
+        return Pixels(self.buffers, self.inputs, writes=[self.y])
+
+    @cached_property
+    def _back(self) -> Pixels:
+        return Pixels(self.buffers, [self.dy], writes=self.gradients)
 
     def forward(self) -> None:
         """x to y."""
-        if self._forth is None:
-            self._forth = Pixels(self.buffers, self.inputs, writes=[self.y])
-        self._forth.fetch()
-        averaged(self._window, *self._forth.args)
-        self._forth.leave()
+        self._forth.go(averaged, self._window)
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """An equal share of dy to each place."""
-        if self._back is None:
-            self._back = Pixels(self.buffers, [self.dy], writes=self.gradients)
-        self._back.fetch()
-        shared(self._window, *self._back.args)
-        self._back.leave()
+        self._back.go(shared, self._window)
 
 
 @loop

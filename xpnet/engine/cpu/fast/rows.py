@@ -1,6 +1,6 @@
 """Arrays as stretches of numbers that lie side by side, which is what compiled loops go through."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ class Straight:
     """Arrays for a loop; of those whose last axis is not in one piece in memory, copies.
 
     Such are the images of a fully connected layer. `fetch` comes before the loop, `leave` behind
-    it.
+    it; `go` does all three.
 
     Parameters
     ----------
@@ -60,6 +60,12 @@ class Straight:
         """Copy what the loop has left to arrays that are not straight."""
         for array, copy in self._left:
             np.copyto(array, copy)
+
+    def go(self, loop: Callable[..., object], *first: Any) -> None:
+        """Call a loop, which takes something first and then the arrays."""
+        self.fetch()
+        loop(*first, *self.args)
+        self.leave()
 
 
 class Rows(Straight):
