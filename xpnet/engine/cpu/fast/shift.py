@@ -35,44 +35,55 @@ class RowsGemm(ShiftGemm):
         padded, self._dx_padded = self.bordered(layer.pads)
         self.build_output((OH, OW, n, FN))
         FH, FW, *filters = self._by_place.shape
-        by_place = (FH * FW, *filters)
-        together = layer.groups == 1 and C <= FEW and FH * FW > 1
-        seen, turned = (OW * n * C * FH * FW, padded.size) if together else (OW * n * C, 0)
+        places = FH * FW
+        self._together = layer.groups == 1 and C <= FEW and places > 1
+        seen = OW * n * C * (places if self._together else 1)
         self._given = (
-            product_address(kind), (FH, FW), layer.strides, n, together,
-            self.buffers.scratch("wide", (together * C * FN * FH * FW,)),
-            self.buffers.scratch("turned", (len(padded), turned // len(padded))), padded,
-            self.buffers.scratch("place", (seen,)), self._sum.reshape(OH, -1),
+            product_address(kind), (FH, FW), layer.strides, n, padded.reshape(len(padded), -1),
+            self.buffers.scratch("place", (seen,)),
         )  # fmt: skip
         self._each_w, self._each_dw = (
-            each.reshape(by_place) for each in (self._by_place, self._dw_by_place)
+            each.reshape(places, *filters) for each in (self._by_place, self._dw_by_place)
         )
-        self._each_w_back = self._back_by_place.reshape(FH * FW, filters[0], -1, filters[1])
+        self._each_w_back = self._back_by_place.reshape(places, filters[0], -1, filters[1])
         self._ones, self._nothing = np.ones(OW * n, dtype=kind), zeros((FN,), kind)
 
     @cached_property
+    def _rooms(self) -> tuple[Any, ...]:
+        """Room for all filters as one matrix, for images (rows, W, C, n), and for a row of dy."""
+        x, w, scratch = self._given[4], self._each_w, self.buffers.scratch
+        row = self._dsum[0].size
+        return scratch("wide", (w.size,)), scratch("turned", x.shape), scratch("row", (row,))
+
+    @cached_property
     def _forth(self) -> tuple[Any, ...]:
-        *given, padded, place, y = self._given
         bias, b = self._b is not None, self._nothing if self._b is None else self._b
-        return *given, padded.reshape(len(padded), -1), place, y, self._each_w, b, bias
+        y = self._sum.reshape(len(self._sum), -1)
+        return *self._given, y, self._each_w, b, bias
 
     @cached_property
     def _back(self) -> tuple[Any, ...]:
-        *given, padded, place, _ = self._given
-        x = padded.reshape(len(padded), -1)
+        x = self._given[4]
         dx = x if self._dx_padded is None else self._dx_padded.reshape(x.shape)
         db = self._nothing if self._b is None else self.grads["b"]
         dy = self._dsum.reshape(len(self._dsum), -1)
-        turned = self.buffers.scratch("turned row", (dy.shape[1],))
-        return (*given, x, place, turned, dy, dx, self._each_w_back, self._each_dw, db, self._ones)
+        return (*self._given, dy, dx, self._each_w_back, self._each_dw, db, self._ones)
 
     def forward(self) -> None:
         """Compute y from x."""
-        forth(*self._forth)
+        if self._together:
+            wide, turned, _ = self._rooms
+            forth_together(wide, turned, *self._forth)
+        else:
+            forth(*self._forth)
 
     def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
         """Compute the gradients and dx from dy."""
-        back(need_dx[0], need_grads, need_grads and self._b is not None, *self._back)
+        needs = need_dx[0], need_grads, need_grads and self._b is not None
+        if self._together:
+            back_together(*needs, *self._rooms, *self._back)
+        else:
+            back(*needs, *self._back)
         if need_grads:
             self.give_dw()
 
@@ -139,38 +150,35 @@ def _scatter(
 
 
 @arithmetic
+def _add_bias(row: np.ndarray, b: np.ndarray) -> None:
+    """Add b to each pixel of a row of outputs."""
+    FN = len(b)
+    for m in range(len(row) // FN):
+        to = row[m * FN : m * FN + FN]
+        for j in range(FN):
+            to[j] += b[j]
+
+
+@arithmetic
 def forth(
-    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, together: bool,
-    wide: np.ndarray, turned: np.ndarray, x: np.ndarray, place: np.ndarray, y: np.ndarray,
-    w: np.ndarray, b: np.ndarray, bias: bool,
+    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, x: np.ndarray,
+    place: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, bias: bool,
 ) -> None:  # fmt: skip
-    """Convolve images x, (rows, numbers of a row), to y, (OH, OW n FN).
+    """Convolve images x, (rows, numbers of a row), to y, (OH, OW n FN), place by place.
 
     Parameters
     ----------
-    together : whether one product does all places
-    wide, turned : room for all filters as one matrix, and for images (rows, W, C, n), if so
-    place : (OW n C), room for what a place of the window sees, or all of them
+    address : of the product
+    place : (OW n C), room for what a place of the window sees
     w, b : (places, groups, channels of a group, filters of a group), and (FN)
     """
     wide_vectors()
     (FH, FW), (down, across), (_, G, c, f) = window, steps, w.shape
     C, FN = G * c, G * f
-    M, K = y.shape[1] // FN, FH * FW * C
-    if together:
-        for k in range(FH * FW):
-            for p in range(C):
-                of, to = w[k, 0, p], wide[(k * C + p) * FN : (k * C + p) * FN + FN]
-                for j in range(FN):
-                    to[j] = of[j]
-        for i in range(len(x)):
-            _turn(x[i], n, C, turned[i])
+    M = len(place) // C
     for oy in range(len(y)):
         row = y[oy]
-        if together:
-            _gather(turned, oy * down, FH, FW, across, n, C, place)
-            add_product(address, TURNED, M, FN, K, place, M, wide, FN, 0.0, row, FN)
-        for k in range(0 if together else FH * FW):
+        for k in range(FH * FW):
             of = x[oy * down + k // FW]
             seen = _seen(of, (k % FW) * n * C, across * n * C, n * C, place)
             for g in range(G):
@@ -179,60 +187,65 @@ def forth(
                     0.0 if k == 0 else 1.0, row[g * f :], FN,
                 )  # fmt: skip
         if bias:
-            for m in range(M):
-                to = row[m * FN : m * FN + FN]
-                for j in range(FN):
-                    to[j] += b[j]
+            _add_bias(row, b)
+
+
+@arithmetic
+def forth_together(
+    wide: np.ndarray, turned: np.ndarray,
+    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, x: np.ndarray,
+    place: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, bias: bool,
+) -> None:  # fmt: skip
+    """The same, for one group, by one product for all places of a row.
+
+    Parameters
+    ----------
+    wide, turned : room for all filters as one matrix, and for images (rows, W, C, n)
+    place : (FH FW C OW n), room for what all places of the window see
+    """
+    wide_vectors()
+    (FH, FW), (down, across), (_, _, C, FN) = window, steps, w.shape
+    M, K = y.shape[1] // FN, FH * FW * C
+    for k in range(FH * FW):
+        for p in range(C):
+            of, to = w[k, 0, p], wide[(k * C + p) * FN : (k * C + p) * FN + FN]
+            for j in range(FN):
+                to[j] = of[j]
+    for i in range(len(x)):
+        _turn(x[i], n, C, turned[i])
+    for oy in range(len(y)):
+        _gather(turned, oy * down, FH, FW, across, n, C, place)
+        add_product(address, TURNED, M, FN, K, place, M, wide, FN, 0.0, y[oy], FN)
+        if bias:
+            _add_bias(y[oy], b)
 
 
 @arithmetic
 def back(
     need_dx: bool, need_dw: bool, need_db: bool,
-    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, together: bool,
-    wide: np.ndarray, turned: np.ndarray, x: np.ndarray, place: np.ndarray,
-    row_turned: np.ndarray, dy: np.ndarray, dx: np.ndarray, w: np.ndarray, dw: np.ndarray,
+    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, x: np.ndarray,
+    place: np.ndarray, dy: np.ndarray, dx: np.ndarray, w: np.ndarray, dw: np.ndarray,
     db: np.ndarray, ones: np.ndarray,
 ) -> None:  # fmt: skip
     """The way back of `forth`, to those of dx, dw and db that are needed.
 
     Parameters
     ----------
-    row_turned : (FN OW n), room for a row of dy
     w : (places, groups, filters of a group, channels of a group)
     ones : (OW n)
     """
     wide_vectors()
     (FH, FW), (down, across), (_, G, f, c) = window, steps, w.shape
     C, FN, M = G * c, G * f, len(ones)
-    step, run, K = across * n * C, n * C, FH * FW * C
-    if need_dx and not together:
+    step, run = across * n * C, n * C
+    if need_dx:
         for i in range(len(dx)):
             dx[i, :] = 0
-    if together and need_dw:
-        for i in range(len(x)):
-            _turn(x[i], n, C, turned[i])
-        for oy in range(len(dy)):
-            _gather(turned, oy * down, FH, FW, across, n, C, place)
-            before = 0.0 if oy == 0 else 1.0
-            add_product(address, AS_IT_IS, K, FN, M, place, M, dy[oy], FN, before, dw[0, 0], FN)
-    if together and need_dx:
-        for k in range(FH * FW):
-            for p in range(C):
-                for j in range(FN):
-                    wide[(k * C + p) * FN + j] = w[k, 0, j, p]
-        for i in range(len(turned)):
-            turned[i, :] = 0
-        for oy in range(len(dy)):
-            _turn(dy[oy], M, FN, row_turned)
-            add_product(address, AS_IT_IS, K, M, FN, wide, FN, row_turned, M, 0.0, place, M)
-            _scatter(place, oy * down, FH, FW, across, n, C, turned)
-        for i in range(len(turned)):
-            _turn(turned[i], C, n, dx[i])
     for oy in range(len(dy)):
         row, before = dy[oy], 0.0 if oy == 0 else 1.0
         if need_db:
             add_product(address, AS_IT_IS, 1, FN, M, ones, M, row, FN, before, db, FN)
-        for k in range(0 if together else FH * FW):
+        for k in range(FH * FW):
             at, first = oy * down + k // FW, (k % FW) * run
             if need_dw:
                 seen = _seen(x[at], first, step, run, place)
@@ -255,3 +268,46 @@ def back(
                         target, of = to[p : p + run], place[j * run : j * run + run]
                         for q in range(run):
                             target[q] += of[q]
+
+
+@arithmetic
+def back_together(
+    need_dx: bool, need_dw: bool, need_db: bool,
+    wide: np.ndarray, turned: np.ndarray, row_turned: np.ndarray,
+    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, x: np.ndarray,
+    place: np.ndarray, dy: np.ndarray, dx: np.ndarray, w: np.ndarray, dw: np.ndarray,
+    db: np.ndarray, ones: np.ndarray,
+) -> None:  # fmt: skip
+    """The way back of `forth_together`.
+
+    Parameters
+    ----------
+    row_turned : (FN OW n), room for a row of dy
+    """
+    wide_vectors()
+    (FH, FW), (down, across), (_, _, FN, C) = window, steps, w.shape
+    M, K = len(ones), FH * FW * C
+    if need_dw:
+        for i in range(len(x)):
+            _turn(x[i], n, C, turned[i])
+        for oy in range(len(dy)):
+            _gather(turned, oy * down, FH, FW, across, n, C, place)
+            before = 0.0 if oy == 0 else 1.0
+            add_product(address, AS_IT_IS, K, FN, M, place, M, dy[oy], FN, before, dw[0, 0], FN)
+    if need_db:
+        for oy in range(len(dy)):
+            before = 0.0 if oy == 0 else 1.0
+            add_product(address, AS_IT_IS, 1, FN, M, ones, M, dy[oy], FN, before, db, FN)
+    if need_dx:
+        for k in range(FH * FW):
+            for p in range(C):
+                for j in range(FN):
+                    wide[(k * C + p) * FN + j] = w[k, 0, j, p]
+        for i in range(len(turned)):
+            turned[i, :] = 0
+        for oy in range(len(dy)):
+            _turn(dy[oy], M, FN, row_turned)
+            add_product(address, AS_IT_IS, K, M, FN, wide, FN, row_turned, M, 0.0, place, M)
+            _scatter(place, oy * down, FH, FW, across, n, C, turned)
+        for i in range(len(turned)):
+            _turn(turned[i], C, n, dx[i])
