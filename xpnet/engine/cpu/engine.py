@@ -45,7 +45,7 @@ from xpnet.engine.threads import (
 )
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
-from xpnet.functions.targets import by_head
+from xpnet.functions.targets import by_head, values_of
 from xpnet.layers import Backward, Convolution, HeadsWithLoss
 from xpnet.layers.loss import check_outputs, predicted
 from xpnet.models.network import Network
@@ -446,5 +446,4 @@ class CpuEngine(OneByOne, Uncopied):
 
 def _all_finite(scores: Any) -> bool:
     """Tell whether all scores are numbers, also if they come by name."""
-    found = scores.values() if isinstance(scores, dict) else (scores,)
-    return all(bool(np.isfinite(each).all()) for each in found)
+    return all(bool(np.isfinite(each).all()) for each in values_of(scores))
