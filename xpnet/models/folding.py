@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
 from xpnet.arguments import checked
 from xpnet.arrays import Array, to_numpy
+from xpnet.functions.targets import values_of
 from xpnet.layers import (
     Affine,
     AuxiliaryHeads,
@@ -65,25 +67,33 @@ def fold_batch_norm(network: Network) -> Network:
     return other
 
 
+def norms_behind(nodes: Sequence[Node], outputs: int | dict[str, int]) -> dict[int, list[int]]:
+    """Say what may be folded: by the number of an `Affine` or a `Convolution`, of the norms behind.
+
+    Each norm is the only reader of the node before it.
+    """
+    read = [value for node in nodes for value in node.inputs] + values_of(outputs)
+    found: dict[int, list[int]] = {}
+    first: dict[int, int] = {}  # of a layer or a norm behind it, the number of the layer
+    for number, node in enumerate(nodes):
+        before = node.inputs[0]
+        if type(node.layer) in (Affine, Convolution):
+            found[number], first[number] = [], number
+        elif type(node.layer) is BatchNorm and before in first and read.count(before) == 1:
+            first[number] = first[before]
+            found[first[before]].append(number)
+    return {number: norms for number, norms in found.items() if norms}
+
+
 def _chains(network: Network) -> Iterator[tuple[Node, list[Node]]]:
     """List the layers that have something folded into them, with what that is."""
-    nodes, outputs = network.nodes(), network.outputs
+    nodes = network.nodes()
     within = {id(layer) for layer in _reached(network.layers.values())}
-    read = [value for node in nodes for value in node.inputs]
-    read += outputs.values() if isinstance(outputs, dict) else [outputs]
-    found: dict[int, list[Node]] = {}  # by the number of the last node that is folded there
-    first: dict[int, Node] = {}
-    for number, node in enumerate(nodes):
-        if id(node.layer) not in within:
-            continue
-        if type(node.layer) in (Affine, Convolution):
-            found[number], first[number] = [], node
-            continue
-        before = node.inputs[0]
-        if type(node.layer) is BatchNorm and before in found and read.count(before) == 1:
-            found[number] = [*found.pop(before), node]
-            first[number] = first.pop(before)
-    return ((first[number], norms) for number, norms in found.items() if norms)
+    for number, behind in norms_behind(nodes, network.outputs).items():
+        chain = [nodes[k] for k in (number, *behind)]
+        chain = list(takewhile(lambda node: id(node.layer) in within, chain))
+        if len(chain) > 1:
+            yield chain[0], chain[1:]
 
 
 def _reached(layers: Any) -> Iterator[Layer]:

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.arrays.parameters import ALIGN, FlatParams
-from xpnet.layers import Affine, BatchNorm, Convolution, Dropout, Identity, Layer
-from xpnet.models.folding import folded_parameters
+from xpnet.arrays.values import in_parts
+from xpnet.functions.targets import by_head, values_of
+from xpnet.layers import Affine, Convolution, Dropout, Identity, Layer
+from xpnet.models.folding import folded_parameters, norms_behind
 from xpnet.models.nodes import INPUT, Node
 
 Outputs = int | dict[str, int]
@@ -26,16 +28,12 @@ class Folded:
     layer : a copy of the layer, with parameters of its own, which are right after `follow`
     """
 
-    def __init__(self, original: Layer) -> None:
-        self._original, self._norms = original, list[Any]()
+    def __init__(self, original: Layer, norms: Sequence[Any]) -> None:
+        self._original, self._norms = original, norms
         self.layer = deepcopy(original)
         W = original.params["W"]
         outputs = W.shape[0] if isinstance(original, Convolution) else W.shape[1]
         self.layer.params = {"W": W.copy(), "b": np.zeros(outputs, dtype=W.dtype)}
-
-    def add(self, norm: Any) -> None:
-        """Do what one more does."""
-        self._norms.append(norm)
 
     def follow(self) -> None:
         """Take up the parameters and the statistics."""
@@ -71,9 +69,7 @@ class Watch:
         for start, end in _stretches(params, arrays.values()):
             now = params.flat[start:end]
             copy = np.empty_like(now)
-            self._blocks += [
-                (now[k : k + BLOCK], copy[k : k + BLOCK]) for k in range(0, len(now), BLOCK)
-            ]
+            self._blocks += [(now[part], copy[part]) for part in in_parts(len(now), BLOCK)]
             for name, array in arrays.items():
                 k = _place(array, params) - start
                 if 0 <= k <= len(now):
@@ -158,17 +154,11 @@ class Predicting:
     def __init__(self, nodes: Sequence[Node], outputs: Outputs) -> None:
         idle = {number for number, node in enumerate(nodes) if _does_nothing(node.layer)}
         nodes, outputs = _without(idle, nodes, outputs)
-        read = [value for node in nodes for value in node.inputs] + _numbers(outputs)
-        within: dict[int, int] = {}  # of a layer or a norm behind it, the number of the layer
-        self._folded: dict[int, Folded] = {}
-        for number, node in enumerate(nodes):
-            before = node.inputs[0]
-            if type(node.layer) in (Affine, Convolution):
-                within[number] = number
-            elif type(node.layer) is BatchNorm and before in within and read.count(before) == 1:
-                within[number] = first = within[before]
-                folded = self._folded.setdefault(first, Folded(nodes[first].layer))
-                folded.add(node.layer)
+        behind = norms_behind(nodes, outputs)
+        self._folded = {
+            number: Folded(nodes[number].layer, [nodes[k].layer for k in norms])
+            for number, norms in behind.items()
+        }
         folding = [
             # Under another name, for kernels find what they have prepared by their names.
             node._replace(name=f"{node.name} folded", layer=self._folded[number].layer)
@@ -176,16 +166,16 @@ class Predicting:
             else node
             for number, node in enumerate(nodes)
         ]
+        gone = {k for norms in behind.values() for k in norms}
         self._taken: dict[int, Taken] = {}
         for number, node in enumerate(nodes):
+            norms = [nodes[k] for k in behind.get(number, ())]
             # No kernel keeps the weights of a fully connected layer in another form.
-            first = within.get(number, number)
-            if first in self._folded or (node.names and type(node.layer) is not Affine):
-                names, norms = self._taken.setdefault(first, Taken([], []))
-                names += node.names.values()
-                norms += [node.layer] if number != first else []
+            prepared = node.names and type(node.layer) is not Affine
+            if norms or (prepared and number not in gone):
+                names = [name for each in (node, *norms) for name in each.names.values()]
+                self._taken[number] = Taken(names, [norm.layer for norm in norms])
         self._called = {number: folding[number].name for number in self._taken}
-        gone = {number for number, first in within.items() if number != first}
         self.nodes, self.outputs = _without(gone, folding, outputs)
         self.folds = bool(self._folded)
         self._watch: Watch | None = None
@@ -201,15 +191,13 @@ class Predicting:
         """
         if self._watch is None:
             self._watch = Watch(params, list(self._taken.values()))
-        if changed := self._watch.changed():
-            self._watch.forget()  # in case that it is broken off
-            numbers = list(self._taken)
-            for number in (numbers[k] for k in changed):
-                name = self._called[number]
+        numbers = list(self._taken)
+        if changed := [numbers[k] for k in self._watch.changed()]:
+            for name in (self._called[number] for number in changed):
                 self._versions[name] = self._versions.get(name, 0) + 1
-            self._watch.keep()
             try:
-                for number in (numbers[k] for k in changed):
+                self._watch.keep()
+                for number in changed:
                     if number in self._folded:
                         self._folded[number].follow()
             except BaseException:
@@ -223,10 +211,6 @@ def _does_nothing(layer: Layer) -> bool:
     return type(layer) is Identity or (type(layer) is Dropout and layer.inverted)
 
 
-def _numbers(outputs: Outputs) -> list[int]:
-    return list(outputs.values()) if isinstance(outputs, dict) else [outputs]
-
-
 def _without(
     gone: Collection[int], nodes: Sequence[Node], outputs: Outputs
 ) -> tuple[list[Node], Outputs]:
@@ -234,7 +218,7 @@ def _without(
 
     What reads the network's input stays: an output must be a node's.
     """
-    needed = set(_numbers(outputs))
+    needed = set(values_of(outputs))
     for number in range(len(nodes) - 1, INPUT, -1):
         if number in needed:
             needed.update(nodes[number].inputs)
@@ -248,6 +232,4 @@ def _without(
         else:
             place[number] = len(found)
             found.append(node._replace(inputs=inputs))
-    if isinstance(outputs, dict):
-        return found, {name: place[number] for name, number in outputs.items()}
-    return found, place[outputs]
+    return found, by_head(place.__getitem__, outputs)
