@@ -73,10 +73,14 @@ def form_of(kind, compiled):
     """The kernel, or the one with compiled loops that takes its place."""
     if not compiled:
         return kind
-    pytest.importorskip("numba", reason="numba is not installed")
-    import xpnet.engine.cpu.fast  # noqa: F401  # its kernels enter themselves
-
+    enter_loops()
     return COMPILED.get(kind, kind)
+
+
+def enter_loops():
+    """Have the kernels with compiled loops enter themselves; without numba the test is skipped."""
+    pytest.importorskip("numba", reason="numba is not installed")
+    import_module("xpnet.engine.cpu.fast")
 
 
 class Poisoned(Scratch):
@@ -888,8 +892,7 @@ TARGETS = {
 def softmax_loss(request):
     """What computes it, by NumPy and by compiled loops."""
     if request.param:
-        pytest.importorskip("numba", reason="numba is not installed")
-        import_module("xpnet.engine.cpu.fast")
+        enter_loops()
     return partial(part_loss, compiled=request.param)
 
 
