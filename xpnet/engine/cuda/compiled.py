@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpnet.arrays import Array, Device, cuda
+from xpnet.arrays.values import in_parts
 from xpnet.engine.base import Uncopied
 from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cuda import (  # noqa: F401 (they fill KERNELS)
@@ -386,13 +387,13 @@ class CompiledNetwork(Uncopied):
             for name, k in numbers.items()
         }
         self.passes += 1
-        for start in range(0, n, PREDICTED):
-            count = min(PREDICTED, n - start)
+        for part in in_parts(n, PREDICTED):
+            count = part.stop - part.start
             program = self.program(min(PREDICTED, n), keeps=False)
-            program.x[:count, ...] = x[start : start + count, ...]
+            program.x[:count, ...] = x[part, ...]
             run(self.driver, program.forward(count, train=False))
             for name, each in _named(program.outputs).items():
-                scores[name][start : start + count, ...] = each[:count, ...]
+                scores[name][part, ...] = each[:count, ...]
         found = scores if isinstance(self.outputs, dict) else scores[""]
         return predicted(network.last_layer, found)
 
