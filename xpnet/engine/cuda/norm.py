@@ -25,6 +25,9 @@ THREADS = 512
 """Threads of a block: NORM_THREADS in norm.cuh."""
 SHARE = 1024
 """Numbers of a feature at least that are worth a block of their own."""
+SHARES = "shares"
+"""Name of what the blocks of a feature leave to each other."""
+LEFT = Parameter("real*", SHARES, lambda a: a.kept[SHARES])
 
 
 @does(BatchNorm, patterns=chained(BatchNorm))
@@ -183,11 +186,6 @@ class BatchNormKernel(Kernel):
         """Blocks for each feature."""
         grid = self.grid(arrays.n)
         return [function.call(arrays, grid) for function in self.backward_functions()]
-
-
-SHARES = "shares"
-"""Name of what the blocks of a feature leave to each other."""
-LEFT = Parameter("real*", SHARES, lambda a: a.kept[SHARES])
 
 
 @does(LRN, patterns=chained(LRN))
