@@ -7,7 +7,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ class Row:
     body: float
     ideal: float
     held_by: str
-    launch: float = field(default=LAUNCH)
+    launch: float = LAUNCH
 
     @property
     def time(self) -> float:
@@ -233,11 +233,10 @@ def occupancy(block: int, registers: int, shared: int) -> int:
 
 def tile_cycles(tile: Tile, loop: Counter[str]) -> dict[str, float]:
     """Cycles of a multiprocessor for one step along k of one tile, by what takes them."""
-    warps, per_thread = tile.threads / 32, tile.own_rows * tile.own_columns
-    multiplied = tile.depth * per_thread * warps
-    read = tile.depth * warps * (math.ceil(tile.own_rows / 4) + tile.own_columns)
+    warps, of_thread = tile.threads / 32, tile.depth * tile.own
+    multiplied, read = of_thread * warps, tile.read * warps
     # A loop over several steps, or over a part of one, is counted as so many.
-    steps = loop["fma"] / (tile.depth * per_thread) or 1.0
+    steps = loop["fma"] / of_thread or 1.0
     issued = (loop.total() - loop["nothing"]) / steps * warps
     return {
         "multiplications": multiplied * 32 / FFMA,
@@ -250,18 +249,18 @@ def product_seconds(
     kernel: Products, which: int, grid: tuple[int, int, int], room: int, loop: Counter[str]
 ) -> tuple[dict[str, float], float, float]:
     """Seconds by what takes them, multiplications and additions, and bytes between blocks."""
-    tile, (rows, columns, depth) = kernel.tiles[which], kernel.sizes(BATCH)[which]
+    tile, product = kernel.tiles[which], kernel.of_samples(BATCH)[which]
     blocks, splits = math.prod(grid), grid[2]
-    steps = math.ceil(math.ceil(depth / tile.depth) / splits)
+    steps = math.ceil(math.ceil(product.depth / tile.depth) / splits)
     most = math.ceil(blocks / MULTIPROCESSORS)
     turns = math.ceil(most / room)
     each_step = tile_cycles(tile, loop)
     cycles = {name: most * steps * each / EFFICIENCY for name, each in each_step.items()}
     alone = max(each_step.values()) / EFFICIENCY + BARRIER
     cycles["latency"] = turns * steps * max(LATENCY, alone)
-    shared = blocks * tile.rows * tile.columns * 4 if which != 1 and splits > 1 else 0
+    shared = blocks * tile.rows * tile.columns * 4 if product.joined and splits > 1 else 0
     edge = turns * EDGE + (JOINED + splits * PART if shared else 0)
-    flops = 2.0 * rows * columns * depth * kernel.groups
+    flops = 2.0 * product.rows * product.columns * product.depth * product.groups
     return {name: (each + edge) / CLOCK for name, each in cycles.items()}, flops, 2.0 * shared
 
 

@@ -31,6 +31,7 @@ from _gpu_model import (
     rows_of,
     step_seconds,
 )
+from _gpu_parts import rows as table
 from xpnet.engine.cuda.tiles import (
     BARRIER,
     EDGE,
@@ -47,6 +48,7 @@ from xpnet.report.script import Script
 NETWORKS = (
     "two-layer-net", "simple-convnet", "deep-convnet", "resnet-20", "googlenet-small", "an-3x3",
 )  # fmt: skip
+
 # How it is told
 
 
@@ -83,12 +85,6 @@ def summary(model: str, rows: Sequence[Row]) -> tuple[str, ...]:
     )
 
 
-def table(header: Sequence[str], body: Iterable[Sequence[str]], words: int) -> list[str]:
-    """Make a table; its first columns are of words, the others of numbers."""
-    rule = ["---"] * words + ["---:"] * (len(header) - words)
-    return ["", *(f"| {' | '.join(line)} |" for line in (header, rule, *body)), ""]
-
-
 def details(row: Row) -> tuple[str, ...]:
     """A launch as a line."""
     return (
@@ -119,7 +115,7 @@ def page(steps: dict[str, list[Row]]) -> str:
     ]
     header = ("network", "largest loss", "of it", "launches (on the path)", "sum", "critical path")
     lines += table(
-        (*header, "step", "ideal"), (summary(model, rows) for model, rows in steps.items()), 2
+        (*header, "step", "ideal"), [summary(model, rows) for model, rows in steps.items()], 2
     )
     lines += [
         f"Training in float32 with the network's optimizer, batch {BATCH}; times in microseconds. "
@@ -148,7 +144,7 @@ def page(steps: dict[str, list[Row]]) -> str:
         lines += ["", f"## {model}", "", f"Lost, in us: {causes}."]
         head = ("kernel", "layers", "held by", "grid", "block", "registers", "spills", "shared")
         head += ("blocks a multiprocessor", "waves", "MFLOP", "MB", "us", "lost")
-        lines += table(head, map(details, rows), 3)
+        lines += table(head, [details(row) for row in rows], 3)
     return "\n".join([*lines, "`python scripts/gpu_model.py` writes this page.", ""])
 
 

@@ -59,6 +59,11 @@ class Tile:
         return self.own_rows * self.own_columns
 
     @property
+    def read(self) -> int:
+        """Reads of shared memory of a thread for a step along k: four rows at once, each column."""
+        return self.depth * (ceil(self.own_rows / 4) + self.own_columns)
+
+    @property
     def fetched(self) -> tuple[float, float]:
         """Numbers of the left and of the right factor that a thread fetches for a step along k."""
         each = self.depth / self.threads
@@ -127,8 +132,7 @@ class Product(NamedTuple):
 
     def step(self, tile: Tile) -> float:
         """Cycles of a block for a step along k, by what it issues or reads of shared memory."""
-        left, right = tile.fetched
-        read = tile.depth * (ceil(tile.own_rows / 4) + tile.own_columns)
+        (left, right), read = tile.fetched, tile.read
         dear = 1 if not self.whole or self.whole % tile.depth == 0 else EACH
         issued = tile.own * tile.depth + read + STEP + NUMBER * left + self.right * right * dear
         return tile.threads / 32 * max(issued / ISSUED, read) / EFFICIENCY
