@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from xpnet.bench import drawing
@@ -140,20 +140,22 @@ def best(case: Record) -> str | None:
 
 def spread_text(ratio: Record) -> str:
     """Write the median of a ratio, and its smallest and largest."""
-    median, low, high = (ratio_text(ratio[name]) for name in ("median", "min", "max"))
-    return f"{median} ({low} to {high})"
+    return " ".join(_spread(ratio, ratio_text))
+
+
+def _spread(values: Record, write: Callable[[float], str]) -> tuple[str, str]:
+    """Write the median of several values, and in brackets the smallest and the largest."""
+    median, low, high = (write(values[name]) for name in ("median", "min", "max"))
+    return median, f"({low} to {high})"
 
 
 def _contestants(case: Record) -> Iterator[Row]:
     for name, row in case["contestants"].items():
         ratio = case["ratios"].get(f"{OWN} / {name}")
-        times = row["milliseconds"]
         yield (
             name,
-            _number(times["median"]),
-            f"({_number(times['min'])} to {_number(times['max'])})",
-            ratio_text(ratio["median"]) if ratio else "",
-            f"({ratio_text(ratio['min'])} to {ratio_text(ratio['max'])})" if ratio else "",
+            *_spread(row["milliseconds"], _number),
+            *(_spread(ratio, ratio_text) if ratio else ("", "")),
             f"{row['images_per_second']:,.0f}",
             *(_on_cpu(row) if _kind(case) == "cpu" else _on_gpu(row, case["task"])),
         )
@@ -178,12 +180,10 @@ def _memory(row: Record) -> str:
 
 def _layers(case: Record) -> Iterator[Row]:
     for name, row in case.get("layers", {}).items():
-        times = row["milliseconds"]
         yield (
             name,
             row["kind"],
-            _number(times["median"]),
-            f"({_number(times['min'])} to {_number(times['max'])})",
+            *_spread(row["milliseconds"], _number),
             f"{100 * row['share']:.1f} %",
         )
 
@@ -192,7 +192,7 @@ def _goals(case: Record) -> Iterator[Row]:
     for goal, row in case.get("goals", {}).items():
         share, reached = f"{100 * float(goal):g} %", f"{row['reached']} of {len(row['seconds'])}"
         if row["reached"]:
-            yield share, reached, f"{row['median']:.3g}", f"({row['min']:.3g} to {row['max']:.3g})"
+            yield share, reached, *_spread(row, "{:.3g}".format)
         else:
             yield share, reached, f"not reached in {case['epochs']} epochs", ""
 
@@ -283,9 +283,9 @@ def _in_short(record: Record) -> list[str]:
             continue
         name = case["best_other"]
         own, other = (case["contestants"][one] for one in (OWN, name))
-        median, ends = spread_text(case["ratios"][f"{OWN} / {name}"]).split(" ", 1)
         case_of = (case["model"], case["task"], str(case["batch_size"]))
-        times = (_number(own["milliseconds"]["median"]), median, ends)
+        ratio = _spread(case["ratios"][f"{OWN} / {name}"], ratio_text)
+        times = (_number(own["milliseconds"]["median"]), *ratio)
         rows.append((*case_of, *times, name, _memory_peak(own), _memory_peak(other)))
     return ["", *markdown_table((*header, "MiB", "its MiB"), rows)] if rows else []
 
