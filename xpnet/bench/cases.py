@@ -17,6 +17,7 @@ from xpnet.models import Network, build_network
 from xpnet.models.nodes import INPUT, Node
 from xpnet.models.registry import DIGITS, find_model, model_arguments
 from xpnet.models.summary import macs
+from xpnet.optim import OPTIMIZERS
 
 NAMES = ("two-layer-net", "simple-convnet", "deep-convnet")
 """The book's networks."""
@@ -136,7 +137,7 @@ class Case:
         weights = sum(prod(piece.weight_shape) for piece in self.pieces if piece.weight_shape)
         if self.task == "predict":
             return 4 * (2 * outputs + weights)
-        optimized = {"adam": 3, "momentum": 2}.get(self.optimizer, 1)
+        optimized = 1 + len(OPTIMIZERS[self.optimizer].kept)
         return 4 * (4 * outputs + (4 + 2 * optimized) * weights)
 
     def load(self) -> Arrays:
@@ -265,7 +266,7 @@ def _peculiarity(network: Network) -> str:
         return f"its loss is {type(network.last_layer).__name__}"
     if network.penalty is not None:
         return "its loss has a penalty"
-    if any(getattr(node.layer, "statistics_frozen", False) for node in network.nodes()):
+    if network.frozen_statistics:
         return "its statistics are frozen"
     how = [network.params.learning(name) for name in network.params]
     if any(one.frozen or one.rate != 1 or one.bounds is not None for one in how):
