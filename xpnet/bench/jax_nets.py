@@ -95,7 +95,7 @@ class Net:
                     feature_group_count=told.get("groups", 1),
                     preferred_element_type=self.sums,
                 )
-                return y + self._per_channel(arrays["b"]) if "b" in arrays else y
+                return y + self._per_channel(arrays["b"], y) if "b" in arrays else y
             case "Affine":
                 rows = jnp.transpose(x, (0, self.C, self.H, self.W)) if x.ndim == 4 else x
                 rows, W = (a.astype(self.factors) for a in (rows.reshape(len(x), -1), arrays["W"]))
@@ -139,7 +139,7 @@ class Net:
             case "Sum" | "Residual":
                 return sum(others, x)
             case "Concatenate":
-                return jnp.concatenate(read, axis=self.C if x.ndim == 4 else 1)
+                return jnp.concatenate(read, axis=self._features(x))
         raise unbuilt("JAX", piece)
 
     def _normalized(
@@ -164,12 +164,12 @@ class Net:
         return y + self._per_channel(arrays["beta"], x), kept
 
     def _features(self, x: jax.Array) -> int:
+        """The axis of images' channels, or of rows' numbers."""
         return self.C if x.ndim == 4 else 1
 
-    def _per_channel(self, a: jax.Array, x: jax.Array | None = None) -> jax.Array:
+    def _per_channel(self, a: jax.Array, x: jax.Array) -> jax.Array:
         """One number for each channel, to be taken together with images, or with rows x."""
-        flat = self.layout == "NHWC" or (x is not None and x.ndim != 4)
-        return a if flat else a[:, None, None]
+        return a[:, None, None] if x.ndim == 4 and self.layout == "NCHW" else a
 
     def _pooled(self, piece: Piece, x: jax.Array, start: float, operation: Any) -> jax.Array:
         """What an operation makes of each window."""

@@ -83,11 +83,11 @@ def network(pieces: Sequence[Piece], arrays: Arrays) -> nn.Module:
         spare = read != INPUT and readers[read] == 1 and pieces[read].kind in SPARED
         built.append(_layers(piece, in_place=spare))
         for key, name in {**piece.params, **piece.state}.items():
-            if hasattr(built[-1][-1], NAMES.get(key, key)):
+            own = getattr(built[-1][-1], NAMES.get(key, key), None)
+            if own is not None:
                 array = torch.from_numpy(arrays[name])
-                turned = array.T if key == "W" and piece.kind == "Affine" else array
                 with torch.no_grad():
-                    getattr(built[-1][-1], NAMES.get(key, key)).copy_(turned)
+                    own.copy_(array.T if key == "W" and piece.kind == "Affine" else array)
     inputs = [piece.inputs for piece in pieces]
     if inputs == [(number - 1,) for number in range(len(pieces))]:
         return nn.Sequential(*chain(*built))
