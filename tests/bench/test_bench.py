@@ -148,9 +148,9 @@ def test_bytes_of_a_step(case):
 
 
 def without_dropout(network):
-    for layer in network.layers.values():
-        if isinstance(layer, Dropout):
-            layer.dropout_ratio = 0.0
+    for node in network.nodes():
+        if isinstance(node.layer, Dropout):
+            node.layer.dropout_ratio = 0.0
     return network
 
 

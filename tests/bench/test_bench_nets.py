@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from slow_cases import slow_except
+from test_bench import without_dropout
 from xpnet import synthetic_digits, to_numpy
 from xpnet.bench.cases import FIELD, UnavailableError, images_needed, prepare
 from xpnet.bench.child import Child
 from xpnet.bench.contestants import timed_on
 from xpnet.compiled import usable
-from xpnet.layers import Dropout
 from xpnet.models.registry import DIGITS, build_network, model_arguments
 from xpnet.optim import OPTIMIZERS
 
@@ -54,10 +54,8 @@ def step(case):
         arrays = made.load()
         batch = slice(first := FIRST.get(model, 0), first + 3)
         x, t = arrays.pop("x")[batch].astype(dtype), arrays.pop("t")[batch]
-        net = build_network(model, model_arguments(model, DIGITS), rng=0, dtype=dtype)
-        for node in net.nodes():
-            if isinstance(node.layer, Dropout):
-                node.layer.dropout_ratio = 0.0
+        arguments = model_arguments(model, DIGITS)
+        net = without_dropout(build_network(model, arguments, rng=0, dtype=dtype))
         params = {name: arrays[name] for name in net.params}
         for name, array in params.items():  # as float32 has rounded them
             net.params[name] = array
