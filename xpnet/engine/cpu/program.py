@@ -257,8 +257,7 @@ class Program:
 
     @cached_property
     def _whole_back(self) -> Steps:
-        whole = range(len(self._kernels))
-        return self._back.setdefault((whole, LEARNING), self._steps_back(whole, LEARNING))
+        return self._steps_back(range(len(self._kernels)), LEARNING)
 
     def forward(self, segment: range) -> Any:
         """Go through a segment; what these samples bring to the meeting at its end, or None."""
