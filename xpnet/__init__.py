@@ -93,6 +93,7 @@ __all__ = [
     "Supervised",
     "Tanh",
     "Trainer",
+    "TransposedConvolution",
     "TwoLayerNet",
     "Unpooled",
     "XPNetError",

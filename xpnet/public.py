@@ -68,6 +68,7 @@ from xpnet.layers import (
     Subsampling,
     Sum,
     Tanh,
+    TransposedConvolution,
     Unpooled,
 )
 from xpnet.models import (

@@ -13,15 +13,17 @@ from math import inf, isfinite, prod, sqrt
 
 import numpy as np
 
+from xpnet.arguments import checked
 from xpnet.errors import ArgumentError, DeviceMemoryError
+from xpnet.functions.im2col import Stride, strides_of
 
 
-def xavier(n_in: int) -> float:
+def xavier(n_in: float) -> float:
     """Give sqrt(1 / n_in), for sigmoid and tanh: Glorot's rule as the book and Caffe have it."""
     return sqrt(1 / n_in)
 
 
-def glorot(n_in: int, n_out: int) -> float:
+def glorot(n_in: float, n_out: float) -> float:
     """Give sqrt(2 / (n_in + n_out)), which keeps gradients as well.
 
     Glorot, Bengio, AISTATS 2010, "Understanding the difficulty of training deep feedforward neural
@@ -30,12 +32,12 @@ def glorot(n_in: int, n_out: int) -> float:
     return sqrt(2 / (n_in + n_out))
 
 
-def he(n_in: int) -> float:
+def he(n_in: float) -> float:
     """Give sqrt(2 / n_in), for ReLU, which lets half through (He et al. 2015, arXiv:1502.01852)."""
     return sqrt(2 / n_in)
 
 
-RULES: dict[str, Callable[[int, int], float]] = {
+RULES: dict[str, Callable[[float, float], float]] = {
     "relu": lambda n_in, n_out: he(n_in),
     "he": lambda n_in, n_out: he(n_in),
     "sigmoid": lambda n_in, n_out: xavier(n_in),
@@ -51,7 +53,7 @@ RULES: dict[str, Callable[[int, int], float]] = {
 """
 
 
-def initial_std(std: float | str | None, n_in: int, n_out: int) -> float:
+def initial_std(std: float | str | None, n_in: float, n_out: float) -> float:
     """Choose the standard deviation of a layer's initial weights, n_in inputs and n_out outputs.
 
     Parameters
@@ -142,6 +144,51 @@ def normal(
         drawn = np.asarray(generator.standard_normal(shape))
         drawn *= std  # in place: the largest layer of VGG has 100 million
         return drawn
+
+
+@checked
+def bilinear(channels: int, stride: Stride) -> np.ndarray:
+    """The weights with which a transposed convolution interpolates between pixels, float64.
+
+        W[k, k] = v_down v_across^T, and 0 between different channels;   v[i] = 1 - |i/h - c|,
+        i = 0 ... F-1,   F = 2 s - s mod 2,   h = ceil(F / 2),   c = (2 h - 1 - F mod 2) / (2 h)
+
+    with the step s down or across. With padding of ceil((s - 1) / 2) the image is s times as large.
+    It is Caffe's rule, which FCN begins with: Long, Shelhamer, Darrell 2015, section 3.3. Away from
+    the border that is what resizing with half-pixel centres gives.
+
+    Parameters
+    ----------
+    stride : s, or that down and that across
+
+    Returns
+    -------
+    (channels, channels, F down, F across)
+    """
+    strides = strides_of(stride, "bilinear")
+    if min(channels, *strides) < 1:
+        raise ArgumentError(
+            f"bilinear needs at least one channel and step, got channels={channels}, "
+            f"stride={stride}"
+        )
+    down, across = map(_ramp, strides)
+    W = filled((channels, channels, len(down), len(across)), 0.0)
+    if not is_unwritten():
+        W[range(channels), range(channels)] = np.outer(down, across)
+    return W
+
+
+def bilinear_size(step: int) -> int:
+    """Height or width of the windows of `bilinear`."""
+    return 2 * step - step % 2
+
+
+def _ramp(step: int) -> np.ndarray:
+    """The weights along one axis."""
+    F = bilinear_size(step)
+    h = -(-F // 2)
+    ramp: np.ndarray = 1 - np.abs(np.arange(F) / h - (2 * h - 1 - F % 2) / (2 * h))
+    return ramp
 
 
 def filled(shape: int | tuple[int, ...], value: float) -> np.ndarray:

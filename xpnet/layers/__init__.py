@@ -15,7 +15,7 @@ from xpnet.layers.base import (
     leaves,
 )
 from xpnet.layers.binary import BinaryAffine, BinaryConvolution, Sign
-from xpnet.layers.conv import Convolution
+from xpnet.layers.conv import Convolution, TransposedConvolution
 from xpnet.layers.dense import Affine
 from xpnet.layers.dropout import Dropout
 from xpnet.layers.join import Concatenate, Heads, Identity, PadShortcut, Residual, Sum
@@ -70,6 +70,7 @@ __all__ = [
     "Subsampling",
     "Sum",
     "Tanh",
+    "TransposedConvolution",
     "Unpooled",
     "decaying",
     "learns",

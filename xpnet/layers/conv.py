@@ -1,4 +1,4 @@
-"""Convolution."""
+"""Convolution, and its transpose."""
 
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpnet.arguments import checked, whole_numbers
+from xpnet.arguments import checked, one_or_several, whole, whole_numbers
 from xpnet.arrays import Array, array_namespace, device_of
 from xpnet.arrays.values import floating, in_parts
 from xpnet.errors import ArgumentError
@@ -17,8 +17,9 @@ from xpnet.functions.im2col import (
     col2im,
     im2col,
     output_sizes,
+    strides_of,
 )
-from xpnet.functions.init import filled, initial_std, normal
+from xpnet.functions.init import bilinear, bilinear_size, filled, initial_std, normal
 from xpnet.layers.base import Backward, Params, Shape, sample_shape
 from xpnet.layers.numbers import Windowed, height_and_width
 
@@ -199,6 +200,212 @@ class Convolution(Windowed):
             return dx, {name: grads[name] for name in self.params if name in grads}
 
         return xp.permute_dims(y, (0, 3, 1, 2)), backward
+
+
+class TransposedConvolution(Windowed):
+    """The transpose of convolution as a linear map, which enlarges images; "deconvolution".
+
+        y[n, f, oy s + fy - p, ox s + fx - p] += x[n, c, oy, ox] W[c, f, fy, fx],   then + b[f]
+
+    over all c, oy, ox, fy, fx; what falls outside y is left out. W is the weight of the convolution
+    from `filters` to `channels` channels whose transpose this is, <conv(d), x> = <d, y(x)> without
+    the bias: with each pixel of x as a row of X, and W as a matrix with a row for each channel,
+
+        y = col2im(X W) + b
+        dX = im2col(dy) W^T,   dW = X^T im2col(dy),   db = sum of dy over samples and pixels
+
+    As the convolution may leave out pixels at the end, several sizes of y belong to one of x;
+    `output_pad` settles which is meant. Its rows and columns are computed as all others are.
+
+    Long, Shelhamer, Darrell 2015, "Fully convolutional networks for semantic segmentation",
+    section 3.3; Zeiler, Krishnan, Taylor, Fergus 2010, "Deconvolutional networks".
+
+    Parameters
+    ----------
+    channels, filters, filter_size : channels of the input and of the output, and the window
+    stride, pad : steps of the window over the output, and rows and columns that are cut off around
+        it, as for `Convolution`
+    output_pad : rows at the bottom and columns at the right of the output besides, fewer than the
+        stride: one number, or two
+    std : as for `Convolution`, an output being made up of channels FH FW / (steps down times steps
+        across) products on average; or "bilinear": the weights of `functions.init.bilinear`
+    rng : NumPy generator or seed
+    bias : whether there is a b
+    """
+
+    decays = ("W",)
+
+    @checked
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        filter_size: int | tuple[int, int],
+        *,
+        stride: Stride = 1,
+        pad: Pad = 0,
+        output_pad: int | tuple[int, int] = 0,
+        std: float | str | None = None,
+        rng: np.random.Generator | int | None = None,
+        bias: bool = True,
+    ) -> None:
+        FH, FW = height_and_width("TransposedConvolution", "filter_size", filter_size)
+        self._move_by("TransposedConvolution", stride, pad)
+        if min(channels, filters, FH, FW, *self.strides) < 1 or min(self.pads) < 0:
+            raise ArgumentError(
+                "TransposedConvolution needs at least one channel, filter, pixel and step, got "
+                f"channels={channels}, filters={filters}, filter_size={FH, FW}, stride={stride}, "
+                f"pad={pad}"
+            )
+        if (more := one_or_several(output_pad, 2)) is None:
+            raise ArgumentError(
+                "output_pad of TransposedConvolution must be a whole number, such as 1, or two for "
+                f"rows and columns, such as (1, 0), got {output_pad!r:.200}"
+            )
+        if not all(0 <= q < step for q, step in zip(more, self.strides, strict=True)):
+            raise ArgumentError(
+                "output_pad of TransposedConvolution must be from 0 to below its stride, got "
+                f"output_pad={output_pad!r}, stride={stride!r}"
+            )
+        self.output_pad: Any = more[0] if whole(output_pad) else more
+        if std == "bilinear":
+            W = _bilinear_filters(channels, filters, (FH, FW), self.stride)
+        else:
+            n_in = channels * FH * FW / prod(self.strides)
+            std = initial_std(std, n_in, filters * FH * FW)
+            W = normal((channels, filters, FH, FW), std, rng)
+        self.params: Params = {"W": W, "b": filled(filters, 0.0)} if bias else {"W": W}
+
+    @classmethod
+    def bilinear(
+        cls, channels: int, stride: Stride, *, bias: bool = False
+    ) -> "TransposedConvolution":
+        """A layer that makes images `stride` times as large, at first by bilinear interpolation.
+
+        Its weights learn. Within a pixel of the input's border images fade to 0.
+        """
+        steps = strides_of(stride, "TransposedConvolution")
+        height, width = map(bilinear_size, steps)
+        pad = steps[0] // 2, steps[1] // 2  # ceil((step - 1) / 2)
+        return cls(
+            channels,
+            channels,
+            (height, width),
+            stride=stride,
+            pad=pad[0] if whole(stride) else pad,
+            std="bilinear",
+            bias=bias,
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """Sizes of the filters, steps, what is cut off and what is added, a bias or none."""
+        channels, filters, *window = self.params["W"].shape
+        return {
+            "channels": channels,
+            "filters": filters,
+            "filter_size": tuple(window),
+            "stride": self.stride,
+            "pad": self.pad,
+            "output_pad": self.output_pad,
+            "bias": "b" in self.params,
+        }
+
+    @property
+    def output_pads(self) -> tuple[int, int]:
+        """Rows at the bottom and columns at the right of the output besides."""
+        rows, columns = one_or_several(self.output_pad, 2) or (0, 0)
+        return rows, columns
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(filters, OH, OW) for images (channels, H, W): OH = (H - 1) s - 2 p + FH + q, OW alike.
+
+        p is the pad, for each side its own, and q the output_pad.
+        """
+        channels, filters, *window = self.params["W"].shape
+        if len(shape) != 3 or shape[0] != channels or min(shape) < 1:
+            raise ArgumentError(
+                f"TransposedConvolution takes images of {channels} channels, ({channels}, H, W), "
+                f"got {shape}"
+            )
+        top, left, bottom, right = self.pads
+        OH, OW = (
+            (size - 1) * step - cut + width + more
+            for size, step, cut, width, more in zip(
+                shape[1:],
+                self.strides,
+                (top + bottom, left + right),
+                window,
+                self.output_pads,
+                strict=True,
+            )
+        )
+        if min(OH, OW) < 1:
+            raise ArgumentError(
+                f"TransposedConvolution with pad={self.pad} leaves nothing of images {shape}: "
+                f"{OH} rows and {OW} columns; use less padding"
+            )
+        return filters, OH, OW
+
+    def macs(self, shape: Shape) -> int:
+        """Multiplications, each with an addition, for a sample: W's at each pixel of the input."""
+        self.output_shape(shape)
+        return int(prod(shape[1:]) * prod(self.params["W"].shape))
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The enlarged images, (N, filters, OH, OW)."""
+        xp, W, b = array_namespace(x), self.params["W"], self.params.get("b")
+        C, FN, FH, FW = W.shape
+        size = self.output_shape(sample_shape(x))
+        x, w = floating(x), xp.reshape(W, (C, -1))
+        window = (FH, FW, self.stride, self.pad)
+        N, _, *image = x.shape
+        parts = list(_parts(N, prod(image) * w.shape[1] * _size(xp, x)))
+        y = xp.empty((N, *size), dtype=x.dtype, device=x.device)
+        for part in parts:
+            shape = (x[part, ...].shape[0], *size)
+            Y = col2im(_pixels(x[part, ...]) @ w, shape, *window, uneven="drop")
+            y[part, ...] = Y if b is None else Y + xp.reshape(b, (FN, 1, 1))
+
+        def backward(
+            dy: Array, need_dx: bool = True, need_grads: bool = True
+        ) -> tuple[Array, Params]:
+            dw, db = xp.zeros_like(w), xp.zeros((FN,), dtype=w.dtype, device=w.device)
+            dx = xp.empty((N, *image, C), dtype=x.dtype, device=x.device) if need_dx else None
+            for part in parts:
+                D = im2col(dy[part, ...], *window, uneven="drop")
+                if need_grads:
+                    dw += _transpose(_pixels(x[part, ...])) @ D
+                    # As a product with ones: libraries sum over leading axes slowly.
+                    d = _pixels(dy[part, ...])
+                    db += xp.ones((d.shape[0],), dtype=d.dtype, device=d.device) @ d
+                if dx is not None:
+                    dx[part, ...] = xp.reshape(D @ _transpose(w), (-1, *image, C))
+            grads = {"W": xp.reshape(dw, W.shape), "b": db} if need_grads else {}
+            if dx is not None:
+                dx = xp.permute_dims(dx, (0, 3, 1, 2))
+            return dx, {name: grads[name] for name in self.params if name in grads}
+
+        return y, backward
+
+
+def _bilinear_filters(
+    channels: int, filters: int, window: tuple[int, int], stride: Stride
+) -> np.ndarray:
+    """The weights that interpolate, for as many filters as channels and the window of that rule."""
+    needed = tuple(map(bilinear_size, strides_of(stride)))
+    if filters != channels or window != needed:
+        raise ArgumentError(
+            "TransposedConvolution that begins as bilinear interpolation needs as many filters as "
+            f"channels and, for stride={stride}, filter_size={needed}, got channels={channels}, "
+            f"filters={filters}, filter_size={window}; see TransposedConvolution.bilinear"
+        )
+    return bilinear(channels, stride)
+
+
+def _pixels(images: Array) -> Array:
+    """Each pixel of images as a row of its channels."""
+    xp = array_namespace(images)
+    return xp.reshape(xp.permute_dims(images, (0, 2, 3, 1)), (-1, images.shape[1]))
 
 
 Table: TypeAlias = tuple[tuple[int, ...], ...]

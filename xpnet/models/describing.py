@@ -43,6 +43,7 @@ KINDS: dict[str, Callable[..., Any]] = {
         layers.Subsampling,
         layers.Sum,
         layers.Tanh,
+        layers.TransposedConvolution,
         layers.Unpooled,
         penalties.L1,
         penalties.L2,

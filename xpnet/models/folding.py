@@ -23,6 +23,7 @@ from xpnet.layers import (
     Residual,
     Sequential,
     Sum,
+    TransposedConvolution,
     Unpooled,
 )
 from xpnet.models.network import Network
@@ -32,17 +33,21 @@ from xpnet.models.plain import check_plain
 REBUILT = (AuxiliaryHeads, Concatenate, Heads, Residual, Sequential, Sum, Unpooled)
 """Containers whose `arguments` say all of them."""
 
+FOLDED = (Affine, Convolution, TransposedConvolution)
+"""Layers that a norm behind them can be folded into."""
+
 
 @checked
 def fold_batch_norm(network: Network) -> Network:
-    """A copy for inference, with each `BatchNorm` in the `Convolution` or `Affine` that it follows.
+    """A copy for inference, with each `BatchNorm` in the layer with weights that it follows.
 
         W <- W gamma / std,   b <- beta + (b - mean) gamma / std,   std = sqrt(var + eps)
 
     with the running statistics, for each filter or output; where there was no b there is one then.
     Up to rounding the copy predicts what the network predicts. Layers and parameters keep their
-    names, and how they learn. A BatchNorm stays that follows no such layer, or one whose output
-    others read, too. If the copy is trained on, what was folded is not normalized any more.
+    names, and how they learn. Layers with weights are here `Affine`, `Convolution` and
+    `TransposedConvolution`; a BatchNorm stays that follows another one, or one whose output others
+    read, too. If the copy is trained on, what was folded is not normalized any more.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def fold_batch_norm(network: Network) -> Network:
 
 
 def norms_behind(nodes: Sequence[Node], outputs: int | dict[str, int]) -> dict[int, list[int]]:
-    """Say what may be folded: by the number of an `Affine` or a `Convolution`, of the norms behind.
+    """Say what may be folded: by the number of a layer with weights, those of the norms behind it.
 
     Each norm is the only reader of the node before it.
     """
@@ -77,7 +82,7 @@ def norms_behind(nodes: Sequence[Node], outputs: int | dict[str, int]) -> dict[i
     first: dict[int, int] = {}  # of a layer or a norm behind it, the number of the layer
     for number, node in enumerate(nodes):
         before = node.inputs[0]
-        if type(node.layer) in (Affine, Convolution):
+        if type(node.layer) in FOLDED:
             found[number], first[number] = [], number
         elif type(node.layer) is BatchNorm and before in first and read.count(before) == 1:
             first[number] = first[before]
