@@ -6,9 +6,14 @@ from xpnet.arrays import Device, array_namespace, get_device, to_numpy
 from xpnet.data import (
     Batches,
     Dataset,
+    Scenes,
+    digit_scene,
+    digit_scenes,
     hold_out,
     load_dataset,
     load_mnist,
+    road_scene,
+    road_scenes,
     shuffle_dataset,
     synthetic_digits,
 )
@@ -89,6 +94,7 @@ from xpnet.models import (
     load_network,
 )
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
+from xpnet.models.detections import Detections, Objects
 from xpnet.models.ensemble import Ensemble
 from xpnet.models.folding import fold_batch_norm
 from xpnet.models.half import half_precision

@@ -14,6 +14,7 @@ from xpnet.layers import (
     MaxPool,
     ReLU,
     ScaledTanh,
+    Shape,
     Sigmoid,
     Subsampling,
     Tanh,
@@ -76,34 +77,16 @@ class LeNet(Network):
         device: str | Device = "cpu",
         dtype: str = "float32",
     ) -> None:
-        image, rng = image_shape("LeNet", input_shape), np.random.default_rng(rng)
-        squash, std = ACTIVATIONS[activation], "he" if activation == "relu" else "xavier"
-        pad = 2 if min(image[1:]) < 32 else 0
-
-        def halved(conv: Layer, channels: int, number: int) -> dict[str, Layer]:
-            """Layer C1 or C3, and the pool behind it, with their activations."""
-            convolved, pooled = f"C{number}", f"S{number + 1}"
-            if pool == "max":
-                half: Layer = MaxPool(2, stride=2, uneven="drop")
-                return {convolved: conv, f"{convolved}-activation": squash(), pooled: half}
-            first: dict[str, Layer] = {convolved: conv}
-            if squash_convolutions:
-                first[f"{convolved}-activation"] = squash()
-            return first | {pooled: Subsampling(channels), f"{pooled}-activation": squash()}
-
-        c1 = Convolution(image[0], 6, 5, pad=pad, std=std, rng=rng)
-        c3 = Convolution(6, 16, 5, table=TABLE if table else None, std=std, rng=rng)
-        layers: dict[str, Layer] = {
-            **halved(c1, 6, 1),
-            **halved(c3, 16, 3),
-            "C5": Convolution(16, 120, 5, std=std, rng=rng),
-            "C5-activation": squash(),
-        }
-        layers |= {
-            "F6": Affine(features_behind("LeNet", layers, image), 84, std=std, rng=rng),
-            "F6-activation": squash(),
-            "output": Affine(84, classes, std=std, rng=rng),
-        }
+        image = image_shape("LeNet", input_shape)
+        layers = lenet_layers(
+            image,
+            classes,
+            activation,
+            pool,
+            table=table,
+            squash_convolutions=squash_convolutions,
+            rng=np.random.default_rng(rng),
+        )
         super().__init__(layers, input_shape=image, device=device, dtype=dtype)
 
     @classmethod
@@ -127,3 +110,43 @@ class LeNet(Network):
             device=device,
             dtype=dtype,
         )
+
+
+def lenet_layers(
+    image: Shape,
+    classes: int,
+    activation: str,
+    pool: str,
+    *,
+    table: bool,
+    squash_convolutions: bool,
+    rng: np.random.Generator,
+) -> dict[str, Layer]:
+    """The layers of a `LeNet`, whose arguments these are."""
+    squash, std = ACTIVATIONS[activation], "he" if activation == "relu" else "xavier"
+    pad = 2 if min(image[1:]) < 32 else 0
+
+    def halved(conv: Layer, channels: int, number: int) -> dict[str, Layer]:
+        """Layer C1 or C3, and the pool behind it, with their activations."""
+        convolved, pooled = f"C{number}", f"S{number + 1}"
+        if pool == "max":
+            half: Layer = MaxPool(2, stride=2, uneven="drop")
+            return {convolved: conv, f"{convolved}-activation": squash(), pooled: half}
+        first: dict[str, Layer] = {convolved: conv}
+        if squash_convolutions:
+            first[f"{convolved}-activation"] = squash()
+        return first | {pooled: Subsampling(channels), f"{pooled}-activation": squash()}
+
+    c1 = Convolution(image[0], 6, 5, pad=pad, std=std, rng=rng)
+    c3 = Convolution(6, 16, 5, table=TABLE if table else None, std=std, rng=rng)
+    layers: dict[str, Layer] = {
+        **halved(c1, 6, 1),
+        **halved(c3, 16, 3),
+        "C5": Convolution(16, 120, 5, std=std, rng=rng),
+        "C5-activation": squash(),
+    }
+    return layers | {
+        "F6": Affine(features_behind("LeNet", layers, image), 84, std=std, rng=rng),
+        "F6-activation": squash(),
+        "output": Affine(84, classes, std=std, rng=rng),
+    }
