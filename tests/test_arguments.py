@@ -76,6 +76,13 @@ NEEDED = {
     "shuffle_dataset": lambda: {"x": X, "t": T},
     "synthetic_digits": lambda: {"n": 3},
     "load_dataset": lambda: {"name": "synthetic", "train_size": 10, "test_size": 5},
+    "digit_scene": lambda: {
+        "images": np.zeros((2, 28, 28), np.uint8),
+        "labels": T[:2],
+        "seed": 0,
+        "i": 0,
+    },
+    "road_scene": lambda: {"seed": 0, "i": 0},
     "EarlyStopping": lambda: {"patience": 3},
     "Supervised": lambda: {"network": net(), "source": Batches(X, T, 3)},
     "Trainer": lambda: {"network": net(), "x_train": X, "t_train": T},
@@ -101,8 +108,8 @@ NOT_WALKED = {
     "numerical_diff",  # at x, which may be one
     "col2im",  # asks the same as im2col, of the image's size
     "load_mnist", "load_model", "load_network", "load_torch", "save_torch",  # of files
-    "Dataset", "Device", "EpochMetrics", "Learner", "Callback", "Ensemble", "gradient_check",
-    "XPNetError", "one_hot", "perceptron",
+    "Dataset", "Scenes", "Device", "EpochMetrics", "Learner", "Callback", "Ensemble",
+    "gradient_check", "XPNetError", "one_hot", "perceptron",
 }  # fmt: skip
 NOT_A_NUMBER = ["3", None, [1], 1j, b"3", np.array([1, 2]), SGD]
 
