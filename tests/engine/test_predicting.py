@@ -10,6 +10,7 @@ from xpnet.layers import (
     BatchNorm,
     Convolution,
     Dropout,
+    Heads,
     Identity,
     MaxPool,
     ReLU,
@@ -62,6 +63,25 @@ def test_norms_are_folded_and_follow_what_changes(compiled, dtype):
     assert Identity not in kinds
     assert Dropout not in kinds
     assert engine._predicting().folds
+
+
+@FORMS
+@pytest.mark.parametrize("n", [1, 30])
+def test_images_come_out_as_the_layers_have_them(compiled, n):
+    """Also several by name, one of which is what the others read."""
+    x = np.random.default_rng(3).standard_normal((n, 2, 6, 7))
+    maps = {"features": Identity(), "one": Sequential([Convolution(4, 3, 1, rng=1), ReLU()])}
+    for last in (Convolution(4, 3, 1, rng=2), Heads(maps)):
+        net = Network(
+            [Convolution(2, 4, 3, pad=1, rng=0), BatchNorm(4), ReLU(), last],
+            input_shape=(2, 6, 7), dtype="float64",
+        )  # fmt: skip
+        vary(net)
+        got, want = get_engine(net, threads=2, compiled=compiled).predict(x), net.predict(x)
+        got, want = (y if isinstance(y, dict) else {"": y} for y in (got, want))
+        assert got.keys() == want.keys()
+        for name, y in want.items():
+            np.testing.assert_allclose(got[name], y, atol=1e-12, err_msg=name)
 
 
 @FORMS

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from xpnet.arrays import Array
 from xpnet.engine.lower import Lowered
 from xpnet.functions.im2col import inner, outer
 from xpnet.layers import Shape
@@ -277,9 +278,9 @@ def _back(value: int, count: int) -> int:
     return 2 * count - value
 
 
-def in_book_order(x: np.ndarray) -> np.ndarray:
-    """Images (H, W, n, C) seen as (n, C, H, W); rows as they are."""
-    return inner(x) if x.ndim == 4 else x
+def in_book_order(x: Array) -> Array:
+    """Images (H, W, n, C) seen as (n, C, H, W); rows as they are, and so is None."""
+    return x if x is None or x.ndim != 4 else inner(x)
 
 
 def in_memory_order(x: np.ndarray) -> np.ndarray:

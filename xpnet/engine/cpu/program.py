@@ -107,8 +107,7 @@ class Program:
         else:
             self.scores, self._dscores = (in_book_order(a[outputs]) for a in (self._y, self._dy))
         self._loss = part_loss(loss, self.scores, self._dscores, compiled=compiled)
-        dx = self._dy[INPUT]
-        self.dx: Array = None if dx is None else in_book_order(dx)
+        self.dx: Array = in_book_order(self._dy[INPUT])
 
     def _compile(self, kinds: Sequence[type[Kernel]]) -> None:
         """Make the kernels, and wire them, from the last to the first."""
