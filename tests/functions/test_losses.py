@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tolerances import EX, P10, assert_near
 from xpnet import (
     cross_entropy_error,
     log_softmax,
@@ -15,6 +16,8 @@ from xpnet import (
     softmax_cross_entropy,
     to_numpy,
 )
+from xpnet.errors import ArgumentError
+from xpnet.functions.losses import smooth_l1
 
 scores = arrays(
     np.float64, st.tuples(st.integers(1, 5), st.integers(1, 6)), elements=st.floats(-50, 50)
@@ -68,3 +71,40 @@ def test_dtypes_are_kept(device):
         kind = device.dtype(dtype)
         for array in (loss, dz, softmax(z), log_softmax(z), sigmoid(z), cross_entropy_error(z, t)):
             assert array.dtype == kind
+
+
+@pytest.mark.parametrize(
+    ("beta", "values", "slopes"),
+    [
+        (1.0, [1.5, 0.5, 0.125, 0, 0.125, 0.5, 2.5], [-1, -1, -0.5, 0, 0.5, 1, 1]),
+        (
+            1 / 9,
+            [1.944444444, 0.9444444444, 0.4444444444, 0, 0.4444444444, 0.9444444444, 2.944444444],
+            [-1, -1, -1, 0, 1, 1, 1],
+        ),
+    ],
+)
+def test_smooth_l1_of_the_worked_example(device, beta, values, slopes):
+    found, slope = smooth_l1(device.asarray([-2.0, -1, -0.5, 0, 0.5, 1, 3]), beta)
+    assert_near(found, values, P10 | {"rtol": 3e-10})
+    assert_near(slope, slopes, EX)
+
+
+def test_smooth_l1_is_pytorchs_at_every_size(device):
+    """Also where squares would overflow, and of NaN, which stays."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    x = np.asarray([-1e300, -3.0, -0.3, -1e-9, 0.0, 0.2, 0.25, 7.0, np.inf, np.nan])
+    for beta in (0.25, 1.0, 3):
+        values, slope = smooth_l1(device.asarray(x), beta)
+        there = torch.tensor(x, requires_grad=True)
+        want = torch.nn.functional.smooth_l1_loss(
+            there, 0 * there.detach(), beta=beta, reduction="none"
+        )
+        want[:-2].sum().backward()
+        assert_near(values[:-2], want.detach().numpy()[:-2], {"rtol": 1e-14, "atol": 0})
+        assert_near(slope[:-2], there.grad.numpy()[:-2], {"rtol": 1e-14, "atol": 0})
+        assert_near(values[-2:], [np.inf, np.nan], EX)
+        assert_near(slope[-2:], [1, np.nan], EX)
+    for beta in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ArgumentError, match="smooth_l1 needs a finite beta above 0, got"):
+            smooth_l1(x, beta)

@@ -1,5 +1,6 @@
 """Loss functions. Targets are class labels, shape (N,), or one-hot rows, shape (N, K)."""
 
+from math import inf
 from typing import Any
 
 from xpnet.arguments import checked
@@ -213,3 +214,26 @@ def sigmoid_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
     slope = xp.where(z > 0.0, 1.0 - target, -target)  # of max(z, 0) - t z, where 0 z = 0
     terms = slope * xp.where(slope == 0.0, 0.0, z) + xp.log1p(xp.exp(-xp.abs(z)))
     return xp.sum(terms) / n_samples, (sigmoid(z) - target) / n_samples
+
+
+@checked
+def smooth_l1(x: Array, beta: float = 1.0) -> tuple[Array, Array]:
+    """A square near 0 and the absolute value beyond, of each number, and its derivative.
+
+        L = x^2 / (2 beta)  where |x| < beta,   |x| - beta / 2  elsewhere
+        dL/dx = x / beta,   and the sign of x
+
+    Girshick 2015, "Fast R-CNN", arXiv:1504.08083, eq. 3, has beta = 1, and Faster R-CNN's code 1/9
+    for its proposals.
+
+    Returns
+    -------
+    L and dL/dx, both in the shape of x
+    """
+    if not (0.0 < beta < inf):
+        raise ArgumentError(f"smooth_l1 needs a finite beta above 0, got {beta}")
+    xp, x = array_namespace(x), floating(x)
+    size = xp.abs(x)
+    m = xp.clip(size, max=beta)
+    share = m / beta  # 1 beyond
+    return share * (size - m / 2), xp.sign(x) * share
