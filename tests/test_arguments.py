@@ -99,6 +99,22 @@ NEEDED = {
     "confusion": lambda: {"labels": T, "predictions": T},
     "gradient_descent": lambda: {"f": lambda x: np.sum(x**2), "init_x": np.ones(2)},
     "im2col": lambda: {"input_data": IMAGES, "filter_h": 3, "filter_w": 3},
+    "anchors": lambda: {
+        "height": 2,
+        "width": 3,
+        "stride": 4,
+        "sizes": (8,),
+        "ratios": (1,),
+    },
+    "nms": lambda: {
+        "boxes": np.zeros((2, 4)),
+        "scores": np.zeros(2),
+        "threshold": 0.5,
+        "limit": 2,
+    },
+    "roi_align": lambda: {"x": IMAGES, "rois": np.zeros((1, 5)), "size": 2, "scale": 0.5},
+    "roi_pool": lambda: {"x": IMAGES, "rois": np.zeros((1, 5)), "size": 2, "scale": 0.5},
+    "smooth_l1": lambda: {"x": X},
     "conv_output_size": lambda: {"input_size": 8, "filter_size": 3},
     "nielsen.Network": lambda: {"sizes": [2, 3, 2]},
     "wakui.train": lambda: {"net": net(), "x": X, "t": T},
@@ -109,7 +125,7 @@ NOT_WALKED = {
     "col2im",  # asks the same as im2col, of the image's size
     "load_mnist", "load_model", "load_network", "load_torch", "save_torch",  # of files
     "Dataset", "Scenes", "Device", "EpochMetrics", "Learner", "Callback", "Ensemble",
-    "gradient_check", "XPNetError", "one_hot", "perceptron",
+    "gradient_check", "XPNetError", "iou", "one_hot", "perceptron",
 }  # fmt: skip
 NOT_A_NUMBER = ["3", None, [1], 1j, b"3", np.array([1, 2]), SGD]
 

@@ -29,6 +29,7 @@ from xpnet.functions.activations import (
     step_function,
     tanh,
 )
+from xpnet.functions.boxes import anchors, iou, nms
 from xpnet.functions.gradients import gradient_descent, numerical_diff, numerical_gradient
 from xpnet.functions.im2col import col2im, conv_output_size, im2col
 from xpnet.functions.losses import (
@@ -36,9 +37,11 @@ from xpnet.functions.losses import (
     mean_squared_error,
     one_hot,
     sigmoid_cross_entropy,
+    smooth_l1,
     softmax_cross_entropy,
 )
 from xpnet.functions.perceptron import AND, NAND, OR, XOR, perceptron
+from xpnet.functions.rois import roi_align, roi_pool
 from xpnet.functions.rounding import rounded
 from xpnet.layers import (
     LRN,
