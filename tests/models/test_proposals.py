@@ -72,6 +72,17 @@ def test_spirals_are_one_component():
     assert [tuple(box) for box in proposals(picture[np.newaxis])[0]] == by_the_rule(picture)
 
 
+def test_fewer_thresholds_and_no_pairs_propose_less():
+    rng = np.random.default_rng(0)
+    pictures = (rng.random((3, 40, 40)) < 0.25) * rng.integers(0, 256, (3, 40, 40))
+    pictures = pictures.astype(np.uint8)
+    every = proposals(pictures)
+    for options in ({"pairs": False}, {"thresholds": [112]}, {"thresholds": []}):
+        fewer = proposals(pictures, **options)
+        for a, b in zip(fewer, every, strict=True):
+            assert {*map(tuple, a)} < {*map(tuple, b)}
+
+
 def test_no_pictures():
     assert proposals(np.zeros((0, 1, 64, 64), np.uint8)) == []
 

@@ -51,11 +51,7 @@ class Predicts(Protocol):
 
 
 class Detector(Protocol):
-    """Whatever finds objects in pictures, and the networks that it does that by, by name."""
-
-    @property
-    def networks(self) -> Mapping[str, Any]:
-        """The networks that learn."""
+    """Whatever finds objects in pictures."""
 
     def detect(
         self,
@@ -73,7 +69,8 @@ class Detector(Protocol):
         score : what is less sure is left out
         overlap : of two boxes of one class that overlap more, the surer one stays
         most : detections of a picture at most
-        computing : what computes for each of `networks`, such as engines; they themselves if None
+        computing : what computes for each of its networks, by name, such as engines; they
+            themselves if None. One network alone is called "network".
         """
 
 

@@ -9,11 +9,13 @@ that touch. Everything happens on the host, for all pictures at once: they stand
 as a single row of pixels, in which nothing of one picture touches another's.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xpnet.arguments import checked
 from xpnet.arrays import to_numpy
 from xpnet.arrays.values import as_array, in_parts
 from xpnet.errors import ArgumentError
@@ -29,12 +31,17 @@ AT_A_TIME = 2**22
 """Pixels that are looked at together, so that memory stays bounded."""
 
 
-def proposals(images: Any) -> list[NDArray[np.float64]]:
+@checked
+def proposals(
+    images: Any, *, thresholds: Sequence[float] = THRESHOLDS, pairs: bool = True
+) -> list[NDArray[np.float64]]:
     """Propose boxes of each picture, (n, 4), by x1, y1, x2, y2 in rising order; n may be 0.
 
     Parameters
     ----------
     images : (N, 1, H, W) or (N, H, W): light on dark, pixels, uint8, or floats from 0 to 1
+    thresholds : from 0 to 255, whatever the pictures are
+    pairs : whether two components together are proposed, too
 
     Raises
     ------
@@ -45,7 +52,7 @@ def proposals(images: Any) -> list[NDArray[np.float64]]:
     n, pixels = len(pictures), pictures.shape[1] * pictures.shape[2]
     found: list[NDArray[np.float64]] = []
     for part in in_parts(n, max(1, AT_A_TIME // max(1, pixels))):
-        found += _proposals(pictures[part])
+        found += _proposals(pictures[part], thresholds, pairs)
     return found
 
 
@@ -75,12 +82,14 @@ def grey_pictures(images: Any) -> NDArray[Any]:
     return x
 
 
-def _proposals(pictures: NDArray[Any]) -> list[NDArray[np.float64]]:
+def _proposals(
+    pictures: NDArray[Any], thresholds: Sequence[float], pairs: bool
+) -> list[NDArray[np.float64]]:
     scale = 1 if pictures.dtype == np.uint8 else 255
-    rows = []
-    for threshold in THRESHOLDS:
+    rows = [np.zeros((0, 5), dtype=np.int64)]
+    for threshold in thresholds:
         parts = _components(pictures > threshold / scale)
-        rows += [parts, _pairs(parts)]
+        rows += [parts, _pairs(parts)] if pairs else [parts]
     boxes = np.concatenate(rows)
     widths, heights = boxes[:, 3] - boxes[:, 1], boxes[:, 4] - boxes[:, 2]
     fits = (heights >= HEIGHTS[0]) & (heights <= HEIGHTS[1])

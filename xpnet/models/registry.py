@@ -19,6 +19,7 @@ from xpnet.models.lenet import LeNet
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
 from xpnet.models.network import Network
 from xpnet.models.own import is_own, own
+from xpnet.models.rcnn import RCNN
 from xpnet.models.resnet import CifarResNet, ResNet
 from xpnet.models.two_layer_net import TwoLayerNet
 from xpnet.models.vgg import VGG
@@ -110,7 +111,7 @@ PRETRAINED: dict[str, Callable[..., Network]] = {
 CLASSES = (
     TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet,
     LeNet, AlexNet, VGG, GoogLeNet, ResNet, CifarResNet,
-    AnConvNet, BinaryMLP, BinaryConvNet, EfficientNetLite0,
+    AnConvNet, BinaryMLP, BinaryConvNet, EfficientNetLite0, RCNN,
 )  # fmt: skip
 """Networks that are nothing but their layers, whatever made them."""
 
