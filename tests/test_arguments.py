@@ -43,6 +43,7 @@ OTHERS = {
 NEEDED = {
     "Affine": lambda: {"n_in": 4, "n_out": 3},
     "Convolution": lambda: {"channels": 1, "filters": 2, "filter_size": 3},
+    "TransposedConvolution": lambda: {"channels": 1, "filters": 2, "filter_size": 3},
     "BinaryAffine": lambda: {"n_in": 4, "n_out": 3},
     "BinaryConvolution": lambda: {"channels": 1, "filters": 2, "filter_size": 3},
     "Rescale": lambda: {"scale": 2.0, "shift": -1.0},

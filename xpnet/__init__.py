@@ -18,6 +18,7 @@ __all__ = [
     "NAND",
     "OR",
     "R2",
+    "RCNN",
     "SGD",
     "VGG",
     "XOR",

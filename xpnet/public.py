@@ -102,6 +102,7 @@ from xpnet.models.ensemble import Ensemble
 from xpnet.models.folding import fold_batch_norm
 from xpnet.models.half import half_precision
 from xpnet.models.packed import PackedNetwork
+from xpnet.models.rcnn import RCNN
 from xpnet.models.torch_names import load_torch, save_torch
 from xpnet.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
 from xpnet.optim.loss_scale import LossScale
