@@ -32,6 +32,7 @@ from xpnet.engine.cpu.kernel import KERNELS, kernel_of, patterns
 from xpnet.engine.cpu.loss import separable
 from xpnet.engine.cpu.predicting import Predicting
 from xpnet.engine.cpu.program import LEARNING, PREDICTING, Needs, Program
+from xpnet.engine.cpu.transposed import SubpixelGemm
 from xpnet.engine.cpu.winograd import Winograd
 from xpnet.engine.cpu.worker import Meetings, Reduce, Worker, added
 from xpnet.engine.lower import Lowered, lower
@@ -46,7 +47,7 @@ from xpnet.engine.threads import (
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
 from xpnet.functions.targets import by_head, values_of
-from xpnet.layers import Backward, Convolution, HeadsWithLoss
+from xpnet.layers import Backward, Convolution, HeadsWithLoss, TransposedConvolution
 from xpnet.layers.loss import check_outputs, predicted
 from xpnet.models.network import Network
 
@@ -100,7 +101,9 @@ class CpuEngine(OneByOne, Uncopied):
         self._output_shapes = by_head(lambda k: self._nodes[k].output_shape, network.outputs)
         layers = [node.layer for node in self._nodes]
         self._by_samples = all(type(layer) in KERNELS for layer in layers)
-        convolutions = [layer for layer in layers if isinstance(layer, Convolution)]
+        convolutions = [
+            layer for layer in layers if isinstance(layer, Convolution | TransposedConvolution)
+        ]
         self._convolves = bool(convolutions)
         weights = sum(layer.params["W"].size for layer in convolutions)
         numbers = sum(prod(node.output_shape) for node in self._nodes)
@@ -275,7 +278,7 @@ class CpuEngine(OneByOne, Uncopied):
         return scores
 
     def _by_layers(self, x: np.ndarray, t: Any) -> tuple[Array, Any, FlatParams]:
-        """A training pass by the layers: Winograd's sums may overflow where they do not."""
+        """A training pass by the layers, which have numbers where transformed sums have none."""
         loss, scores, found = self.network.loss_and_gradient(x, t)
         grads = self._workers[0].grads
         for name, grad in grads.items():
@@ -311,9 +314,9 @@ class CpuEngine(OneByOne, Uncopied):
         self._lower = self._lowering()
         ops = self._lower(LEARNING).ops
         self._meets = any(op.meets for op in ops)
-        # Sums of pixels that a convolution itself would not add up.
+        # Sums of pixels that a convolution itself would not add up, or would not multiply by 0.
         kinds = [kernel_of(op, compiled=self.compiled) for op in ops]
-        self._transforms = any(issubclass(kind, Winograd) for kind in kinds)
+        self._transforms = any(issubclass(kind, Winograd | SubpixelGemm) for kind in kinds)
         learning = {name for op in ops if op.need_grads for name in op.names.values()}
         params = self.network.params
         # Of a layer that learns otherwise.

@@ -13,7 +13,8 @@ import xpnet.engine.cpu.conv
 import xpnet.engine.cpu.dropout
 import xpnet.engine.cpu.join
 import xpnet.engine.cpu.lrn
-import xpnet.engine.cpu.pool  # noqa: F401
+import xpnet.engine.cpu.pool
+import xpnet.engine.cpu.transposed  # noqa: F401
 from xpnet.arrays import Array
 from xpnet.engine.cpu.buffers import Buffers, Scratch, in_book_order, in_memory_order
 from xpnet.engine.cpu.dense import Dense

@@ -13,4 +13,5 @@ import xpnet.engine.cpu.fast.pool
 from xpnet.engine.cpu.fast.products import product_address
 
 if product_address("float32") is not None:  # else NumPy's BLAS is out of reach of a loop
-    import xpnet.engine.cpu.fast.conv  # noqa: F401
+    import xpnet.engine.cpu.fast.conv
+    import xpnet.engine.cpu.fast.transposed  # noqa: F401
