@@ -208,12 +208,22 @@ def sigmoid_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
     -------
     E, 0-d, and dE/dz, in the shape of z
     """
-    xp, z = array_namespace(z), floating(z)
+    z = floating(z)
     target = as_probabilities(t, z)
     n_samples = samples_of(z)
+    terms, slopes = sigmoid_terms(z, target)
+    return array_namespace(z).sum(terms) / n_samples, slopes / n_samples
+
+
+def sigmoid_terms(z: Array, target: Array) -> tuple[Array, Array]:
+    """Compute what `sigmoid_cross_entropy` adds up, and the derivative of each, in the shape of z.
+
+    Of targets in the shape and dtype of z.
+    """
+    xp = array_namespace(z)
     slope = xp.where(z > 0.0, 1.0 - target, -target)  # of max(z, 0) - t z, where 0 z = 0
     terms = slope * xp.where(slope == 0.0, 0.0, z) + xp.log1p(xp.exp(-xp.abs(z)))
-    return xp.sum(terms) / n_samples, (sigmoid(z) - target) / n_samples
+    return terms, sigmoid(z) - target
 
 
 @checked
