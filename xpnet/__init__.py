@@ -52,6 +52,7 @@ __all__ = [
     "EarlyStopping",
     "EfficientNetLite0",
     "Ensemble",
+    "FasterRCNN",
     "GlobalAveragePool",
     "GoogLeNet",
     "HalfStorage",
