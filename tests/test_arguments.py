@@ -107,6 +107,9 @@ NEEDED = {
         "sizes": (8,),
         "ratios": (1,),
     },
+    "max_pool": lambda: {"x": IMAGES, "window": 2},
+    "DetectionScores": lambda: {"classes": 3},
+    "average_precision": lambda: {"precision": [1.0], "recall": [1.0]},
     "nms": lambda: {
         "boxes": np.zeros((2, 4)),
         "scores": np.zeros(2),
@@ -126,7 +129,7 @@ NOT_WALKED = {
     "col2im",  # asks the same as im2col, of the image's size
     "load_mnist", "load_model", "load_network", "load_torch", "save_torch",  # of files
     "Dataset", "Scenes", "Device", "EpochMetrics", "Learner", "Callback", "Ensemble",
-    "gradient_check", "XPNetError", "iou", "one_hot", "perceptron",
+    "gradient_check", "XPNetError", "iou", "unpool", "one_hot", "perceptron",
 }  # fmt: skip
 NOT_A_NUMBER = ["3", None, [1], 1j, b"3", np.array([1, 2]), SGD]
 

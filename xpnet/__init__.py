@@ -46,6 +46,7 @@ __all__ = [
     "Convolution",
     "Dataset",
     "DeepConvNet",
+    "DetectionScores",
     "Detections",
     "Device",
     "Dropout",
@@ -104,6 +105,7 @@ __all__ = [
     "XPNetError",
     "anchors",
     "array_namespace",
+    "average_precision",
     "col2im",
     "conv_output_size",
     "cross_entropy_error",
@@ -124,6 +126,7 @@ __all__ = [
     "load_network",
     "load_torch",
     "log_softmax",
+    "max_pool",
     "mean_squared_error",
     "nms",
     "numerical_diff",
@@ -147,6 +150,7 @@ __all__ = [
     "synthetic_digits",
     "tanh",
     "to_numpy",
+    "unpool",
 ]
 
 

@@ -41,6 +41,7 @@ from xpnet.functions.losses import (
     softmax_cross_entropy,
 )
 from xpnet.functions.perceptron import AND, NAND, OR, XOR, perceptron
+from xpnet.functions.pooling import max_pool, unpool
 from xpnet.functions.rois import roi_align, roi_pool
 from xpnet.functions.rounding import rounded
 from xpnet.layers import (
@@ -108,6 +109,7 @@ from xpnet.models.torch_names import load_torch, save_torch
 from xpnet.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
 from xpnet.optim.loss_scale import LossScale
 from xpnet.optim.penalties import L1, L2, HalfStorage, MaxNorm
+from xpnet.report.detection import DetectionScores, average_precision
 from xpnet.report.metrics import (
     R2,
     Accuracy,

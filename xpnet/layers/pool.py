@@ -1,6 +1,6 @@
 """Pooling."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from xpnet.functions.im2col import (
     shifted,
 )
 from xpnet.functions.init import filled
+from xpnet.functions.pooling import max_pool, maxima, places_of, reached, unpool
 from xpnet.layers.base import (
     Backward,
     Container,
@@ -120,49 +121,21 @@ class MaxPool(_Pool):
 
         With "ceil" the last windows may reach further at the bottom and the right.
         """
-        (_, OH, OW), (_, H, W) = self.output_shape(shape), shape
-        if self.uneven != "ceil":
-            return self.pads
-        (top, left, bottom, right), (down, across) = self.pads, self.strides
-        below = (OH - 1) * down + self.window[0] - (top + H)
-        beside = (OW - 1) * across + self.window[1] - (left + W)
-        return top, left, max(bottom, below), max(right, beside)
-
-    def _windows(self, of: Array) -> Iterator[tuple[int, int, Array]]:
-        """List what each place of the window sees of padded images (H, W, N, C)."""
-        return shifted(of, *self.window, self.stride)
-
-    def _maxima(self, x: Array) -> tuple[Array, Array]:
-        """The padded images, and the largest value of each window: (H, W, N, C) both."""
-        xp, pads = array_namespace(x), self.reached(sample_shape(x))
-        # Of pixels none is -inf.
-        image = padded(outer(floating(x) if any(pads) else x), pads, -xp.inf)
-        first, *others = (view for _, _, view in self._windows(image))
-        y = xp.asarray(first, copy=True)
-        for view in others:
-            y = xp.maximum(y, view)
-        return image, y
-
-    def _hits(self, image: Array, y: Array, ties: str) -> Iterator[tuple[int, int, Array]]:
-        """List for each place of the window where it holds the maximum; of ties as `ties` says."""
-        found = None
-        for fy, fx, view in self._windows(image):
-            hit = view == y
-            if ties == "first":
-                hit, found = (hit, hit) if found is None else (hit & ~found, found | hit)
-            yield fy, fx, hit
+        self.output_shape(shape)
+        return reached(shape[1:], self.window, self.strides, self.pad, self.uneven)
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The maxima, (N, C, OH, OW)."""
-        image, y = self._maxima(x)
+        image, y = maxima(x, self.window, self.strides, self.reached(sample_shape(x)))
         (top, left, *_), (H, W) = self.pads, x.shape[2:]
         inside = (slice(top, top + H), slice(left, left + W), ...)
 
         def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
             xp, d = array_namespace(dy), contiguous(outer(dy))  # read once for each place
             dx = xp.zeros(image.shape, dtype=dy.dtype, device=dy.device)
-            hits = self._hits(image, y, self.ties)
-            for (_, _, hit), (_, _, target) in zip(hits, self._windows(dx), strict=True):
+            hits = places_of(image, y, self.window, self.strides, self.ties)
+            targets = shifted(dx, *self.window, self.stride)
+            for (_, _, hit), (_, _, target) in zip(hits, targets, strict=True):
                 target += d * xp.astype(hit, d.dtype)
             return inner(dx[inside]), {}
 
@@ -177,19 +150,8 @@ class MaxPool(_Pool):
         -------
         (N, C, OH, OW), int64
         """
-        image, y = self._maxima(x)
-        xp, (OH, OW, *_), width = array_namespace(x), y.shape, x.shape[3]
-        top, left, *_ = self.pads
-        rows, columns = (
-            xp.arange(count, dtype=xp.int64, device=x.device) * step
-            for count, step in zip((OH, OW), self.strides, strict=True)
-        )
-        corner = xp.reshape(rows, (OH, 1, 1, 1)) * width + xp.reshape(columns, (OW, 1, 1))
-        places = xp.zeros(y.shape, dtype=xp.int64, device=x.device)
-        for fy, fx, hit in self._hits(image, y, "first"):
-            place = corner + ((fy - top) * width + fx - left)
-            places = xp.where(hit, place, places)
-        return inner(places)
+        self.output_shape(sample_shape(x))
+        return max_pool(x, self.window, self.stride, self.pad, uneven=self.uneven)[1].index
 
 
 class AveragePool(_Pool):
@@ -381,36 +343,16 @@ class Unpooled(Container):
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The values at the places of the maxima, in the shape of x."""
         self.output_shape(sample_shape(x))
-        image, maxima = self.pool._maxima(x)
-        hits = [hit for _, _, hit in self.pool._hits(image, maxima, "first")]
-        v, step = self._inner.forward(inner(maxima), train=train)
+        found, places = max_pool(x, self.pool.window, uneven="drop")
+        v, step = self._inner.forward(found, train=train)
+        y, gathered = unpool(v, places)
 
         def backward(
             dy: Array, need_dx: bool = True, need_grads: bool = True
         ) -> tuple[Array, Params]:
             dv, grads = take_back(
-                step, self._inner, self._gathered(dy, hits), need_dx=need_dx, need_grads=need_grads
+                step, self._inner, gathered(dy), need_dx=need_dx, need_grads=need_grads
             )
-            return (self._scattered(dv, hits, image) if need_dx else None), grads
+            return (unpool(dv, places)[0] if need_dx else None), grads
 
-        return self._scattered(v, hits, image), backward
-
-    def _scattered(self, v: Array, hits: Sequence[Array], image: Array) -> Array:
-        """(N, C, OH, OW) at the places of the maxima, zeros elsewhere: (N, C, H, W)."""
-        xp, v = array_namespace(v), contiguous(outer(v))
-        y = xp.zeros(image.shape, dtype=v.dtype, device=v.device)
-        for hit, (_, _, target) in zip(hits, self.pool._windows(y), strict=True):
-            target += v * xp.astype(hit, v.dtype)
-        return inner(y)
-
-    def _gathered(self, y: Array, hits: Sequence[Array]) -> Array:
-        """Gather what is at the places of the maxima: the transpose of `_scattered`."""
-        xp = array_namespace(y)
-        terms = [
-            view * xp.astype(hit, y.dtype)
-            for hit, (_, _, view) in zip(hits, self.pool._windows(outer(y)), strict=True)
-        ]
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
-        return inner(total)
+        return y, backward
