@@ -29,6 +29,7 @@ from xpnet import (
     SigmoidWithLoss,
     SoftmaxWithLoss,
     Tanh,
+    TransposedConvolution,
     to_numpy,
 )
 from xpnet.layers import (
@@ -89,6 +90,10 @@ def inception(channels):
     )
 
 
+def up(channels, filters, window, **options):
+    return TransposedConvolution(channels, filters, window, rng=channels, **options)
+
+
 def affine(n_in, n_out=10, **options):
     return Affine(n_in, n_out, rng=n_in + n_out, **options)
 
@@ -130,6 +135,21 @@ NETS = {
             affine(4 * 7 * 8),
         ],
         {"input_shape": (1, 7, 8)},
+    ),
+    "FCN with a skip": lambda: (
+        [
+            conv(1, 4),
+            ReLU(),
+            Sum(
+                [
+                    conv(4, 3, 1),
+                    Sequential([conv(4, 5, 3, stride=2), ReLU(), up(5, 3, 4, stride=2, pad=1)]),
+                ]
+            ),
+            up(3, 2, 3, bias=False),
+            affine(200),
+        ],
+        {},
     ),
     "an unpooling of what it pooled": lambda: (
         [conv(1, 3), Unpooled([Identity()]), Dropout(0.4, rng=1), affine(192)],
@@ -271,8 +291,8 @@ NETS = {
         },
     ),
 }
-# The stand-in needs half a second for a step of ResNet-20.
-SMALL = [name for name in NETS if name != "ResNet-20"]
+# The stand-in needs half a second for a step of ResNet-20, and seconds to compile FCN.
+SMALL = [name for name in NETS if name not in ("ResNet-20", "FCN with a skip")]
 SOME_SLOW = slow_except(NETS, SMALL)
 EACH = pytest.mark.parametrize("name", SMALL)
 

@@ -40,6 +40,7 @@ from xpnet.layers import (
     Sign,
     Subsampling,
     Tanh,
+    TransposedConvolution,
 )
 from xpnet.models.nodes import Node
 
@@ -61,6 +62,10 @@ GUARD = 64
 
 def conv(channels, filters, window=3, **options):
     return Convolution(channels, filters, window, uneven="drop", **options)
+
+
+def up(channels, filters, window, **options):
+    return TransposedConvolution(channels, filters, window, **options)
 
 
 def pool(kind, height, width, stride, pad=0, uneven="drop"):
@@ -100,6 +105,7 @@ CASES = {
     "depthwise": (
         (3, 5, 4), [ReLU(), conv(3, 6, 3, stride=(2, 1), pad=(1, 0, 2, 1), groups=3), ReLU()]
     ),
+    "enlarged": ((3, 4, 3), [ReLU(), up(3, 2, 4, stride=2, pad=1), ReLU(), Dropout(0.3, rng=24)]),
     "1 to 1": ((1,), [Affine(1, 1)]),
     "images to rows": ((3, 2, 2), [ReLU(), Affine(12, 5), ReLU()]),
     "long to short rows": ((200,), [Sigmoid(), Affine(200, 10)]),
@@ -162,6 +168,16 @@ UNCOMMON = {
     ),
     "pads below alone": ((2, 4, 5), [ReLU(), conv(2, 3, 2, pad=(0, 0, 1, 0))]),
     "pads at the right alone": ((2, 4, 5), [ReLU(), conv(2, 3, 2, pad=(0, 0, 0, 2))]),
+    "enlarged unevenly": (
+        (2, 3, 4),
+        [Tanh(), up(2, 5, (3, 2), stride=(2, 3), pad=(1, 0, 2, 1), output_pad=(1, 2), bias=False)],
+    ),
+    "enlarged, of 16 channels": ((16, 3, 3), [Sigmoid(), up(16, 33, 3, pad=1), Tanh()]),
+    "enlarged 8 times": ((2, 2, 3), [ReLU(), up(2, 2, 16, stride=8, pad=4, bias=False)]),
+    "enlarged by steps past the window": (
+        (3, 3, 2), [Tanh(), up(3, 4, 1, stride=(3, 2), output_pad=(2, 0)), ReLU()]
+    ),
+    "enlarged and cut": ((2, 4, 5), [ReLU(), up(2, 3, (2, 3), stride=(1, 2), pad=(3, 0, 1, 5))]),
     "depthwise without bias": ((4, 4, 4), [conv(4, 4, 3, pad=1, groups=4, bias=False)]),
     "maxima of a ceiling, padded": (
         (2, 6, 7), [pool(MaxPool, 3, 3, (2, 3), 1, "ceil"), Dropout(0.5, rng=18)]

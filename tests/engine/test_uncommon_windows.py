@@ -14,6 +14,7 @@ from xpnet import (
     ScaledTanh,
     Sequential,
     Subsampling,
+    TransposedConvolution,
 )
 from xpnet.engine import get_engine
 from xpnet.engine.cuda import CudaEngine
@@ -25,6 +26,10 @@ CASES = {
     "table": lambda: [Convolution(4, 3, 1, rng=1), Convolution(3, 4, 3, table=TABLE, rng=1)],
     "pairs": lambda: [Convolution(4, 3, (3, 2), stride=(2, 1), pad=(1, 0), uneven="drop", rng=1)],
     "four sides": lambda: [Convolution(4, 3, 3, pad=(0, 1, 2, 0), rng=1), ReLU()],
+    "enlarged": lambda: [
+        TransposedConvolution(4, 3, (3, 4), stride=2, pad=(1, 0, 0, 2), output_pad=(0, 1), rng=1),
+        ReLU(),
+    ],
     "ceil": lambda: [ReLU(), MaxPool(3, stride=2, uneven="ceil")],
     "ceil of halves": lambda: [ReLU(), MaxPool(2, stride=2, uneven="ceil")],
     "pool of pairs": lambda: [ReLU(), MaxPool((2, 3), stride=(2, 1), pad=(0, 1), uneven="drop")],

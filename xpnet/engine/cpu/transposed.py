@@ -9,46 +9,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from xpnet.arrays import Array
 from xpnet.arrays.values import in_parts
+from xpnet.engine.blocks import blocks_of
 from xpnet.engine.cpu.kernel import Kernel, computes
 from xpnet.layers import TransposedConvolution
 
 BYTES = 2**20
 """Bytes of P and Y at most, but those of one row of blocks, so that they stay in the cache."""
-
-
-class Blocks(NamedTuple):
-    """The blocks of s rows, or columns, that an output is divided into, s being the stride.
-
-    Block r is where the window begins that pixel r of the input adds, before anything is cut off.
-    So it sees that pixel, and those before it whose windows reach as far.
-
-    Attributes
-    ----------
-    taps : pixels that a block sees
-    blocks : how many there are of which anything is left
-    step : s
-    skipped : rows of the first block that are cut off
-    before, behind : pixels beyond the input that blocks see
-    first : the first pixel that the first block sees, counted from the first one before the input
-    """
-
-    taps: int
-    blocks: int
-    step: int
-    skipped: int
-    before: int
-    behind: int
-    first: int
-
-    @staticmethod
-    def of(size: int, width: int, step: int, cut: int, out: int) -> "Blocks":
-        """Divide `out` pixels, before which `cut` are cut off; `width` is the window's."""
-        taps, (first, skipped) = -(-width // step), divmod(cut, step)
-        last = (cut + out - 1) // step
-        before = max(0, taps - 1 - first)
-        behind = max(0, last - size + 1)
-        start = first - taps + 1 + before
-        return Blocks(taps, last - first + 1, step, skipped, before, behind, start)
 
 
 @computes(TransposedConvolution)
@@ -77,10 +43,8 @@ class SubpixelGemm(Kernel):
         layer, n = self.op.layer, self.buffers.n
         assert isinstance(layer, TransposedConvolution)
         ((C, H, W),), (FN, OH, OW) = self.op.input_shapes, self.op.nodes[0].output_shape
-        (top, left, _, _), (down, across) = layer.pads, layer.strides
-        FH, FW = layer.params["W"].shape[2:]
-        self._down = rows = Blocks.of(H, FH, down, top, OH)
-        self._across = columns = Blocks.of(W, FW, across, left, OW)
+        self._down, self._across = rows, columns = blocks_of(layer, (H, W), (OH, OW))
+        down, across = layer.strides
         self._W, self._b = layer.params["W"], layer.params.get("b")
         shape = (rows.taps, columns.taps, C, down, across, FN)
         self._K, self._N = rows.taps * columns.taps * C, down * across * FN

@@ -21,6 +21,7 @@ from xpnet.engine.cuda import (  # noqa: F401 (they fill KERNELS)
     join,
     norm,
     pool,
+    transposed,
 )
 from xpnet.engine.cuda.driver import CupyDriver, Driver
 from xpnet.engine.cuda.function import Function, Parameters

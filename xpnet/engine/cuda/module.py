@@ -15,8 +15,8 @@ MATH = {"float32": "FLOAT", "float64": "FLOAT", "tf32": "TF32", "bfloat16": "BFL
 REAL = {"float32": "float", "float64": "double"}
 
 FILES = (
-    "block", "chain", "tensor_cores", "product", "dense", "convolution", "depthwise", "pool",
-    "subsampling", "pointwise", "binary", "norm", "lrn", "join", "loss", "step",
+    "block", "chain", "tensor_cores", "product", "dense", "convolution", "depthwise", "transposed",
+    "pool", "subsampling", "pointwise", "binary", "norm", "lrn", "join", "loss", "step",
 )  # fmt: skip
 """Files in an order in which each finds what it uses."""
 

@@ -63,8 +63,11 @@ struct Chain {
 template <class CHAIN, bool ADD>
 struct Below {
     CHAIN chain;
-    __device__ void leave(real* dx, int index, real gradient, real y) const {
+    __device__ real left(const real* dx, int index, real gradient, real y) const {
         const real back = gradient * chain.slope(y, index);
-        dx[index] = ADD ? dx[index] + back : back;
+        return ADD ? dx[index] + back : back;
+    }
+    __device__ void leave(real* dx, int index, real gradient, real y) const {
+        dx[index] = left(dx, index, gradient, y);
     }
 };

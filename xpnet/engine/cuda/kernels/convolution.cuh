@@ -14,8 +14,8 @@ struct Shape {
                          OH = OH_, OW = OW_, CHANNELS = GROUPS * C, FILTERS = GROUPS * F,
                          PLACES = FH * FW, DEPTH = C * PLACES, PLANE = H * W, OUT = OH * OW;
     // Whether any window reaches beyond the image, at whatever side.
-    static constexpr bool PADDED = TOP > 0 || LEFT > 0 || (OH - 1) * STRIDE_Y + FH > H ||
-                                   (OW - 1) * STRIDE_X + FW > W;
+    static constexpr bool PADDED = TOP > 0 || LEFT > 0 || (OH - 1) * STRIDE_Y - TOP + FH > H ||
+                                   (OW - 1) * STRIDE_X - LEFT + FW > W;
     static constexpr bool BIAS = BIAS_;
 
     // Numbers among all of the block's group: its blocks are neighbours along y.
@@ -208,8 +208,9 @@ struct Table {
 };
 
 // dw(f, term) = sum over output pixels of d(f, p) seen(p, term), 0 where f does not read the
-// channel, and db as one more column: ones. Parts of the sum are kept apart: part, then w and b.
-template <class S, class Reads = Full>
+// channel, and db as one more column: ones. Parts of the sum are kept apart: part, then w and b, and
+// room for so many numbers that another kernel leaves BEHIND them.
+template <class S, class Reads = Full, int BEHIND = 0>
 struct ConvolutionGradient {
     static constexpr bool A_ALONG_K = true, B_ALONG_K = true, SHARED = false;
     static constexpr int GROUPS = S::GROUPS;
@@ -269,7 +270,7 @@ struct ConvolutionGradient {
         return seen.inside ? *seen.at : seen.otherwise;
     }
     __device__ void store(int m, int n, real sum, int split) const {
-        real* part = parts + (long long)split * S::FILTERS * (S::DEPTH + S::BIAS);
+        real* part = parts + (long long)split * (S::FILTERS * (S::DEPTH + S::BIAS) + BEHIND);
         const int filter = S::filter(m);
         const bool is_weight = n < S::DEPTH;
         part[is_weight ? filter * S::DEPTH + n : S::FILTERS * S::DEPTH + filter] =
