@@ -12,9 +12,10 @@ from xpnet.arrays import Array, Device, get_device
 from xpnet.arrays.values import as_array, in_parts, kind_of_numbers, scaled
 from xpnet.errors import ArgumentError
 from xpnet.functions.targets import (
+    TargetKind,
     as_labels,
     by_head,
-    check_classes,
+    check_fit,
     check_labels,
     check_pairs,
     kind_of,
@@ -41,7 +42,8 @@ class Batches:
     ----------
     x : (N, ...) NumPy array, uint8 pixels or other numbers; a list or table will do; any array-like
         with slicing and indexing by an integer array when streamed, such as `numpy.memmap`
-    t : (N,) integer labels or (N, K) targets, alike; or such by the names of heads
+    t : (N,) integer labels or (N, K) targets, alike, or maps of labels, (N, H, W); or such by the
+        names of heads
     batch_size : samples in a batch, all if there are fewer
     device : "cpu", "cuda", "cuda:N", "auto", or a Device
     seed : of the shuffles
@@ -52,6 +54,7 @@ class Batches:
         before is computed on; None decides by the device's free memory
     augment : what changes the inputs of every training batch, such as an `Augmentation`; batches in
         order, for evaluation, stay as they are
+    ignore : a label below 0 that the loss will leave out, which is then no error; by name, too
 
     Attributes
     ----------
@@ -79,6 +82,7 @@ class Batches:
         sampling: Literal["shuffle", "choice"] = "shuffle",
         resident: bool | None = None,
         augment: Augment | None = None,
+        ignore: int | Mapping[str, int | None] | None = None,
     ) -> None:
         self.device = get_device(device)
         sliced = hasattr(x, "shape") and hasattr(x, "dtype") and not hasattr(x, "to_numpy")
@@ -97,7 +101,7 @@ class Batches:
             raise ArgumentError("at least one sample is needed, got none")
         self.batch_size = min(int(batch_size), len(x))
         self.device.check_floats(dtype)
-        self.classes, self.target_kind = by_head(check_labels, t), by_head(kind_of, t)
+        self._look_at(t, dict.fromkeys(t, ()) if isinstance(t, Mapping) else {"": ()}, ignore)
         # Half the free memory leaves room for a large batch's activations.
         size = prod(x.shape) * x.dtype.itemsize
         fits = self.device.is_host or size <= self.device.free_bytes() // 2
@@ -110,37 +114,48 @@ class Batches:
                 if self.kind not in ("floats", "pixels"):  # once, not in every epoch
                     self.x = self._scaled(self.x)
 
-    def meet(self, outputs: Shapes) -> None:
+    def meet(self, outputs: Shapes, ignore: Any = None) -> None:
         """Have the targets be those of a network: labels that stand one a row become (N,).
 
         Parameters
         ----------
         outputs : the shape of a sample's output, by name if there are several heads
+        ignore : the label that the loss leaves out, or None; by name, too
 
         Raises
         ------
         ArgumentError
             A label has no output, or the targets have other names than the heads.
         """
-        shapes = outputs if isinstance(outputs, dict) else {"": outputs}
+        n, shapes = self.n_samples, outputs if isinstance(outputs, dict) else {"": outputs}
+        of_all = {name: (n, *shape) for name, shape in shapes.items()}
         if not isinstance(self.t, Mapping):
-            for shape in shapes.values():
-                self.t = as_labels(self.t, (self.n_samples, *shape))
+            for shape in of_all.values():
+                self.t = as_labels(self.t, shape)
         elif isinstance(outputs, dict) and self.t.keys() == outputs.keys():
-            self.t = {
-                name: as_labels(self.t[name], (self.n_samples, *shape))
-                for name, shape in shapes.items()
-            }
+            self.t = {name: as_labels(self.t[name], shape) for name, shape in of_all.items()}
         else:
             heads = f"the heads {', '.join(outputs)}" if isinstance(outputs, dict) else "one output"
             raise ArgumentError(
                 f"the network has {heads}, and there are targets for {', '.join(self.t)}; give "
                 "each head its own, or one array for all"
             )
-        self.classes, self.target_kind = by_head(check_labels, self.t), by_head(kind_of, self.t)
-        for name, shape in shapes.items():
-            named = isinstance(self.classes, Mapping)
-            check_classes(self.classes[name] if named else self.classes, shape[0])
+        self._look_at(self.t, of_all, ignore)
+
+    def _look_at(self, t: Any, outputs: Mapping[str, tuple[int, ...]], ignore: Any) -> None:
+        """Find out what targets are, for outputs of these shapes; () where they are not known."""
+        classes: dict[str, int] = {}
+        kinds: dict[str, TargetKind] = {}
+        for name, shape in outputs.items():
+            each = t[name] if isinstance(t, Mapping) else t
+            left_out = ignore
+            if isinstance(ignore, Mapping):  # "" stands for all heads, which then leave out alike
+                left_out = ignore.get(name) if name else next(iter(ignore.values()))
+            look = check_fit if shape else check_labels
+            classes[name], kinds[name] = look(each, shape, left_out), kind_of(each, shape)
+        several = isinstance(t, Mapping)
+        self.classes: Any = classes if several else next(iter(classes.values()))
+        self.target_kind: Any = kinds if several else next(iter(kinds.values()))
 
     def __len__(self) -> int:
         """Batches in an epoch."""

@@ -55,9 +55,14 @@ def softmax(a: Array) -> Array:
     The largest a of the row is subtracted first, which changes nothing (3.11) but keeps exp from
     overflowing.
     """
+    return softmax_over(a, -1)
+
+
+def softmax_over(a: Array, axis: int) -> Array:
+    """The same over any axis, such as 1, that of the classes of score maps (N, K, ...)."""
     xp, a = array_namespace(a), floating(a)
-    e = xp.exp(a - xp.max(a, axis=-1, keepdims=True))
-    return e / xp.sum(e, axis=-1, keepdims=True)
+    e = xp.exp(a - xp.max(a, axis=axis, keepdims=True))
+    return e / xp.sum(e, axis=axis, keepdims=True)
 
 
 def log_softmax(a: Array) -> Array:

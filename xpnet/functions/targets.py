@@ -1,18 +1,20 @@
 """The meaning of targets on the host, classes or numbers, asked before training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from xpnet.arrays import Array, array_namespace
+import numpy as np
+
+from xpnet.arrays import Array, array_namespace, to_numpy
 from xpnet.arrays.values import kind_of_numbers
 from xpnet.errors import ArgumentError
 
 AS_ROWS = "give them as t[:, None], of shape (N, 1)"
 """What to do with numbers (N,) that one output is to learn."""
 
-TargetKind: TypeAlias = Literal["labels", "one-hot", "binary", "numbers"]
-"""Numbers of classes (N,); rows (N, K > 1) of one 1 and otherwise 0; rows of 0 and 1, as many of
-each as may be; anything else."""
+TargetKind: TypeAlias = Literal["labels", "label maps", "one-hot", "binary", "numbers"]
+"""Numbers of classes (N,); such for every place of outputs (N, K, ...), as (N, ...); rows
+(N, K > 1) of one 1 and otherwise 0; rows of 0 and 1, as many of each as may be; anything else."""
 
 
 def by_head(f: Callable[..., Any], t: Any) -> Any:
@@ -25,11 +27,38 @@ def values_of(t: Any) -> list[Any]:
     return list(t.values()) if isinstance(t, Mapping) else [t]
 
 
-def kind_of(t: Array) -> TargetKind:
-    """Name the narrowest kind that these targets are of, by themselves."""
+def class_axis(outputs: Sequence[int]) -> int:
+    """The axis of the classes in outputs (N, K, ...), or (K,) of one sample."""
+    return min(1, len(outputs) - 1)
+
+
+def label_shape(outputs: Sequence[int]) -> tuple[int, ...]:
+    """The shape of labels for outputs of a shape: without the axis of the classes."""
+    axis = class_axis(outputs)
+    return (*outputs[:axis], *outputs[axis + 1 :])
+
+
+def are_labels(t: Array, outputs: Sequence[int] = ()) -> bool:
+    """Tell whether targets of samples are numbers of classes: (N,), or maps of them, (N, ...).
+
+    Parameters
+    ----------
+    outputs : the shape of what they are for, (N, K, ...), which maps need
+    """
+    maps = len(outputs) > 2 and tuple(t.shape) == label_shape(outputs)
+    return (t.ndim == 1 or maps) and kind_of_numbers(t) != "floats"
+
+
+def kind_of(t: Array, outputs: Sequence[int] = ()) -> TargetKind:
+    """Name the narrowest kind that these targets are of, by themselves.
+
+    Parameters
+    ----------
+    outputs : the shape of what they are for, (N, K, ...), by which whole numbers are label maps
+    """
     xp = array_namespace(t)
-    if t.ndim == 1 and kind_of_numbers(t) != "floats":
-        return "labels"
+    if are_labels(t, outputs):
+        return "labels" if t.ndim == 1 else "label maps"
     if t.ndim != 2 or not xp.all((t == 0) | (t == 1)):
         return "numbers"
     ones = xp.sum(xp.astype(t != 0, xp.int64), axis=1)
@@ -48,30 +77,50 @@ def check_pairs(samples: int, targets: int) -> None:
         raise ArgumentError(f"one target a sample is needed, got {samples} and {targets}")
 
 
-def as_labels(t: Array, outputs: tuple[int, ...]) -> Array:
-    """Labels that stand one a row, integers (N, 1), as (N,); all other targets as they are.
+def as_labels(t: Array, outputs: Sequence[int]) -> Array:
+    """Labels that stand one a row, integers (N, 1, ...), as (N, ...); other targets as they are.
 
     Parameters
     ----------
-    outputs : the shape of what they are for, (N, K): of one output alone, rows of one number stay
+    outputs : the shape of what they are for, (N, K, ...): of one output alone, rows of one number
+        stay
     """
-    a_row = len(t.shape) == len(outputs) and t.shape[-1:] == (1,) != outputs[-1:]
-    return t[..., 0] if a_row and kind_of_numbers(t) != "floats" else t
+    axis = class_axis(outputs)
+    a_row = len(t.shape) == len(outputs) and t.shape[axis] == 1 != outputs[axis]
+    if not a_row or kind_of_numbers(t) == "floats":
+        return t
+    return t[:, 0, ...] if axis else t[0, ...]
 
 
-def check_labels(t: Array) -> int:
+def is_ignored(t: Array, ignore: int | None) -> Array | None:
+    """Where labels are the one that is left out; None if there is none."""
+    if ignore is None:
+        return None
+    xp = array_namespace(t)
+    return xp.astype(t, xp.int64) == ignore  # in a smaller type, numbers would wrap around
+
+
+def check_labels(t: Array, outputs: Sequence[int] = (), ignore: int | None = None) -> int:
     """Refuse labels below 0, which are no class; how many classes labels need, 0 if they are none.
+
+    Parameters
+    ----------
+    outputs, ignore : the shape of what they are for, (N, K, ...), and a label that is left out
 
     Raises
     ------
     ArgumentError
         A label is below 0.
     """
-    return classes_of(t) if t.ndim == 1 else 0
+    return classes_of(t, ignore) if are_labels(t, outputs) else 0
 
 
-def classes_of(t: Array) -> int:
+def classes_of(t: Array, ignore: int | None = None) -> int:
     """The classes that labels of any shape need, the highest and 1; 0 for floats.
+
+    Parameters
+    ----------
+    ignore : a label that is left out
 
     Raises
     ------
@@ -81,23 +130,33 @@ def classes_of(t: Array) -> int:
     xp = array_namespace(t)
     if kind_of_numbers(t) == "floats" or 0 in t.shape:
         return 0
+    if (left := is_ignored(t, ignore)) is not None:
+        if xp.all(left):
+            return 0
+        t = xp.where(left, xp.zeros_like(t), t)
     if xp.isdtype(t.dtype, "bool"):
         return int(xp.any(t)) + 1
     if (lowest := int(xp.min(t))) < 0:
+        cure = f"where they are numbers to be learned by one output, {AS_ROWS}"
+        if t.ndim > 1:
+            cure = _left_out(lowest)
         raise ArgumentError(
-            f"labels must be 0 or more, got {lowest}; where they are numbers to be learned by one "
-            f"output, {AS_ROWS}"
+            f"labels must be 0 or more{_or_ignored(ignore)}, got {lowest}{_place(t, lowest)}; "
+            f"{cure}"
         )
     return int(xp.max(t)) + 1
 
 
-def check_classes(needed: int, outputs: int) -> None:
+def check_classes(
+    needed: int, outputs: int, t: Array | None = None, ignore: int | None = None
+) -> None:
     """Refuse labels without an output: on the device they would be no class at all, unnoticed.
 
     Parameters
     ----------
     needed : as `check_labels` gives it
     outputs : of a network
+    t, ignore : the labels, of which maps have their place told, and the one that is left out
 
     Raises
     ------
@@ -105,14 +164,47 @@ def check_classes(needed: int, outputs: int) -> None:
         The labels need more.
     """
     if needed > outputs:
-        told = f"labels must be below the network's {outputs} outputs, got {needed - 1}; "
-        if outputs == 1:
+        highest, maps = needed - 1, t is not None and t.ndim > 1
+        told = f"labels must be below the network's {outputs} outputs{_or_ignored(ignore)}, "
+        told += f"got {highest}{_place(t, highest)}; "
+        if outputs == 1 and not maps:
             told += f"where they are numbers, or 0 and 1, to be learned by one output, {AS_ROWS}; "
         elif needed == outputs + 1:
             told += "they count from 0: if these begin with 1, subtract 1; otherwise "
+        elif maps and ignore is None:
+            told += f"{_left_out(highest)}; otherwise "
         told += "give the network one output for each class"
-        if outputs > 1:
+        if outputs > 1 and not maps:
             told += (
                 f", or, where they are numbers to be learned, give floats of shape (N, {outputs})"
             )
         raise ArgumentError(told)
+
+
+def check_fit(t: Array, outputs: Sequence[int], ignore: int | None = None) -> int:
+    """Refuse labels that outputs (N, K, ...) have no class for; how many classes they need.
+
+    Raises
+    ------
+    ArgumentError
+        A label is below 0, or K or more, and not the one that is left out.
+    """
+    needed = check_labels(t, outputs, ignore)
+    check_classes(needed, outputs[class_axis(outputs)], t, ignore)
+    return needed
+
+
+def _or_ignored(ignore: int | None) -> str:
+    return "" if ignore is None else f", or {ignore}, which is left out"
+
+
+def _left_out(label: int) -> str:
+    return f"where it marks what is of no class, give SoftmaxWithLoss(ignore={label})"
+
+
+def _place(t: Array | None, label: int) -> str:
+    """Where a label stands first in a map, in words; "" for one of a sample."""
+    if t is None or t.ndim < 2:
+        return ""
+    found = np.argwhere(to_numpy(t) == label)[0]
+    return f" at [{', '.join(map(str, found))}]"

@@ -1,16 +1,19 @@
 """Losses as the last layer: `forward(x, t)` gives `(loss, backward)`, `backward(dout)` gives dx."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+
 from xpnet.arguments import check_number, checked
-from xpnet.arrays import Array
-from xpnet.arrays.values import floating
+from xpnet.arrays import Array, to_numpy
+from xpnet.arrays.values import as_array, floating
 from xpnet.described import Described, ReadOnly
 from xpnet.errors import ArgumentError
 from xpnet.functions import losses
-from xpnet.functions.activations import sigmoid, softmax
+from xpnet.functions.activations import sigmoid, softmax_over
+from xpnet.functions.targets import class_axis
 
 LossBackward: TypeAlias = Callable[..., Array]
 """`backward(dout=1.0)` gives dx."""
@@ -49,38 +52,78 @@ def probabilities_of(loss: Loss, what: str) -> Callable[[Array], Array]:
 class SoftmaxWithLoss(Described):
     """Softmax and the exact cross-entropy, averaged over the batch (section 5.6.3).
 
-    L = -1/N sum t ln softmax(x),   dx = (softmax(x) - t) / N
+        L = -1/M sum w_t ln softmax(x)_t,   dx = w_t (softmax(x) - t) / M,   M = sum w_t
+
+    The mean is over samples or, for scores (N, K, ...), over all their places, with the classes on
+    axis 1: so an image is segmented, each pixel a choice. What is left out counts nothing; where
+    nothing counts, L and dx are 0. w is 1 without weights, and M then the number of places. Long et
+    al. 2015, "Fully convolutional networks for semantic segmentation", arXiv:1411.4038.
 
     Parameters
     ----------
     smoothing : s from 0 to below 1; targets are then (1 - s) t + s / K (`losses.smoothed`)
+    ignore : the label of what is of no class and left out, such as 255; None if there is none
+    class_weights : how much each class counts, K numbers from 0 on, such as those of
+        `report.segmentation.median_frequency_weights`; all the same if None
     """
 
     @checked
-    def __init__(self, smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        smoothing: float = 0.0,
+        ignore: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         if not 0 <= smoothing < 1:
             raise ArgumentError(f"smoothing must be from 0 to below 1, got {smoothing}; try 0.1")
-        self.smoothing = smoothing
+        if ignore is not None and not -(2**31) <= ignore < 2**31:
+            raise ArgumentError(f"ignore must be a label of 32 bits, got {ignore}; try 255")
+        self.smoothing, self.ignore = smoothing, None if ignore is None else int(ignore)
+        self.class_weights = None if class_weights is None else _checked_weights(class_weights)
 
     def arguments(self) -> dict[str, Any]:
-        """The smoothing."""
-        return {"smoothing": self.smoothing}
+        """The smoothing, the label that is left out, and the weights."""
+        return {
+            "smoothing": self.smoothing,
+            "ignore": self.ignore,
+            "class_weights": self.class_weights,
+        }
+
+    @property
+    def is_mean(self) -> bool:
+        """True if it is a mean over samples, or their places, each of which counts the same."""
+        return self.ignore is None and self.class_weights is None
 
     def probabilities(self, scores: Array) -> Array:
-        """Softmax of the scores: every row sums to 1."""
-        return softmax(scores)
+        """Softmax of the scores over the classes: every row sums to 1."""
+        return softmax_over(scores, class_axis(scores.shape))
+
+    def weighed(self, t: Any, x: Array) -> losses.Weighed:
+        """Targets as the loss of scores x takes them, with what they count."""
+        return losses.weighed(t, x, self.smoothing, self.ignore, self.class_weights)
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
-        """The loss of scores x, (N, K) or (K,), against labels or one-hot targets."""
+        """The loss of scores x, (N, K, ...) or (K,), against labels or one-hot targets."""
         x = floating(x)
-        losses.check_choice(x.shape[-1])
-        target = losses.smoothed(losses.as_probabilities(t, x), self.smoothing)
-        loss, dx = losses.softmax_loss(x, target)
+        losses.check_choice(x.shape[class_axis(x.shape)])
+        loss, dx = losses.softmax_loss(x, self.weighed(t, x))
 
         def backward(dout: float = 1.0) -> Array:
             return dx if dout == 1.0 else dout * dx
 
         return loss, backward
+
+
+def _checked_weights(given: Any) -> tuple[float, ...]:
+    """Weights of classes as floats: finite, not negative, and not all 0."""
+    weights = to_numpy(as_array(given, "class_weights"))
+    usable = weights.ndim == 1 and np.isfinite(weights).all() and (weights >= 0).all()
+    if not (usable and weights.any()):
+        raise ArgumentError(
+            "class_weights must be a number from 0 on for each class, not all of them 0, got "
+            f"{given!r:.200}"
+        )
+    return tuple(map(float, weights))
 
 
 class SigmoidWithLoss(Described):
@@ -97,7 +140,7 @@ class SigmoidWithLoss(Described):
         return sigmoid(scores)
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
-        """The loss of scores x, (N, K) or (K,), against labels or a 0 or 1 for each output."""
+        """The loss of scores x, (N, ...) or (K,), against labels or a 0 or 1 for each output."""
         loss, dx = losses.sigmoid_cross_entropy(x, t)
 
         def backward(dout: float = 1.0) -> Array:
@@ -113,7 +156,7 @@ class IdentityWithLoss(Described):
     """
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
-        """The loss of outputs x, (N, K) or (K,), against targets of the same shape."""
+        """The loss of outputs x, (N, ...) or (K,), against targets of the same shape, or labels."""
         x = floating(x)
         target = losses.as_one_hot(t, x)
         n_samples = losses.samples_of(x)
@@ -226,6 +269,13 @@ def predicted(loss: Loss, outputs: Any) -> Any:
     """
     main = loss.main if isinstance(loss, HeadsWithLoss) else None
     return outputs[main] if main is not None and isinstance(outputs, Mapping) else outputs
+
+
+def ignored_by(loss: Loss) -> Any:
+    """The label that a loss leaves out, or None; those of several heads by their names."""
+    if isinstance(loss, HeadsWithLoss):
+        return {name: ignored_by(each) for name, each in loss.losses.items()}
+    return getattr(loss, "ignore", None)
 
 
 def check_loss(what: str, loss: Any) -> None:

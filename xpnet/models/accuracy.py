@@ -1,4 +1,4 @@
-"""The share of samples that a network classifies rightly."""
+"""The share of samples, or of the places of images, that a network classifies rightly."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,7 +7,14 @@ from xpnet.arrays import Array, Device, array_namespace, on_host, to_numpy
 from xpnet.arrays.values import as_array, in_parts, kind_of_numbers
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
-from xpnet.functions.targets import as_labels, check_classes, classes_of
+from xpnet.functions.targets import (
+    as_labels,
+    check_classes,
+    class_axis,
+    classes_of,
+    is_ignored,
+    label_shape,
+)
 from xpnet.notice import notice
 
 EVALUATION_BATCH, GPU_EVALUATION_BATCH = 200, 1000
@@ -20,17 +27,19 @@ def evaluation_batch(device: Device) -> int:
     return GPU_EVALUATION_BATCH if device.kind == "cuda" else EVALUATION_BATCH
 
 
-def counted(y: Array, t: Array) -> Array:
-    """Count samples (4,): right, of unclear rows, of labels that are no class, of lost scores.
+def counted(y: Array, t: Array, ignore: int | None = None) -> Array:
+    """Count places (5,): right, of unclear rows, of foreign labels, of lost scores, and all.
 
-    Right are those whose highest score is at the target, the first of equal ones being the highest;
-    scores with NaN among them are lost, and never right. Nothing is read back from a device with
+    The places are the samples, or those of all samples' images. Right are those whose highest score
+    is at the target, the first of equal ones being the highest; scores with NaN among them are
+    lost, and never right; foreign labels are no class. Nothing is read back from a device with
     memory of its own.
 
     Parameters
     ----------
-    y : scores (N, K)
-    t : labels (N,) or (N, 1), or one-hot rows (N, K); rows that are not name no class
+    y : scores (N, K, ...)
+    t : labels (N, ...) or (N, 1, ...), or one-hot in the shape of y; what is not names no class
+    ignore : a label whose places are left out of all counts
 
     Raises
     ------
@@ -38,49 +47,68 @@ def counted(y: Array, t: Array) -> Array:
         There is one output alone; the targets have none of these shapes; or, on the host, a label
         is no class.
     """
-    xp, classes = array_namespace(y), y.shape[-1]
+    xp, axis = array_namespace(y), class_axis(y.shape)
+    classes = y.shape[axis]
     check_several(classes)
-    t = t if t.shape == y.shape else as_labels(t, y.shape)
-    if t.shape == y.shape[:-1] and kind_of_numbers(t) != "floats":
+    t, left = t if t.shape == y.shape else as_labels(t, y.shape), None
+    if t.shape == label_shape(y.shape) and kind_of_numbers(t) != "floats":
         if on_host(t):
-            check_classes(classes_of(t), classes)
-        labels = xp.astype(t, xp.int64)
+            check_classes(classes_of(t, ignore), classes, t, ignore)
+        labels, left = xp.astype(t, xp.int64), is_ignored(t, ignore)
         foreign = (labels < 0) | (labels >= classes)
         unclear = xp.zeros_like(foreign)
     else:
         t = as_one_hot(t, y)
-        labels = xp.argmax(t, axis=-1)
+        labels = xp.argmax(t, axis=axis)
         ones, others = (xp.astype(a, xp.int64) for a in (t == 1, (t != 0) & (t != 1)))
-        unclear = (xp.sum(ones, axis=-1) != 1) | (xp.sum(others, axis=-1) != 0)
+        unclear = (xp.sum(ones, axis=axis) != 1) | (xp.sum(others, axis=axis) != 0)
         foreign = xp.zeros_like(unclear)
-    lost = xp.any(xp.isnan(y), axis=-1)
-    right = (xp.argmax(y, axis=-1) == labels) & ~lost
-    found = (right, unclear, foreign, lost)
+    lost = xp.any(xp.isnan(y), axis=axis)
+    right = (xp.argmax(y, axis=axis) == labels) & ~lost
+    found = (right, unclear, foreign, lost, xp.ones_like(right))
+    if left is not None:
+        found = tuple(each & ~left for each in found)
     return xp.stack([xp.sum(xp.astype(each, xp.int64)) for each in found])
 
 
-def share_of(samples: int, right: int, unclear: int, foreign: int, lost: int) -> float:
-    """The share of right samples, of counts as in `counted`; of lost scores a line tells.
+def share_of(right: int, unclear: int, foreign: int, lost: int, places: int) -> float:
+    """The share of what is right, of counts as in `counted`; of lost scores a line tells.
 
     Raises
     ------
     ArgumentError
-        There are targets that name no class.
+        There are targets that name no class, or all are left out.
     """
     if unclear:
         raise ArgumentError(
-            f"accuracy needs labels (N,) or one-hot rows (N, K), and {unclear} of {samples} rows "
+            f"accuracy needs labels (N,) or one-hot rows (N, K), and {unclear} of {places} rows "
             "are not one-hot; use another metric, such as R2 for numbers or BinaryAccuracy for "
             "rows of 0 and 1"
         )
+    check_counted(foreign, lost, places)
+    return right / places
+
+
+def check_counted(foreign: int, lost: int, places: int) -> None:
+    """Refuse labels that are no class, or none that counts; of lost scores a line tells.
+
+    Raises
+    ------
+    ArgumentError
+        There are such labels, or there is none to be judged by.
+    """
     if foreign:
         raise ArgumentError(
-            f"labels must be from 0 and below the network's outputs, and {foreign} of {samples} "
+            f"labels must be from 0 and below the network's outputs, and {foreign} of {places} "
             "are not; give the network one output for each class"
         )
+    if not places:
+        raise ArgumentError(
+            "a label at least is needed to be judged by, and all are left out; give some that "
+            "name a class"
+        )
     if lost:
-        notice(f"the scores of {lost} of {samples} samples are not numbers, and count as wrong")
-    return right / samples
+        notice(f"the scores of {lost} of {places} samples are not numbers, and count as wrong")
 
 
 def check_finite(x: Array, first: int = 0, what: str = "inputs") -> None:
@@ -112,8 +140,12 @@ def share_correct(
     t: Array,
     device: Device,
     batch_size: int | None = None,
+    ignore: int | None = None,
 ) -> float:
-    """Share of samples whose highest prediction is at the target, in bounded memory."""
+    """Share of samples whose highest prediction is at the target, in bounded memory.
+
+    Of images whose places are classified, the share of these. Labels `ignore` are left out.
+    """
     if isinstance(t, Mapping):
         check_one_output(t, "accuracy is of one")
     batch_size = evaluation_batch(device) if batch_size is None else batch_size
@@ -127,10 +159,10 @@ def share_correct(
     for part in parts:
         scores = predict(x[part, ...])
         check_one_output(scores, "accuracy is of one")
-        counts = counts + counted(scores, t[part, ...])
+        counts = counts + counted(scores, t[part, ...], ignore)
     for part in parts:  # at the end, so that no device is waited for before
         check_finite(x[part, ...], part.start)
-    return share_of(n, *to_numpy(counts).tolist())
+    return share_of(*to_numpy(counts).tolist())
 
 
 def check_one_output(outputs: Any, what: str) -> None:

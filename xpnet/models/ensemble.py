@@ -6,7 +6,7 @@ from typing import Any
 
 from xpnet.arrays import Array
 from xpnet.errors import ArgumentError
-from xpnet.layers.loss import predicted
+from xpnet.layers.loss import ignored_by, main_loss, predicted
 from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.network import Network
 
@@ -66,7 +66,8 @@ class Ensemble:
 
     def accuracy(self, x: Array, t: Array, batch_size: int | None = None) -> float:
         """Share of samples whose highest probability is at the target, `batch_size` at a time."""
-        return share_correct(self.predict, x, t, self.device, batch_size)
+        ignore = ignored_by(main_loss(self.networks[0].last_layer))
+        return share_correct(self.predict, x, t, self.device, batch_size, ignore)
 
 
 def _outputs(network: Network) -> Any:

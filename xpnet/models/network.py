@@ -29,7 +29,14 @@ from xpnet.layers import (
     leaves,
 )
 from xpnet.layers.base import Leaf, Shapes, bounds_below
-from xpnet.layers.loss import check_loss, check_outputs, predicted, probabilities_of
+from xpnet.layers.loss import (
+    check_loss,
+    check_outputs,
+    ignored_by,
+    main_loss,
+    predicted,
+    probabilities_of,
+)
 from xpnet.layers.numbers import sizes
 from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.describing import class_name, description
@@ -54,7 +61,8 @@ class Network(Transfers):
     Inputs of all methods are arrays on the network's device, or NumPy arrays, lists or tables,
     which are copied there. They are (N, ...); where all layers are fully connected, a single sample
     (n_in,) will do. Pixels, uint8, are divided by 255, all other numbers are taken as they are.
-    Targets are labels (N,) or (N, 1), or one-hot rows (N, K).
+    Targets are labels (N,) or (N, 1), or one-hot rows (N, K); for images of scores, (N, K, H, W),
+    labels (N, H, W), or what is in the scores' shape.
 
     Parameters
     ----------
@@ -287,7 +295,7 @@ class Network(Transfers):
         ArgumentError
             As `placed_targets` raises it.
         """
-        return placed_targets(t, self.device, self.output_shape)
+        return placed_targets(t, self.device, self.output_shape, ignored_by(self.last_layer))
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """Scores, and the function that takes their gradient back to the parameters that learn."""
@@ -325,14 +333,14 @@ class Network(Transfers):
         return loss, grads
 
     def predict(self, x: Array) -> Array:
-        """Scores of every class, before softmax or sigmoid: (N, K).
+        """Scores of every class, before softmax or sigmoid: (N, K), or (N, K, ...) of images.
 
         By name if of several heads, of which the loss has no main one.
         """
         return predicted(self.last_layer, self.forward(self.place(x))[0])
 
     def probabilities(self, x: Array) -> Array:
-        """What the loss takes the scores for, (N, K): their softmax, or the sigmoid of each.
+        """What the loss takes the scores for, in their shape: a softmax, or the sigmoid of each.
 
         Raises
         ------
@@ -353,9 +361,12 @@ class Network(Transfers):
     def accuracy(self, x: Array, t: Array, batch_size: int | None = None) -> float:
         """Share of samples whose highest score is at the target, `batch_size` at a time.
 
-        If it is None, 200 samples at a time, or 1,000 on a GPU.
+        If it is None, 200 samples at a time, or 1,000 on a GPU. Of images whose places are
+        classified it is the share of these, without those that the loss leaves out.
         """
-        return share_correct(self.predict, x, t, self.device, batch_size)
+        ignore = ignored_by(main_loss(self.last_layer))
+        left_out = None if isinstance(ignore, Mapping) else ignore
+        return share_correct(self.predict, x, t, self.device, batch_size, left_out)
 
     def gradient(self, x: Array, t: Array) -> Params:
         """Gradient of the loss by every parameter, by backpropagation."""

@@ -10,7 +10,7 @@ import numpy as np
 from xpnet.arrays import Array, Device, array_namespace
 from xpnet.arrays.values import as_array
 from xpnet.errors import ArgumentError
-from xpnet.functions.targets import as_labels, by_head, check_classes, check_labels
+from xpnet.functions.targets import as_labels, by_head, check_fit
 from xpnet.layers.base import Shape, Shapes
 
 _as_targets = partial(as_array, what="targets")
@@ -39,7 +39,7 @@ def in_shape(x: Array, want: Shape, single: bool = False) -> Array:
     )
 
 
-def placed_targets(t: Any, device: Device, outputs: Shapes) -> Any:
+def placed_targets(t: Any, device: Device, outputs: Shapes, ignore: Any = None) -> Any:
     """Targets on a device; by name where there are several heads.
 
     On the host a loss looks at the labels itself. What goes to a device of its own is looked at
@@ -48,6 +48,7 @@ def placed_targets(t: Any, device: Device, outputs: Shapes) -> Any:
     Parameters
     ----------
     outputs : the shape of a sample's output, by name if there are several heads
+    ignore : the label that the loss leaves out, or None; by name, too
 
     Raises
     ------
@@ -60,6 +61,7 @@ def placed_targets(t: Any, device: Device, outputs: Shapes) -> Any:
         for name, shape in shapes.items():
             given = t.get(name) if isinstance(t, Mapping) else t
             if isinstance(given, np.ndarray) and given.ndim:
-                labels = as_labels(given, (len(given), *shape))
-                check_classes(check_labels(labels), shape[0])
+                outputs_of_all = (len(given), *shape)
+                left_out = ignore.get(name) if isinstance(ignore, Mapping) else ignore
+                check_fit(as_labels(given, outputs_of_all), outputs_of_all, left_out)
     return by_head(device.asarray, t)

@@ -9,6 +9,7 @@ from xpnet.arrays import to_numpy
 from xpnet.arrays.values import as_array
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError
+from xpnet.functions.targets import class_axis
 from xpnet.models.accuracy import check_finite, check_one_output, check_several, evaluation_batch
 from xpnet.models.network import Network
 
@@ -47,7 +48,9 @@ def predictions(
     graph: bool = True,
     skip_engine_check: bool = False,
 ) -> np.ndarray:
-    """Find the class with the highest score for each image, in bounded memory.
+    """Find the class with the highest score for each image, or for each of its places.
+
+    In bounded memory.
 
     Parameters
     ----------
@@ -56,7 +59,7 @@ def predictions(
 
     Returns
     -------
-    (N,), int64
+    (N,), int64; (N, ...) where the network has scores (N, K, ...)
 
     Raises
     ------
@@ -74,39 +77,49 @@ def predictions(
         graph=graph,
         skip_engine_check=skip_engine_check,
     )
-    labels, size = np.empty(len(x), dtype=np.int64), evaluation_batch(network.device)
+    size, labels = evaluation_batch(network.device), np.empty(len(x), dtype=np.int64)
     for start in range(0, len(x), size):
         batch = x[start : start + size]
         check_finite(batch, start)
         check_one_output(scores := computing.predict(batch), "a class is read of one")
-        check_several(scores.shape[-1])
+        check_several(scores.shape[axis := class_axis(scores.shape)])
         check_finite(scores := to_numpy(scores), start, "scores")
-        labels[start : start + len(batch)] = scores.argmax(axis=-1)
+        told = scores.argmax(axis=axis)
+        if not start:
+            labels = np.empty((len(x), *told.shape[1:]), dtype=np.int64)
+        labels[start : start + len(batch)] = told
     return labels
 
 
 @checked
-def confusion(labels: np.ndarray, predictions: np.ndarray, n_classes: int = 10) -> np.ndarray:
+def confusion(
+    labels: np.ndarray, predictions: np.ndarray, n_classes: int = 10, ignore: int | None = None
+) -> np.ndarray:
     """Count how often class i was read as class j.
 
         matrix[i, j] = number of n with labels[n] = i and predictions[n] = j
 
     Parameters
     ----------
-    labels, predictions : (N,) integers from 0 to n_classes - 1
+    labels, predictions : (N,), or (N, ...) of the places of images, integers from 0 to
+        n_classes - 1
+    ignore : a label that is left out
 
     Returns
     -------
     (n_classes, n_classes), int64; its sum is N, its diagonal what was read rightly
     """
     labels, predictions = to_numpy(as_array(labels)), to_numpy(as_array(predictions))
-    if labels.ndim != 1 or labels.shape != predictions.shape:
+    if not labels.ndim or labels.shape != predictions.shape:
         raise ArgumentError(
-            "confusion needs one label and one prediction an image, as (N,) both, "
+            "confusion needs one label and one prediction an image, as (N,) both, or one a place, "
             f"got {labels.shape} and {predictions.shape}"
         )
+    if ignore is not None:
+        counted = labels.astype(np.int64) != ignore
+        labels, predictions = labels[counted], predictions[counted]
     for name, classes in (("labels", labels), ("predictions", predictions)):
         if classes.dtype.kind not in "iu" or np.any((classes < 0) | (classes >= n_classes)):
             raise ArgumentError(f"{name} must be integers from 0 to {n_classes - 1}")
     pairs = labels.astype(np.int64) * n_classes + predictions.astype(np.int64)
-    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+    return np.bincount(pairs.reshape(-1), minlength=n_classes**2).reshape(n_classes, n_classes)

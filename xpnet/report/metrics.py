@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 from xpnet.arguments import checked
 from xpnet.arrays import Array, array_namespace, to_numpy
-from xpnet.arrays.values import as_array
+from xpnet.arrays.values import as_array, floating
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
 from xpnet.functions.targets import by_head
-from xpnet.layers import Loss
+from xpnet.layers import HeadsWithLoss, Loss, SoftmaxWithLoss
 from xpnet.layers.loss import main_loss, predicted
 from xpnet.models.accuracy import counted, share_of
 
@@ -82,7 +82,8 @@ class Metric:
         Parameters
         ----------
         outputs : of the network, (N, ...), or such by the names of its heads
-        targets : labels (N,) or (N, 1), or an array in the shape of the outputs, or such by name
+        targets : labels (N,) or (N, 1), maps of them (N, ...), or an array in the shape of the
+            outputs, or such by name
 
         Raises
         ------
@@ -134,18 +135,33 @@ class Metric:
 class Accuracy(Metric):
     """Share of samples whose highest output is at the target, a label or a one-hot row.
 
-    The first of equal outputs is the highest; outputs with NaN among them are never right, and a
-    line on standard error tells of them. Rows that are not one-hot and labels without an output
-    name no class, and are an error.
+    Of label maps it is the share of all their places. The first of equal outputs is the highest;
+    outputs with NaN among them are never right, and a line on standard error tells of them. Rows
+    that are not one-hot and labels without an output name no class, and are an error.
+
+    Parameters
+    ----------
+    head : as in `Metric`
+    ignore : the label of what is left out; None if there is none
     """
 
     kind, direction = "accuracy", "max"
 
+    @checked
+    def __init__(self, head: str | None = None, *, ignore: int | None = None) -> None:
+        super().__init__(head)
+        self.ignore = ignore
+
+    def __repr__(self) -> str:
+        given = {"head": self.head, "ignore": self.ignore}
+        told = (f"{name}={value!r}" for name, value in given.items() if value is not None)
+        return f"{type(self).__name__}({', '.join(told)})"
+
     def _sums(self, y: Array, t: Array) -> Array:
-        return counted(y, t)
+        return counted(y, t, self.ignore)
 
     def _value(self, *sums: Any) -> float:
-        return share_of(self.samples, *sums)
+        return share_of(*sums)
 
 
 class BinaryAccuracy(Metric):
@@ -177,8 +193,9 @@ class BinaryAccuracy(Metric):
 class MeanLoss(Metric):
     """Mean of a loss over samples, without what a penalty adds to it.
 
-    Losses of batches count by their samples: right for every loss that is a mean over samples. Of
-    several heads with a main one, it is the loss of that one.
+    Losses of batches count by their samples, those of a `SoftmaxWithLoss` that weighs classes or
+    leaves some out by what their labels count: right for every loss that is a mean. Of several
+    heads with a main one, it is the loss of that one.
 
     Parameters
     ----------
@@ -200,12 +217,32 @@ class MeanLoss(Metric):
 
     def _sums(self, y: Array, t: Array) -> Array:
         y, t = predicted(self.loss, y), predicted(self.loss, t)
-        loss = main_loss(self.loss).forward(y, t)[0]
-        xp = array_namespace(loss)
-        return xp.reshape(xp.astype(loss, xp.float64) * _samples(t), (1,))
+        found: list[Array] = []
+        for loss, weight, of, targets in _terms(main_loss(self.loss), y, t):
+            value = loss.forward(of, targets)[0]
+            xp = array_namespace(value)
+            counts: Any = _samples(targets)
+            if type(loss) is SoftmaxWithLoss and not loss.is_mean:
+                counts = xp.astype(loss.weighed(targets, floating(of)).total, xp.float64)
+            samples = counts * xp.ones_like(value, dtype=xp.float64)
+            found += [weight * xp.astype(value, xp.float64) * samples, samples]
+        return xp.stack(found)
 
     def _value(self, *sums: Any) -> float:
-        return float(sums[0] / self.samples)
+        pairs = zip(sums[::2], sums[1::2], strict=True)
+        return float(sum(total / samples if samples else 0.0 for total, samples in pairs))
+
+
+def _terms(loss: Loss, y: Any, t: Any) -> list[tuple[Loss, float, Any, Any]]:
+    """The losses of several heads with their weights, outputs and targets; one loss as it is."""
+    if type(loss) is not HeadsWithLoss:
+        return [(loss, 1.0, y, t)]
+    if not isinstance(y, Mapping) or (isinstance(t, Mapping) and t.keys() != loss.losses.keys()):
+        loss.forward(y, t)  # which says what is wrong
+    return [
+        (each, loss.weights[name], y[name], t[name] if isinstance(t, Mapping) else t)
+        for name, each in loss.losses.items()
+    ]
 
 
 class _OfErrors(Metric):

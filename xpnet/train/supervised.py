@@ -14,7 +14,7 @@ from xpnet.engine import Steps, get_engine
 from xpnet.engine.base import CHECKED, Uncopied
 from xpnet.engine.threads import in_turn, renew_after_fork, taken
 from xpnet.errors import ArgumentError
-from xpnet.functions.losses import check_choice, check_probabilities
+from xpnet.functions.losses import check_choice, check_probabilities, check_weights
 from xpnet.functions.targets import TargetKind, values_of
 from xpnet.layers import (
     HeadsWithLoss,
@@ -23,7 +23,7 @@ from xpnet.layers import (
     SigmoidWithLoss,
     SoftmaxWithLoss,
 )
-from xpnet.layers.loss import check_outputs, main_loss, predicted
+from xpnet.layers.loss import check_outputs, ignored_by, main_loss, predicted
 from xpnet.models.accuracy import check_finite, evaluation_batch
 from xpnet.models.network import Network
 from xpnet.optim import OPTIMIZERS, SGD, Optimizer
@@ -32,6 +32,7 @@ from xpnet.optim.clipping import checked_limit, clip_by_norm
 from xpnet.optim.penalties import Constraint
 from xpnet.optim.schedules import Schedule
 from xpnet.report.metrics import R2, Accuracy, BinaryAccuracy, MeanLoss, Metric, checked_list
+from xpnet.report.segmentation import MeanIoU, PixelAccuracy
 from xpnet.train.learner import Batch, Learner, WholeSteps
 
 _KNOWN = frozenset(OPTIMIZERS.values())
@@ -51,9 +52,9 @@ class Supervised(Uncopied, Learner):
     optimizer : a name, or an Optimizer
     optimizer_param : arguments of an optimizer given by name; its own defaults if None
     metrics : what is measured after every epoch, of which the first decides what is best. If None,
-        by the targets: of labels and one-hot rows `Accuracy`, for each head if there are several;
-        of other rows the loss, and with `IdentityWithLoss` `R2`, with `SigmoidWithLoss` and rows
-        of 0 and 1 `BinaryAccuracy`.
+        by the targets: of labels and one-hot rows `Accuracy`, of label maps `MeanIoU` and
+        `PixelAccuracy`, for each head if there are several; of other rows the loss, and with
+        `IdentityWithLoss` `R2`, with `SigmoidWithLoss` and rows of 0 and 1 `BinaryAccuracy`.
     evaluate_samples : of each set, to be measured on; all if None
     constraint : what the parameters are brought to after every update, such as `MaxNorm(3)`
     clip_norm : gradients are together made no longer than this before every update
@@ -107,7 +108,7 @@ class Supervised(Uncopied, Learner):
         if test is not None:
             self.sets = {"train": source, "test": test}
         for batches in self.sets.values():
-            batches.meet(network.output_shape)
+            batches.meet(network.output_shape, ignored_by(network.last_layer))
             _check_targets(network, batches)
         self.source, self.networks = source, {"network": network}
         own = _optimizer(optimizer, optimizer_param)
@@ -302,6 +303,7 @@ def _check_targets(network: Network, batches: Batches) -> None:
         t = batches.t[name] if isinstance(batches.t, Mapping) else batches.t
         if type(loss) is SoftmaxWithLoss:
             check_choice(shape[0])
+            check_weights(loss.class_weights, shape[0])
         if type(loss) in (SoftmaxWithLoss, SigmoidWithLoss) and t.shape[1:] == shape:
             check_probabilities(t)
 
@@ -312,19 +314,20 @@ def _default_metrics(network: Network, sets: Mapping[str, Batches]) -> list[Metr
     loss, heads = main_loss(last), predicted(last, network.output_shape)
     kinds = [predicted(last, batches.target_kind) for batches in sets.values()]
     if not isinstance(heads, dict):
-        found = [_metric_of(loss, set(kinds), None)]
+        found = _metrics_of(loss, set(kinds), None)
     else:
         losses: Mapping[str, Loss] = {}
         weights: Mapping[str, float] = {}
         if isinstance(loss, HeadsWithLoss):
             losses, weights = loss.losses, loss.weights
         found = [
-            _metric_of(
+            metric
+            for name in sorted(heads, key=lambda name: -weights.get(name, 1.0))
+            for metric in _metrics_of(
                 losses.get(name),
                 {kind[name] if isinstance(kind, Mapping) else kind for kind in kinds},
                 name,
             )
-            for name in sorted(heads, key=lambda name: -weights.get(name, 1.0))
         ]
     metrics = [metric for metric in found if metric is not None]
     if all(isinstance(metric, Accuracy) for metric in found):
@@ -332,15 +335,18 @@ def _default_metrics(network: Network, sets: Mapping[str, Batches]) -> list[Metr
     return [MeanLoss(loss), *metrics]
 
 
-def _metric_of(loss: Loss | None, kinds: set[TargetKind], head: str | None) -> Metric | None:
-    """What there is besides the loss to be measured of one output."""
+def _metrics_of(loss: Loss | None, kinds: set[TargetKind], head: str | None) -> list[Metric | None]:
+    """What there is besides the loss to be measured of one output; None if there is nothing."""
+    ignore = None if loss is None else ignored_by(loss)
+    if kinds == {"label maps"}:
+        return [MeanIoU(head, ignore=ignore), PixelAccuracy(head, ignore=ignore)]
     if kinds <= {"labels", "one-hot"}:
-        return Accuracy(head)
+        return [Accuracy(head, ignore=ignore)]
     if isinstance(loss, IdentityWithLoss):
-        return R2(head)
+        return [R2(head)]
     if isinstance(loss, SigmoidWithLoss) and "numbers" not in kinds:
-        return BinaryAccuracy(head)
-    return None
+        return [BinaryAccuracy(head)]
+    return [None]
 
 
 def _optimizer(optimizer: str | Optimizer, arguments: Mapping[str, float] | None) -> Optimizer:

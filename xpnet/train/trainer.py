@@ -8,6 +8,7 @@ from xpnet.arguments import checked
 from xpnet.data.batches import Augment, Batches
 from xpnet.engine import Engine
 from xpnet.errors import ArgumentError
+from xpnet.layers.loss import ignored_by
 from xpnet.models.accuracy import evaluation_batch
 from xpnet.models.network import Network
 from xpnet.optim import Optimizer
@@ -49,7 +50,7 @@ class Trainer(Loop):
     ----------
     network : on the device where everything happens
     x_train, t_train : NumPy arrays; uint8 images are scaled to 0..1 on the device, floats are taken
-        as they are; labels (N,), or rows (N, K) of what the network's loss takes
+        as they are; labels (N,) or (N, H, W), or rows (N, K) of what the network's loss takes
     x_test, t_test : the same to measure on, or None for both
     epochs : passes over the training data
     mini_batch_size : samples a step
@@ -125,7 +126,8 @@ class Trainer(Loop):
         if (x_test is None) != (t_test is None):
             raise ArgumentError("a test set needs x_test and t_test; give both, or neither")
         options: dict[str, Any] = {
-            "device": network.device, "dtype": network.dtype, "resident": resident
+            "device": network.device, "dtype": network.dtype, "resident": resident,
+            "ignore": ignored_by(network.last_layer),
         }  # fmt: skip
         source = Batches(
             x_train,

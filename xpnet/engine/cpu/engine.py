@@ -29,7 +29,7 @@ from xpnet.engine.cpu.division import (
     divided,
 )
 from xpnet.engine.cpu.kernel import KERNELS, kernel_of, patterns
-from xpnet.engine.cpu.loss import separable
+from xpnet.engine.cpu.loss import counted, separable
 from xpnet.engine.cpu.predicting import Predicting
 from xpnet.engine.cpu.program import LEARNING, PREDICTING, Needs, Program
 from xpnet.engine.cpu.transposed import SubpixelGemm
@@ -46,7 +46,7 @@ from xpnet.engine.threads import (
 )
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
-from xpnet.functions.targets import by_head, values_of
+from xpnet.functions.targets import as_labels, by_head, label_shape, values_of
 from xpnet.layers import Backward, Convolution, HeadsWithLoss, TransposedConvolution
 from xpnet.layers.loss import check_outputs, predicted
 from xpnet.models.network import Network
@@ -177,16 +177,17 @@ class CpuEngine(OneByOne, Uncopied):
         if type(t) is not np.ndarray:  # by name, or nothing that a small step is given
             t = network.place_targets(t)
         self._check_targets(t, scores)
+        total = counted(network.last_layer, t, self._output_shapes)
         division = self.division(n)
         if (meetings := self._meetings(division, train=True)) is None:
             losses = self._run(
-                division, None, lambda worker, parts: worker.train(parts, x, t, scores)
+                division, None, lambda worker, parts: worker.train(parts, x, t, scores, total)
             )
         else:
             losses = self._run(
                 division,
                 meetings,
-                lambda worker, parts: worker.train_together(parts, x, t, scores, meetings),
+                lambda worker, parts: worker.train_together(parts, x, t, scores, total, meetings),
             )
         loss = sum(losses)
         if self._transforms and not isfinite(loss):
@@ -368,7 +369,8 @@ class CpuEngine(OneByOne, Uncopied):
     def _check_target(self, t: Any, y: np.ndarray) -> None:
         """Refuse targets of one output that do not fit it."""
         check_counts(len(y), len(t) if t.ndim else 0)
-        labels = t.ndim == 1 and y.ndim == 2 and t.dtype.kind in "iub"
+        whole = t.dtype.kind in "iub"
+        labels = whole and as_labels(t, y.shape).shape == label_shape(y.shape)
         if not labels and self._separable[True] and t.shape != y.shape:
             as_one_hot(t, y)  # says what is wrong
 

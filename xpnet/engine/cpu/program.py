@@ -19,9 +19,10 @@ from xpnet.arrays import Array
 from xpnet.engine.cpu.buffers import Buffers, Scratch, in_book_order, in_memory_order
 from xpnet.engine.cpu.dense import Dense
 from xpnet.engine.cpu.kernel import Kernel, Pass, kernel_of
-from xpnet.engine.cpu.loss import part_loss
+from xpnet.engine.cpu.loss import counted, part_loss, share_of
 from xpnet.engine.cpu.norm import Meeting
 from xpnet.engine.lower import Lowered, Op
+from xpnet.functions.targets import by_head
 from xpnet.layers import Loss, Params
 from xpnet.models.nodes import INPUT
 
@@ -107,6 +108,7 @@ class Program:
             self._dscores: Any = {name: in_book_order(self._dy[v]) for name, v in outputs.items()}
         else:
             self.scores, self._dscores = (in_book_order(a[outputs]) for a in (self._y, self._dy))
+        self._layer = loss
         self._loss = part_loss(loss, self.scores, self._dscores, compiled=compiled)
         self.dx: Array = in_book_order(self._dy[INPUT])
 
@@ -285,9 +287,15 @@ class Program:
         else:
             scores[first:end] = self.scores
 
-    def loss(self, t: Any, share: float) -> float:
-        """`share` times the mean loss of these samples; leaves its gradient by the scores."""
-        return self._loss(t, share)
+    def loss(self, t: Any, total: Any) -> float:
+        """What these samples add to the mean loss; leaves its gradient by the scores.
+
+        Parameters
+        ----------
+        total : what `counted` gives for the whole batch
+        """
+        own = counted(self._layer, t, by_head(lambda scores: scores.shape[1:], self.scores))
+        return self._loss(t, share_of(own, total))
 
     def leave(self, dy: Any) -> None:
         """Leave a gradient by the scores, as these are in `scores`."""

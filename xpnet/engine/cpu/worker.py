@@ -89,17 +89,21 @@ class Worker:
         self._parts: Sequence[Part] = ()
         self._programs: list[Program] = []
 
-    def train(self, parts: Sequence[Part], x: np.ndarray, t: Any, scores: Any) -> float:
+    def train(self, parts: Sequence[Part], x: np.ndarray, t: Any, scores: Any, total: Any) -> float:
         """The share's part of the batch's mean loss; leaves its part of the gradient.
 
         Parts are computed one after the other, in the same arrays if they are of one size.
+
+        Parameters
+        ----------
+        total : what the loss of the whole batch is divided by, as `loss.counted` gives it
         """
         loss, several = 0.0, len(parts) > 1
         for first, end, program in self._prepared(parts):
             program.start(x[first:end], train=True, keep=True, first=first)
             program.forward_whole()
             program.put_scores(scores, first, end)
-            loss += program.loss(rows(t, first, end), (end - first) / len(x))
+            loss += program.loss(rows(t, first, end), total)
             program.backward_whole()
             if several:  # what does not learn stays 0
                 begun = first > parts[0][0]
@@ -117,13 +121,19 @@ class Worker:
             program.put_scores(scores, first, end)
 
     def train_together(
-        self, parts: Sequence[Part], x: np.ndarray, t: Any, scores: Any, meetings: Meetings
+        self,
+        parts: Sequence[Part],
+        x: np.ndarray,
+        t: Any,
+        scores: Any,
+        total: Any,
+        meetings: Meetings,
     ) -> float:
         """Train as `train`, on parts that have to meet: side by side, in arrays of their own."""
         loss = 0.0
         self.forward(parts, x, scores, meetings, train=True, needs=LEARNING)
         for (first, end), program in zip(parts, self._programs, strict=True):
-            loss += program.loss(rows(t, first, end), (end - first) / len(x))
+            loss += program.loss(rows(t, first, end), total)
         self._go_back(LEARNING, meetings, train=True)
         return loss
 

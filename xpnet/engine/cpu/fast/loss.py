@@ -7,7 +7,6 @@ import numpy as np
 from xpnet.arrays import Array
 from xpnet.compiled import loop
 from xpnet.engine.cpu.loss import COMPILED, SoftmaxLoss
-from xpnet.functions.losses import as_one_hot, smoothed
 
 
 @loop
@@ -63,6 +62,60 @@ def by_rows(shifted: Array, e: Array, target: Array, scale: float, dscores: Arra
     return loss
 
 
+@loop
+def by_weighed_labels(
+    shifted: Array,
+    e: Array,
+    t: Array,
+    ignores: bool,
+    ignore: int,
+    weights: Array,
+    scale: float,
+    dscores: Array,
+) -> float:
+    """As `by_labels`, where a label counts by its class's weight, or nothing if it is ignored.
+
+    Parameters
+    ----------
+    ignores, ignore : whether a label is left out, and which
+    weights : of the classes, 1 is no weight
+    """
+    loss = 0.0
+    for n in range(e.shape[0]):
+        label = np.int64(t[n])
+        if ignores and label == ignore:
+            dscores[n, :] = 0
+            continue
+        if label < 0 or label >= e.shape[1]:
+            return nan
+        total = e[n, 0]
+        for k in range(1, e.shape[1]):
+            total += e[n, k]
+        weight = weights[label]
+        own = weight * scale
+        for k in range(e.shape[1]):
+            dscores[n, k] = e[n, k] / total * own
+        dscores[n, label] = (e[n, label] - total) / total * own
+        loss += weight * (np.log(total) - shifted[n, label])
+    return loss
+
+
+@loop
+def by_weighed_rows(shifted: Array, e: Array, target: Array, scale: float, dscores: Array) -> float:
+    """As `by_rows`, where targets have been multiplied by weights, and add up to anything."""
+    loss = 0.0
+    for n in range(e.shape[0]):
+        total, share = e[n, 0], target[n, 0]
+        for k in range(1, e.shape[1]):
+            total += e[n, k]
+            share += target[n, k]
+        log = np.log(total)
+        for k in range(e.shape[1]):
+            dscores[n, k] = (e[n, k] / total * share - target[n, k]) * scale
+            loss += target[n, k] * (log - shifted[n, k])
+    return loss
+
+
 class SoftmaxLossByRows(SoftmaxLoss):
     """The same in two loops, around NumPy's exponential function."""
 
@@ -70,17 +123,23 @@ class SoftmaxLossByRows(SoftmaxLoss):
         """`share` times the mean over these samples; leaves its gradient by the scores."""
         if not t.dtype.isnative:  # such as those of an IDX file, which loops cannot read
             t = t.astype(t.dtype.newbyteorder("="))
-        shift(self.scores, self._log)
-        np.exp(self._log, out=self._exp)
-        smoothing, scale, kind = self._layer.smoothing, share / len(t), self.scores.dtype.type
-        if not smoothing and t.ndim == 1 and t.dtype.kind in "iu":
-            total = by_labels(self._log, self._exp, t, kind(1), kind(scale), self._dscores)
+        self._z.fetch()
+        z, dz, layer = self._z.rows, self._dz.rows, self._layer
+        log, exp, kind = self._log, self._exp, self.scores.dtype.type
+        shift(z, log)
+        np.exp(log, out=exp)
+        factor = self._scale(t, share)
+        scale = kind(factor)
+        labels = None if layer.smoothing else self._labels(t)
+        if labels is None:
+            over = by_rows if layer.is_mean else by_weighed_rows
+            found = over(log, exp, self._targets(t), scale, dz)
+        elif layer.is_mean:
+            found = by_labels(log, exp, labels, kind(1), scale, dz)
         else:
-            np.copyto(self._target, as_one_hot(t, self.scores))
-            target = smoothed(self._target, smoothing) if smoothing else self._target
-            total = by_rows(self._log, self._exp, target, kind(scale), self._dscores)
-        loss = scale * total
-        return loss if loss >= 0 else self._as_written(t, share)
+            ignores, ignore = layer.ignore is not None, layer.ignore or 0
+            found = by_weighed_labels(log, exp, labels, ignores, ignore, self._weights, scale, dz)
+        return self._checked(factor * found, t, share)
 
 
 COMPILED[SoftmaxLoss] = SoftmaxLossByRows
