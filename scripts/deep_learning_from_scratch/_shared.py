@@ -1,6 +1,6 @@
 """Parts that several experiments share."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from xpnet import Adam, Batches, Network, Trainer, to_numpy
 from xpnet.data import Dataset
 from xpnet.data.batches import Batch
 from xpnet.optim import Optimizer
+from xpnet.report.detection import DetectionScores, PrecisionRecall
 from xpnet.report.evaluate import predictions
 from xpnet.report.experiment import Lab
 
@@ -167,3 +168,37 @@ def learn_once(
         what = f"test accuracy, seed {seed}"
         lab.check(what, accuracy, *band, book=f"guide {guide}", full=True)
     return found[0]
+
+
+def draw_boxes(
+    axes: "Axes", image: np.ndarray, boxes: np.ndarray, texts: Sequence[object], colour: str
+) -> None:
+    """Draw an image (C, H, W) of pixels, and boxes (n, 4) on it, each with a text at it."""
+    axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap="gray", vmin=0)
+    axes.set(xticks=[], yticks=[])
+    for (x1, y1, x2, y2), text in zip(boxes, texts, strict=True):
+        # The centre of the first pixel is at 0.
+        corners = np.array([x1, x2, x2, x1, x1]), np.array([y1, y1, y2, y2, y1])
+        axes.plot(*(corner - 0.5 for corner in corners), color=colour, linewidth=1)
+        x, side = (x1, "left") if x1 + x2 < image.shape[2] else (x2, "right")
+        y, above = (y1, "bottom") if y1 > image.shape[1] / 8 else (y2 + 1, "top")
+        style = {"color": colour, "fontsize": 8, "ha": side, "va": above}
+        axes.text(x - 0.5, y - 1, str(text), **style)
+
+
+def draw_precision_recall(axes: "Axes", scores: Mapping[str, DetectionScores]) -> None:
+    """Draw, by name, the precision at each recall, at IoU 0.5: the mean of all classes."""
+    recalls = np.linspace(0, 1, 201)
+    for name, each in scores.items():
+        curves = [each.curve(label) for label in range(each.classes)]
+        precision = np.mean([best_precision(c, recalls) for c in curves if c.objects], axis=0)
+        label = f"{name}, mAP {each.mean_average_precision():.3f}"
+        axes.plot(recalls, precision, label=label)
+    axes.set(xlabel="recall", ylabel="precision, mean of the classes", ylim=(0, 1.02))
+    axes.legend(loc="lower left", fontsize=8, title="IoU 0.5, proposed by")
+
+
+def best_precision(curve: PrecisionRecall, recalls: np.ndarray) -> np.ndarray:
+    """The highest precision at each of some recalls, or beyond it; 0 where it is not reached."""
+    best = np.maximum.accumulate(curve.precision[::-1])[::-1]
+    return np.append(best, 0.0)[np.searchsorted(curve.recall, recalls, side="left")]
