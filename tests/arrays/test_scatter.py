@@ -7,7 +7,7 @@ from xpnet.arrays import scatter_add, to_numpy
 from xpnet.arrays.scatter import _sums_of_runs
 from xpnet.errors import ArgumentError
 
-SHAPES = [(0,), (1,), (7,), (64,), (37, 3), (16, 2, 5), (5, 0), (0, 4)]
+SHAPES = [(0,), (1,), (2,), (7,), (64,), (37, 3), (17, 2, 5), (5, 0), (0, 4)]
 
 
 def drawn(shape, rows, dtype="float64", seed=0):

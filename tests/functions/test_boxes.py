@@ -103,6 +103,7 @@ def test_anchors_may_be_rounded_as_torchvision_has_them():
     assert_near(anchors(1, 1, 4, (8, 16), (0.5, 1, 2), rounded=True), cell, EX)
     wide = [[-91, -45, 91, 45], [-64, -64, 64, 64], [-45, -91, 45, 91]]
     got = anchors(2, 2, 16, (128,), (0.5, 1, 2), rounded=True)
+    assert_near(anchors(1, 1, 4, (5, 7), (1,), rounded=True)[:, 2:], [[2, 2], [4, 4]], EX)
     shifts = [[0, 0, 0, 0], [16, 0, 16, 0], [0, 16, 0, 16], [16, 16, 16, 16]]
     assert_near(got, [np.add(box, shift) for shift in shifts for box in wide], EX)
 
@@ -178,13 +179,16 @@ def test_of_no_boxes_none_is_chosen(device, shape):
 def test_what_is_no_number_is_left_out(device):
     boxes, scores = np.asarray(FIVE), np.asarray(SCORES)
     boxes[4, 1] = scores[0] = np.nan
-    assert chosen(*nms(device.asarray(boxes), device.asarray(scores), 0.5, 5)) == [1, 2, 3]
+    boxes[2] = [-np.inf, 0, np.inf, 9]
+    scores[3] = -np.inf
+    assert chosen(*nms(device.asarray(boxes), device.asarray(scores), 0.5, 5)) == [1, 3]
 
 
 def test_nothing_is_read(strict_device, unread):
     boxes, scores = strict_device.asarray(FIVE), strict_device.asarray(SCORES)
+    there, of_one = (strict_device.asarray(np.ones(5, dtype=kind)) for kind in ("bool", "int64"))
     with unread():
-        found = nms(boxes, scores, 0.5, 4)
+        found = nms(boxes, scores, 0.5, 4, of_one, there)
         t = encode(boxes, boxes[:1, :])
         clip(decode(t, boxes[:1, :]), 9, 9)
     assert chosen(*found) == [4, 0, 2]

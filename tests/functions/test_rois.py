@@ -54,6 +54,16 @@ def test_a_gradient_of_the_worked_example(device):
         assert_near(y, [[[[value]]]], EX)
 
 
+@pytest.mark.parametrize("aligned", [True, False])
+def test_a_point_on_the_edge_counts_and_one_beyond_does_not(device, aligned):
+    """Which is a pixel behind the centre of the last one, and a pixel before the first one's."""
+    x, moved = device.asarray(np.ones((1, 1, 4, 6))), 0.5 * aligned
+    points = [(6, 4), (-1, -1), (6.001, 2), (2, 4.001), (-1.001, 2), (2, -1.001)]
+    rois = [[0, a + moved - 1, b + moved - 1, a + moved + 1, b + moved + 1] for a, b in points]
+    y, _ = roi_align(x, device.asarray(rois), 1, 1.0, samples=1, aligned=aligned)
+    assert_near(y, np.reshape([1, 1, 0, 0, 0, 0], (6, 1, 1, 1)), EX)
+
+
 def test_three_answers_on_a_ramp(device):
     x, rois = device.asarray(RAMP), device.asarray([[0.0, 4, 4, 24, 20]])
     answers = [

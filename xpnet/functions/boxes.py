@@ -91,7 +91,7 @@ def decode(deltas: Array, references: Array, weights: Weights = (1.0, 1.0, 1.0, 
     xp, deltas = array_namespace(deltas), _boxes("decode", deltas)
     t = deltas / _weights("decode", deltas, weights)
     px, py, pw, ph = _centred(_boxes("decode", references))
-    grown = xp.exp(xp.clip(t[..., 2:], max=LARGEST_GROWTH))
+    grown = xp.exp(xp.minimum(t[..., 2:], LARGEST_GROWTH))
     x, y = px + t[..., 0] * pw, py + t[..., 1] * ph
     across, down = grown[..., 0] * pw / 2, grown[..., 1] * ph / 2
     return xp.stack([x - across, y - down, x + across, y + down], axis=-1)
@@ -102,7 +102,7 @@ def clip(boxes: Array, height: float, width: float) -> Array:
     """The parts of boxes (..., 4) within a picture; of one outside an empty box at the edge."""
     xp, boxes = array_namespace(boxes), _boxes("clip", boxes)
     ends = xp.asarray([width, height, width, height], dtype=boxes.dtype, device=boxes.device)
-    return xp.minimum(xp.clip(boxes, min=0), ends)
+    return xp.minimum(xp.maximum(boxes, 0.0), ends)
 
 
 @checked
@@ -174,7 +174,7 @@ def nms(
     Parameters
     ----------
     boxes, scores : (..., M, 4) and (..., M); axes before are those of pictures, each by itself.
-        Boxes and scores that are NaN are left out
+        Boxes that are not finite, and scores that are NaN, are left out
     threshold : an IoU, from 0 to 1
     limit : how many are chosen at most
     classes : (..., M): only boxes of the same class drop each other; all are of one if None
@@ -208,7 +208,7 @@ def nms(
     if not M or not N:
         none = xp.zeros((*pictures, limit), dtype=xp.bool, device=scores.device)
         return xp.zeros((*pictures, limit), **whole), none
-    numbers = ~(xp.isnan(scores) | xp.any(xp.isnan(boxes), axis=-1))
+    numbers = xp.all(xp.isfinite(boxes), axis=-1) & ~xp.isnan(scores)
     there = numbers if valid is None else numbers & valid
     order = xp.argsort(xp.where(there, -scores, inf), axis=-1, stable=True)
     first = xp.arange(N, **whole)[:, None] * M  # of each picture among all
@@ -262,7 +262,7 @@ def _boxes(owner: str, given: Array) -> Array:
 
 def _length(low: Array, high: Array) -> Array:
     """The lengths from low to high, 0 where high is lower."""
-    return array_namespace(low).clip(high - low, min=0)
+    return array_namespace(low).maximum(high - low, 0.0)
 
 
 def _area(boxes: Array) -> Array:

@@ -378,6 +378,6 @@ def smooth_l1(x: Array, beta: float = 1.0) -> tuple[Array, Array]:
         raise ArgumentError(f"smooth_l1 needs a finite beta above 0, got {beta}")
     xp, x = array_namespace(x), floating(x)
     size = xp.abs(x)
-    m = xp.clip(size, max=beta)
+    m = xp.minimum(size, beta)
     share = m / beta  # 1 beyond
     return share * (size - m / 2), xp.sign(x) * share

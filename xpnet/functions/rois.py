@@ -76,10 +76,6 @@ def roi_align(
         raise ArgumentError(f"roi_align needs samples of at least 1, got {samples}")
     region = _regions("roi_align", x, rois, scale)
     xp, (N, C, H, W), K = array_namespace(x), x.shape, rois.shape[0]
-    if (order := _order(region.picture)) is not None:
-        return _in_order(
-            order, *roi_align(x, xp.take(rois, order, axis=0), size, scale, samples, aligned)
-        )
     A_y = xp.where(
         region.told[:, None, None], _weights(region.y1, region.y2, P, H, samples, aligned), nan
     )
@@ -235,19 +231,22 @@ def _weights(low: Array, high: Array, bins: int, length: int, samples: int, alig
     if aligned:
         low = low - 0.5
     else:
-        size = xp.clip(size, min=1.0)
+        size = xp.maximum(size, 1.0)
     numbers = {"dtype": low.dtype, "device": low.device}
     steps = (xp.arange(bins * samples, **numbers) + 0.5) / (bins * samples)
     points = low[:, None] + size[:, None] * steps
     beyond = (points < -1.0) | (points > length)
-    points = xp.clip(points, min=0.0, max=length - 1.0)
-    near = xp.clip(1.0 - xp.abs(points[..., None] - xp.arange(length, **numbers)), min=0.0)
+    points = xp.minimum(xp.maximum(points, 0.0), length - 1.0)
+    near = xp.maximum(1.0 - xp.abs(points[..., None] - xp.arange(length, **numbers)), 0.0)
     near = xp.where(beyond[..., None], 0.0, near)
     return xp.sum(xp.reshape(near, (low.shape[0], bins, samples, length)), axis=2) / samples
 
 
 def _parts(picture: Array, most: int) -> list[tuple[int | None, slice]]:
-    """Slices of `most` RoIs; on the host of one picture each, and of which, if they are sorted."""
+    """Slices of up to `most` RoIs; on the host of one picture each, and its number.
+
+    There one product does for all that follow each other.
+    """
     K = picture.shape[0]
     if not on_host(picture):
         return [(None, part) for part in in_parts(K, most)]
@@ -258,20 +257,6 @@ def _parts(picture: Array, most: int) -> list[tuple[int | None, slice]]:
         for first, end in pairwise(ends)
         for part in in_parts(end - first, most)
     ]
-
-
-def _order(picture: Array) -> Array | None:
-    """The order in which RoIs of one picture follow each other; None if they do so, or unread."""
-    if not on_host(picture) or np.all(np.diff(to_numpy(picture)) >= 0):
-        return None
-    return array_namespace(picture).argsort(picture, stable=True)
-
-
-def _in_order(order: Array, y: Array, backward: Back) -> tuple[Array, Back]:
-    """The answers to RoIs that were taken in another order."""
-    xp = array_namespace(y)
-    back = xp.argsort(order)
-    return xp.take(y, back, axis=0), lambda dy: backward(xp.take(dy, order, axis=0))
 
 
 def _rounded(x: Array) -> Array:
