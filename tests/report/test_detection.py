@@ -17,6 +17,7 @@ from xpnet.report.detection import (
     coco_results,
     coco_truth,
 )
+from xpnet.report.metrics import DIRECTIONS
 
 BOX = np.asarray([0.0, 0, 10, 10])
 RULES = ("area", "11-point")
@@ -187,7 +188,7 @@ def test_what_is_measured_has_a_name():
         ),
         (Recall(), "recall50", scores.recall()),
     ):
-        assert (measure.name, measure.direction) == (name, "max")
+        assert (measure.name, measure.direction) == (name, "max") == (name, DIRECTIONS[name])
         assert measure.value(scores) == want
 
 
@@ -227,7 +228,10 @@ def updated(*given, classes=2):
         (lambda: updated([found()], [there((BOX, -1))]), r"from 0 to 1, got \[-1\]"),
         (lambda: DetectionScores(0), "at least one class, got 0"),
         (lambda: DetectionScores(2).curve(2), "a class from 0 to 1 is needed, got 2"),
-        (lambda: DetectionScores(2).curve(0, 0.0), "overlap must be above 0 and at most 1, got 0"),
+        (lambda: DetectionScores(2).curve(0, 0.0), "a number above 0 and at most 1, got 0"),
+        (lambda: MeanAveragePrecision(1.5), "at most 1, got 1.5"),
+        (lambda: Recall("0.5"), "at most 1, got '0.5'"),
+        (lambda: MeanAveragePrecision(0.5, "all"), "rule must be 'area' or '11-point'"),
         (lambda: average_precision([1.0], [0.5, 1.0]), r"got shapes \(1,\) and \(2,\)"),
         (lambda: average_precision([1.0, 1.0], [1.0, 0.5]), "which do not fall"),
         (lambda: average_precision([1.0], [1.0], "all"), "rule must be 'area' or '11-point'"),

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.arguments import check_word, checked
+from xpnet.arguments import check_word, checked, real
 from xpnet.arrays import to_numpy
 from xpnet.arrays.values import as_array
 from xpnet.errors import ArgumentError
 from xpnet.functions.boxes import iou
 from xpnet.models.detections import Detections, Objects
-from xpnet.report.metrics import Direction
+from xpnet.report.metrics import DIRECTIONS, Direction
 
 Rule: TypeAlias = Literal["area", "11-point"]
 """What an average precision is of a curve, see `average_precision`."""
@@ -55,7 +55,7 @@ def average_precision(precision: Any, recall: Any, rule: Rule = "area") -> float
     ArgumentError
         They are of different lengths, or recall falls.
     """
-    check_word("rule", "average_precision", rule, "area", "11-point")
+    check_word("rule", "average_precision", rule, *get_args(Rule))
     p, r = (np.asarray(to_numpy(as_array(each)), float) for each in (precision, recall))
     if p.ndim != 1 or p.shape != r.shape or np.any(np.diff(r) < 0):
         raise ArgumentError(
@@ -204,8 +204,7 @@ class DetectionScores:
 
     def _curves(self, overlap: float) -> list[PrecisionRecall]:
         """Of every class."""
-        if not 0 < overlap <= 1:
-            raise ArgumentError(f"overlap must be above 0 and at most 1, got {overlap}")
+        _check_overlap(overlap)
         if overlap not in self._known:
             found = [_judged(picture, overlap) for picture in self._pictures]
             self._known[overlap] = [self._curve(label, found) for label in range(self.classes)]
@@ -260,6 +259,12 @@ def _judged(picture: _Picture, overlap: float) -> NDArray[np.int8]:
     return judged
 
 
+def _check_overlap(overlap: float) -> None:
+    """Refuse what is no IoU that boxes may have to have."""
+    if not (real(overlap) and 0 < overlap <= 1):
+        raise ArgumentError(f"overlap must be a number above 0 and at most 1, got {overlap!r}")
+
+
 @dataclass(frozen=True)
 class MeanAveragePrecision:
     """The mean average precision, of what `DetectionScores` has taken in."""
@@ -267,6 +272,10 @@ class MeanAveragePrecision:
     overlap: float = 0.5
     rule: Rule = "area"
     direction: ClassVar[Direction] = "max"
+
+    def __post_init__(self) -> None:
+        check_word("rule", type(self).__name__, self.rule, *get_args(Rule))
+        _check_overlap(self.overlap)
 
     @property
     def name(self) -> str:
@@ -285,6 +294,9 @@ class Recall:
     overlap: float = 0.5
     direction: ClassVar[Direction] = "max"
 
+    def __post_init__(self) -> None:
+        _check_overlap(self.overlap)
+
     @property
     def name(self) -> str:
         """Such as "recall50", for an overlap of 0.5."""
@@ -293,6 +305,19 @@ class Recall:
     def value(self, scores: DetectionScores) -> float:
         """The number."""
         return scores.recall(self.overlap)
+
+
+DIRECTIONS.update(
+    {
+        measure.name: measure.direction
+        for measure in (
+            MeanAveragePrecision(),
+            MeanAveragePrecision(0.75),
+            MeanAveragePrecision(rule="11-point"),
+            Recall(),
+        )
+    }
+)
 
 
 def coco_results(
