@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AND",
+    "FCN",
     "L1",
     "L2",
     "LRN",
@@ -88,6 +89,7 @@ __all__ = [
     "Residual",
     "ScaledTanh",
     "Scenes",
+    "SegNet",
     "Sequential",
     "Sigmoid",
     "SigmoidWithLoss",

@@ -81,6 +81,7 @@ from xpnet.layers import (
     Unpooled,
 )
 from xpnet.models import (
+    FCN,
     VGG,
     AlexNet,
     AnConvNet,
@@ -93,6 +94,7 @@ from xpnet.models import (
     MultiLayerNetExtend,
     Network,
     ResNet,
+    SegNet,
     SimpleConvNet,
     TwoLayerNet,
     load_network,

@@ -10,6 +10,7 @@ import pytest
 
 from slow_cases import slow_except
 from xpnet import (
+    FCN,
     LRN,
     VGG,
     AlexNet,
@@ -19,6 +20,7 @@ from xpnet import (
     GoogLeNet,
     LeNet,
     ResNet,
+    SegNet,
     load_network,
     to_numpy,
 )
@@ -85,6 +87,13 @@ COUNTS = {
     "ResNet-20 of digits": (lambda: CifarResNet(20, **SMALL), 269_434, 30_821_248),
     "ResNet-20 of width 8": (lambda: CifarResNet(20, width=8, **SMALL), 67_906, None),
     "ResNet-56 of width 8": (lambda: CifarResNet(56, width=8, **SMALL), 214_402, None),
+    "FCN small": (FCN.small, 111_714, None),
+    "FCN small without skips": (lambda: FCN.small(skips=False), 118_902, None),
+    "FCN-32s": (lambda: FCN(32), 134_346_581 + 1_806_336, None),
+    "FCN-16s": (lambda: FCN(16), 134_346_581 + 10_773 + 7_056 + 451_584, None),
+    "FCN-8s": (lambda: FCN(8), 134_346_581 + 10_773 + 5_397 + 2 * 7_056 + 112_896, None),
+    "SegNet small": (SegNet.small, 144_918, 60_604_416),
+    "SegNet": (SegNet, 29_449_932, None),
 }
 """How each is made, its parameters, and its multiplications where the papers' tables say them."""
 

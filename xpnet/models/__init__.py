@@ -4,6 +4,7 @@ from xpnet.models.alexnet import AlexNet
 from xpnet.models.an import AnConvNet
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.efficientnet import EfficientNetLite0
+from xpnet.models.fcn import FCN
 from xpnet.models.googlenet import GoogLeNet
 from xpnet.models.lenet import LeNet
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
@@ -11,10 +12,12 @@ from xpnet.models.network import Network
 from xpnet.models.registry import MODELS, build_network
 from xpnet.models.resnet import CifarResNet, ResNet
 from xpnet.models.saved import load_network
+from xpnet.models.segnet import SegNet
 from xpnet.models.two_layer_net import TwoLayerNet
 from xpnet.models.vgg import VGG
 
 __all__ = [
+    "FCN",
     "MODELS",
     "VGG",
     "AlexNet",
@@ -28,6 +31,7 @@ __all__ = [
     "MultiLayerNetExtend",
     "Network",
     "ResNet",
+    "SegNet",
     "SimpleConvNet",
     "TwoLayerNet",
     "build_network",

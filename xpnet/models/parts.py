@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.errors import ArgumentError
-from xpnet.layers import BatchNorm, Convolution, Layer, Sequential, Shape
+from xpnet.layers import BatchNorm, Convolution, Layer, ReLU, Sequential, Shape
 from xpnet.layers.numbers import sizes
 
 LARGEST = 1024
@@ -37,6 +37,17 @@ def unbiased(
 def norm(features: int, eps: float = 1e-5) -> BatchNorm:
     """Batch normalization with PyTorch's constants, and its two variances."""
     return BatchNorm(features, eps=eps, running_ddof=1)
+
+
+def normed(
+    channels: int, filters: int, *, bias: bool = False, rng: np.random.Generator
+) -> list[Layer]:
+    """A convolution of 3 x 3 that keeps the size of images, BatchNorm and ReLU.
+
+    Weights start at N(0, 2 / fan-in).
+    """
+    conv = Convolution(channels, filters, 3, pad=1, bias=bias, rng=rng)
+    return [conv, norm(filters), ReLU()]
 
 
 def image_shape(network: str, given: Any) -> Shape:

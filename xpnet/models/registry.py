@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from xpnet.errors import ArgumentError
 from xpnet.files.photographs import Photographs
@@ -14,6 +14,7 @@ from xpnet.models.an import AnConvNet
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.efficientnet import EfficientNetLite0, imagenet_classes
+from xpnet.models.fcn import FCN
 from xpnet.models.googlenet import GoogLeNet
 from xpnet.models.lenet import LeNet
 from xpnet.models.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
@@ -21,14 +22,19 @@ from xpnet.models.network import Network
 from xpnet.models.own import is_own, own
 from xpnet.models.rcnn import RCNN
 from xpnet.models.resnet import CifarResNet, ResNet
+from xpnet.models.segnet import SegNet
 from xpnet.models.two_layer_net import TwoLayerNet
 from xpnet.models.vgg import VGG
+
+Task: TypeAlias = Literal["classify", "segment", "detect"]
+"""What a network says of a picture: what it shows; what each pixel shows; what it shows where."""
 
 
 class Model(NamedTuple):
     """A kind of network, and how its book or paper trains it."""
 
-    build: Callable[..., Network]
+    build: Callable[..., Any]
+    """Makes a `Network`, or, where several work together, what has them by name as `networks`."""
     optimizer: str
     lr: float
     epochs: int
@@ -36,6 +42,8 @@ class Model(NamedTuple):
     """The shape of the images that it is for; None if it is for such as it is given."""
     small: str = ""
     """The network to use for smaller images."""
+    task: Task = "classify"
+    batch_size: int = 100
 
 
 BOOK = {
@@ -90,6 +98,21 @@ PUBLISHED = {
     "binary-mlp": Model(BinaryMLP, "adam", 0.002, 20),
     "binary-convnet": Model(BinaryConvNet, "adam", 0.002, 20),
     "efficientnet-lite0": Model(EfficientNetLite0, "momentum", 0.01, 90, SQUARE, "resnet-20"),
+    **{
+        name: Model(build, "adam", 0.002, 8, task="segment", batch_size=20)
+        for name, build in (
+            ("fcn", FCN.small),
+            ("fcn-no-skips", partial(FCN.small, skips=False)),
+            ("segnet", SegNet.small),
+        )
+    },
+    **{
+        f"fcn-{stride}s": Model(
+            partial(FCN, stride), "momentum", 1e-4, 175, SQUARE, "fcn", "segment", 20
+        )
+        for stride in (32, 16, 8)
+    },
+    "segnet-vgg16": Model(SegNet, "momentum", 0.1, 100, (3, 360, 480), "segnet", "segment", 12),
 }
 """Those of the papers. Where the paper's experiments are with other images,
 those that are for images of any size are trained as in `scripts/deep_learning_from_scratch`."""
@@ -111,7 +134,7 @@ PRETRAINED: dict[str, Callable[..., Network]] = {
 CLASSES = (
     TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet,
     LeNet, AlexNet, VGG, GoogLeNet, ResNet, CifarResNet,
-    AnConvNet, BinaryMLP, BinaryConvNet, EfficientNetLite0, RCNN,
+    AnConvNet, BinaryMLP, BinaryConvNet, EfficientNetLite0, FCN, SegNet, RCNN,
 )  # fmt: skip
 """Networks that are nothing but their layers, whatever made them."""
 
@@ -119,12 +142,22 @@ OFFERED = tuple(name for name in MODELS if not name.startswith("multi-layer"))
 """Those of the command line; the others have more to choose than options can say."""
 
 DIGITS = (1, 28, 28)
-"""The shape of the images that runs are about."""
+"""The shape of the images of digits."""
+
+USUAL: dict[Task, tuple[Shape, int]] = {
+    "classify": (DIGITS, 10),
+    "segment": ((3, 48, 64), 6),
+    "detect": ((1, 64, 64), 10),
+}
+"""The shape of images, and the number of classes, of what networks are trained on here."""
 
 
 def photographs_of(model: str) -> Photographs | None:
     """How torchvision reads photographs for a network of this name; None if that is for others."""
-    if model in PRETRAINED or is_own(model) or find_model(model).images != SQUARE:
+    if model in PRETRAINED or is_own(model):
+        return None
+    kind = find_model(model)
+    if kind.images != SQUARE or kind.task != "classify":
         return None
     mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
     return Photographs(SQUARE[-1], mean, std, crop=0.875, classes=imagenet_classes())
@@ -148,14 +181,36 @@ def find_model(name: str) -> Model:
 
 
 def build_network(model: str, arguments: Mapping[str, Any], **placement: Any) -> Network:
-    """A fresh network, from arguments that its file keeps and from rng, device and dtype."""
-    return find_model(model).build(**arguments, **placement)
+    """A fresh network, from arguments that its file keeps and from rng, device and dtype.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such network, or it is several that work together.
+    """
+    found = find_model(model).build(**arguments, **placement)
+    if hasattr(found, "networks"):
+        raise ArgumentError(
+            f"{model} is several networks, {', '.join(found.networks)}; one is needed here"
+        )
+    network: Network = found
+    return network
+
+
+def networks_of(model: Any) -> dict[str, Network]:
+    """The networks of what a `Model` builds, by name; one alone is called "network"."""
+    return dict(getattr(model, "networks", {"network": model}))
 
 
 def model_arguments(
-    model: str, image: Shape, hidden_size: int | None = None, activation: str | None = None
+    model: str,
+    image: Shape,
+    hidden_size: int | None = None,
+    activation: str | None = None,
+    *,
+    classes: int = 10,
 ) -> dict[str, Any]:
-    """Tell what a network for ten classes of images is built from.
+    """Tell what a network for so many classes of images is built from.
 
     Raises
     ------
@@ -166,7 +221,7 @@ def model_arguments(
         return {
             "input_size": prod(image),
             "hidden_size": 50 if hidden_size is None else hidden_size,
-            "output_size": 10,
+            "output_size": classes,
             "activation": activation or "relu",
         }
     if activation is not None:
@@ -174,11 +229,11 @@ def model_arguments(
         raise ArgumentError(f"{model} {uses}; --activation is for two-layer-net")
     if model in BOOK:
         hidden = {} if hidden_size is None else {"hidden_size": hidden_size}
-        return {"input_dim": list(image), "output_size": 10} | hidden
+        return {"input_dim": list(image), "output_size": classes} | hidden
     if hidden_size is not None:
         raise ArgumentError(f"{model} has layers of given sizes; leave out --hidden-size")
     if is_own(model) or (found := find_model(model)).images is None:
-        return {"input_shape": list(image), "classes": 10}
+        return {"input_shape": list(image), "classes": classes}
     if found.images != image:
         raise ArgumentError(
             f"{model} is for images of {_by(found.images)}, and these are {_by(image)}; use "
@@ -197,15 +252,42 @@ def outline(
 
     Parameters
     ----------
-    image : the shape of an image; that of the network's own, or `DIGITS`, if None
+    image : the shape of an image; that of the network's own, or the usual one, if None
     hidden_size, activation : as in `model_arguments`
     """
-    images = None if is_own(model) else find_model(model).images
-    arguments = model_arguments(model, images or image or DIGITS, hidden_size, activation)
-    if images is not None and image is not None:
-        arguments = {"input_shape": image}
     with shapes_alone():
-        return build_network(model, arguments, rng=0)
+        return build_network(model, _arguments(model, image, hidden_size, activation), rng=0)
+
+
+def outlines(
+    model: str,
+    image: Shape | None = None,
+    hidden_size: int | None = None,
+    activation: str | None = None,
+) -> dict[str, Network]:
+    """As `outline`, by name, also of several networks that work together."""
+    arguments = _arguments(model, image, hidden_size, activation)
+    with shapes_alone():
+        return networks_of(find_model(model).build(**arguments, rng=0))
+
+
+def _arguments(
+    model: str, image: Shape | None, hidden_size: int | None, activation: str | None
+) -> dict[str, Any]:
+    """Arguments for images of a shape, also where a network is for others by itself."""
+    images, usual, classes = usual_of(model)
+    found = model_arguments(
+        model, images or image or usual, hidden_size, activation, classes=classes
+    )
+    return found if images is None or image is None else {"input_shape": image}
+
+
+def usual_of(model: str) -> tuple[Shape | None, Shape, int]:
+    """The images that a network is for by itself, or those of its task, and its task's classes."""
+    if is_own(model):
+        return None, *USUAL["classify"]
+    kind = find_model(model)
+    return kind.images, *USUAL[kind.task]
 
 
 def _by(shape: Shape) -> str:
