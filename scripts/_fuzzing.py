@@ -43,6 +43,7 @@ from xpnet.arrays import cuda, to_numpy
 from xpnet.books.nielsen import load as load_nielsen
 from xpnet.data import load_dataset
 from xpnet.data.idx import header, read_idx
+from xpnet.data.scenes import digit_scenes, road_scenes
 from xpnet.data.tiny import read_tiny_images
 from xpnet.errors import XPNetError
 from xpnet.files.photographs import Photographs
@@ -67,6 +68,7 @@ from xpnet.layers import (
     Unpooled,
 )
 from xpnet.models import Network, TwoLayerNet, build_network
+from xpnet.models.fcn import FCN
 from xpnet.models.torch_names import load_torch, save_torch
 from xpnet.optim import Adam
 from xpnet.train import EarlyStopping, Trainer, checkpoint
@@ -1069,9 +1071,16 @@ def _valid_lines() -> list[Seed]:
     cuda.diagnose = lambda: nothing
     few = partial(load_dataset, train_size=200, test_size=20, download=False)
     cli.options.load_dataset = few
+    digits = few("synthetic")
+    cli.options.load_scenes = lambda name, data_dir=None: (
+        road_scenes(20, 5)
+        if name == "road-scenes"
+        else digit_scenes(20, 5, digits=digits)
+    )
     sizes = {"input_size": 784, "hidden_size": 3, "output_size": 10}
     network = build_network("two-layer-net", sizes, rng=0)
     network.save_params("w.safetensors")
+    FCN.small(rng=0).save_params("fcn.safetensors")
     _digit().save("digit.png")
     lines = [
         ["--version"],
@@ -1080,6 +1089,9 @@ def _valid_lines() -> list[Seed]:
         ["train", "--model", "simple-convnet", "--hidden-size", "5", "--schedule", "cosine"],
         ["evaluate", "--weights", "w.safetensors", "--data", "synthetic"],
         ["predict", "--weights", "w.safetensors", "--threads", "1", "digit.png", "digit.png"],
+        ["train", "--model", "segnet", "--data", "road-scenes", "--batch-size", "5"],
+        ["evaluate", "--weights", "fcn.safetensors"],
+        ["segment", "--weights", "fcn.safetensors", "--scenes", "2", "digit.png"],
         ["summary", "--model", "two-layer-net", "--hidden-size", "7", "--activation", "tanh"],
         ["tune", "--data", "synthetic", "--trials", "2", "--lr", "1e-3", "1e-2"],
         ["data", "--data", "synthetic", "--export", "pictures", "--count", "3"],

@@ -15,7 +15,8 @@ from xpnet.models.registry import MODELS, OFFERED, outline
 
 DEEP = ("resnet-32", "resnet-44", "resnet-56", "resnet-110", "plain-56")
 """As `resnet-20` and `plain-20`, and minutes to train."""
-TRAINABLE = [name for name in OFFERED if MODELS[name].images is None]
+CLASSIFYING = [name for name in OFFERED if MODELS[name].task == "classify"]
+TRAINABLE = [name for name in CLASSIFYING if MODELS[name].images is None]
 
 OWN = """
 from mine.parts import head
@@ -168,7 +169,7 @@ def test_a_summary_is_of_the_images_that_are_asked_for(run):
 
 @pytest.mark.parametrize(
     "model",
-    slow_except([name for name in OFFERED if name not in TRAINABLE], ("alexnet", "vgg-16-bn")),
+    slow_except([name for name in CLASSIFYING if name not in TRAINABLE], ("alexnet", "vgg-16-bn")),
 )
 def test_networks_for_other_images_are_refused_at_once(run, monkeypatch, model):
     def loaded(*_, **__):

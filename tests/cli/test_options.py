@@ -18,6 +18,7 @@ COMMANDS = cli.commands.commands
 NEEDED = {
     "evaluate": ["--weights", "none.safetensors"],
     "predict": ["--weights", "none.safetensors", "none.png"],
+    "segment": ["--weights", "none.safetensors", "none.png"],
 }
 """What a command cannot be without."""
 
@@ -109,6 +110,23 @@ def test_every_option_of_every_command_refuses_what_it_cannot_take(run, tmp_path
         ),
         ("evaluate --weights none --out file/a.json", "cannot create file: Not a directory"),
         ("predict --weights none none.png", "none does not exist"),
+        ("segment --weights none none.png", "none does not exist"),
+        ("segment --weights none", "Missing argument 'IMAGE...', or --scenes N for test scenes"),
+        ("segment --weights none --data mnist a.png", "'mnist' is not one of 'auto', "),
+        ("tune --data road-scenes", "'road-scenes' is not one of 'auto', 'mnist', 'synthetic'"),
+        (
+            "train --model fcn --data mnist",
+            "data mnist are to classify, and the network is to segment; use road-scenes or digit-s",
+        ),
+        (
+            "train --data road-scenes",
+            "data road-scenes are to segment, and the network is to classify; use mnist or synth",
+        ),
+        ("train --model fcn --hidden-size 3", "fcn has layers of given sizes; leave out --hidden"),
+        (
+            "train --model fcn-8s",
+            "fcn-8s is for images of 3 x 224 x 224, and these are 3 x 48 x 64; use fcn",
+        ),
         ("evaluate", "Missing option '--weights'"),
         ("predict --weights none", "Missing argument 'IMAGE...'"),
         ("trian", "No such command 'trian'"),

@@ -2,19 +2,15 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
-from xpnet.cli.options import (
-    DIRECTORY,
-    Count,
-    check_replaceable,
-    check_writable,
-    data_options,
-    open_data,
-)
+from xpnet.cli.checks import check_replaceable, check_writable
+from xpnet.cli.options import DIRECTORY, Count, data_options, open_data
 from xpnet.data import Dataset
+from xpnet.data.sets import known_of
 from xpnet.errors import ArgumentError
 from xpnet.files.atomic import make_directory
 from xpnet.files.pictures import is_picture_of, save_picture
@@ -26,7 +22,7 @@ from xpnet.files.pictures import is_picture_of, save_picture
     "--export",
     type=DIRECTORY,
     help="The first test images are written into this directory, as PNG files whose names tell the "
-    "digits.",
+    "digits; beside scenes lie their masks.",
 )
 @click.option(
     "--count",
@@ -38,17 +34,23 @@ from xpnet.files.pictures import is_picture_of, save_picture
 def show_data(data: str, data_dir: str | None, export: str | None, count: int) -> None:
     """Find, download and check a data set; say what is in it.
 
-    It tells where the images are and how many there are of each digit.
+    It tells where the images are and how many there are of each digit, or, of scenes, what share of
+    the pixels each class has.
     """
     if export is not None:
         check_writable(export, "--export")
     dataset = open_data(data, data_dir)
+    known = known_of(dataset.name)
+    masks = "classify" not in known.classes
+    names = known.classes["segment" if masks else "classify"]
     for part, images, labels in (
         ("train", dataset.x_train, dataset.t_train),
         ("test", dataset.x_test, dataset.t_test),
     ):
-        counts = np.bincount(labels, minlength=10)
-        each = ", ".join(f"{digit}: {n}" for digit, n in enumerate(counts))
+        counts: Any = np.bincount(labels.reshape(-1), minlength=len(names))[: len(names)]
+        if masks:
+            counts = [f"{100 * count / labels.size:.1f} %" for count in counts]
+        each = ", ".join(f"{name}: {n}" for name, n in zip(names, counts, strict=True))
         click.echo(f"{part}: {len(images)} images of {images.shape[2]}x{images.shape[3]}   {each}")
     if export is not None:
         _export(Path(export), dataset, count)
@@ -61,10 +63,16 @@ def _export(directory: Path, dataset: Dataset, count: int) -> None:
         make_directory(directory)
     except OSError as error:
         raise ArgumentError(f"cannot create {directory}: {error.strerror}; name another") from error
-    pictures = {
-        directory / f"{dataset.name}-{number:05d}-is-{dataset.t_test[number]}.png": image
-        for number, image in enumerate(dataset.x_test[:count])
-    }
+    pictures: dict[Path, np.ndarray] = {}
+    for number, (image, label) in enumerate(
+        zip(dataset.x_test[:count], dataset.t_test[:count], strict=True)
+    ):
+        name = f"{dataset.name}-{number:05d}"
+        if label.ndim:
+            pictures[directory / f"{name}.png"] = image
+            pictures[directory / f"{name}-mask.png"] = label
+        else:
+            pictures[directory / f"{name}-is-{label}.png"] = image
     for path, image in pictures.items():
         check_replaceable(path, "--export", "the same picture", partial(is_picture_of, image))
     for path, image in pictures.items():

@@ -1,4 +1,4 @@
-"""The command line: `xpnet train | tune | evaluate | predict | summary | bench | info | data`."""
+"""The command line: `xpnet train`, tune, evaluate, predict, segment, summary, bench, info, data."""
 
 import errno
 import signal
@@ -18,6 +18,7 @@ from xpnet.cli.evaluate import evaluate
 from xpnet.cli.info import info
 from xpnet.cli.names import in_options
 from xpnet.cli.predict import predict
+from xpnet.cli.segment import segment
 from xpnet.cli.summary import summary
 from xpnet.cli.train import train
 from xpnet.cli.tune import tune
@@ -123,5 +124,5 @@ def commands() -> None:
     """
 
 
-for command in (train, tune, evaluate, predict, summary, bench, info, show_data):
+for command in (train, tune, evaluate, predict, segment, summary, bench, info, show_data):
     commands.add_command(command)

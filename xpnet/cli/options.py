@@ -1,13 +1,9 @@
 """Options that several commands have, and what becomes of them."""
 
-import errno
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from math import prod
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,10 +11,10 @@ import click
 from xpnet.arrays import Device, cuda, get_device
 from xpnet.cli.names import in_options
 from xpnet.data import Dataset, load_dataset
+from xpnet.data.scenes import SCENES
+from xpnet.data.sets import SETS, load_scenes
 from xpnet.engine import ENGINES, get_engine
-from xpnet.errors import ArgumentError, OutputError
-from xpnet.layers.loss import predicted
-from xpnet.models.network import Network
+from xpnet.errors import ArgumentError
 from xpnet.models.own import is_own
 from xpnet.models.registry import BOOK, OFFERED
 from xpnet.models.two_layer_net import ACTIVATIONS, TwoLayerNet
@@ -210,8 +206,23 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def data_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take --data and --data-dir."""
+def data_options(
+    command: Callable[..., None], *, sets: Iterable[str] = SETS, auto: str = ""
+) -> Callable[..., None]:
+    """Let a command take --data and --data-dir.
+
+    Parameters
+    ----------
+    sets : the names that --data takes besides auto
+    auto : what that means, where it is more than MNIST or else synthetic digits
+    """
+    sets = tuple(sets)
+    scenes = ""
+    if SCENES.keys() & set(sets):
+        scenes = (
+            " Road scenes are drawn by xpnet, too; digit scenes are laid out of MNIST's digits, or "
+            "synthetic ones."
+        )
     for option in (
         click.option(
             "--data-dir",
@@ -221,10 +232,10 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--data",
-            type=OneOf(["auto", "mnist", "synthetic"]),
+            type=OneOf(["auto", *sets]),
             default="auto",
             help="The digits are MNIST's, or synthetic ones, which xpnet draws itself; auto takes "
-            "MNIST where it can be had.",
+            f"MNIST where it can be had{auto}.{scenes}",
         ),
     ):
         command = option(command)
@@ -293,53 +304,6 @@ def weights_options(
     return command
 
 
-def check_reads(network: Network, weights: str, image: tuple[int, ...], classes: int = 2) -> None:
-    """Refuse a network that is not for such images, or that tells fewer classes apart.
-
-    Raises
-    ------
-    ArgumentError
-        It is for something else; the message says for what.
-    """
-    reads = network.input_shape
-    scores = predicted(network.last_layer, network.output_shape)
-    if reads not in (image, (prod(image),)):
-        raise ArgumentError(
-            f"the network of {weights} does not read images of {image[-2]} x {image[-1]}: it "
-            f"takes {' x '.join(map(str, reads))} numbers; give the weights of one that does"
-        )
-    if isinstance(scores, dict) or prod(scores) < classes:
-        raise ArgumentError(
-            f"the network of {weights} has no score for each of {classes} classes or more: its "
-            f"output is {scores}; give the weights of one that has"
-        )
-
-
-def check_photographs(network: Network, weights: str) -> None:
-    """Refuse a network that does not take photographs as it says that it reads them.
-
-    Raises
-    ------
-    ArgumentError
-        Shapes of inputs, or numbers of classes, differ.
-    """
-    seen, scores = network.photographs, predicted(network.last_layer, network.output_shape)
-    assert seen is not None
-    if network.input_shape != (3, seen.size, seen.size):
-        raise ArgumentError(
-            f"the network of {weights} says that it sees 3 x {seen.size} x {seen.size} numbers of "
-            f"a photograph, and takes {' x '.join(map(str, network.input_shape))}; set its "
-            "photographs anew, and save it"
-        )
-    classes = None if seen.classes is None else len(seen.classes)
-    if isinstance(scores, dict) or prod(scores) < 2 or classes not in (None, prod(scores)):
-        raise ArgumentError(
-            f"the network of {weights} has no score for each of its classes, of which "
-            f"{classes or 'two or more'} are needed: its output is {scores}; set its photographs "
-            "anew, and save it"
-        )
-
-
 def engine_line(about: Mapping[str, str | int]) -> str:
     """Say in one line what computes."""
     threads = f", {n} thread{'s' * (n != 1)}" if (n := about.get("threads")) else ""
@@ -390,48 +354,10 @@ def device_line(device: Device) -> str:
 
 def open_data(data: str, data_dir: str | None) -> Dataset:
     """Load the data set of --data and --data-dir; where it came from is told."""
-    dataset = load_dataset(data, data_dir=data_dir)
+    if data in SCENES:
+        dataset = load_scenes(data, data_dir=data_dir)
+    else:
+        dataset = load_dataset(data, data_dir=data_dir)
     params = click.get_current_context().command.params
     click.echo(f"data: {in_options(dataset.source, params)}")
     return dataset
-
-
-def check_writable(path: str | Path, option: str) -> None:
-    """Refuse a place where nothing can be written, before there is work for it; make nothing.
-
-    Raises
-    ------
-    OutputError
-        What is there is no directory, or may not be written to.
-    """
-    try:
-        place = Path(path).absolute()
-        while not place.exists():
-            place = place.parent
-        code = 0 if os.access(place, os.W_OK | os.X_OK) else errno.EACCES
-        if code and hasattr(os, "statvfs") and os.statvfs(place).f_flag & os.ST_RDONLY:
-            code = errno.EROFS
-        code = code if place.is_dir() else errno.ENOTDIR
-    except OSError as error:
-        code = error.errno or errno.EIO
-    if code:
-        raise OutputError(f"cannot create {path}: {os.strerror(code)}; choose another {option}")
-
-
-def check_replaceable(path: Path, option: str, what: str, is_own: Callable[[Path], bool]) -> None:
-    """Refuse to write over a file that holds something else, before there is work for it.
-
-    Parameters
-    ----------
-    what : what may be written over, which `is_own` knows
-
-    Raises
-    ------
-    OutputError
-        There is such a file, which is neither empty nor that.
-    """
-    if path.is_file() and path.stat().st_size and not is_own(path):
-        raise OutputError(
-            f"{path} is there and is not {what}; nothing is written over it: choose another "
-            f"{option}, or move it away"
-        )

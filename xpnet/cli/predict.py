@@ -8,15 +8,8 @@ import click
 import numpy as np
 
 from xpnet.arrays import Device, get_device, to_numpy
-from xpnet.cli.options import (
-    Count,
-    check_photographs,
-    check_reads,
-    device_line,
-    device_option,
-    engine_options,
-    weights_options,
-)
+from xpnet.cli.checks import check_photographs, check_reads
+from xpnet.cli.options import Count, device_line, device_option, engine_options, weights_options
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError, XPNetError
 from xpnet.files.photographs import Photographs

@@ -5,7 +5,8 @@ import click
 from xpnet.cli.options import ImageShape, model_options
 from xpnet.engine import get_engine
 from xpnet.layers.base import Shapes
-from xpnet.models.registry import outline
+from xpnet.models.network import Network
+from xpnet.models.registry import outlines
 
 
 @click.command()
@@ -16,7 +17,7 @@ from xpnet.models.registry import outline
     type=ImageShape(),
     metavar="CxHxW",
     help="An image has this shape, such as 3x32x32; by default that of the images that the network "
-    "is for, and else 1x28x28.",
+    "is for, or those that networks of its task are trained on here.",
 )
 @click.option(
     "--methods",
@@ -38,7 +39,15 @@ def summary(
     convolutions and fully connected layers are the multiplications, each with an addition, that
     they make for one image. No weights are drawn, so that large networks are shown at once.
     """
-    network = outline(model, shape, hidden_size, activation)
+    found = outlines(model, shape, hidden_size, activation)
+    for name, network in found.items():
+        if len(found) > 1:
+            click.echo(f"{name}:")
+        _show(network, with_methods)
+
+
+def _show(network: Network, with_methods: bool) -> None:
+    """A network's layers, a line each, and the sums."""
     methods = get_engine(network).methods() if with_methods else {}
     end = "computed by" if with_methods else ""
     rows = [("layer", "kind", "output shape", "parameters", "MACs", end)]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from xpnet.arrays import versions
+from xpnet.cli.checks import check_writable
 from xpnet.cli.options import (
     DIRECTORY,
     PATH,
@@ -18,7 +20,6 @@ from xpnet.cli.options import (
     Count,
     Number,
     OneOf,
-    check_writable,
     data_options,
     device_option,
     engine_line,
@@ -27,18 +28,20 @@ from xpnet.cli.options import (
     open_data,
     open_device,
 )
+from xpnet.data.sets import known_of
 from xpnet.errors import ArgumentError
-from xpnet.models.registry import DIGITS, find_model, model_arguments
+from xpnet.models.registry import find_model, networks_of
 from xpnet.notice import notice
 from xpnet.optim import OPTIMIZERS
 from xpnet.optim.checks import checked_learning_rate
 from xpnet.optional import missing
 from xpnet.report import plots
 from xpnet.train.run import Run
+from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
 
 
-@click.command(short_help="Train a network on digits and keep it, with its record.")
-@data_options
+@click.command(short_help="Train a network on digits or scenes and keep it, with its record.")
+@partial(data_options, auto=", or the scenes that the network is for")
 @model_options
 @device_option
 @engine_options
@@ -68,14 +71,13 @@ from xpnet.train.run import Run
     metavar="N",
     help="The network sees every training image N times; by default as often as in the network's "
     "book or experiment: 17 times a two-layer-net, 20 times the book's others, the binary ones and "
-    "your own, twice a lenet, once the other small ones.",
+    "your own, 8 times an fcn or segnet, twice a lenet, once the other small ones.",
 )
 @click.option(
     "--batch-size",
     type=Count(),
-    default=100,
     metavar="N",
-    help="A step of training takes N images.",
+    help="A step of training takes N images; by default 100, or 20 scenes.",
 )
 @click.option(
     "--dtype",
@@ -89,7 +91,7 @@ from xpnet.train.run import Run
     default=10_000,
     metavar="N",
     help="After an epoch, accuracy is measured on N images of the training set and N of the test "
-    "set; at the end, on all of them.",
+    "set, or what else there is to measure; at the end, on all of them.",
 )
 @click.option(
     "--seed",
@@ -152,8 +154,9 @@ def train(
     keep: int,
     **settings: Any,
 ) -> None:
-    """Train a network on digits and keep it, with its record, in a run directory.
+    """Train a network and keep it, with its record, in a run directory.
 
+    Most networks learn to read digits; fcn and segnet learn what each pixel of a scene shows.
     After every epoch a checkpoint is written. Stopped or killed, a run goes on with --resume DIR.
     With --begin as well, one command can be repeated until the run is done.
     """
@@ -164,8 +167,14 @@ def train(
         raise ArgumentError("--begin is for --resume DIR; without that a run begins by itself")
     if settings["lr"] is not None:
         checked_learning_rate(settings["lr"])
-    arguments_of(settings)
-    resolved = _resolved(settings)
+    given = {
+        name
+        for name in settings
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if resume is None or "model" in given:
+        arguments_of(settings)
+    resolved = _resolved(settings, check=resume is None or "model" in given)
     place = open_device(
         device,
         engine,
@@ -179,41 +188,37 @@ def train(
     if resume is None:
         check_writable(path, "--out")
     with closing(Run(path, resume=resume is not None, or_begin=begin, keep=keep)) as run:
-        given = {
-            name
-            for name in settings
-            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        }
         settings = run.settings(resolved, given)
         if run.is_finished(settings["epochs"]):
             click.echo(f"the run in {run.path} is finished; --epochs N goes on to N epochs")
             return
         arguments = arguments_of(settings)
-        network = run.network(settings, arguments, place, named="model" in given)
+        built = run.model(settings, arguments, place, named="model" in given)
         data_dir = run.data_dir(data_dir)
         dataset = open_data(settings["data"], data_dir)
         settings["data"] = dataset.name
         trainer = run.trainer(
             settings,
-            network,
+            built,
             dataset,
             engine=engine,
             graph=graph,
             threads=threads,
             skip_engine_check=skip_engine_check,
         )
-        model, parameters = settings["model"], network.params.count
+        model = settings["model"]
+        parameters = sum(network.params.count for network in networks_of(built).values())
         click.echo(f"model: {model}, {parameters} parameters, {settings['dtype']}")
         click.echo(f"engine: {engine_line(trainer.describe())}")
         for line in run.begin(trainer, settings, dataset, place, data_dir):
             click.echo(line)
         clock = time.perf_counter()
         last = run.train(trainer, checkpoint_steps, checkpoint_minutes, tell=notice)[-1]
-        trainer.evaluate_samples = None
-        train_accuracy = trainer.evaluate(trainer.train_batches)
-        test_accuracy = trainer.evaluate(trainer.test_batches)
+        task = task_of(model, dataset.name)
+        found = measured(trainer, known_of(dataset.name).classes[task])
         summary = {
             "model": model,
+            "task": task,
             "arguments": arguments,
             "parameters": parameters,
             "data": dataset.name,
@@ -232,33 +237,33 @@ def train(
             "lr": settings["lr"],
             "schedule": settings["schedule"],
             "train_loss": last.train_loss,
-            "train_accuracy": train_accuracy,
-            "test_accuracy": test_accuracy,
+            **found,
             "train_seconds": last.seconds,
             "total_seconds": time.perf_counter() - clock,
             "started": started.isoformat(timespec="seconds"),
             "versions": versions(),
         }
         run.finish(trainer, summary)
-        click.echo(f"train accuracy: {train_accuracy:.4f} on {len(dataset.x_train)} images")
-        click.echo(f"test accuracy: {test_accuracy:.4f} on {len(dataset.x_test)} images")
+        for line in lines_of(found, {"train": len(dataset.x_train), "test": len(dataset.x_test)}):
+            click.echo(line)
         click.echo(f"trained in {last.seconds:.1f} s on {place.name}; everything is in {run.path}")
         if not plots.available():
             click.echo(f"no learning curve was drawn: {missing('matplotlib')}")
 
 
-def arguments_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Tell what the network of a run is built from."""
-    chosen = settings["hidden_size"], settings["activation"]
-    return model_arguments(settings["model"], DIGITS, *chosen)
+def _resolved(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    """Complete the settings with the book's, or the optimizer's own, where none was given.
 
-
-def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete the settings with the book's, or the optimizer's own, where none was given."""
+    Parameters
+    ----------
+    check : whether the network is the run's, and data must be for it; not if a checkpoint tells it
+    """
     kind = find_model(settings["model"])
     optimizer = settings["optimizer"] or kind.optimizer
     lr = settings["lr"]
     if lr is None:  # a rate is right for one optimizer only
         lr = kind.lr if optimizer == kind.optimizer else OPTIMIZERS[optimizer]().lr
-    epochs = kind.epochs if settings["epochs"] is None else settings["epochs"]
-    return {**settings, "optimizer": optimizer, "lr": lr, "epochs": epochs}
+    found = {name: settings[name] or getattr(kind, name) for name in ("epochs", "batch_size")}
+    if check:
+        found["data"] = data_of(settings["model"], settings["data"])
+    return {**settings, "optimizer": optimizer, "lr": lr, **found}

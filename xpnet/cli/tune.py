@@ -3,29 +3,31 @@
 import signal
 import sys
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from xpnet.cli.checks import check_writable
 from xpnet.cli.options import (
     DIRECTORY,
     POSITIVE,
     Count,
     OneOf,
     Text,
-    check_writable,
     data_options,
     device_option,
     open_data,
     open_device,
 )
+from xpnet.data.sets import DIGIT_SETS
 from xpnet.notice import quoted
 from xpnet.train.signals import Interrupted
 
 
 @click.command()
-@data_options
+@partial(data_options, sets=DIGIT_SETS)
 @device_option
 @click.option(
     "--trials",

@@ -37,6 +37,7 @@ MAX_TEXT = 8 * MIB  # of a picture in decimal notation
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM")
 _IN_PYTHON = {"bmp_rle", "ppm", "ppm_plain"}  # decoders of Pillow
 _PLAIN = (b"P1", b"P2", b"P3")
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # of EXIF, and by a quarter
 
 # A JPEG file's marker: neither a byte 255 of its data, which a 0 follows, nor one to begin anew at.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -90,11 +91,17 @@ class _File(io.BufferedReader):
 
 
 def read_image(path: Path) -> "Image":
+    """As `read_image_with_size`, without the size."""
+    return read_image_with_size(path)[0]
+
+
+def read_image_with_size(path: Path) -> tuple["Image", tuple[int, int]]:
     """Decode a picture file, its first frame, upright; one of over 4 million pixels made smaller.
 
     Returns
     -------
-    an image of mode L, RGB, RGBA, if it has any transparency, or I (also I;16), of 16 bits
+    an image of mode L, RGB, RGBA, if it has any transparency, or I (also I;16), of 16 bits; and the
+    width and height that the file has, upright as well
 
     Raises
     ------
@@ -121,9 +128,13 @@ def read_image(path: Path) -> "Image":
     try:
         with warnings.catch_warnings(), _File(path) as file:
             warnings.simplefilter("ignore")  # Pillow's remarks on odd files, and its own limit
-            with _open(path, file, size) as image:
+            image, (width, height) = _open(path, file, size)
+            with image:
                 file.allow(BODY_READS, 2 * MAX_BYTES)
-                return ImageOps.exif_transpose(_reduced(image))
+                small = _reduced(image)
+                turned = small.getexif().get(_ORIENTATION, 1) in _TURNED
+                full = (height, width) if turned else (width, height)
+                return ImageOps.exif_transpose(small), full
     except DataError:
         raise
     except Exception as error:  # what Pillow raises for a damaged file depends on its format
@@ -146,8 +157,8 @@ def _check_pixels(path: Path, pixels: int, most: int = MAX_PIXELS, what: str = "
         _refuse(path, f"has more than {most // 10**6} million pixels{what}", "save it smaller")
 
 
-def _open(path: Path, file: _File, size: int) -> "Image":
-    """Open a picture that is within the limits; none of its pixels is decoded yet."""
+def _open(path: Path, file: _File, size: int) -> tuple["Image", tuple[int, int]]:
+    """Open a picture that is within the limits, and its size; none of its pixels is decoded yet."""
     from PIL import Image
 
     head = file.read(30)
@@ -166,6 +177,7 @@ def _open(path: Path, file: _File, size: int) -> "Image":
     except Image.DecompressionBombError:
         _check_pixels(path, MAX_PIXELS + 1)
         raise
+    full = image.size
     pixels = image.width * image.height
     _check_pixels(path, pixels)
     if max(image.size) > MAX_SIDE:
@@ -182,7 +194,7 @@ def _open(path: Path, file: _File, size: int) -> "Image":
             _refuse(path, f"draws its picture more than {most} times", "save it again")
         shrink = next(n for n in (1, 2, 4, 8) if n == 8 or pixels <= KEPT_PIXELS * n * n)
         image.draft(None, (max(1, image.width // shrink), max(1, image.height // shrink)))
-    return image
+    return image, full
 
 
 def _without_comments(file: IO[bytes]) -> bytes:

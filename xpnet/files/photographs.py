@@ -112,7 +112,7 @@ class Photographs:
         from PIL import Image
 
         path = Path(path)
-        picture = _coloured(read_image(path))
+        picture = coloured(read_image(path))
         side = max(1, round(self.crop * min(picture.size)))
         left, top = ((n - side) // 2 for n in picture.size)
         square = picture.crop((left, top, left + side, top + side))
@@ -177,7 +177,7 @@ def _names(given: Any) -> tuple[str, ...]:
     return named
 
 
-def _coloured(picture: "Image") -> "Image":
+def coloured(picture: "Image") -> "Image":
     """A picture in red, green and blue, of 8 bits."""
     from PIL import Image
 

@@ -143,7 +143,7 @@ def _checked(
     image = tuple(chosen.get("input_shape", network.input_shape))
     rows = int(np.prod(image))
     if network.input_shape not in (image, (rows,)) or any(
-        len(shape) != 1 or shape[0] < classes for shape in outputs
+        shape[1:] not in ((), image[1:]) or shape[0] < classes for shape in outputs
     ):
         raise ArgumentError(
             f"{name} made a network from {network.input_shape} to {shapes}, and one from {image} "

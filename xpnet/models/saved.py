@@ -1,15 +1,15 @@
 """Networks in files."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from xpnet.arguments import check_word
 from xpnet.arrays import Device, to_numpy
-from xpnet.errors import ArgumentError, WeightsError
-from xpnet.files.weights import Weights, load_weights
+from xpnet.errors import ArgumentError, WeightsError, shown
+from xpnet.files.weights import Weights, load_weights, save_weights
 from xpnet.functions.init import Budget, OverBudgetError, zeros_within
 from xpnet.layers import Affine, Layer
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
@@ -41,6 +41,11 @@ def load_network(
     if activation is not None:
         check_word("activation", "a network", activation, *ACTIVATIONS)
     weights = load_weights(path)
+    if "networks" in weights.metadata:
+        raise WeightsError(
+            f"{path} holds several networks that work together; xpnet.train.saved.load_networks "
+            "reads them"
+        )
     if not {"network", "model"} & weights.metadata.keys():
         if getattr(weights.params.get("W1"), "ndim", 0) == 4:
             return _conv_network(weights, activation, device)
@@ -52,6 +57,63 @@ def load_network(
     if activation is not None:
         raise ArgumentError(f"{path} says itself what its activation is; leave out activation")
     return restored(weights, device, _described_network)
+
+
+def save_networks(
+    path: str | Path, networks: Mapping[str, Network], about: Mapping[str, Any]
+) -> None:
+    """Write networks that work together into one file, and what they are.
+
+    Of one alone, called "network", it is what `Network.save_params` writes.
+
+    Parameters
+    ----------
+    networks : by names without dots
+    about : what the file says of them, as JSON has it, such as the model that they are parts of
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    if list(networks) == ["network"]:
+        networks["network"].save_params(path)
+        return
+    arrays = {
+        f"{name}.{key}": to_numpy(array)
+        for name, network in networks.items()
+        for key, array in network.file_arrays().items()
+    }
+    texts = {name: network.description() for name, network in networks.items()}
+    save_weights(path, arrays, {"networks": json.dumps(texts), "about": json.dumps(about)})
+
+
+def networks_in(
+    weights: Weights, texts: Mapping[str, str], device: str | Device
+) -> dict[str, Network]:
+    """Networks that were described, by name, with weights whose names begin with the network's.
+
+    Raises
+    ------
+    WeightsError
+        One cannot be built, or the weights do not fit.
+    """
+    parts: dict[str, dict[str, Any]] = {name: {} for name in texts}
+    for key, array in weights.params.items():
+        name, _, inner = key.partition(".")
+        if name not in parts:
+            raise WeightsError(
+                f"{weights.path} holds {shown(key)}, which is of none of its networks; take another"
+            )
+        parts[name][inner] = array
+    found = {}
+    for name, text in texts.items():
+
+        def build(_: Weights, device: str | Device, text: str = text) -> Network:
+            return built(text, device=device)
+
+        found[name] = restored(Weights(parts[name], {}, weights.path), device, build)
+    return found
 
 
 def restored(

@@ -391,3 +391,8 @@ class EpochMetrics:
 def columns(history: Sequence[EpochMetrics]) -> list[str]:
     """The names of a table of `history`; a classifier's, while it is empty."""
     return list((history[0] if history else EpochMetrics(0, nan, nan, nan)).record())
+
+
+def spoken(name: str) -> str:
+    """A metric's name as people write it: "mean IoU" for mean_iou."""
+    return name.replace("_", " ").replace("iou", "IoU")

@@ -13,7 +13,7 @@ import numpy as np
 from xpnet.errors import ArgumentError
 from xpnet.files.atomic import atomic_write
 from xpnet.optional import installed, needed
-from xpnet.report.metrics import EpochMetrics
+from xpnet.report.metrics import EpochMetrics, spoken
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def learning_curve(path: str | Path, history: Sequence[EpochMetrics]) -> None:
     for data, style in (("train", "-"), ("test", "--")):
         if (name := f"{data}_{kind}") in measured:
             right.plot(epochs, [m[name] for m in history], style, marker=".", label=data)
-    right.set(xlabel="epoch", ylabel=kind.replace("_", " "))
+    right.set(xlabel="epoch", ylabel=spoken(kind))
     if measured:
         right.legend()
     _write(path, figure)

@@ -9,7 +9,7 @@ import numpy as np
 from xpnet.arrays import Array, Device
 from xpnet.layers import Params
 from xpnet.notice import on_terminal
-from xpnet.report.metrics import Direction, EpochMetrics
+from xpnet.report.metrics import Direction, EpochMetrics, spoken
 from xpnet.train.learner import Learner
 
 
@@ -153,5 +153,5 @@ def line_of(metrics: EpochMetrics) -> str:
         elif name in ("train_accuracy", "test_accuracy"):
             shown.append(f"{name.removesuffix('_accuracy')} {value:.4f}")
         else:
-            shown.append(f"{name.replace('_', ' ')} {value:.4g}")
+            shown.append(f"{spoken(name)} {value:.4g}")
     return "   ".join(shown)

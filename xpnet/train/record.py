@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.arguments import real, whole
+from xpnet.data.sets import SETS
 from xpnet.errors import CheckpointError, shown
 from xpnet.models.own import is_own
 from xpnet.models.registry import OFFERED
@@ -122,16 +123,18 @@ RUN = {
 
 TOLD = {
     "network": Kind("a description of layers", lambda value: isinstance(value, str)),
+    "networks": _named("descriptions of networks by name", lambda each: isinstance(each, str)),
+    "about": _named("values by name", lambda value: True),
     "learning": Kind("names of what is frozen, and rates by name", _is_learning),
     "data_dir": _optional(Kind("a directory", lambda value: isinstance(value, str))),
 }
-"""What runs of earlier versions do not tell."""
+"""What runs of earlier versions do not tell, or those of one network and of several."""
 
 SETTINGS = {
     "model": Kind("a network's name, or module:function", _is_model),
     "hidden_size": _optional(_whole(1)),
     "activation": _one_of(None, *ACTIVATIONS),
-    "data": _one_of("mnist", "synthetic"),
+    "data": _one_of(*SETS),
     "optimizer": _one_of(*OPTIMIZERS),
     "lr": _finite("a positive number", 0),
     "schedule": _one_of("constant", "cosine"),

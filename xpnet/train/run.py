@@ -10,18 +10,18 @@ from xpnet.arrays import Device, versions
 from xpnet.data import Dataset
 from xpnet.errors import CheckpointError, DirectoryTakenError, OutputError
 from xpnet.functions.init import shapes_alone
-from xpnet.models import Network, build_network
 from xpnet.models.describing import UNBUILDABLE
 from xpnet.models.learning import learn_as, learning_of
 from xpnet.models.own import is_own
+from xpnet.models.registry import find_model
 from xpnet.models.saved import built
-from xpnet.optim.schedules import Cosine
 from xpnet.report.metrics import EpochMetrics
 from xpnet.train.checkpoint import NAME, Checkpoint, Checkpoints, load_checkpoint
 from xpnet.train.keeper import Keeper
 from xpnet.train.record import check_record, read_summary
 from xpnet.train.run_directory import CHECKPOINTS, SUMMARY, RunDirectory, check_new
 from xpnet.train.saved import is_directory
+from xpnet.train.tasks import arguments_of, trainer_of
 from xpnet.train.trainer import Trainer
 
 
@@ -149,15 +149,15 @@ class Run:
         """Tell whether there is nothing left to do, not even to write."""
         return self._epochs_done == epochs == read_summary(self.path / SUMMARY).get("epochs")
 
-    def network(
+    def model(
         self,
         settings: Mapping[str, Any],
         arguments: Mapping[str, Any],
         device: Device,
         *,
         named: bool,
-    ) -> Network:
-        """A fresh network.
+    ) -> Any:
+        """A fresh `Network`, or what has several that work together as `networks`.
 
         Parameters
         ----------
@@ -172,7 +172,7 @@ class Run:
         name = settings["model"]
         if self._found is None or named or not is_own(name):
             placement = {"device": device, "dtype": settings["dtype"]}
-            return build_network(name, arguments, rng=settings["seed"], **placement)
+            return find_model(name).build(**arguments, rng=settings["seed"], **placement)
         try:
             run = self._found.record["run"]
             with shapes_alone():
@@ -187,38 +187,16 @@ class Run:
             ) from error
 
     def trainer(
-        self,
-        settings: Mapping[str, Any],
-        network: Network,
-        dataset: Dataset,
-        **engine: Any,
+        self, settings: Mapping[str, Any], model: Any, dataset: Dataset, **engine: Any
     ) -> Trainer:
-        """The trainer of a fresh network; `engine` is what `Trainer` takes of that name.
+        """The trainer of a fresh model; `engine` is what `Trainer` takes of that name.
 
         Threads are those that the run began with, which its last bits follow from, if none are
         asked for.
         """
         if engine.get("threads") is None and self._found is not None:
             engine["threads"] = self._found.record["run"]["computed_by"].get("threads")
-        trainer = Trainer(
-            network,
-            dataset.x_train,
-            dataset.t_train,
-            dataset.x_test,
-            dataset.t_test,
-            settings["epochs"],
-            settings["batch_size"],
-            settings["optimizer"],
-            {"lr": settings["lr"]},
-            settings["evaluate_samples"],
-            seed=settings["seed"],
-            precision=settings["precision"],
-            **engine,
-        )
-        if settings["schedule"] == "cosine":
-            steps = settings["epochs"] * len(trainer.train_batches)
-            trainer.schedule = Cosine(settings["lr"], steps=steps)
-        return trainer
+        return trainer_of(settings, model, dataset, **engine)
 
     def begin(
         self,
@@ -243,7 +221,7 @@ class Run:
         """
         new = self._directory is None
         place = None
-        if data_dir is not None and dataset.name == "mnist":
+        if data_dir is not None and "mnist" in (dataset.name, getattr(dataset, "digits", "")):
             place = str(Path(data_dir).expanduser().absolute())
         if self._directory is None:
             self._directory = RunDirectory(self.path)
@@ -256,8 +234,7 @@ class Run:
             "settings": dict(settings),
             "data_sha256": dataset.checksum(),
             "xpnet": __version__,
-            "network": trainer.network.description(),
-            "learning": learning_of(trainer.network),
+            **_described(trainer, settings),
             "data_dir": place,
             "computed_by": {"device": device.name} | hardware | computing | versions(),
         }
@@ -271,7 +248,7 @@ class Run:
                 f"those from {dataset.source} have {self._record['data_sha256']}; give the same "
                 "data, or begin another run"
             )
-        epochs, size = len(record["history"]), len(trainer.train_batches)
+        epochs, size = len(record["history"]), len(trainer.learner.source)
         steps = epochs * size + len(arrays.get("epoch_losses", ()))
         if record["steps"] != steps:
             raise CheckpointError(
@@ -321,11 +298,24 @@ class Run:
             in checkpoints, there or elsewhere.
         """
         try:
-            self.directory.finish(trainer.network, trainer.history, summary)
+            about = self._record.get("about", {})
+            self.directory.finish(trainer.learner.networks, trainer.history, summary, about)
         except OutputError as error:
             if not isinstance(error, DirectoryTakenError) and self._checkpoints.paths():
                 raise
             raise self._keeper.saved_elsewhere(error) from error
+
+
+def _described(trainer: Trainer, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of the networks in it, so that they can be built of it alone."""
+    networks = trainer.learner.networks
+    if list(networks) == ["network"]:
+        network = networks["network"]
+        return {"network": network.description(), "learning": learning_of(network)}
+    return {
+        "networks": {name: network.description() for name, network in networks.items()},
+        "about": {"model": settings["model"], "arguments": arguments_of(settings)},
+    }
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from xpnet.errors import DirectoryTakenError, OutputError
 from xpnet.files.atomic import make_directory, remove_unfinished, write_text
 from xpnet.models import Network
+from xpnet.models.saved import save_networks
 from xpnet.notice import quoted
 from xpnet.report import plots
 from xpnet.report.metrics import EpochMetrics, columns
@@ -148,11 +149,16 @@ class RunDirectory:
 
     def finish(
         self,
-        network: Network,
+        networks: Mapping[str, Network],
         history: Sequence[EpochMetrics],
         summary: Mapping[str, Any],
+        about: Mapping[str, Any],
     ) -> None:
-        """Write the network, the record and the picture, and last of all the summary.
+        """Write the networks, the record and the picture, and last of all the summary.
+
+        Parameters
+        ----------
+        about : what the file of several networks says of what they are, as in `save_networks`
 
         Raises
         ------
@@ -163,7 +169,7 @@ class RunDirectory:
         """
         writing: list[Callable[[], object]] = [
             lambda: self.write_metrics(history),
-            lambda: network.save_params(self.path / MODEL),
+            lambda: save_networks(self.path / MODEL, networks, about),
             lambda: write_json(self.path / SUMMARY, summary),
         ]
         if plots.available():

@@ -1,24 +1,32 @@
 """Networks that training left behind: of a weight file, a checkpoint, or a run's directory."""
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from xpnet.arguments import check_word
 from xpnet.arrays import Device
-from xpnet.errors import ArgumentError, CheckpointError, WeightsError
+from xpnet.errors import ArgumentError, CheckpointError, WeightsError, XPNetError
 from xpnet.files.weights import CHECKSUM, Weights, check_header, load_weights
 from xpnet.functions.init import zeros_within
 from xpnet.models import Network, build_network, load_network
-from xpnet.models.own import is_own
-from xpnet.models.registry import DIGITS, find_model, model_arguments, photographs_of
-from xpnet.models.saved import budget_of, built, restored
+from xpnet.models.registry import (
+    DIGITS,
+    find_model,
+    model_arguments,
+    photographs_of,
+    usual_of,
+)
+from xpnet.models.saved import budget_of, built, networks_in, restored
 from xpnet.models.torch_names import named_by_torch
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.notice import notice
 from xpnet.train.checkpoint import Checkpoint, Checkpoints, load_checkpoint
-from xpnet.train.record import read_summary
+from xpnet.train.record import TOLD, check, read_summary
 from xpnet.train.run_directory import (
     CHECKPOINTS,
     EVALUATION,
@@ -62,13 +70,7 @@ def load_model(
         check_word("activation", "a network", activation, *ACTIVATIONS)
     if model is not None:
         find_model(model)
-    path = Path(path)
-    found = None
-    _check_given(path)
-    if is_directory(path):
-        path, found = _newest(path)
-    if found is None and _is_checkpoint(path):
-        found = load_checkpoint(path)
+    path, found = _opened(path)
     if model is not None:
         weights = load_weights(path) if found is None else _weights_of(found)
         return _named(model, weights, device, activation)
@@ -77,6 +79,64 @@ def load_model(
     if activation is not None:
         raise ArgumentError(f"{path} says itself what its activation is; leave out activation")
     return _network_of(found, device)
+
+
+class Together(NamedTuple):
+    """Networks that work together, and what their file says of them.
+
+    Attributes
+    ----------
+    networks : by name
+    about : such as the "model" that they are parts of, and its "arguments"
+    """
+
+    networks: dict[str, Network]
+    about: dict[str, Any]
+
+
+def load_networks(path: str | Path, *, device: str | Device = "cpu") -> Together:
+    """The networks of a file, a checkpoint or a run's directory that holds several.
+
+    Of a directory they are what `load_model` takes.
+
+    Raises
+    ------
+    WeightsError, CheckpointError
+        There is no such file, it is damaged, or holds one network or none.
+    """
+    path, found = _opened(path)
+    weights = load_weights(path) if found is None else _weights_of(found, "")
+    texts: Any = found.record.get("run", {}) if found is not None else {}
+    try:
+        if found is None:
+            texts = {
+                name: json.loads(weights.metadata[name])
+                for name in ("networks", "about")
+                if name in weights.metadata
+            }
+        if not texts.get("networks"):
+            raise WeightsError(
+                f"{path} does not hold several networks that work together; give the directory of "
+                "a run of such, or use what is for one network"
+            )
+        check(str(path), texts, TOLD)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, XPNetError):
+            raise
+        raise WeightsError(f"{path} is damaged: what it says of its networks is no JSON") from error
+    networks = networks_in(weights, texts["networks"], device)
+    return Together(networks, dict(texts.get("about", {})))
+
+
+def _opened(path: str | Path) -> tuple[Path, Checkpoint | None]:
+    """The file that holds a network, or several, and the checkpoint in it if it is one."""
+    path, found = Path(path), None
+    _check_given(path)
+    if is_directory(path):
+        path, found = _newest(path)
+    if found is None and _is_checkpoint(path):
+        found = load_checkpoint(path)
+    return path, found
 
 
 def _check_given(path: Path) -> None:
@@ -141,8 +201,8 @@ def _named(model: str, weights: Weights, device: str | Device, activation: str |
     """The network of a name, with these weights."""
 
     def build(weights: Weights, device: str | Device) -> Network:
-        images = None if is_own(model) else find_model(model).images
-        arguments = model_arguments(model, images or DIGITS, None, activation)
+        images, usual, classes = usual_of(model)
+        arguments = model_arguments(model, images or usual, None, activation, classes=classes)
         doubles = any(array.dtype == "float64" for array in weights.params.values())
         dtype = "float64" if doubles else "float32"
         return build_network(model, arguments, rng=0, device=device, dtype=dtype)
@@ -155,20 +215,30 @@ def _named(model: str, weights: Weights, device: str | Device, activation: str |
     return network
 
 
-def _weights_of(checkpoint: Checkpoint) -> Weights:
-    """What a checkpoint's network had learned, by the names of its file."""
-    params = {
-        name.partition(f"{kind}.")[2]: array
-        for kind in ("params", "state")
-        for name, array in checkpoint.arrays.items()
-        if name.startswith(f"network.{kind}.") and array.dtype.kind == "f"
-    }
+def _weights_of(checkpoint: Checkpoint, of: str = "network") -> Weights:
+    """What a checkpoint's network had learned, by the names of its file.
+
+    Parameters
+    ----------
+    of : the network's name; if "" it is all networks, whose names the arrays' then begin with
+    """
+    params: dict[str, np.ndarray] = {}
+    for key, array in checkpoint.arrays.items():
+        name, _, rest = key.partition(".")
+        kind, _, inner = rest.partition(".")
+        if kind in ("params", "state") and of in ("", name) and array.dtype.kind == "f":
+            params[inner if of else f"{name}.{inner}"] = array
     return Weights(params, {}, checkpoint.path)
 
 
 def _network_of(checkpoint: Checkpoint, device: str | Device) -> Network:
     """The network of a run, as it or its settings describe it, with what it had learned."""
     run, weights = checkpoint.record.get("run", {}), _weights_of(checkpoint)
+    if "networks" in run:
+        raise CheckpointError(
+            f"{checkpoint.path} holds several networks that work together; "
+            "xpnet.train.saved.load_networks reads them"
+        )
     if "network" in run:
         return restored(weights, device, lambda _, device: built(run["network"], device=device))
     try:

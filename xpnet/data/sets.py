@@ -1,0 +1,72 @@
+"""The data sets that runs are about, and what is known of each before it is loaded."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from xpnet.data.dataset import Dataset
+from xpnet.data.scenes import DIGIT_CLASSES, ROAD_CLASSES, SCENES
+from xpnet.errors import ArgumentError
+from xpnet.layers import Shape
+from xpnet.models.registry import DIGITS, Task
+
+_TEN = tuple(map(str, range(10)))
+
+
+class Known(NamedTuple):
+    """What is known of a data set before it is loaded."""
+
+    image: Shape
+    classes: dict[Task, tuple[str, ...]]
+    """The tasks that it is for, and the names of the classes of each in their order."""
+
+
+SETS: dict[str, Known] = {
+    "mnist": Known(DIGITS, {"classify": _TEN}),
+    "synthetic": Known(DIGITS, {"classify": _TEN}),
+    "road-scenes": Known((3, 48, 64), {"segment": ROAD_CLASSES}),
+    "digit-scenes": Known((1, 64, 64), {"detect": _TEN, "segment": DIGIT_CLASSES}),
+}
+"""By name."""
+
+DIGIT_SETS = tuple(name for name, known in SETS.items() if "classify" in known.classes)
+"""Those with a label for each picture."""
+
+USUAL: dict[Task, str] = {"classify": "auto", "segment": "road-scenes", "detect": "digit-scenes"}
+"""The data set of each task where none is named; of digits, MNIST's where they can be had."""
+
+
+def data_for(task: Task, data: str) -> str:
+    """The data set for a task: the named one, or the usual one for "auto".
+
+    Raises
+    ------
+    ArgumentError
+        It is for other tasks.
+    """
+    if data == "auto":
+        return USUAL[task]
+    if task not in SETS[data].classes:
+        fitting = " or ".join(name for name, known in SETS.items() if task in known.classes)
+        raise ArgumentError(
+            f"data {data} are to {' or '.join(SETS[data].classes)}, and the network is to {task}; "
+            f"use {fitting}"
+        )
+    return data
+
+
+def known_of(data: str) -> Known:
+    """What is known of a data set, which may be any of digits: "auto"."""
+    return SETS["mnist" if data == "auto" else data]
+
+
+def set_of(image: Shape, classes: int, task: Task) -> str | None:
+    """The data set of such images that has so many classes for the task; None if there is none."""
+    for name, known in SETS.items():
+        if known.image == image and len(known.classes.get(task, ())) == classes:
+            return name
+    return None
+
+
+def load_scenes(name: str, *, data_dir: str | Path | None = None) -> Dataset:
+    """Load the scenes of this name; digits in them are MNIST's where they can be had."""
+    return SCENES[name](**({"data_dir": data_dir} if name == "digit-scenes" else {}))

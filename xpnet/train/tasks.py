@@ -1,0 +1,185 @@
+"""What the tasks of runs need: which data, which network, and who trains it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from xpnet.data import Dataset
+from xpnet.data.scenes import IGNORED
+from xpnet.data.sets import data_for, known_of
+from xpnet.models.network import Network
+from xpnet.models.own import is_own
+from xpnet.models.registry import Task, find_model, model_arguments
+from xpnet.optim.schedules import Cosine
+from xpnet.report.evaluate import confusion
+from xpnet.report.metrics import Metric, spoken
+from xpnet.report.segmentation import (
+    MeanClassAccuracy,
+    MeanIoU,
+    PixelAccuracy,
+    class_iou,
+    mean_class_accuracy,
+    mean_iou,
+    pixel_accuracy,
+)
+from xpnet.train.trainer import Trainer
+
+
+def task_of(model: str, data: str) -> Task:
+    """What a network says of pictures; one of the user's own, what data with one label each need.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such network.
+    """
+    if not is_own(model):
+        return find_model(model).task
+    return "segment" if "segment" in known_of(data).classes else "classify"
+
+
+def data_of(model: str, data: str) -> str:
+    """The data set that a network learns from: the one of this name, or by "auto" its usual one.
+
+    Raises
+    ------
+    ArgumentError
+        It is for networks of other tasks.
+    """
+    return data_for(task_of(model, data), data)
+
+
+def arguments_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell what the network of a run is built from.
+
+    Raises
+    ------
+    ArgumentError
+        It has no such size or activation to choose, or is for other data.
+    """
+    model, data = settings["model"], data_of(settings["model"], settings["data"])
+    known = known_of(data)
+    return model_arguments(
+        model,
+        known.image,
+        settings["hidden_size"],
+        settings["activation"],
+        classes=len(known.classes[task_of(model, data)]),
+    )
+
+
+def trainer_of(settings: Mapping[str, Any], model: Any, dataset: Dataset, **engine: Any) -> Trainer:
+    """The trainer of a fresh network for its task.
+
+    Parameters
+    ----------
+    model : a `Network`, or what has several as `networks`
+    engine : what computes, as `Trainer` takes it
+    """
+    task = task_of(settings["model"], settings["data"])
+    return TRAINERS[task](settings, model, dataset, **engine)
+
+
+def _supervised(
+    settings: Mapping[str, Any],
+    network: Network,
+    dataset: Dataset,
+    *,
+    metrics: Sequence[Metric] | None = None,
+    **engine: Any,
+) -> Trainer:
+    """Of one network that learns from pictures with targets."""
+    trainer = Trainer(
+        network,
+        dataset.x_train,
+        dataset.t_train,
+        dataset.x_test,
+        dataset.t_test,
+        settings["epochs"],
+        settings["batch_size"],
+        settings["optimizer"],
+        {"lr": settings["lr"]},
+        settings["evaluate_samples"],
+        seed=settings["seed"],
+        precision=settings["precision"],
+        metrics=metrics,
+        **engine,
+    )
+    if settings["schedule"] == "cosine":
+        steps = settings["epochs"] * len(trainer.train_batches)
+        trainer.schedule = Cosine(settings["lr"], steps=steps)
+    return trainer
+
+
+def _segmenting(
+    settings: Mapping[str, Any], network: Network, *rest: Any, **engine: Any
+) -> Trainer:
+    """Of one that learns from masks: the mean IoU says which epoch is best."""
+    metrics = [kind(ignore=IGNORED) for kind in (MeanIoU, PixelAccuracy, MeanClassAccuracy)]
+    return _supervised(settings, network, *rest, metrics=metrics, **engine)
+
+
+TRAINERS: dict[Task, Callable[..., Trainer]] = {"classify": _supervised, "segment": _segmenting}
+"""For each task what makes the trainer, of settings, what was built, and data.
+
+A task of several networks has a function here that gives `Trainer.of` its `Learner`, whose
+`networks` are those of the `model`; a checkpoint has all of them, and `models.saved.save_networks`
+writes them. The `Learner` may have `evaluate_samples`, of each set, which is None at the end.
+"""
+
+
+def measured(trainer: Trainer, names: Sequence[str]) -> dict[str, Any]:
+    """All that the learner measures, of whole data sets: "train_accuracy" and so on.
+
+    Parameters
+    ----------
+    names : of the classes, by which the IoU of each is told where masks are compared
+    """
+    learner, found = trainer.learner, dict[str, Any]()
+    if hasattr(learner, "evaluate_samples"):
+        learner.evaluate_samples = None
+    for data, source in learner.sets.items():
+        for name, value in learner.evaluate(source).items():
+            found[f"{data}_{name}"] = value
+        for metric in learner.metrics:
+            if isinstance(metric, MeanIoU):
+                found[f"{data}_iou"] = _by_class(metric.matrix, names)
+    return found
+
+
+def measured_masks(truth: np.ndarray, read: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """How well masks agree with the truth, as `measured` tells it of the test set."""
+    matrix = confusion(truth, read, len(names), IGNORED)
+    return {
+        "test_mean_iou": mean_iou(matrix),
+        "test_pixel_accuracy": pixel_accuracy(matrix),
+        "test_mean_class_accuracy": mean_class_accuracy(matrix),
+        "test_iou": _by_class(matrix, names),
+    }
+
+
+def _by_class(matrix: np.ndarray, names: Sequence[str]) -> dict[str, float | None]:
+    """The IoU of each class by its name; None of one that is neither there nor told."""
+    return {
+        name: None if np.isnan(iou) else float(iou)
+        for name, iou in zip(names, class_iou(matrix), strict=True)
+    }
+
+
+def lines_of(found: Mapping[str, Any], images: Mapping[str, int]) -> list[str]:
+    """What was measured, a line each.
+
+    Parameters
+    ----------
+    images : how many there are in "train" and "test"
+    """
+    lines = []
+    for name, value in found.items():
+        data, _, what = name.partition("_")
+        if isinstance(value, Mapping):
+            each = (f"{k} {v:.3f}" for k, v in value.items() if v is not None)
+            lines.append(f"{data} {spoken(what)} of classes: {', '.join(each)}")
+        else:
+            lines.append(f"{data} {spoken(what)}: {value:.4f} on {images[data]} images")
+    return lines
