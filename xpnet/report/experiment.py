@@ -16,13 +16,14 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from xpnet.arguments import real
 from xpnet.arrays import Device, get_device, versions
 from xpnet.data import Dataset, load_dataset, synthetic_digits
+from xpnet.data.scenes import Scenes, digit_scenes, road_scenes
 from xpnet.data.tiny import TinyImages, draw_tiny_images, load_tiny_images
 from xpnet.errors import ArgumentError, OutputError
 from xpnet.files.atomic import atomic_write, make_directory, write_text
@@ -84,6 +85,7 @@ class Lab:
         self.checks: list[Check] = []
         self._figure: Figure | None = None
         self._tiny: TinyImages | None = None
+        self._scenes: Scenes | None = None
 
     def __repr__(self) -> str:
         mode = ", quick" if self.quick else ""
@@ -113,11 +115,23 @@ class Lab:
             self._tiny = load_tiny_images(model, data_dir=self._data_dir, seed=self.seed)
         return self._tiny
 
+    def scenes(
+        self, name: Literal["digit-scenes", "road-scenes"], train_size: int, test_size: int
+    ) -> Scenes:
+        """Draw so many scenes; digits in them are the lab's."""
+        if name == "road-scenes":
+            self._scenes = road_scenes(train_size, test_size)
+        else:
+            self._scenes = digit_scenes(train_size, test_size, digits=self.digits)
+        return self._scenes
+
     @property
     def complete(self) -> bool:
-        """True in a full run on the data of the book's own numbers."""
+        """True in a full run on the data of the book's own numbers, or of a guide's."""
         if self._tiny is not None:
             return self._tiny.name == "book"
+        if self._scenes is not None:
+            return not self.quick and self._scenes.digits in ("", "mnist")
         return not self.quick and self.digits.name == "mnist"
 
     def few(self, full: int, quick: int) -> int:
@@ -144,7 +158,8 @@ class Lab:
         """State that a number lies from `low` to `high`, either of which may be left open.
 
         With both open the number is reported, not judged. `full` marks what only a full run on
-        MNIST can show, or, once `tiny_images` has been called, on the book's images.
+        MNIST can show, or, once `tiny_images` has been called, on the book's images; of road
+        scenes any full run can.
         """
         value = float(measured)
         ok = bool((low is None or value >= low) and (high is None or value <= high))
@@ -205,7 +220,7 @@ class Lab:
             picture = f"{self.name}.png"
             with atomic_write(self.out / picture) as temporary:
                 self._figure.savefig(temporary, format="png", dpi=90)
-        used = self._tiny or vars(self).get("digits")
+        used = self._tiny or self._scenes or vars(self).get("digits")
         record = {
             "script": self.name,
             "question": question,
