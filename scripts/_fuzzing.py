@@ -1073,9 +1073,7 @@ def _valid_lines() -> list[Seed]:
     cli.options.load_dataset = few
     digits = few("synthetic")
     cli.options.load_scenes = lambda name, data_dir=None: (
-        road_scenes(20, 5)
-        if name == "road-scenes"
-        else digit_scenes(20, 5, digits=digits)
+        road_scenes(20, 5) if name == "road-scenes" else digit_scenes(20, 5, digits=digits)
     )
     sizes = {"input_size": 784, "hidden_size": 3, "output_size": 10}
     network = build_network("two-layer-net", sizes, rng=0)

@@ -312,7 +312,7 @@ def engine_line(about: Mapping[str, str | int]) -> str:
     steps = f", steps {how}" if (how := about.get("steps")) else ""
     reason = f": {why}" if (why := about.get("engine_reason")) else ""
     check = f"; check {found}" if not reason and (found := about.get("engine_check")) else ""
-    return f"{about['engine']}{threads}{products}{steps}{reason}{check}"
+    return f"{about.get('engine', 'reference')}{threads}{products}{steps}{reason}{check}"
 
 
 def open_device(

@@ -266,6 +266,8 @@ def outlines(
     activation: str | None = None,
 ) -> dict[str, Network]:
     """As `outline`, by name, also of several networks that work together."""
+    if is_own(model) or find_model(model).task != "detect":
+        return {"network": outline(model, image, hidden_size, activation)}
     arguments = _arguments(model, image, hidden_size, activation)
     with shapes_alone():
         return networks_of(find_model(model).build(**arguments, rng=0))
