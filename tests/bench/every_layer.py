@@ -24,16 +24,21 @@ from xpnet import (
     Subsampling,
     Sum,
     Tanh,
+    TransposedConvolution,
+    Unpooled,
 )
 
 
 def network(*, rng, device="cpu", dtype="float32"):
-    """Eight kinds of convolution and pool, joins and activations, in no sensible order."""
+    """Many kinds of convolution and pool, joins and activations, in no sensible order."""
     rng = np.random.default_rng(rng)
     steps = Convolution(
         1, 4, (3, 5), stride=(2, 1), pad=(1, 0, 2, 3), bias=False, uneven="drop", rng=rng
     )
     grouped = Convolution(4, 6, 3, stride=2, pad=1, groups=2, uneven="drop", rng=rng)
+    down = Convolution(6, 4, 3, stride=2, pad=1, uneven="drop", bias=False, rng=rng)
+    up = TransposedConvolution(4, 6, 3, stride=2, pad=1, output_pad=(1, 0), rng=rng)
+    cut = TransposedConvolution(6, 6, (3, 2), pad=(0, 1, 2, 0), bias=False, rng=rng)
     depthwise = Convolution(6, 6, 3, pad=1, groups=6, bias=False, rng=rng)
     layers = {
         "rescale": Rescale(2.0, -1.0),
@@ -48,6 +53,9 @@ def network(*, rng, device="cpu", dtype="float32"):
         "lrn": LRN(size=3, alpha=0.1),
         "shortcut": Residual([grouped, Tanh()], PadShortcut(2, 6)),
         "dropout": Dropout(0.5, rng=rng),
+        "unpooled": Unpooled([down, up]),
+        "cut": cut,
+        "cut_relu": ReLU(),
         "sum": Sum([depthwise, Identity(), Sigmoid()]),
         "mean": AveragePool(2, stride=1, pad=1),
         "ends": Concatenate([GlobalAveragePool(), Affine(6 * 5 * 8, 3, bias=False, rng=rng)]),

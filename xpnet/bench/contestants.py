@@ -63,7 +63,8 @@ class Contestant:
 
     def enters(self, case: Case) -> bool:
         """Tell if it takes part in a case of a device that it is timed on."""
-        flat = not any(piece.kind == "Convolution" for piece in case.pieces)
+        convolves = ("Convolution", "TransposedConvolution")
+        flat = not any(piece.kind in convolves for piece in case.pieces)
         able = self.obstacle(case.precision) is None
         return able and case.task in self.tasks and not (self.images_only and flat)
 

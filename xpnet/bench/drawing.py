@@ -20,6 +20,7 @@ COLOURS = (
 )  # fmt: skip
 KINDS = {
     "Convolution": "#4c78a8",
+    "TransposedConvolution": "#8c6bb1",
     "Affine": "#d9601a",
     "ReLU": "#9bc1a5",
     "MaxPool": "#f2a541",

@@ -46,7 +46,7 @@ class Net:
     def scores(
         self, params: Tree, state: Tree, x: jax.Array, key: Any = None, *, train: bool = False
     ) -> tuple[jax.Array, Tree]:
-        """Compute the scores of every class, (N, K), and the state that training leaves.
+        """Compute the scores of every class, (N, K, ...), and the state that training leaves.
 
         Parameters
         ----------
@@ -56,6 +56,9 @@ class Net:
         values, left = {INPUT: x}, dict(state)
         for number, piece in enumerate(self.pieces):
             read = [values[k] for k in piece.inputs]
+            if piece.kind == "Unpooled":  # the places are found in what the pool read
+                (below,) = self.pieces[piece.inputs[1]].inputs
+                read[1] = values[below]
             arrays = {key: params[name] for key, name in piece.params.items()}
             if piece.kind == "BatchNorm":
                 kept = {key: state[name] for key, name in piece.state.items()}
@@ -65,14 +68,15 @@ class Net:
                 fold = None if key is None else jax.random.fold_in(key, number)
                 y = self._computed(piece, read, arrays, fold)
             values[number] = y
-        return values[len(self.pieces) - 1], left
+        scores = values[len(self.pieces) - 1]
+        return self._in_book_order(scores) if scores.ndim == 4 else scores, left
 
     def loss(
         self, params: Tree, state: Tree, x: jax.Array, t: jax.Array, key: Any = None
     ) -> tuple[jax.Array, Tree]:
         """Compute the mean cross-entropy of softmax in training, and the state that it leaves."""
         scores, left = self.scores(params, state, x, key, train=True)
-        logs = jax.nn.log_softmax(scores)
+        logs = jax.nn.log_softmax(scores, axis=1)
         return -jnp.mean(jnp.take_along_axis(logs, t[:, None], axis=1)), left
 
     def placed(self, x: jax.Array) -> jax.Array:
@@ -96,8 +100,31 @@ class Net:
                     preferred_element_type=self.sums,
                 )
                 return y + self._per_channel(arrays["b"], y) if "b" in arrays else y
+            case "TransposedConvolution":
+                # A convolution of pixels with zeros between them, by the filters turned round.
+                sides = zip(
+                    piece.weight_shape[2:],
+                    _padding(told["pad"]),
+                    strides_of(told["output_pad"]),
+                    strict=True,
+                )
+                y = lax.conv_general_dilated(
+                    x.astype(self.factors),
+                    jnp.flip(arrays["W"], (2, 3)).astype(self.factors),
+                    (1, 1),
+                    [
+                        (F - 1 - before, F - 1 - behind + more)
+                        for F, (before, behind), more in sides
+                    ],
+                    lhs_dilation=strides_of(told["stride"]),
+                    dimension_numbers=(self.layout, "IOHW", self.layout),
+                    preferred_element_type=self.sums,
+                )
+                return y + self._per_channel(arrays["b"], y) if "b" in arrays else y
+            case "Unpooled":
+                return self._unpooled(piece, x, *others)
             case "Affine":
-                rows = jnp.transpose(x, (0, self.C, self.H, self.W)) if x.ndim == 4 else x
+                rows = self._in_book_order(x) if x.ndim == 4 else x
                 rows, W = (a.astype(self.factors) for a in (rows.reshape(len(x), -1), arrays["W"]))
                 y = jnp.matmul(rows, W, preferred_element_type=self.sums)
                 return y + arrays["b"] if "b" in arrays else y
@@ -142,6 +169,23 @@ class Net:
                 return jnp.concatenate(read, axis=self._features(x))
         raise unbuilt("JAX", piece)
 
+    def _unpooled(self, piece: Piece, v: jax.Array, x: jax.Array) -> jax.Array:
+        """Values v at the places of the first maxima of windows of x that lie side by side."""
+        window = self.pieces[piece.inputs[1]].settings["window"]
+        (H, W), (h, w) = piece.output_shape[1:], window
+        v, x = (self._in_book_order(each) for each in (v, x))
+        N, C, OH, OW = v.shape
+        tiles = x[:, :, : OH * h, : OW * w].reshape(N, C, OH, h, OW, w)
+        places = jnp.argmax(jnp.moveaxis(tiles, 3, 4).reshape(N, C, OH, OW, h * w), -1)
+        spread = v[..., None] * jax.nn.one_hot(places, h * w, dtype=v.dtype)
+        inside = jnp.moveaxis(spread.reshape(N, C, OH, OW, h, w), 4, 3)
+        around = ((0, 0), (0, 0), (0, H - OH * h), (0, W - OW * w))
+        return self.placed(jnp.pad(inside.reshape(N, C, OH * h, OW * w), around))
+
+    def _in_book_order(self, images: jax.Array) -> jax.Array:
+        """Images of the layout as (N, C, H, W)."""
+        return jnp.transpose(images, (0, self.C, self.H, self.W))
+
     def _normalized(
         self, piece: Piece, x: jax.Array, arrays: Tree, kept: Tree, train: bool
     ) -> tuple[jax.Array, Tree]:
@@ -180,8 +224,11 @@ class Net:
             (self.H, self.W), told["window"], steps, pad, out, strict=True
         ):
             window[at], strides[at] = size, step
-            # As many as the last window reaches; negative ones drop what is left over.
-            pads[at] = (before, (n - 1) * step + size - before - x.shape[at])
+            # As many as the last window reaches. What is left over is dropped, and not by padding
+            # below 0, which JAX does not differentiate.
+            reached = (n - 1) * step + size - before
+            x = lax.slice_in_dim(x, 0, min(reached, x.shape[at]), axis=at)
+            pads[at] = (before, reached - x.shape[at])
         return lax.reduce_window(x, start, operation, window, strides, pads)
 
 

@@ -22,7 +22,7 @@ WARM_UPS = 3
 """Steps before a capture, as PyTorch's documentation asks."""
 NAMES = {"W": "weight", "b": "bias", "gamma": "weight", "beta": "bias"}
 """PyTorch's names of arrays, where they are others than xpnet's."""
-SPARED = ("Convolution", "BatchNorm", "Affine", "Residual")
+SPARED = ("Convolution", "TransposedConvolution", "BatchNorm", "Affine", "Residual")
 """Layers that need not their output for their gradient, so that an activation can write over it."""
 MODES = {"compile": None, "reduce-overhead": "reduce-overhead"}
 """Modes of `torch.compile`, by the way to take a step."""
@@ -40,6 +40,25 @@ class Apply(nn.Module):  # type: ignore[misc]
     def forward(self, *values: torch.Tensor) -> Any:
         """Its value."""
         return self.function(*values)
+
+
+class Unpool(nn.Module):  # type: ignore[misc]
+    """Values at the places of a pool's maxima.
+
+    Parameters
+    ----------
+    window : of the pool, whose windows lie side by side
+    size : of what the pool read
+    """
+
+    def __init__(self, window: Sequence[int], size: Sequence[int]) -> None:
+        super().__init__()
+        self.window, self.size = tuple(window), tuple(size)
+
+    def forward(self, x: torch.Tensor, pooled: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """The values, and 0 at all other places."""
+        _, places = pooled
+        return nn.functional.max_unpool2d(x, places, self.window, output_size=self.size)
 
 
 class Graph(nn.Module):  # type: ignore[misc]
@@ -60,9 +79,12 @@ class Graph(nn.Module):  # type: ignore[misc]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The output of the last layer."""
-        values = {INPUT: x}
+        values: dict[int, Any] = {INPUT: x}
         for k, layer in enumerate(self.layers):
-            values[k] = layer(*[values[read] for read in self.inputs[k]])
+            given = [values[number] for number in self.inputs[k]]
+            if not isinstance(layer, Unpool):  # all others take but the maxima of a pool
+                given = [each[0] if isinstance(each, tuple) else each for each in given]
+            values[k] = layer(*given)
             for read in self.done[k]:
                 del values[read]
         return values[len(self.layers) - 1]
@@ -77,14 +99,22 @@ def network(pieces: Sequence[Piece], arrays: Arrays) -> nn.Module:
         PyTorch has no such layer.
     """
     readers = Counter(read for piece in pieces for read in piece.inputs)
+    asked = {piece.inputs[1] for piece in pieces if piece.kind == "Unpooled"}
     built = []
-    for piece in pieces:
+    for number, piece in enumerate(pieces):
         read, *_ = piece.inputs
         spare = read != INPUT and readers[read] == 1 and pieces[read].kind in SPARED
-        built.append(_layers(piece, in_place=spare))
+        if piece.kind == "Unpooled":
+            window = pieces[piece.inputs[1]].settings["window"]
+            built.append([Unpool(window, piece.output_shape[1:])])
+            continue
+        row = _layers(piece, in_place=spare)
+        built.append(row)
+        if number in asked:
+            row[0].return_indices = True
         for key, name in {**piece.params, **piece.state}.items():
-            own = getattr(built[-1][-1], NAMES.get(key, key), None)
-            if own is not None:
+            found = (getattr(layer, NAMES.get(key, key), None) for layer in row)
+            if (own := next((each for each in found if each is not None), None)) is not None:
                 array = torch.from_numpy(arrays[name])
                 with torch.no_grad():
                     own.copy_(array.T if key == "W" and piece.kind == "Affine" else array)
@@ -95,7 +125,7 @@ def network(pieces: Sequence[Piece], arrays: Arrays) -> nn.Module:
 
 
 def _layers(piece: Piece, *, in_place: bool) -> list[nn.Module]:
-    """What computes a piece; the last of them has its parameters.
+    """What computes a piece; one of them has its parameters.
 
     Parameters
     ----------
@@ -110,9 +140,16 @@ def _layers(piece: Piece, *, in_place: bool) -> list[nn.Module]:
             pad, bias = (top, left) if even else 0, told["bias"]
             conv = nn.Conv2d(C * groups, FN, (FH, FW), told["stride"], pad, 1, groups, bias)
             return [conv] if even else [nn.ZeroPad2d((left, right, top, bottom)), conv]
+        case "TransposedConvolution":
+            C, FN, FH, FW = piece.weight_shape
+            top, left, bottom, right = pads_of(told["pad"])
+            even, bias = (top, left) == (bottom, right), told["bias"]
+            pad, more = (top, left) if even else 0, told["output_pad"]
+            up = nn.ConvTranspose2d(C, FN, (FH, FW), told["stride"], pad, more, bias=bias)
+            return [up] if even else [up, nn.ZeroPad2d((-left, -right, -top, -bottom))]
         case "MaxPool" if told["ties"] == "first":
-            up = told["uneven"] == "ceil"
-            return [nn.MaxPool2d(told["window"], told["stride"], told["pad"], ceil_mode=up)]
+            ceil = told["uneven"] == "ceil"
+            return [nn.MaxPool2d(told["window"], told["stride"], told["pad"], ceil_mode=ceil)]
         case "AveragePool":
             return [nn.AvgPool2d(told["window"], told["stride"], told["pad"])]
         case "GlobalAveragePool":
