@@ -21,6 +21,7 @@ from xpnet import (
     Residual,
     Sequential,
     Sigmoid,
+    SoftmaxWithLoss,
     Subsampling,
     Sum,
     Tanh,
@@ -76,3 +77,10 @@ def frozen(*, rng, device="cpu", dtype="float32"):
     net = subsampled(rng=rng, device=device, dtype=dtype)
     net.freeze("fc.b")
     return net
+
+
+def weighted(*, rng, device="cpu", dtype="float32"):
+    """A network whose loss weighs classes."""
+    loss = SoftmaxWithLoss(class_weights=[1.0] * 9 + [2.0])
+    layers = [Affine(28 * 28, 10, rng=rng)]
+    return Network(layers, loss, input_shape=(1, 28, 28), device=device, dtype=dtype)

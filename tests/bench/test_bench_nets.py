@@ -235,4 +235,5 @@ def test_who_does_not_enter_a_case_says_why(case):
     assert field["xpnet"].excuse(made) is field["xpnet without numba"].excuse(made) is None
     book = "it is timed with two-layer-net, simple-convnet, deep-convnet only"
     assert field["xpnet reference"].excuse(usual) == field["book design"].excuse(usual) == book
+    assert case("every_layer:weighted").peculiar == "its loss is smoothed, or weighs classes"
     assert case("googlenet-small-heads").peculiar == "it has several heads"

@@ -190,6 +190,18 @@ def fitting(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
 
 
+def labels_for(shape: Any, labels: np.ndarray) -> np.ndarray:
+    """Labels (N,) of 10 digits as a network with this output takes them.
+
+    Where it has classes (K, ...) for each place, such as a pixel, there is noise in their place.
+    """
+    if isinstance(shape, dict) or len(shape) == 1:
+        return labels
+    classes, *places = shape
+    size = (len(labels), *places)
+    return np.random.default_rng(0).integers(classes, size=size, dtype=np.uint8)
+
+
 def images_needed(batch_size: int, device: str = "cpu") -> int:
     """Count the images that make up the batches of a case; all batches are whole."""
     if device != "cpu":
@@ -221,7 +233,8 @@ def prepare(
     arrays: dict[str, Any] = {
         name: to_numpy(array) for name, array in (*network.params.items(), *network.state.items())
     }
-    arrays |= {"x": scaled(x, np.float32) if device == "cpu" else x, "t": labels[:n]}
+    arrays["x"] = scaled(x, np.float32) if device == "cpu" else x
+    arrays["t"] = labels_for(network.output_shape, labels[:n])
     np.savez(directory / ARRAYS, **arrays)
     return Case(
         model,
@@ -262,8 +275,10 @@ def _peculiarity(network: Network) -> str:
         return f"it has a {method} of its own"
     if not isinstance(network.outputs, int):
         return "it has several heads"
-    if type(network.last_layer) is not SoftmaxWithLoss:
-        return f"its loss is {type(network.last_layer).__name__}"
+    if type(loss := network.last_layer) is not SoftmaxWithLoss:
+        return f"its loss is {type(loss).__name__}"
+    if loss.smoothing or loss.class_weights is not None:
+        return "its loss is smoothed, or weighs classes"
     if network.penalty is not None:
         return "its loss has a penalty"
     if network.frozen_statistics:

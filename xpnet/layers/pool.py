@@ -298,6 +298,10 @@ class Unpooled(Container):
     Fergus 2013, arXiv:1311.2901, section 2.1; Badrinarayanan, Kendall, Cipolla 2015, "SegNet",
     arXiv:1511.00561.
 
+    On even ground, where numbers are equal but for rounding, rounding decides the places: a matrix
+    product may round rows otherwise in a batch of another size, and so the same sample can come out
+    quite another image. Noise in the images spares networks that.
+
     Parameters
     ----------
     layers : f, as for `Sequential`; their names stand for themselves
