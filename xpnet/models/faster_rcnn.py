@@ -238,7 +238,8 @@ class FasterRCNN:
         Raises
         ------
         ArgumentError
-            The pictures are of another shape, or a number is out of range.
+            The pictures are of another shape, a number is out of range, or what a network puts out
+            is not finite.
         """
         if not 0 <= score <= 1 or most < 1:
             raise ArgumentError(
@@ -262,7 +263,7 @@ class FasterRCNN:
         """
         found: list[np.ndarray] = []
         for part in self._parts(images):
-            outputs = (computing or self.networks)["rpn"].predict(part)
+            outputs = _finite((computing or self.networks)["rpn"].predict(part))
             boxes, valid = map(to_numpy, self.propose(*self.by_anchor(outputs)))
             found += [each[there] for each, there in zip(boxes, valid, strict=True)]
         return found
@@ -298,10 +299,10 @@ class FasterRCNN:
         most: int,
         computing: Mapping[str, Predicts],
     ) -> list[Detections]:
-        outputs = computing["rpn"].predict(images)
+        outputs = _finite(computing["rpn"].predict(images))
         proposed = self.propose(*self.by_anchor(outputs))
         pooled, _ = self.pool(outputs["features"], proposed.boxes)
-        answers = computing["head"].predict(pooled)
+        answers = _finite(computing["head"].predict(pooled))
         xp, n = array_namespace(pooled), images.shape[0]
         shares = xp.reshape(softmax(answers["scores"])[:, 1:], (n, -1, self.classes))
         boxes = self.mend(proposed.boxes, xp.reshape(answers["deltas"], proposed.boxes.shape))
@@ -365,6 +366,18 @@ def _head(classes: int, rng: np.random.Generator) -> dict[str, Layer]:
             }
         ),
     }
+
+
+def _finite(outputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Outputs by name, all of which are numbers: others would be no detections, and no error."""
+    for name, each in outputs.items():
+        xp = array_namespace(each)
+        if not xp.all(xp.isfinite(each)):
+            raise ArgumentError(
+                f"nothing can be detected: {name} that the networks put out are not finite; check "
+                "that pictures and weights are"
+            )
+    return outputs
 
 
 def _flat(x: Array) -> Array:
