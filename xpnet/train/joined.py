@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 
 from xpnet.arrays import Array, array_namespace
 from xpnet.functions.boxes import encode, iou
-from xpnet.functions.losses import one_hot, sigmoid_terms, smooth_l1, softmax_loss
+from xpnet.functions.losses import sigmoid_terms, smooth_l1, softmax_loss, weighed
 from xpnet.functions.sampling import drawn, first_of, taken
+from xpnet.models.detections import NOTHING
 from xpnet.models.faster_rcnn import WEIGHTS, FasterRCNN
 
 ANCHORS, HOLDING = 32, 16
@@ -138,15 +139,15 @@ def box_losses(
     class = 1 / M sum over the M drawn boxes of the softmax's cross-entropy
     boxes = 1 / M sum over those with an object of smooth L1 of d - deltas
     """
-    xp, rows = array_namespace(scores), scores.shape[0]
-    there = xp.astype(xp.reshape(wanted.there, (-1, 1)), scores.dtype)
-    count = xp.clip(xp.sum(there), min=1.0)  # of a batch without any, all is 0
-    hot = one_hot(xp.reshape(wanted.classes, (-1,)), scores.shape[1], dtype=scores.dtype)
-    loss, slopes = softmax_loss(scores, hot * there)
+    xp = array_namespace(scores)
+    there = xp.reshape(wanted.there, (-1,))
+    labels = xp.where(there, xp.reshape(wanted.classes, (-1,)), NOTHING)
+    loss, slopes = softmax_loss(scores, weighed(labels, scores, ignore=NOTHING))
+    count = xp.clip(xp.sum(xp.astype(there, scores.dtype)), min=1.0)
     values, slopes_of = smooth_l1(d - xp.reshape(wanted.deltas, (-1, 4)), BETA_HEAD)
     filled = xp.astype(xp.reshape(wanted.filled, (-1, 1)), scores.dtype) / count
-    losses = {"class": loss * (rows / count), "boxes": xp.sum(values * filled)}
-    return losses, {"scores": slopes * there * (rows / count), "deltas": slopes_of * filled}
+    losses = {"class": loss, "boxes": xp.sum(values * filled)}
+    return losses, {"scores": slopes, "deltas": slopes_of * filled}
 
 
 def joined(
