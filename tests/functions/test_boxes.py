@@ -212,6 +212,32 @@ def test_choices_are_those_of_onnxruntime():
             assert chosen(*nms(boxes[n], scores[n, c], 0.4, 12)) == want.tolist()
 
 
+@pytest.mark.slow
+def test_boxes_are_torchvisions():
+    """Overlaps, differences from references, of which some grow too far, and rounded anchors."""
+    from torchvision_nets import models, torch
+
+    models()
+    from torchvision.models.detection._utils import BoxCoder
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+    from torchvision.ops import box_iou
+
+    a, b = (drawn(30, seed=seed) + np.asarray([0, 0, 1, 1]) for seed in (0, 1))
+    exact = {"rtol": 1e-12, "atol": 1e-12}
+    assert_near(iou(a, b), box_iou(*map(torch.tensor, (a, b))).numpy(), exact)
+    coder = BoxCoder(STAGE)
+    there = coder.encode_single(torch.tensor(a), torch.tensor(b)).numpy()
+    assert_near(encode(a, b, STAGE), there, exact)
+    deltas = 20 * np.random.default_rng(2).standard_normal((30, 4))
+    there = coder.decode_single(torch.tensor(deltas), torch.tensor(b)).numpy()
+    assert_near(decode(deltas, b, STAGE), there, exact)
+    sizes, ratios = (14.0, 20.0, 128.0), (0.5, 1.0, 2.5)
+    maker = AnchorGenerator((sizes,), (ratios,))
+    maker.set_cell_anchors(torch.float32, torch.device("cpu"))
+    (there,) = maker.grid_anchors([(3, 5)], [(torch.tensor(16), torch.tensor(16))])
+    assert_near(anchors(3, 5, 16, sizes, ratios, rounded=True), there.numpy(), EX)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
