@@ -11,6 +11,7 @@ from xpnet.data.sets import SETS
 from xpnet.errors import ArgumentError, OutputError
 from xpnet.layers.loss import predicted
 from xpnet.models.network import Network
+from xpnet.models.rcnn import RCNN
 
 MOST_CLASSES = 255
 """Classes of the pixels of a mask: one number of a byte is for those of none."""
@@ -30,6 +31,10 @@ def check_reads(network: Network, weights: str, image: tuple[int, ...], classes:
         raise ArgumentError(
             f"the network of {weights} says what each pixel of a picture shows; xpnet segment is "
             "for that"
+        )
+    if isinstance(network, RCNN):
+        raise ArgumentError(
+            f"the network of {weights} finds objects in pictures; xpnet detect is for that"
         )
     if reads not in (image, (prod(image),)):
         raise ArgumentError(

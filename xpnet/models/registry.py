@@ -112,6 +112,7 @@ PUBLISHED = {
         )
         for stride in (32, 16, 8)
     },
+    "r-cnn": Model(RCNN, "adam", 0.002, 5, task="detect"),
     "segnet-vgg16": Model(SegNet, "momentum", 0.1, 100, (3, 360, 480), "segnet", "segment", 12),
 }
 """Those of the papers. Where the paper's experiments are with other images,

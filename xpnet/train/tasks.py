@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from xpnet.data import Dataset
-from xpnet.data.scenes import IGNORED
+from xpnet.data.scenes import IGNORED, Scenes
 from xpnet.data.sets import data_for, known_of
 from xpnet.models.network import Network
 from xpnet.models.own import is_own
+from xpnet.models.rcnn import RCNN
 from xpnet.models.registry import Task, find_model, model_arguments
 from xpnet.optim.schedules import Cosine
 from xpnet.report.evaluate import confusion
@@ -23,6 +24,7 @@ from xpnet.report.segmentation import (
     mean_iou,
     pixel_accuracy,
 )
+from xpnet.train.regions import Regions
 from xpnet.train.trainer import Trainer
 
 
@@ -120,7 +122,31 @@ def _segmenting(
     return _supervised(settings, network, *rest, metrics=metrics, **engine)
 
 
-TRAINERS: dict[Task, Callable[..., Trainer]] = {"classify": _supervised, "segment": _segmenting}
+def _detecting(
+    settings: Mapping[str, Any], network: RCNN, scenes: Scenes, **engine: Any
+) -> Trainer:
+    """Of one that learns from objects in scenes."""
+    learner = Regions(
+        network,
+        scenes,
+        settings["batch_size"],
+        settings["optimizer"],
+        {"lr": settings["lr"]},
+        seed=settings["seed"],
+        evaluate_samples=settings["evaluate_samples"],
+        precision=settings["precision"],
+        **engine,
+    )
+    if settings["schedule"] == "cosine":
+        learner.schedule = Cosine(settings["lr"], steps=settings["epochs"] * len(learner.source))
+    return Trainer.of(learner, settings["epochs"])
+
+
+TRAINERS: dict[Task, Callable[..., Trainer]] = {
+    "classify": _supervised,
+    "segment": _segmenting,
+    "detect": _detecting,
+}
 """For each task what makes the trainer, of settings, what was built, and data.
 
 A task of several networks has a function here that gives `Trainer.of` its `Learner`, whose
