@@ -44,17 +44,17 @@ def by_the_rule(picture):
 def test_proposals_are_the_rule(shape, share):
     """Noise of short strokes, in which components touch by corners, nest and reach the border."""
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (3, *shape)) * (rng.random((3, *shape)) < share)
+    pictures = rng.integers(0, 256, (2, *shape)) * (rng.random((2, *shape)) < share)
     pictures = np.maximum(pictures, np.roll(pictures, 1, axis=1)).astype(np.uint8)
     pictures = np.concatenate([pictures, np.zeros((1, *shape), np.uint8)])
     found = proposals(pictures[:, np.newaxis])
-    assert len(found) == 4
+    assert len(found) == 3
     for boxes, picture in zip(found, pictures, strict=True):
         want = by_the_rule(picture)
         assert boxes.shape == (len(want), 4)
         assert [tuple(box) for box in boxes] == want
     if shape == (64, 64):
-        assert sum(map(len, found)) > 20
+        assert sum(map(len, found)) > 12
     for some in (pictures / 255, pictures.astype(np.float32) / np.float32(255)):
         for boxes, others in zip(found, proposals(some), strict=True):
             np.testing.assert_array_equal(boxes, others)
