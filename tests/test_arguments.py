@@ -49,6 +49,7 @@ NEEDED = {
     "Rescale": lambda: {"scale": 2.0, "shift": -1.0},
     "half_precision": lambda: {"network": net()},
     "rounded": lambda: {"x": X},
+    "as_convolution": lambda: {"affine": Affine(4, 3), "shape": (1, 2, 2)},
     "MaxPool": lambda: {"window": 2},
     "AveragePool": lambda: {"window": 2},
     "BatchNorm": lambda: {"features": 3},

@@ -107,6 +107,7 @@ __all__ = [
     "XPNetError",
     "anchors",
     "array_namespace",
+    "as_convolution",
     "average_precision",
     "col2im",
     "conv_output_size",

@@ -103,6 +103,7 @@ from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.detections import Detections, Objects
 from xpnet.models.ensemble import Ensemble
 from xpnet.models.faster_rcnn import FasterRCNN
+from xpnet.models.fcn import as_convolution
 from xpnet.models.folding import fold_batch_norm
 from xpnet.models.half import half_precision
 from xpnet.models.packed import PackedNetwork

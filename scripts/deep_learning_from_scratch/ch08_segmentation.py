@@ -145,8 +145,8 @@ def draw_ious(figure: "SubFigure", ious: Mapping[str, np.ndarray], seed: int) ->
     for tick, colour in zip(axes.get_xticklabels(), palette(ROAD_CLASSES), strict=True):
         shade = tuple(part / 255 for part in colour)
         tick.set(bbox={"facecolor": shade, "edgecolor": "none", "pad": 2}, color="white")
-    axes.set(ylabel="IoU on test scenes", ylim=(0, 1), title=f"seed {seed}")
-    axes.legend(loc="lower left", ncols=3, fontsize=8)
+    axes.set(ylabel="IoU on test scenes", ylim=(0, 1))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, title=f"seed {seed}")
 
 
 if __name__ == "__main__":

@@ -190,6 +190,7 @@ class FCN(Network):
                 array[...] = self.device.asarray(other.params[key], dtype=self.dtype)
 
 
+@checked
 def as_convolution(affine: Affine, shape: Shape, *, pad: Pad = 0) -> Convolution:
     """An affine layer over images as the convolution that puts out the same, over any larger ones.
 
