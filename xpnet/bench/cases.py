@@ -15,7 +15,7 @@ from xpnet.errors import XPNetError
 from xpnet.layers import Container, SoftmaxWithLoss
 from xpnet.models import Network, build_network
 from xpnet.models.nodes import INPUT, Node
-from xpnet.models.registry import DIGITS, find_model, model_arguments
+from xpnet.models.registry import find_model, model_arguments, usual_of
 from xpnet.models.summary import macs
 from xpnet.optim import OPTIMIZERS
 
@@ -174,7 +174,8 @@ class Ready:
 
 def fresh(model: str, device: str | Device = "cpu", seed: int = 0) -> Network:
     """Build the network that all contestants start from, or another one of its kind."""
-    arguments = model_arguments(model, find_model(model).images or DIGITS)
+    images, usual, classes = usual_of(model)
+    arguments = model_arguments(model, images or usual, classes=classes)
     return build_network(model, arguments, rng=seed, device=device)
 
 
