@@ -71,7 +71,8 @@ from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
     metavar="N",
     help="The network sees every training image N times; by default as often as in the network's "
     "book or experiment: 17 times a two-layer-net, 20 times the book's others, the binary ones and "
-    "your own, 8 times an fcn or segnet, twice a lenet, once the other small ones.",
+    "your own, 8 times an fcn or segnet, 5 times an r-cnn, twice a lenet, once the other small "
+    "ones.",
 )
 @click.option(
     "--batch-size",
@@ -156,7 +157,8 @@ def train(
 ) -> None:
     """Train a network and keep it, with its record, in a run directory.
 
-    Most networks learn to read digits; fcn and segnet learn what each pixel of a scene shows.
+    Most networks learn to read digits; fcn and segnet learn what each pixel of a scene shows, and
+    r-cnn where digits are in scenes.
     After every epoch a checkpoint is written. Stopped or killed, a run goes on with --resume DIR.
     With --begin as well, one command can be repeated until the run is done.
     """
