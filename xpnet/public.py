@@ -122,6 +122,13 @@ from xpnet.report.metrics import (
     MeanSquaredError,
     Metric,
 )
+from xpnet.report.segmentation import (
+    FrequencyWeightedIoU,
+    MeanClassAccuracy,
+    MeanIoU,
+    PixelAccuracy,
+    median_frequency_weights,
+)
 from xpnet.testing import gradient_check
 from xpnet.train import Callback, EarlyStopping, Learner, Supervised, Trainer
 from xpnet.train.saved import load_model

@@ -255,8 +255,8 @@ def test_what_is_frozen_is_so_on_the_host(stand_in, names, optimizer):
         ("dx[index] = ADD ? dx[index] + back : back;", "dx[index] = back;"),
         pytest.param("losses[n] = loss * weight;", "losses[n] = loss;", marks=pytest.mark.slow),
         pytest.param(
-            "below.leave(dz, n * K + k, slope * weight, row[k]);",
-            "below.leave(dz, n * K + k, slope, row[k]);",
+            "below.leave(dz, i, slope * weight, z[i]);",
+            "below.leave(dz, i, slope, z[i]);",
             marks=pytest.mark.slow,
         ),
     ],

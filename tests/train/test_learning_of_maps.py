@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xpnet import Batches, Convolution, EarlyStopping, Network, Supervised, Trainer
+from xpnet import Augmentation, Batches, Convolution, EarlyStopping, Network, Supervised, Trainer
 from xpnet.errors import ArgumentError
 from xpnet.layers import Affine, SoftmaxWithLoss
 from xpnet.report.evaluate import predictions
@@ -137,6 +137,7 @@ def test_a_step_tells_it_and_so_does_evaluate():
         (lambda: trained(MASKS[:, 1:]), r"integer labels of shape \(10, 5, 6\) .* \(10, 4, 6\)"),
         (lambda: trained(MASKS[:, 0, 0] % 3), r"integer labels of shape \(10, 5, 6\)"),
         (lambda: trained(MASKS / 1.0), r"labels become integers by t.astype\(int\)"),
+        (lambda: trained(MASKS, augment=Augmentation(shift=1)), "would leave their label maps"),
         (lambda: trained(MASKS[1:]), "one target a sample is needed, got 24 and 23"),
         (
             lambda: trained(MASKS, SoftmaxWithLoss(0.0, 255, [1, 2])),

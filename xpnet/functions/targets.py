@@ -38,6 +38,11 @@ def label_shape(outputs: Sequence[int]) -> tuple[int, ...]:
     return (*outputs[:axis], *outputs[axis + 1 :])
 
 
+def fits_as_labels(t: Array, outputs: Sequence[int]) -> bool:
+    """Tell whether targets are numbers of classes, one for every place of outputs (N, K, ...)."""
+    return tuple(t.shape) == label_shape(outputs) and kind_of_numbers(t) != "floats"
+
+
 def are_labels(t: Array, outputs: Sequence[int] = ()) -> bool:
     """Tell whether targets of samples are numbers of classes: (N,), or maps of them, (N, ...).
 
@@ -45,8 +50,9 @@ def are_labels(t: Array, outputs: Sequence[int] = ()) -> bool:
     ----------
     outputs : the shape of what they are for, (N, K, ...), which maps need
     """
-    maps = len(outputs) > 2 and tuple(t.shape) == label_shape(outputs)
-    return (t.ndim == 1 or maps) and kind_of_numbers(t) != "floats"
+    if len(outputs) > 2 and fits_as_labels(t, outputs):
+        return True
+    return t.ndim == 1 and kind_of_numbers(t) != "floats"
 
 
 def kind_of(t: Array, outputs: Sequence[int] = ()) -> TargetKind:

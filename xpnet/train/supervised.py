@@ -9,6 +9,7 @@ from threading import RLock
 from xpnet.arguments import checked
 from xpnet.arrays import Array
 from xpnet.arrays.values import kind_of_numbers
+from xpnet.data.augment import Augmentation
 from xpnet.data.batches import Batches
 from xpnet.engine import Steps, get_engine
 from xpnet.engine.base import CHECKED, Uncopied
@@ -293,8 +294,13 @@ def classes_of(network: Network) -> int:
 def _check_targets(network: Network, batches: Batches) -> None:
     """Refuse, once and where nothing waits for it, targets that a cross-entropy is not for.
 
-    And a loss that is for other outputs than the network's.
+    And a loss that is for other outputs than the network's, and images that move away from maps.
     """
+    if isinstance(batches.augment, Augmentation) and "label maps" in values_of(batches.target_kind):
+        raise ArgumentError(
+            "an Augmentation moves images, and would leave their label maps where they are; leave "
+            "it out, or give a function that moves nothing, such as of brightness"
+        )
     last, shapes = network.last_layer, network.output_shape
     check_outputs(last, shapes)
     losses = last.losses if isinstance(last, HeadsWithLoss) else {"": last}

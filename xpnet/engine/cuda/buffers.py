@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from xpnet.arrays import Array
 from xpnet.arrays.parameters import ALIGN
 from xpnet.engine.cuda.kernel import Arrays, Kernel
-from xpnet.engine.cuda.loss import HeadLoss
+from xpnet.engine.cuda.loss import COUNTING, HeadLoss
 from xpnet.engine.cuda.tiles import BLOCKS
 from xpnet.layers import Dropout
 from xpnet.models.network import Network
@@ -70,8 +72,9 @@ class Buffers:
     x : (samples, ...), the batch
     values : by number
     kept : what each operation leaves to its backward pass, by name
-    labels, rows : targets of each loss, (samples,) int32 or (samples, K)
-    losses : of every sample for each loss
+    labels, rows : targets of each loss, (samples, ...) int32 or (samples, K, ...)
+    losses, places : of every sample for each loss, and of every place of its image
+    class_weights, counted : for each loss, and what the labels of one count, by blocks
     parts : of the gradient of all parameters; an operation's begin at its offset
     penalties, squares : of every chunk of the parameters
     """
@@ -116,8 +119,14 @@ class Buffers:
         chunks = int(self._network.params.flat.shape[0]) // ALIGN
         self.parts = self._zeros(end)
         self.penalties, self.squares = (self._zeros(chunks) for _ in range(2))
-        self.labels = [self._zeros(samples, dtype="int32") for _ in losses]
-        self.rows = [self._zeros(samples, loss.classes) for loss in losses]
+        shapes = [loss.source.output_shape for loss in losses]
+        self.labels = [self._zeros(samples, *shape[1:], dtype="int32") for shape in shapes]
+        self.rows = [self._zeros(samples, *shape) for shape in shapes]
+        self.places = [
+            self._zeros(samples * loss.places if loss.places > 1 else 1) for loss in losses
+        ]
+        self.class_weights = [self._weights(loss) for loss in losses]
+        self.counted = self._zeros(COUNTING)
         self.losses = self._zeros(max(1, len(losses)), samples)
         self._gradients: dict[int, Array] = {}
         self._counters: dict[int, Array] = {}
@@ -127,6 +136,12 @@ class Buffers:
             for place, value in enumerate(kernel.op.inputs)
             if kernel.shares(place)
         }
+
+    def _weights(self, loss: HeadLoss) -> Array:
+        """What the classes of a loss count; 1 where nothing is said of it."""
+        network, given = self._network, getattr(loss.loss, "class_weights", None)
+        weights = np.ones(loss.classes) if given is None else np.asarray(given)
+        return network.device.asarray(weights, dtype=network.dtype)
 
     def _own_values(self) -> list[Array]:
         values: list[Array] = []

@@ -41,6 +41,7 @@ from xpnet.engine.lower import Op, lower
 from xpnet.engine.threads import in_turn
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
+from xpnet.functions.targets import as_labels, fits_as_labels, is_ignored
 from xpnet.layers import Dropout
 from xpnet.layers.loss import check_outputs, predicted
 from xpnet.models.network import Network
@@ -218,16 +219,12 @@ class CompiledNetwork(Uncopied):
         for node in network.nodes():
             if type(node.layer) not in KERNELS:
                 return f"there is no kernel for {type(node.layer).__name__}"
-        if (problem := loss_obstacle(network.last_layer)) is not None:
+        if (problem := loss_obstacle(network.last_layer, network.output_shape)) is not None:
             return problem
         if type(network.penalty) not in (L1, L2, type(None)):
             return f"there is no kernel for {type(network.penalty).__name__}"
         if (problem := obstacle_of(network)) is not None:
             return problem
-        shape = network.output_shape
-        for each in shape.values() if isinstance(shape, dict) else (shape,):
-            if len(each) != 1:
-                return "it puts out images"
         return None
 
     def _give(self) -> None:
@@ -360,12 +357,17 @@ class CompiledNetwork(Uncopied):
         for k, loss in enumerate(self.losses):
             given = t[loss.head] if isinstance(t, Mapping) else t
             own = scores[loss.head] if isinstance(scores, dict) else scores
-            if given.ndim == 1 and xp.isdtype(given.dtype, ("integral", "bool")):
+            labels = as_labels(given, own.shape) if own.ndim > 2 else given
+            if fits_as_labels(labels, own.shape):
                 forms.append("labels")
-                if given.dtype in (xp.int64, xp.uint64, xp.uint32):  # which could wrap around
-                    lowest = -1 if given.dtype == xp.int64 else 0
-                    given = xp.clip(given, lowest, own.shape[-1])
-                program.buffers.labels[k][...] = xp.astype(given, xp.int32)
+                left = is_ignored(labels, loss.ignore)
+                if labels.dtype in (xp.int64, xp.uint64, xp.uint32):  # which could wrap around
+                    lowest = -1 if labels.dtype == xp.int64 else 0
+                    labels = xp.clip(labels, lowest, own.shape[1])
+                labels = xp.astype(labels, xp.int32)
+                if left is not None:
+                    labels = xp.where(left, loss.ignore, labels)
+                program.buffers.labels[k][...] = labels
             else:
                 forms.append("rows")
                 program.buffers.rows[k][...] = as_one_hot(given, own)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.arrays import Array
 from xpnet.engine.cuda.chain import Below, Chain
-from xpnet.engine.cuda.driver import Argument
+from xpnet.engine.cuda.driver import NULL, Argument
 from xpnet.engine.cuda.function import (
     POINTWISE,
     Call,
@@ -16,11 +16,13 @@ from xpnet.engine.cuda.function import (
     Parameter,
     Parameters,
     blocks,
+    boolean,
     counts,
     reads,
     writes,
 )
 from xpnet.engine.cuda.kernel import Kernel, counter_of
+from xpnet.functions.losses import check_weights
 from xpnet.layers import (
     Dropout,
     HeadsWithLoss,
@@ -29,6 +31,7 @@ from xpnet.layers import (
     SigmoidWithLoss,
     SoftmaxWithLoss,
 )
+from xpnet.layers.loss import ignored_by
 from xpnet.models.network import Network
 
 COSTS: dict[type[Loss], str] = {
@@ -40,13 +43,24 @@ COSTS: dict[type[Loss], str] = {
 TARGETS = {"labels": ("Labels", "int"), "rows": ("Rows", "real")}
 """Forms of targets: what reads them in loss.cuh, and numbers of which type."""
 
+COUNTING = 64
+"""Blocks that count what labels weigh, each of which leaves a number."""
 
-def loss_obstacle(loss: Loss) -> str | None:
-    """Say why there is no kernel for a loss; None if there is."""
-    losses = list(loss.losses.values()) if type(loss) is HeadsWithLoss else [loss]
-    for each in losses:
+
+def loss_obstacle(loss: Loss, outputs: Any) -> str | None:
+    """Say why there is no kernel for a loss; None if there is.
+
+    Parameters
+    ----------
+    outputs : the shape of a sample's output, or shapes by name
+    """
+    several = loss.losses if type(loss) is HeadsWithLoss else {"": loss}
+    for each in several.values():
         if type(each) not in (SoftmaxWithLoss, *COSTS):
             return f"there is no kernel for {type(each).__name__}"
+    for name, shape in (outputs if isinstance(outputs, Mapping) else {"": outputs}).items():
+        if len(shape) > 1 and type(several.get(name)) is not SoftmaxWithLoss:
+            return "it puts out images"
     return None
 
 
@@ -58,6 +72,8 @@ class Outcome(NamedTuple):
     z, dz : scores, and the gradient by what comes before the last chain
     t : targets, labels or rows
     losses : of every sample
+    places : of every place of their images, where there are such
+    weights, counted : of the classes, and what the labels of all places count, by blocks
     calls : as in `kernel.Arrays`
     """
 
@@ -67,6 +83,9 @@ class Outcome(NamedTuple):
     dz: Argument
     t: Array
     losses: Array
+    places: Argument = NULL
+    weights: Argument = NULL
+    counted: Argument = NULL
     calls: Callable[[Dropout], Array] = counter_of
 
 
@@ -77,41 +96,98 @@ class HeadLoss:
     ----------
     head : the name of the output; "" if there is but one
     source : what puts it out
+    classes, places : of a sample's output, places being those of an image of scores
     """
 
     def __init__(self, name: str, head: str, source: Kernel, loss: Loss, weight: float) -> None:
         self.name, self.head, self.source = name, head, source
         self.loss, self.weight = loss, weight
-        self.classes = prod(source.output_shape)
+        self.classes, self.places = prod(source.output_shape), 1
+        if isinstance(loss, SoftmaxWithLoss):
+            self.classes, *image = source.output_shape
+            self.places = prod(image)
+            check_weights(loss.class_weights, self.classes)
+
+    @property
+    def ignore(self) -> int | None:
+        """The label that is left out."""
+        found: int | None = ignored_by(self.loss)
+        return found
+
+    def weighs(self, targets: str) -> bool:
+        """Whether the places count otherwise than each the same."""
+        loss = self.loss
+        if not isinstance(loss, SoftmaxWithLoss):
+            return False
+        return loss.class_weights is not None or (targets == "labels" and loss.ignore is not None)
+
+    def _reader(self, targets: str) -> tuple[str, Parameters]:
+        """What reads targets as a value of C++, and the parameters that it is made of."""
+        kind, number = TARGETS[targets]
+        value, parameters = f"{kind}<{self.classes}, {self.places}>{{t}}", reads("t", kind=number)
+        if targets == "labels" and self.ignore is not None:
+            value = f"SomeLabels<{self.classes}, {self.places}>{{{value}, ignore}}"
+            parameters += (Parameter("int", "ignore", self.ignore),)
+        return value, parameters
 
     def function(self, targets: str) -> Function:
         """The kernel for labels or for rows of targets."""
-        kind, number = TARGETS[targets]
-        source = self.source
+        (reader, read), source = self._reader(targets), self.source
         below = Below(source.chain if source.reader_takes_slope else Chain())
-        parameters: Parameters = (*reads("z"), *reads("t", kind=number), *writes("losses"))
+        out = "places" if self.places > 1 else "losses"
+        parameters: Parameters = (*reads("z"), *read, *writes(out))
         parameters += (*writes("dz"), *counts(samples=lambda a: a.n))
         parameters += (Parameter("real", "weight", self.weight),)
         more, of = "", f"{self.classes}"
         if isinstance(self.loss, SoftmaxWithLoss):
             parameters += (Parameter("real", "smoothing", self.loss.smoothing),)
-            made, more = f"softmax_loss<{of}", "smoothing, "
+            parameters += reads("weights", "counted")
+            made = f"softmax_loss<{of}, {self.places}, {boolean(self.weighs(targets))}, {COUNTING}"
+            more = "smoothing, weights, counted, "
         else:
             made = f"summed_loss<{of}, {COSTS[type(self.loss)]}"
         return Function(
             f"{self.name}_of_{targets}",
             POINTWISE,
             parameters + below.parameters,
-            f"{made}>(z, {kind}<{of}>{{t}}, losses, dz, samples, weight, {more}{below.value});",
+            f"{made}>(z, {reader}, {out}, dz, samples, weight, {more}{below.value});",
+        )
+
+    def _count(self, targets: str) -> Function:
+        """The kernel that finds what the labels count."""
+        reader, read = self._reader(targets)
+        return Function(
+            f"{self.name}_counts_{targets}",
+            POINTWISE,
+            (*read, *reads("weights"), *writes("counted"), *counts(samples=lambda a: a.n)),
+            f"count_places<{POINTWISE}>({reader}, weights, counted, samples * {self.places});",
+        )
+
+    @property
+    def _add(self) -> Function:
+        """The kernel that adds up the losses of the places of each sample."""
+        return Function(
+            f"{self.name}_of_places",
+            POINTWISE,
+            (*reads("places"), *writes("losses")),
+            f"add_places<{POINTWISE}, {self.places}>(places, losses);",
         )
 
     def functions(self) -> list[Function]:
         """The kernels for every form of targets."""
-        return [self.function(targets) for targets in TARGETS]
+        found = [self.function(targets) for targets in TARGETS]
+        found += [self._count(targets) for targets in TARGETS if self.weighs(targets)]
+        return found + ([self._add] if self.places > 1 else [])
 
-    def call(self, targets: str, outcome: Outcome) -> Call:
-        """A thread a sample."""
-        return self.function(targets).call(outcome, blocks(outcome.n))
+    def calls(self, targets: str, outcome: Outcome) -> list[Call]:
+        """A thread a place; before it what they count, behind it their sum, where it is needed."""
+        grid = blocks(outcome.n * self.places)
+        found = [self.function(targets).call(outcome, grid)]
+        if self.weighs(targets):
+            found.insert(0, self._count(targets).call(outcome, (COUNTING, 1, 1)))
+        if self.places > 1:
+            found.append(self._add.call(outcome, (outcome.n, 1, 1)))
+        return found
 
 
 def losses_of(

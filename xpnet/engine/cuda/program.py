@@ -116,8 +116,11 @@ class Program:
                     buffers.gradient(number),
                     given,
                     buffers.losses[k, ...],
+                    buffers.places[k],
+                    buffers.class_weights[k],
+                    buffers.counted,
                 )
-                found.append(loss.call(form, outcome))
+                found += loss.calls(form, outcome)
             return found + self._backward(self._compiled.kernels, n)
 
         return self._kept(("train", single, *forms, n), self._compiled.module, calls)

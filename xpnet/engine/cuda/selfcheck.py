@@ -20,6 +20,7 @@ from xpnet.engine.cuda.compiled import CompiledNetwork
 from xpnet.engine.cuda.training import Training
 from xpnet.engine.threads import blas_threads
 from xpnet.functions.losses import as_one_hot
+from xpnet.layers import Loss, SoftmaxWithLoss
 from xpnet.models.network import Network
 from xpnet.models.saved import copied
 from xpnet.optim import Optimizer
@@ -254,15 +255,21 @@ def _moved_slope(loss: Any, dz: Any, scores: Any, targets: Any, n: int, off: Off
     That of a head is the difference times a weight.
     """
 
-    def moved(dz: Array, scores: Array, t: Array, weight: float) -> Array:
-        t = as_one_hot(t, scores)
-        p = n * dz / (weight or 1.0) + t
-        return dz + weight * (np.abs(p) + np.abs(t)) / n * off(dz.shape)
+    def moved(loss: Loss, dz: Array, scores: Array, t: Array, weight: float) -> Array:
+        if isinstance(loss, SoftmaxWithLoss):
+            q, share, counted = loss.weighed(t, scores)
+            p = loss.probabilities(scores) * (1.0 if share is None else share)
+            size = (p + q) / (counted or 1.0)
+        else:
+            t = as_one_hot(t, scores)
+            size = (np.abs(n * dz / (weight or 1.0) + t) + np.abs(t)) / n
+        return dz + weight * size * off(dz.shape)
 
     if not isinstance(dz, Mapping):
-        return moved(dz, scores, targets, 1.0)
+        return moved(loss, dz, scores, targets, 1.0)
     return {
         name: moved(
+            loss.losses[name],
             dz[name],
             scores[name],
             targets[name] if isinstance(targets, Mapping) else targets,

@@ -23,7 +23,7 @@ from xpnet.engine.cuda.update import (
 )
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import as_one_hot
-from xpnet.functions.targets import as_labels, check_classes, check_labels
+from xpnet.functions.targets import as_labels, check_fit, fits_as_labels
 from xpnet.layers.loss import check_outputs
 from xpnet.optim import Adam, Optimizer
 from xpnet.optim.clipping import checked_limit
@@ -49,7 +49,8 @@ class Training:
 
     Parameters
     ----------
-    x, t : the data: uint8 pixels, which are divided by 255, or floats; labels (N,) or rows (N, K)
+    x, t : the data: uint8 pixels, which are divided by 255, or floats; labels (N,) or (N, H, W), or
+        rows (N, K) or (N, K, H, W)
     batch_size : samples of a step
     optimizer : one that has no `obstacle`
     clip_norm : gradients are made no longer than this
@@ -79,8 +80,8 @@ class Training:
                 f"{t.shape[0]}"
             )
         for loss in engine.losses:  # looked at once, as it lies there already
-            t = as_labels(t, (n, loss.classes))
-            check_classes(check_labels(t), loss.classes)
+            t = as_labels(t, outputs := (n, *loss.source.output_shape))
+            check_fit(t, outputs, loss.ignore)
         self._engine, self._optimizer, self._clip_norm = engine, optimizer, clip_norm
         if clip_norm is not None:
             checked_limit(clip_norm)
@@ -89,9 +90,10 @@ class Training:
         self._learning = engine.learning
         if not engine.losses:
             check_outputs(engine.network.last_layer, engine.outputs)
-        self._labels = t.ndim == 1 and device.xp.isdtype(t.dtype, ("integral", "bool"))
-        if not self._labels:
-            for loss in engine.losses:  # or they say what is wrong
+        fits = [fits_as_labels(t, (n, *loss.source.output_shape)) for loss in engine.losses]
+        self._labels = all(fits)
+        for loss, fit in zip(engine.losses, fits, strict=True):
+            if not fit:  # or it says what is wrong
                 as_one_hot(t[:batch_size, ...], self._program.buffers.value(loss.source.number))
         self.steps = -(-n // batch_size)
         self._order = device.zeros(n, dtype="int32")
