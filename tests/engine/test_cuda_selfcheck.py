@@ -252,7 +252,7 @@ def test_what_is_frozen_is_so_on_the_host(stand_in, names, optimizer):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("dx[index] = ADD ? dx[index] + back : back;", "dx[index] = back;"),
+        ("return ADD ? dx[index] + back : back;", "return back;"),
         pytest.param("losses[n] = loss * weight;", "losses[n] = loss;", marks=pytest.mark.slow),
         pytest.param(
             "below.leave(dz, i, slope * weight, z[i]);",
