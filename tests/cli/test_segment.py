@@ -100,6 +100,29 @@ def test_digit_scenes_and_networks_of_ones_own(run, tmp_path, scenes):
     assert run("evaluate", "--weights", "c")[0] == 0
 
 
+def test_scenes_are_shown_and_exported(run, tmp_path, scenes):
+    code, out, err = run("data", "--data", "road-scenes", "--export", "seen", "--count", 2)
+    assert code == 0, err
+    shares = [100 * np.mean(scenes["road-scenes"].t_test == k) for k in range(6)]
+    each = ", ".join(f"{k}: {n:.1f} %" for k, n in zip(ROAD_CLASSES, shares, strict=True))
+    assert f"test: 6 images of 48x64   {each}" in out
+    for number in range(2):
+        picture, mask = (
+            tmp_path / "seen" / f"road-scenes-0000{number}{end}.png" for end in ("", "-mask")
+        )
+        want = scenes["road-scenes"].x_test[number].transpose(1, 2, 0)
+        np.testing.assert_array_equal(np.asarray(Image.open(picture)), want)
+        labels = scenes["road-scenes"].t_test[number]
+        np.testing.assert_array_equal(np.asarray(Image.open(mask)), labels)
+    assert run("data", "--data", "road-scenes", "--export", "seen", "--count", 3)[0] == 0
+    Image.new("L", (64, 48)).save(mask)
+    again = run("data", "--data", "road-scenes", "--export", "seen", "--count", 2)
+    assert_refused(again, "road-scenes-00001-mask.png is there and is not the same picture")
+    code, out, err = run("data", "--data", "digit-scenes")
+    assert code == 0, err
+    assert "train: 8 images of 64x64   background: " in out
+
+
 def test_what_does_not_fit_is_refused(run, tmp_path, scenes):
     FCN.small(rng=0).save_params("road.safetensors")
     FCN.small(rng=0, input_shape=(3, 16, 16)).save_params("other.safetensors")

@@ -14,9 +14,10 @@ from xpnet.files.masks import (
     palette,
     read_whole,
     run_lengths,
-    save_mask,
+    save_png,
     sheet,
 )
+from xpnet.files.masks import mask_of as coloured
 
 SHAPE = (3, 12, 16)
 
@@ -151,7 +152,7 @@ def test_classes_have_colours_of_their_own():
 
 def test_masks_are_files_of_numbers_in_colours(tmp_path):
     labels = np.array([[0, 1, 2], [2, 255, 0]], dtype="uint8")
-    save_mask(tmp_path / "m.png", labels, ("sky", "road", "tree"))
+    save_png(tmp_path / "m.png", coloured(labels, ("sky", "road", "tree")))
     with Image.open(tmp_path / "m.png") as picture:
         assert picture.mode == "P"
         np.testing.assert_array_equal(np.asarray(picture), labels)

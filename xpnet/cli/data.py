@@ -1,5 +1,6 @@
 """`xpnet data`."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from xpnet.data import Dataset
 from xpnet.data.sets import known_of
 from xpnet.errors import ArgumentError
 from xpnet.files.atomic import make_directory
-from xpnet.files.pictures import is_picture_of, save_picture
+from xpnet.files.masks import is_same, mask_of, picture_of, save_png
 
 
 @click.command(name="data")
@@ -53,28 +54,27 @@ def show_data(data: str, data_dir: str | None, export: str | None, count: int) -
         each = ", ".join(f"{name}: {n}" for name, n in zip(names, counts, strict=True))
         click.echo(f"{part}: {len(images)} images of {images.shape[2]}x{images.shape[3]}   {each}")
     if export is not None:
-        _export(Path(export), dataset, count)
+        _export(Path(export), dataset, names, count)
 
 
-def _export(directory: Path, dataset: Dataset, count: int) -> None:
+def _export(directory: Path, dataset: Dataset, names: Sequence[str], count: int) -> None:
     if count > len(dataset.x_test):
         raise ArgumentError(f"--count must be at most {len(dataset.x_test)}, got {count}")
     try:
         make_directory(directory)
     except OSError as error:
         raise ArgumentError(f"cannot create {directory}: {error.strerror}; name another") from error
-    pictures: dict[Path, np.ndarray] = {}
+    pictures = {}
     for number, (image, label) in enumerate(
         zip(dataset.x_test[:count], dataset.t_test[:count], strict=True)
     ):
         name = f"{dataset.name}-{number:05d}"
+        told = "" if label.ndim else f"-is-{label}"
+        pictures[directory / f"{name}{told}.png"] = picture_of(image)
         if label.ndim:
-            pictures[directory / f"{name}.png"] = image
-            pictures[directory / f"{name}-mask.png"] = label
-        else:
-            pictures[directory / f"{name}-is-{label}.png"] = image
-    for path, image in pictures.items():
-        check_replaceable(path, "--export", "the same picture", partial(is_picture_of, image))
-    for path, image in pictures.items():
-        save_picture(path, image)
+            pictures[directory / f"{name}-mask.png"] = mask_of(label, names)
+    for path, picture in pictures.items():
+        check_replaceable(path, "--export", "the same picture", partial(is_same, picture))
+    for path, picture in pictures.items():
+        save_png(path, picture)
     click.echo(f"{count} test images are in {directory}")

@@ -34,11 +34,12 @@ from xpnet.files.masks import (
     Colour,
     enlarged_labels,
     in_colours,
+    mask_of,
     overlay,
     palette,
+    picture_of,
     read_whole,
     run_lengths,
-    save_mask,
     save_png,
     sheet,
 )
@@ -223,23 +224,20 @@ class _Kept:
         drawn = sheet([("", overlay(shown, labels, self.names))], legend)
         if size != shown.size:  # of a picture that was made smaller while it was read
             labels = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
-        save_mask(self.directory / f"{stem}-mask.png", labels, self.names)
+        save_png(self.directory / f"{stem}-mask.png", mask_of(labels, self.names))
         save_png(self.directory / f"{stem}-overlay.png", drawn)
         self._note(path, labels, scores)
         return ", ".join(text for _, text in legend)
 
     def scene(self, name: str, image: np.ndarray, truth: np.ndarray, scores: np.ndarray) -> str:
         """Write a scene beside its truth and the network's mask; how well they agree, in words."""
-        from PIL import Image
-
         labels = scores.argmax(axis=0).astype(np.uint8)
-        pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-        shown = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
+        shown = picture_of(image).convert("RGB")
         stem = self._stem(name)
         legend = self._legend(labels, truth)
         panels = {"scene": shown, "truth": in_colours(truth, self.names)}
         panels["network"] = in_colours(labels, self.names)
-        save_mask(self.directory / f"{stem}-mask.png", labels, self.names)
+        save_png(self.directory / f"{stem}-mask.png", mask_of(labels, self.names))
         save_png(self.directory / f"{stem}-beside.png", sheet(list(panels.items()), legend))
         self._note(name, labels, scores)
         matrix = confusion(truth, labels, len(self.names), IGNORED)
@@ -266,7 +264,7 @@ class _Kept:
             self._write(RESULTS, self.results)
 
     def _write(self, name: str, what: Any) -> None:
-        write_text(self.directory / name, json.dumps(what, ensure_ascii=False) + "\n")
+        write_text(self.directory / name, json.dumps(what) + "\n")
 
     def _stem(self, stem: str) -> str:
         """How the files of a picture begin: its name, with a number if another has it, too."""

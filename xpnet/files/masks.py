@@ -132,17 +132,6 @@ def palette(names: Sequence[str]) -> list[Colour]:
     return found
 
 
-def save_mask(path: str | Path, labels: np.ndarray, names: Sequence[str]) -> None:
-    """Write a mask as a PNG whose pixels are the numbers of classes, shown in their colours.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-    """
-    save_png(path, _in_colours(labels, names))
-
-
 def save_png(path: str | Path, picture: "Image") -> None:
     """Write a picture as PNG.
 
@@ -164,15 +153,47 @@ def overlay(picture: "Image", labels: np.ndarray, names: Sequence[str]) -> "Imag
     """
     from PIL import Image
 
-    tinted = Image.blend(picture, _in_colours(labels, names).convert("RGB"), STRENGTH)
+    tinted = Image.blend(picture, in_colours(labels, names), STRENGTH)
     ground = [k for k, name in enumerate(names) if name == "background"]
     shown = np.isin(labels, ground, invert=True)
     return Image.composite(tinted, picture, Image.fromarray(shown))
 
 
+def picture_of(pixels: np.ndarray) -> "Image":
+    """An image (1, H, W) or (3, H, W), uint8, as a picture in grey or in colours."""
+    from PIL import Image
+
+    grey = len(pixels) == 1
+    return Image.fromarray(np.ascontiguousarray(pixels[0] if grey else pixels.transpose(1, 2, 0)))
+
+
+def mask_of(labels: np.ndarray, names: Sequence[str]) -> "Image":
+    """A picture whose pixels are numbers of classes, with their colours as its palette."""
+    from PIL import Image
+
+    colours = palette(names)
+    colours += [LEFT_OUT] * (256 - len(colours))
+    picture = Image.fromarray(labels.astype(np.uint8))
+    picture.putpalette([part for colour in colours for part in colour])
+    return picture
+
+
 def in_colours(labels: np.ndarray, names: Sequence[str]) -> "Image":
     """A mask as a picture, each class in its colour."""
-    return _in_colours(labels, names).convert("RGB")
+    return mask_of(labels, names).convert("RGB")
+
+
+def is_same(picture: "Image", path: Path) -> bool:
+    """Tell whether a file is a picture that `save_png` made of this one."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as other:
+            return other.mode == picture.mode and np.array_equal(
+                np.asarray(other), np.asarray(picture)
+            )
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False  # what is no picture
 
 
 def sheet(panels: Sequence[tuple[str, "Image"]], legend: Sequence[tuple[Colour, str]]) -> "Image":
@@ -237,14 +258,3 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
             more = number != (-1 if bits & 16 else 0)
             text.append(chr(48 + bits + 32 * more))
     return {"size": list(mask.shape), "counts": "".join(text)}
-
-
-def _in_colours(labels: np.ndarray, names: Sequence[str]) -> "Image":
-    """A picture whose pixels are numbers of classes, with their colours as its palette."""
-    from PIL import Image
-
-    colours = palette(names)
-    colours += [LEFT_OUT] * (256 - len(colours))
-    picture = Image.fromarray(labels.astype(np.uint8))
-    picture.putpalette([part for colour in colours for part in colour])
-    return picture

@@ -125,17 +125,6 @@ def save_picture(path: str | Path, image: np.ndarray) -> None:
         Image.fromarray(image.reshape(SIDE, SIDE)).save(temporary, format="PNG")
 
 
-def is_picture_of(image: np.ndarray, path: Path) -> bool:
-    """Tell whether a file is a picture that `save_picture` made of an image, (1, 28, 28), uint8."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            return picture.mode == "L" and np.array_equal(np.asarray(picture), image[0])
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False  # what is no picture
-
-
 def _grey(picture: "Image") -> np.ndarray:
     """(H, W), float32, black 0 and white 1: the brightness, or what tells more.
 
