@@ -190,6 +190,17 @@ def test_bad_input(call, text):
         call(RCNN(rng=0))
 
 
+def test_noise_with_too_many_proposals_is_refused(monkeypatch):
+    noise = (200 * (np.random.default_rng(0).random((1, 1, 64, 64)) < 0.25)).astype(np.uint8)
+    (boxes,) = proposals(noise)
+    monkeypatch.setattr("xpnet.models.rcnn.MOST", len(boxes))
+    assert len(RCNN(rng=0).detect(noise)) == 1
+    monkeypatch.setattr("xpnet.models.rcnn.MOST", len(boxes) - 1)
+    text = f"at most {len(boxes) - 1} boxes of a picture are looked at, and there are {len(boxes)}"
+    with pytest.raises(ArgumentError, match=text):
+        RCNN(rng=0).detect(noise)
+
+
 def test_scores_that_are_no_numbers_are_told(scenes):
     network: Network = RCNN(rng=0)
     network.params["output.b"][...] = np.nan

@@ -30,6 +30,8 @@ POSITIVE, NEGATIVE = 0.5, 0.3
 every object, and it shows the background."""
 AT_A_TIME = 500
 """Boxes that are warped and looked at together."""
+MOST = 2000
+"""Boxes of a picture that are looked at, about as many as selective search proposes."""
 
 
 class RCNN(Network):
@@ -109,8 +111,8 @@ class RCNN(Network):
         Raises
         ------
         ArgumentError
-            They are no grey pictures, boxes are not theirs, or the network's scores are not
-            finite.
+            They are no grey pictures, boxes are not theirs, there are more than 2,000 of a
+            picture, or the network's scores are not finite.
         """
         if not 0 <= score <= 1 or most < 1:
             raise ArgumentError(
@@ -119,6 +121,11 @@ class RCNN(Network):
             )
         pictures = grey_pictures(images)
         proposed = proposals(pictures) if boxes is None else _given(boxes, pictures)
+        if (largest := max(map(len, proposed), default=0)) > MOST:
+            raise ArgumentError(
+                f"at most {MOST} boxes of a picture are looked at, and there are {largest} in one; "
+                "make it smaller, smooth it, or give fewer boxes"
+            )
         rois = _rois(proposed)
         shares = np.zeros((len(rois), self.classes), dtype=self.dtype)
         predict = (self if computing is None else computing["network"]).predict
