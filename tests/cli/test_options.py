@@ -103,6 +103,10 @@ def test_every_option_of_every_command_refuses_what_it_cannot_take(run, tmp_path
         ("tune --storage nonsense", "the storage that was given cannot be used"),
         ("tune --out .", ". is not empty (file) and not the directory of a search"),
         ("bench --device cpu --precision tf32", "the CPU is timed in float32 only"),
+        (
+            "bench --task accuracy --model fcn",
+            "networks that classify digits, and fcn is to seg",
+        ),
         ("bench --contestant nobody", "there is no contestant 'nobody' on cpu; use xpnet"),
         (
             "evaluate --weights none",

@@ -216,6 +216,12 @@ def test_pictures_are_segmented(run, tmp_path):
     truth = road_scenes(0, 2).t_test
     assert scores["pixel_accuracy"] == pytest.approx(np.mean(want == truth))
     assert f"mean IoU: {scores['mean_iou']:.4f}, pixel accuracy: " in out
+    twice = ("segment", "--weights", "w.safetensors", "scene.png", "scene.png", "--device", "cpu")
+    code, out, _ = run(*twice, "--out", "twice")
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert {"scene-mask.png", "scene-2-mask.png"} <= {
+        p.name for p in (tmp_path / "twice").iterdir()
+    }
     again = run("segment", "--weights", "w.safetensors", "scene.png", "--out", "seen")
     assert_refused(again, "seen is not empty; choose another --out")
 

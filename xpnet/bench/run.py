@@ -110,6 +110,12 @@ class Options:
             for name in given:
                 if name not in known:
                     raise ArgumentError(f"there is no {what.format(name)}; use {', '.join(known)}")
+        others = [name for name in names if find_model(name).task != "classify"]
+        if "accuracy" in self.tasks and others:
+            raise ArgumentError(
+                "the task accuracy is of networks that classify digits, and "
+                f"{others[0]} is to {find_model(others[0]).task}; leave it out, or the task"
+            )
         if self.precision != "float32" and (self.kind == "cpu" or "layers" in self.tasks):
             what = "the CPU" if self.kind == "cpu" else "the task layers"
             raise ArgumentError(

@@ -135,16 +135,16 @@ def segment(
         return to_numpy(probabilities(computing.predict(x)))
 
     for part in _parts(images):
-        read = {}
+        read = []
         for path in part:
             try:
-                read[path] = read_whole(path, network.input_shape)
+                read.append((path, read_whole(path, network.input_shape)))
             except XPNetError as error:
                 notice(f"error: {error}")
         if not read:
             continue
-        scores = scores_of(np.stack([seen.x for seen in read.values()]))
-        for (path, seen), own in zip(read.items(), scores, strict=True):
+        scores = scores_of(np.stack([seen.x for _, seen in read]))
+        for (path, seen), own in zip(read, scores, strict=True):
             if not np.all(np.isfinite(own)):
                 notice(f"error: {path} has no mask: the network's scores are not finite")
                 continue
