@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from slow_cases import slow_except
 from test_label_maps import LOSSES, K, data, network
 from xpnet import (
     SGD,
@@ -33,11 +32,12 @@ def agree(got, want, net, dtype="float64"):
         np.testing.assert_allclose(to_numpy(got[2][name]), grad, rtol=tol, atol=tol, err_msg=name)
 
 
-@pytest.mark.parametrize("name", slow_except(LOSSES, ["all"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_pass_is_the_layers(stand_in, name):
     """Labels of every kind, labels one a row, and rows of probabilities."""
     loss = LOSSES[name]
-    net, twin = network(loss), network(loss)
+    net, twin = (network(loss, layers=[Convolution(2, K, 1, rng=0)]) for _ in range(2))
     engine = stand_in.engine(net)
     for n in (5, 1):
         x, t = data(n, loss, size=(5, 7))
@@ -46,16 +46,22 @@ def test_a_pass_is_the_layers(stand_in, name):
         rows = np.random.default_rng(0).dirichlet(np.ones(K), (n, 5, 7)).transpose(0, 3, 1, 2)
         for given in (*kinds, rows):
             agree(engine.loss_and_gradient(x, given), twin.loss_and_gradient(x, given), net)
-    y, backward = engine.forward(x, train=True)
-    want, back = twin.forward(x, train=True)
-    np.testing.assert_allclose(to_numpy(y), want, atol=1e-12)
-    np.testing.assert_allclose(to_numpy(backward(want)[0]), back(want)[0], atol=1e-12)
-    np.testing.assert_allclose(to_numpy(engine.predict(x)), twin.predict(x), atol=1e-12)
     left = np.full_like(t, loss.ignore or 0)
     if loss.ignore is not None:
         value, _, grads = engine.loss_and_gradient(x, left)
         assert float(value) == 0
         assert not to_numpy(grads.flat).any()
+
+
+@pytest.mark.slow
+def test_scores_of_places_come_and_go_back(stand_in):
+    net, twin = network(LOSSES["all"]), network(LOSSES["all"])
+    engine, (x, _) = stand_in.engine(net), data(5, LOSSES["all"])
+    y, backward = engine.forward(x, train=True)
+    want, back = twin.forward(x, train=True)
+    np.testing.assert_allclose(to_numpy(y), want, atol=1e-12)
+    np.testing.assert_allclose(to_numpy(backward(want)[0]), back(want)[0], atol=1e-12)
+    np.testing.assert_allclose(to_numpy(engine.predict(x)), twin.predict(x), atol=1e-12)
 
 
 @pytest.mark.slow

@@ -29,6 +29,23 @@ def test_the_narrowest_kind(t, kind):
 
 
 @pytest.mark.parametrize(
+    ("t", "kind"),
+    [
+        (np.zeros((2, 4, 5), int), "label maps"),
+        (np.zeros((2, 4, 5)), "numbers"),
+        (np.zeros((2, 4), int), "binary"),  # of other outputs than these
+        (np.arange(2), "labels"),
+        (np.eye(3)[np.zeros((2, 4, 5), int)].transpose(0, 3, 1, 2), "one-hot"),
+        (np.ones((2, 3, 4, 5), bool), "binary"),
+        (np.full((2, 3, 4, 5), 0.5), "numbers"),
+        (np.zeros((2, 3, 4, 6)), "numbers"),
+    ],
+)
+def test_the_narrowest_kind_for_outputs(t, kind):
+    assert kind_of(t, (2, 3, 4, 5)) == kind
+
+
+@pytest.mark.parametrize(
     ("t", "classes"),
     [(np.asarray([2, 0, 2]), 3), (np.zeros(0, int), 0), (np.asarray([4.0]), 0), (np.eye(3), 0)],
 )

@@ -103,7 +103,7 @@ TOLD = r"3 outputs, or 255, which is left out, got 7 at \[17, 4, 1\]"
 ENTRIES = {
     "loss": lambda t: network().loss(X, t),
     "gradient": lambda t: network().gradient(X, t),
-    "accuracy": lambda t: network().accuracy(X, t),
+    "accuracy": lambda t: network().accuracy(X, t, batch_size=5),
     "Trainer": trained,
     "Supervised": lambda t: Supervised(network(), Batches(X, t, 9)),
     "test": lambda t: Supervised(network(), Batches(X, MASKS, 9), Batches(X, t, 9)),

@@ -14,7 +14,8 @@ AS_ROWS = "give them as t[:, None], of shape (N, 1)"
 
 TargetKind: TypeAlias = Literal["labels", "label maps", "one-hot", "binary", "numbers"]
 """Numbers of classes (N,); such for every place of outputs (N, K, ...), as (N, ...); rows
-(N, K > 1) of one 1 and otherwise 0; rows of 0 and 1, as many of each as may be; anything else."""
+(N, K > 1) of one 1 and otherwise 0; rows of 0 and 1, as many of each as may be; anything else. Rows
+may also be those of all places, in the shape of the outputs."""
 
 
 def by_head(f: Callable[..., Any], t: Any) -> Any:
@@ -60,12 +61,14 @@ def kind_of(t: Array, outputs: Sequence[int] = ()) -> TargetKind:
 
     Parameters
     ----------
-    outputs : the shape of what they are for, (N, K, ...), by which whole numbers are label maps
+    outputs : the shape of what they are for, (N, K, ...), by which whole numbers are label maps,
+        and 0 and 1 at every place are rows
     """
     xp = array_namespace(t)
     if are_labels(t, outputs):
         return "labels" if t.ndim == 1 else "label maps"
-    if t.ndim != 2 or not xp.all((t == 0) | (t == 1)):
+    rows = t.ndim == 2 or (t.ndim > 2 and tuple(t.shape) == tuple(outputs))
+    if not rows or not all(xp.all((x == 0) | (x == 1)) for x in (t[:1, ...], t)):
         return "numbers"
     ones = xp.sum(xp.astype(t != 0, xp.int64), axis=1)
     return "one-hot" if t.shape[1] > 1 and xp.all(ones == 1) else "binary"

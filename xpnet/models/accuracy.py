@@ -10,6 +10,7 @@ from xpnet.functions.losses import as_one_hot
 from xpnet.functions.targets import (
     as_labels,
     check_classes,
+    check_fit,
     class_axis,
     classes_of,
     is_ignored,
@@ -159,7 +160,11 @@ def share_correct(
     for part in parts:
         scores = predict(x[part, ...])
         check_one_output(scores, "accuracy is of one")
-        counts = counts + counted(scores, t[part, ...], ignore)
+        try:
+            counts = counts + counted(scores, t[part, ...], ignore)
+        except ArgumentError:  # of a part, which knows the places of its own labels alone
+            check_fit(as_labels(t, of_all := (n, *scores.shape[1:])), of_all, ignore)
+            raise
     for part in parts:  # at the end, so that no device is waited for before
         check_finite(x[part, ...], part.start)
     return share_of(*to_numpy(counts).tolist())

@@ -57,11 +57,25 @@ def placed_targets(t: Any, device: Device, outputs: Shapes, ignore: Any = None) 
     """
     t = by_head(_as_targets, t)
     if not device.is_host:
-        shapes = outputs if isinstance(outputs, dict) else {"": outputs}
-        for name, shape in shapes.items():
-            given = t.get(name) if isinstance(t, Mapping) else t
-            if isinstance(given, np.ndarray) and given.ndim:
-                outputs_of_all = (len(given), *shape)
-                left_out = ignore.get(name) if isinstance(ignore, Mapping) else ignore
-                check_fit(as_labels(given, outputs_of_all), outputs_of_all, left_out)
+        check_labels_of(t, outputs, ignore)
     return by_head(device.asarray, t)
+
+
+def check_labels_of(t: Any, outputs: Shapes, ignore: Any = None) -> None:
+    """Refuse labels on the host that are no class of the outputs, of each head by its name.
+
+    Parameters
+    ----------
+    outputs, ignore : as in `placed_targets`
+
+    Raises
+    ------
+    ArgumentError
+        There is such a label; the message tells it, and its place in a map.
+    """
+    for name, shape in (outputs if isinstance(outputs, dict) else {"": outputs}).items():
+        given = t.get(name) if isinstance(t, Mapping) else t
+        if isinstance(given, np.ndarray) and given.ndim:
+            of_all = (len(given), *shape)
+            left_out = ignore.get(name) if isinstance(ignore, Mapping) else ignore
+            check_fit(as_labels(given, of_all), of_all, left_out)

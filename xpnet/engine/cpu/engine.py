@@ -48,8 +48,9 @@ from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
 from xpnet.functions.targets import as_labels, by_head, label_shape, values_of
 from xpnet.layers import Backward, Convolution, HeadsWithLoss, TransposedConvolution
-from xpnet.layers.loss import check_outputs, predicted
+from xpnet.layers.loss import check_outputs, ignored_by, predicted
 from xpnet.models.network import Network
+from xpnet.models.placing import check_labels_of
 
 T = TypeVar("T")
 
@@ -177,18 +178,11 @@ class CpuEngine(OneByOne, Uncopied):
         if type(t) is not np.ndarray:  # by name, or nothing that a small step is given
             t = network.place_targets(t)
         self._check_targets(t, scores)
-        total = counted(network.last_layer, t, self._output_shapes)
-        division = self.division(n)
-        if (meetings := self._meetings(division, train=True)) is None:
-            losses = self._run(
-                division, None, lambda worker, parts: worker.train(parts, x, t, scores, total)
-            )
-        else:
-            losses = self._run(
-                division,
-                meetings,
-                lambda worker, parts: worker.train_together(parts, x, t, scores, total, meetings),
-            )
+        try:
+            losses = self._losses(x, t, scores)
+        except ArgumentError:  # of a part, which knows the places of its own labels alone
+            check_labels_of(t, self._output_shapes, ignored_by(network.last_layer))
+            raise
         loss = sum(losses)
         if self._transforms and not isfinite(loss):
             return self._by_layers(x, t)
@@ -200,6 +194,20 @@ class CpuEngine(OneByOne, Uncopied):
                 if name in self._learning:
                     grads[name] += more
         return np.asarray(loss, self._dtype), scores, grads
+
+    def _losses(self, x: np.ndarray, t: Any, scores: Any) -> list[float]:
+        """What each share of a batch adds to its mean loss; leaves scores and gradients."""
+        total = counted(self.network.last_layer, t, self._output_shapes)
+        division = self.division(len(x))
+        if (meetings := self._meetings(division, train=True)) is None:
+            return self._run(
+                division, None, lambda worker, parts: worker.train(parts, x, t, scores, total)
+            )
+        return self._run(
+            division,
+            meetings,
+            lambda worker, parts: worker.train_together(parts, x, t, scores, total, meetings),
+        )
 
     @in_turn
     def forward(self, x: Array, *, train: bool = False) -> tuple[Any, Backward]:
