@@ -165,6 +165,16 @@ def test_misuse_is_told(call, message):
         call()
 
 
+def test_rows_of_places_that_name_no_class_are_told():
+    hot = np.eye(3)[T % 3].transpose(0, 3, 1, 2)
+    hot[3, 1, 2, 2] += 0.5
+    for kind in (MeanIoU, FrequencyWeightedIoU):
+        metric = kind()
+        metric.update(Y, hot)
+        with pytest.raises(ArgumentError, match="1 of 140 are not"):
+            metric.value()
+
+
 def test_where_all_is_left_out_nothing_is_measured():
     for kind, _ in OF_A_MATRIX:
         metric = kind(ignore=255)
