@@ -20,6 +20,8 @@ from xpnet.engine.cuda.engine import CudaEngine
 from xpnet.engine.cuda.selfcheck import compare
 from xpnet.errors import ArgumentError
 from xpnet.layers import Heads, HeadsWithLoss
+from xpnet.models.fcn import FCN
+from xpnet.models.segnet import SegNet
 
 TOL = {"float64": 1e-12, "float32": 1e-5}
 
@@ -97,6 +99,35 @@ def test_heads_of_maps_and_of_samples(stand_in):
     agree(engine.loss_and_gradient(x, t), twin.loss_and_gradient(x, t), net)
     with pytest.raises(ArgumentError, match="targets for outputs of shape"):
         engine.steps(x, maps, 5, SGD())
+
+
+SEGMENTERS = {
+    "fcn": lambda **k: FCN.small(**k),
+    "fcn without skips": lambda **k: FCN.small(skips=False, **k),
+    "segnet": lambda **k: SegNet.small(**k),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_networks_that_segment_take_whole_steps(stand_in, name):
+    """Two steps of an epoch, the second of a smaller batch."""
+    net, twin = (
+        SEGMENTERS[name](
+            input_shape=(3, 16, 8), class_weights=[1, 2, 3, 4, 5, 6], rng=0, dtype="float64"
+        )
+        for _ in range(2)
+    )
+    rng = np.random.default_rng(0)
+    x, t = rng.random((5, 3, 16, 8)), rng.integers(0, 6, (5, 16, 8)).astype("uint8")
+    t[rng.random(t.shape) < 0.2] = 255
+    losses = to_numpy(stand_in.engine(net).steps(x, t, 3, SGD()).epoch(np.arange(5), [0.1] * 2))
+    rule = SGD(0.1)
+    for step, part in enumerate((slice(0, 3), slice(3, 5))):
+        want, _, grads = twin.loss_and_gradient(x[part], t[part])
+        rule.update(twin.params, grads)
+        assert losses[step] == pytest.approx(float(want), rel=1e-9)
+    np.testing.assert_allclose(to_numpy(net.params.flat), twin.params.flat, atol=1e-9)
 
 
 @pytest.mark.slow
