@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpnet import get_device
+from xpnet import get_device, load_dataset
 from xpnet.report.experiment import Lab, main, perform, read_record, utc_now
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -79,6 +79,21 @@ def test_what_needs_a_full_run_is_not_judged_in_a_quick_one(tmp_path):
     assert [check.passed for check in at.checks] == [None, False]
     assert at.few(1000, 3) == 3
     assert at.digits.name == "synthetic"
+
+
+@pytest.mark.parametrize("name", ["road-scenes", "digit-scenes"])
+def test_scenes_are_of_the_labs_digits_or_of_none(tmp_path, name):
+    at = lab(tmp_path, data="synthetic")
+    at.digits = load_dataset("synthetic", train_size=20, test_size=10)
+    scenes = at.scenes(name, 3, 2)
+    assert (len(scenes.x_train), len(scenes.x_test)) == (3, 2)
+    at.check("mean IoU", 0.5, 0.8, full=True)
+    judged = False if name == "road-scenes" else None  # whose guides are of MNIST
+    assert at.checks[0].passed is judged
+    assert at.finish("", 0.0)["data"] == name
+    quick = lab(tmp_path, quick=True)
+    quick.scenes("road-scenes", 1, 1)
+    assert not quick.complete
 
 
 def test_what_could_not_be_run_is_noted(tmp_path):
