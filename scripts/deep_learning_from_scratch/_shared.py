@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet import Adam, Batches, Network, Trainer, to_numpy
+from xpnet import RCNN, Adam, Batches, Network, Trainer, to_numpy
 from xpnet.data import Dataset
 from xpnet.data.batches import Batch
+from xpnet.data.crops import Crops
 from xpnet.optim import Optimizer
 from xpnet.report.detection import DetectionScores, PrecisionRecall
 from xpnet.report.evaluate import predictions
@@ -170,6 +171,22 @@ def learn_once(
     return found[0]
 
 
+def learned_rcnn(lab: Lab, crops: Crops, seed: int) -> RCNN:
+    """Train R-CNN on the boxes of scenes: 5 epochs of Adam with lr 0.002 on batches of 100."""
+    network = RCNN(rng=seed, device=lab.device)
+    make_trainer(
+        lab,
+        network,
+        digits=crops,
+        epochs=lab.few(5, 1),
+        optimizer=Adam(0.002),
+        seed=seed,
+        sampling="shuffle",
+        evaluate_sample_num_per_epoch=1,
+    ).train()
+    return network
+
+
 def draw_boxes(
     axes: "Axes", image: np.ndarray, boxes: np.ndarray, texts: Sequence[object], colour: str
 ) -> None:
@@ -186,7 +203,7 @@ def draw_boxes(
         axes.text(x - 0.5, y - 1, str(text), **style)
 
 
-def draw_precision_recall(axes: "Axes", scores: Mapping[str, DetectionScores]) -> None:
+def draw_precision_recall(axes: "Axes", scores: Mapping[str, DetectionScores], title: str) -> None:
     """Draw, by name, the precision at each recall, at IoU 0.5: the mean of all classes."""
     recalls = np.linspace(0, 1, 201)
     for name, each in scores.items():
@@ -195,7 +212,7 @@ def draw_precision_recall(axes: "Axes", scores: Mapping[str, DetectionScores]) -
         label = f"{name}, mAP {each.mean_average_precision():.3f}"
         axes.plot(recalls, precision, label=label)
     axes.set(xlabel="recall", ylabel="precision, mean of the classes", ylim=(0, 1.02))
-    axes.legend(loc="lower left", fontsize=8, title="IoU 0.5, proposed by")
+    axes.legend(loc="lower left", fontsize=8, title=title)
 
 
 def best_precision(curve: PrecisionRecall, recalls: np.ndarray) -> np.ndarray:

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from _shared import draw_boxes, draw_precision_recall, make_trainer, seeds
-from xpnet import RCNN, Adam
+from _shared import draw_boxes, draw_precision_recall, learned_rcnn, seeds
+from xpnet import RCNN
 from xpnet.data.crops import crops_of
 from xpnet.data.scenes import Scenes, digit_scenes
 from xpnet.functions.boxes import iou
@@ -87,17 +87,7 @@ def run(lab: Lab) -> None:
     lab.check("share of them that show the background", np.mean(crops.t_train == 0))
     true = [truth.boxes for truth in scenes.objects_test]
     for seed in seeds(lab, 2):
-        network = RCNN(rng=seed, device=lab.device)
-        make_trainer(
-            lab,
-            network,
-            digits=crops,
-            epochs=lab.few(5, 1),
-            optimizer=Adam(0.002),
-            seed=seed,
-            sampling="shuffle",
-            evaluate_sample_num_per_epoch=1,
-        ).train()
+        network = learned_rcnn(lab, crops, seed)
         scores = {RULE: scored(network, scenes, proposed[RULE])}
         judge(lab, scores[RULE], seed)
         for name, boxes in [*((name, proposed[name]) for name in LESS), ("the true boxes", true)]:
@@ -119,7 +109,7 @@ def draw(lab: Lab, network: RCNN, scenes: Scenes, scores: dict[str, DetectionSco
         texts = [f"{t}: {s:.2f}" for s, t in zip(seen.scores, seen.labels, strict=True)]
         draw_boxes(finds, scenes.x_test[k], seen.boxes, texts, "tab:orange")
     left.suptitle(f"green: what is there; orange: what was found, with scores from {SURE}")
-    draw_precision_recall(right.subplots(), scores)
+    draw_precision_recall(right.subplots(), scores, "IoU 0.5, proposed by")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from test_cli import assert_refused, without_gpu
 from xpnet import TwoLayerNet, load_model, load_network, synthetic_digits
 from xpnet.data.dataset import Dataset
 from xpnet.errors import ArgumentError, WeightsError
-from xpnet.models.registry import MODELS, OFFERED, outline
+from xpnet.models.registry import MODELS, OFFERED, outline, outlines
 
 DEEP = ("resnet-32", "resnet-44", "resnet-56", "resnet-110", "plain-56")
 """As `resnet-20` and `plain-20`, and minutes to train."""
@@ -141,11 +141,11 @@ SOME = ("lenet", "vgg-19", "googlenet-torchvision-heads", "resnet-20", "binary-m
 def test_a_summary_tells_parameters_and_multiplications(run, model):
     code, out, err = run("summary", "--model", model)
     assert (code, err) == (0, "")
-    net = outline(model)
-    *_, parameters, macs = out.splitlines()[-1].split()
-    assert (parameters, macs) == (f"{net.params.count:,}", f"{net.macs:,}")
-    first = next(name for name in net.params if name.rpartition(".")[2][0] == "W")
-    assert not net.params[first].any()  # nothing was drawn
+    totals = [line.split()[-2:] for line in out.splitlines() if line.split()[:1] == ["total"]]
+    for (parameters, macs), net in zip(totals, outlines(model).values(), strict=True):
+        assert (parameters, macs) == (f"{net.params.count:,}", f"{net.macs:,}")
+        first = next(name for name in net.params if name.rpartition(".")[2][0] == "W")
+        assert not net.params[first].any()  # nothing was drawn
 
 
 def test_a_summary_is_of_the_images_that_are_asked_for(run):

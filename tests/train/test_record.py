@@ -234,7 +234,7 @@ def test_the_field_and_what_it_must_be_are_told(stored):
         load_checkpoint(path)
     told = str(caught.value)
     assert told.startswith(f"the run of {path} has schedule '\\x1b[31mno!!")
-    assert told.endswith(", and that must be one of constant, cosine; take another")
+    assert told.endswith(", and that must be one of constant, cosine, drop; take another")
     assert len(told) < 300
 
 

@@ -10,8 +10,10 @@ from xpnet.data import Dataset
 from xpnet.data.sets import SETS
 from xpnet.errors import ArgumentError, OutputError
 from xpnet.layers.loss import predicted
+from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.network import Network
 from xpnet.models.rcnn import RCNN
+from xpnet.train.detectors import AnyDetector
 
 MOST_CLASSES = 255
 """Classes of the pixels of a mask: one number of a byte is for those of none."""
@@ -97,6 +99,25 @@ def check_scenes(network: Network, weights: str, dataset: Dataset) -> None:
             f"the network of {weights} is for images of {_by(network.input_shape)} and {own} "
             f"classes, and {dataset.name} have {_by(image)} and {classes}; give the weights of one "
             "for them"
+        )
+
+
+def check_finds(detector: AnyDetector, weights: str, dataset: Dataset) -> None:
+    """Refuse a detector that is for other pictures, or other classes, than these scenes have.
+
+    Raises
+    ------
+    ArgumentError
+        It is.
+    """
+    known = SETS[dataset.name]
+    classes = len(known.classes["detect"])
+    shape = detector.input_shape if isinstance(detector, FasterRCNN) else known.image
+    if (shape, detector.classes) != (known.image, classes):
+        raise ArgumentError(
+            f"the detector of {weights} is for pictures of {_by(shape)} and {detector.classes} "
+            f"classes, and {dataset.name} have {_by(known.image)} and {classes}; give the weights "
+            "of one for them"
         )
 
 

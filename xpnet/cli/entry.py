@@ -1,4 +1,4 @@
-"""The command line: `xpnet train`, tune, evaluate, predict, segment, summary, bench, info, data."""
+"""The command line: `xpnet train`, tune, evaluate, predict, segment, detect, summary and so on."""
 
 import errno
 import signal
@@ -14,6 +14,7 @@ from xpnet.arrays import cuda
 from xpnet.cli import INTERRUPTED
 from xpnet.cli.bench import bench
 from xpnet.cli.data import show_data
+from xpnet.cli.detect import detect
 from xpnet.cli.evaluate import evaluate
 from xpnet.cli.info import info
 from xpnet.cli.names import in_options
@@ -124,5 +125,5 @@ def commands() -> None:
     """
 
 
-for command in (train, tune, evaluate, predict, segment, summary, bench, info, show_data):
+for command in (train, tune, evaluate, predict, segment, detect, summary, bench, info, show_data):
     commands.add_command(command)

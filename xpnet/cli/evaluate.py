@@ -1,6 +1,7 @@
 """`xpnet evaluate`."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from xpnet.arrays import versions
 from xpnet.cli.checks import (
+    check_finds,
     check_reads,
     check_replaceable,
     check_scenes,
@@ -27,14 +29,19 @@ from xpnet.cli.options import (
     open_device,
     weights_options,
 )
+from xpnet.data import Dataset
+from xpnet.data.scenes import Scenes
 from xpnet.data.sets import data_for, known_of, set_of
 from xpnet.errors import shown
 from xpnet.functions.targets import check_labels
+from xpnet.models.network import Network
+from xpnet.models.rcnn import RCNN
 from xpnet.models.registry import Task
 from xpnet.report.evaluate import predictions
+from xpnet.train.detectors import as_detector, engines_of
 from xpnet.train.run_directory import CHECKPOINTS, EVALUATION, write_json
-from xpnet.train.saved import is_directory, load_model
-from xpnet.train.tasks import lines_of, measured_masks
+from xpnet.train.saved import Together, is_directory, load_model, load_saved
+from xpnet.train.tasks import lines_of, measured_masks, measured_objects
 
 MOST = 2**20
 """Bytes that an earlier evaluation has at most; it has one thousand."""
@@ -69,33 +76,27 @@ def evaluate(
 
     The accuracy is the share of the images that it reads right, from 0 to 1. Of a network with
     scores for each pixel it is the share of pixels, beside the intersection of each class with its
-    truth, over the union of both (IoU), and their mean.
+    truth, over the union of both (IoU), and their mean. Of one that finds objects it is the mean
+    average precision (mAP) and the share of the objects found, at an IoU of 0.5.
     """
     how: dict[str, Any] = {"threads": threads, "precision": precision, "graph": graph}
     place = open_device(device, engine, **how)
     path = Path(out) if out else _beside(Path(weights)) / EVALUATION
     check_writable(path.parent, "--out")
     check_replaceable(path, "--out", "an earlier evaluation", lambda path: bool(_earlier(path)))
-    network = load_model(weights, activation=activation, device=place, model=model)
-    task: Task = "segment" if segments(network) else "classify"
-    if task == "segment" and data == "auto":
-        data = set_of(network.input_shape, check_segments(network, weights), task) or data
-    dataset = open_data(data_for(task, data), data_dir)
-    if task == "segment":
-        check_scenes(network, weights, dataset)
+    if model is None and activation is None:
+        network = load_saved(weights, device=place)
     else:
-        check_reads(network, weights, dataset.x_test.shape[1:], check_labels(dataset.t_test))
-    read = predictions(
-        network,
-        dataset.x_test,
-        engine=engine,
-        skip_engine_check=skip_engine_check,
-        **how,
-    )
-    if task == "segment":
-        found = measured_masks(dataset.t_test, read, known_of(dataset.name).classes[task])
+        network = load_model(weights, activation=activation, device=place, model=model)
+    how |= {"skip_engine_check": skip_engine_check}
+    if isinstance(network, Together | RCNN):
+        detector = as_detector(network, weights)
+        dataset = open_data(data_for("detect", data), data_dir)
+        check_finds(detector, weights, dataset)
+        assert isinstance(dataset, Scenes)
+        found = measured_objects(detector, dataset, engines_of(detector, engine, **how))
     else:
-        found = {"test_accuracy": float(np.mean(read == dataset.t_test))}
+        dataset, found = _read(network, weights, data, data_dir, {"engine": engine, **how})
     record = {
         "weights": str(weights),
         "data": dataset.name,
@@ -111,6 +112,25 @@ def evaluate(
         kept += f", in place of that of {shown(before['weights'])} on {shown(before['data'])}"
     write_json(path, record)
     click.echo(kept)
+
+
+def _read(
+    network: Network, weights: str, data: str, data_dir: str | None, how: Mapping[str, Any]
+) -> tuple[Dataset, dict[str, Any]]:
+    """The data that a network is for, and how well it reads them, or each of their pixels."""
+    task: Task = "segment" if segments(network) else "classify"
+    if task == "segment" and data == "auto":
+        data = set_of(network.input_shape, check_segments(network, weights), task) or data
+    dataset = open_data(data_for(task, data), data_dir)
+    if task == "segment":
+        check_scenes(network, weights, dataset)
+    else:
+        check_reads(network, weights, dataset.x_test.shape[1:], check_labels(dataset.t_test))
+    read = predictions(network, dataset.x_test, **how)
+    if task == "segment":
+        names = known_of(dataset.name).classes[task]
+        return dataset, measured_masks(dataset.t_test, read, names)
+    return dataset, {"test_accuracy": float(np.mean(read == dataset.t_test))}
 
 
 def _earlier(path: Path) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """`xpnet segment`."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,8 @@ import click
 import numpy as np
 
 from xpnet.arrays import get_device, to_numpy
-from xpnet.cli.checks import check_segments, check_writable
+from xpnet.cli.checks import check_segments
+from xpnet.cli.keeping import Kept
 from xpnet.cli.options import (
     DIRECTORY,
     Count,
@@ -27,8 +26,7 @@ from xpnet.data import Dataset
 from xpnet.data.scenes import IGNORED, SCENES
 from xpnet.data.sets import SETS, set_of
 from xpnet.engine import get_engine
-from xpnet.errors import ArgumentError, OutputError, XPNetError
-from xpnet.files.atomic import make_directory, write_text
+from xpnet.errors import ArgumentError, XPNetError
 from xpnet.files.masks import (
     LEFT_OUT,
     Colour,
@@ -105,8 +103,7 @@ def segment(
     """
     if not images and scenes is None:
         raise click.UsageError("Missing argument 'IMAGE...', or --scenes N for test scenes.")
-    directory = Path(out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-segment")
-    _check_new(directory)
+    files = Kept(out, "segment", "-mask.png")
     network = load_model(weights, activation=activation, device=get_device(device), model=model)
     classes = check_segments(network, weights)
     made_for = set_of(network.input_shape, classes, "segment")
@@ -129,7 +126,7 @@ def segment(
     )
     if device == "auto":
         notice(device_line(network.device))
-    kept = _Kept(directory, names)
+    kept = _Segments(files, names)
 
     def scores_of(x: np.ndarray) -> np.ndarray:
         return to_numpy(probabilities(computing.predict(x)))
@@ -162,8 +159,8 @@ def segment(
                 click.echo(kept.scene(f"{dataset.name}-{number:05d}", image, labels, own))
         click.echo(kept.measured(dataset.name))
     kept.finish()
-    if kept.count:
-        click.echo(f"everything is in {directory}")
+    if files.count:
+        click.echo(f"everything is in {files.directory}")
     if len(kept.paths) < len(images):
         sys.exit(UNREADABLE)
 
@@ -173,13 +170,6 @@ def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
     rest = list(items)
     for start in range(0, len(rest), AT_A_TIME):
         yield rest[start : start + AT_A_TIME]
-
-
-def _check_new(directory: Path) -> None:
-    """Refuse a directory that holds something: no results are written over."""
-    check_writable(directory, "--out")
-    if directory.is_dir() and any(directory.iterdir()):
-        raise OutputError(f"{directory} is not empty; choose another --out")
 
 
 def _scenes(
@@ -197,19 +187,18 @@ def _scenes(
     return open_data(data, data_dir)
 
 
-class _Kept:
+class _Segments:
     """What is kept of pictures and scenes, file by file.
 
     Parameters
     ----------
-    directory : made for the first file
+    files : where it is kept
     names : of the classes
     """
 
-    def __init__(self, directory: Path, names: tuple[str, ...]) -> None:
-        self.directory, self.names, self.colours = directory, names, palette(names)
+    def __init__(self, files: Kept, names: tuple[str, ...]) -> None:
+        self.files, self.names, self.colours = files, names, palette(names)
         self.paths: list[str] = []
-        self.count = 0
         self.results: list[dict[str, Any]] = []
         self.matrix = np.zeros((len(names), len(names)), dtype=np.int64)
 
@@ -219,13 +208,13 @@ class _Kept:
 
         labels = enlarged_labels(scores, shown.size)
         self.paths.append(path)
-        stem = self._stem(Path(path).stem)
+        stem = self.files.stem(Path(path).stem)
         legend = self._legend(labels)
         drawn = sheet([("", overlay(shown, labels, self.names))], legend)
         if size != shown.size:  # of a picture that was made smaller while it was read
             labels = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
-        save_png(self.directory / f"{stem}-mask.png", mask_of(labels, self.names))
-        save_png(self.directory / f"{stem}-overlay.png", drawn)
+        save_png(self.files.directory / f"{stem}-mask.png", mask_of(labels, self.names))
+        save_png(self.files.directory / f"{stem}-overlay.png", drawn)
         self._note(path, labels, scores)
         return ", ".join(text for _, text in legend)
 
@@ -233,12 +222,12 @@ class _Kept:
         """Write a scene beside its truth and the network's mask; how well they agree, in words."""
         labels = scores.argmax(axis=0).astype(np.uint8)
         shown = picture_of(image).convert("RGB")
-        stem = self._stem(name)
+        stem = self.files.stem(name)
         legend = self._legend(labels, truth)
         panels = {"scene": shown, "truth": in_colours(truth, self.names)}
         panels["network"] = in_colours(labels, self.names)
-        save_png(self.directory / f"{stem}-mask.png", mask_of(labels, self.names))
-        save_png(self.directory / f"{stem}-beside.png", sheet(list(panels.items()), legend))
+        save_png(self.files.directory / f"{stem}-mask.png", mask_of(labels, self.names))
+        save_png(self.files.directory / f"{stem}-beside.png", sheet(list(panels.items()), legend))
         self._note(name, labels, scores)
         matrix = confusion(truth, labels, len(self.names), IGNORED)
         self.matrix += matrix
@@ -253,31 +242,15 @@ class _Kept:
             for name, iou in zip(self.names, class_iou(self.matrix), strict=True)
         }
         found = {"mean_iou": mean_iou(self.matrix), "pixel_accuracy": pixel_accuracy(self.matrix)}
-        self._write(SCORES, {"data": data, **found, "iou": ious})
+        self.files.write(SCORES, {"data": data, **found, "iou": ious})
         each = ", ".join(f"{name} {iou:.3f}" for name, iou in ious.items() if iou is not None)
         mean, accuracy = found.values()
         return f"mean IoU: {mean:.4f}, pixel accuracy: {accuracy:.4f}   IoU of {each}"
 
     def finish(self) -> None:
         """Write the pixels of all classes."""
-        if self.count:
-            self._write(RESULTS, self.results)
-
-    def _write(self, name: str, what: Any) -> None:
-        write_text(self.directory / name, json.dumps(what) + "\n")
-
-    def _stem(self, stem: str) -> str:
-        """How the files of a picture begin: its name, with a number if another has it, too."""
-        if not self.count:
-            try:
-                make_directory(self.directory)
-            except OSError as error:
-                raise OutputError(
-                    f"cannot create {self.directory}: {error.strerror}; choose another --out"
-                ) from error
-        self.count += 1
-        taken = (self.directory / f"{stem}-mask.png").exists()
-        return f"{stem}-{self.count}" if taken else stem
+        if self.files.count:
+            self.files.write(RESULTS, self.results)
 
     def _legend(self, *masks: np.ndarray) -> list[tuple[Colour, str]]:
         """The classes of masks with their colours, and what share of the first each has."""
@@ -297,7 +270,7 @@ class _Kept:
             mask, own = labels == k, scores[k][answers == k]
             self.results.append(
                 {
-                    "image_id": self.count,
+                    "image_id": self.files.count,
                     "file_name": path,
                     "category_id": k,
                     "category": self.names[k],

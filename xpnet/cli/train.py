@@ -28,7 +28,6 @@ from xpnet.cli.options import (
     open_data,
     open_device,
 )
-from xpnet.data.sets import known_of
 from xpnet.errors import ArgumentError
 from xpnet.models.registry import find_model, networks_of
 from xpnet.notice import notice
@@ -36,6 +35,7 @@ from xpnet.optim import OPTIMIZERS
 from xpnet.optim.checks import checked_learning_rate
 from xpnet.optional import missing
 from xpnet.report import plots
+from xpnet.train.record import SCHEDULES
 from xpnet.train.run import Run
 from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
 
@@ -61,9 +61,9 @@ from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
 )
 @click.option(
     "--schedule",
-    type=OneOf(["constant", "cosine"]),
-    default="constant",
-    help="The learning rate stays constant, or falls to 0 as a cosine does.",
+    type=OneOf(SCHEDULES),
+    help="The learning rate stays constant, falls to 0 as a cosine does, or drops to a quarter for "
+    "the last two epochs. By default it is constant, and that of a faster-rcnn drops.",
 )
 @click.option(
     "--epochs",
@@ -71,14 +71,15 @@ from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
     metavar="N",
     help="The network sees every training image N times; by default as often as in the network's "
     "book or experiment: 17 times a two-layer-net, 20 times the book's others, the binary ones and "
-    "your own, 8 times an fcn or segnet, 5 times an r-cnn, twice a lenet, once the other small "
-    "ones.",
+    "your own, 8 times an fcn or segnet, 5 times an r-cnn or faster-rcnn, twice a lenet, once the "
+    "other small ones.",
 )
 @click.option(
     "--batch-size",
     type=Count(),
     metavar="N",
-    help="A step of training takes N images; by default 100, or 20 scenes.",
+    help="A step of training takes N images; by default 100, or 20 scenes. Those of an r-cnn are "
+    "100 boxes.",
 )
 @click.option(
     "--dtype",
@@ -157,8 +158,8 @@ def train(
 ) -> None:
     """Train a network and keep it, with its record, in a run directory.
 
-    Most networks learn to read digits; fcn and segnet learn what each pixel of a scene shows, and
-    r-cnn where digits are in scenes.
+    Most networks learn to read digits; fcn and segnet learn what each pixel of a scene shows, r-cnn
+    and faster-rcnn where digits are in one.
     After every epoch a checkpoint is written. Stopped or killed, a run goes on with --resume DIR.
     With --begin as well, one command can be repeated until the run is done.
     """
@@ -216,11 +217,10 @@ def train(
             click.echo(line)
         clock = time.perf_counter()
         last = run.train(trainer, checkpoint_steps, checkpoint_minutes, tell=notice)[-1]
-        task = task_of(model, dataset.name)
-        found = measured(trainer, known_of(dataset.name).classes[task])
+        found = measured(trainer, built, dataset, settings)
         summary = {
             "model": model,
-            "task": task,
+            "task": task_of(model, dataset.name),
             "arguments": arguments,
             "parameters": parameters,
             "data": dataset.name,
@@ -265,7 +265,8 @@ def _resolved(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     lr = settings["lr"]
     if lr is None:  # a rate is right for one optimizer only
         lr = kind.lr if optimizer == kind.optimizer else OPTIMIZERS[optimizer]().lr
-    found = {name: settings[name] or getattr(kind, name) for name in ("epochs", "batch_size")}
+    usual = ("epochs", "batch_size", "schedule")
+    found = {name: settings[name] or getattr(kind, name) for name in usual}
     if check:
         found["data"] = data_of(settings["model"], settings["data"])
     return {**settings, "optimizer": optimizer, "lr": lr, **found}

@@ -72,13 +72,13 @@ def read_picture_with_remarks(path: str | Path) -> tuple[np.ndarray, list[str]]:
 
 def as_in_mnist(picture: "Image", path: Path) -> tuple[np.ndarray, list[str]]:
     """Find the digit of a picture; as `read_picture_with_remarks`, and errors name the path."""
-    grey = _grey(picture)
+    grey = grey_of(picture)
     if not np.ptp(grey) >= MIN_CONTRAST:  # nor for NaN
         raise DataError(
             f"{path} shows no digit: its pixels are all nearly alike; "
             "give a picture with more contrast"
         )
-    if grey.shape == (SIDE, SIDE) and _is_laid_out(ink := _stretched(grey)):
+    if grey.shape == (SIDE, SIDE) and _is_laid_out(ink := stretched(grey)[0]):
         return ink[np.newaxis], []
     found = find_ink(grey)
     if found is None:
@@ -125,7 +125,7 @@ def save_picture(path: str | Path, image: np.ndarray) -> None:
         Image.fromarray(image.reshape(SIDE, SIDE)).save(temporary, format="PNG")
 
 
-def _grey(picture: "Image") -> np.ndarray:
+def grey_of(picture: "Image") -> np.ndarray:
     """(H, W), float32, black 0 and white 1: the brightness, or what tells more.
 
     Where a picture on white shows next to nothing, such as white ink, its transparency is the ink.
@@ -163,12 +163,18 @@ def _full_scale(values: np.ndarray) -> float:
     return next((2.0**bits - 1 for bits in (1, 8, 10, 12, 14, 16) if most < 2**bits), most)
 
 
-def _stretched(grey: np.ndarray) -> np.ndarray:
-    """Stretch the contrast: the ground, which the border shows, to 0 and the strongest ink to 1."""
+def stretched(grey: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Stretch the contrast: the ground, which the border shows, to 0 and the strongest ink to 1.
+
+    Returns
+    -------
+    (H, W), float32; and whether the ink is darker than the ground
+    """
     ground, low, high = np.median(border_of(grey)), grey.min(), grey.max()
-    strongest = low if ground - low > high - ground else high
+    dark = bool(ground - low > high - ground)
+    strongest = low if dark else high
     ink: np.ndarray = np.clip((grey - ground) / (strongest - ground), 0, 1)
-    return ink.astype(np.float32)
+    return ink.astype(np.float32), dark
 
 
 def _is_laid_out(ink: np.ndarray) -> bool:

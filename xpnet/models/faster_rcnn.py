@@ -1,7 +1,8 @@
 """Faster R-CNN: a network that proposes boxes, and one that says what is in them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from xpnet.arrays.values import as_array, in_parts
 from xpnet.errors import ArgumentError
 from xpnet.functions.activations import softmax
 from xpnet.functions.boxes import anchors, clip, decode, nms
+from xpnet.functions.init import shapes_alone
 from xpnet.functions.rois import roi_align
 from xpnet.functions.sampling import taken
 from xpnet.layers import (
@@ -26,6 +28,7 @@ from xpnet.layers import (
 from xpnet.models.detections import Detections, Predicts
 from xpnet.models.network import Network
 from xpnet.models.parts import image_shape, norm
+from xpnet.models.together import save_networks
 
 WIDTHS = (16, 32, 64, 64, 64)
 """Filters of the backbone's convolutions; a pool follows the second and the fourth."""
@@ -41,6 +44,8 @@ UNITS = 128
 """Of the second network's hidden layer."""
 NEW = 0.01
 """Standard deviation of the initial weights of what is not the backbone's."""
+MOST = 2**22
+"""Anchors that a picture may have: they take 100 MB while they are made."""
 AT_A_TIME = 50
 """Pictures that are looked at together."""
 
@@ -109,6 +114,11 @@ class FasterRCNN:
                 f"FasterRCNN needs pictures whose sides are multiples of {STRIDE}, got "
                 f"{image[1]} x {image[2]}; add a margin"
             )
+        if len(sizes) * len(ratios) * image[1] * image[2] > MOST * STRIDE**2:
+            raise ArgumentError(
+                f"FasterRCNN has up to {MOST} anchors, and pictures of {image[1]} x {image[2]} "
+                "would have more; scale them"
+            )
         if min(classes, candidates, proposals) < 1:
             raise ArgumentError(
                 "FasterRCNN needs at least one class, candidate and proposal, got "
@@ -132,6 +142,34 @@ class FasterRCNN:
                 _head(classes, rng), input_shape=(features[0], POOLED, POOLED), **placed
             ),
         }
+
+    @classmethod
+    def of(cls, networks: Mapping[str, Network], **arguments: Any) -> Self:
+        """A detector of two networks that are there already, such as those of a file.
+
+        Parameters
+        ----------
+        arguments : as for the constructor, but for rng, device and dtype
+
+        Raises
+        ------
+        ArgumentError
+            The networks are others than these arguments make.
+        """
+        given = networks.get("rpn")
+        shape = tuple(arguments.get("input_shape", getattr(given, "input_shape", ())))
+        if given is None or given.input_shape != shape or networks.keys() != {"rpn", "head"}:
+            raise ArgumentError(
+                f"networks called rpn and head, for pictures of {shape}, are needed, got {networks}"
+            )
+        placed: dict[str, Any] = {"device": given.device, "dtype": given.dtype}
+        with shapes_alone():
+            detector = cls(**arguments, **placed)
+        for name, network in detector.networks.items():
+            if networks[name].description() != network.description():
+                raise ArgumentError(f"{networks[name]} is not the {name} that {arguments} make")
+        detector.networks = {name: networks[name] for name in detector.networks}
+        return detector
 
     def arguments(self) -> dict[str, Any]:
         """Classes, shape of a picture, anchors, numbers of boxes, and dtype."""
@@ -328,6 +366,20 @@ class FasterRCNN:
             for key, array in network.file_arrays().items():
                 other.networks[name].file_arrays()[key][...] = array
         return other
+
+    @checked
+    def save_params(self, path: str | Path) -> None:
+        """Write both networks as safetensors, of which `load_detector` makes a detector again.
+
+        Raises
+        ------
+        WeightsError
+            The name is one of another format.
+        OutputError
+            The file cannot be written.
+        """
+        arguments = {name: each for name, each in self.arguments().items() if name != "dtype"}
+        save_networks(path, self.networks, {"model": "faster-rcnn", "arguments": arguments})
 
 
 def _rpn(channels: int, per_place: int, rng: np.random.Generator) -> dict[str, Layer]:

@@ -14,6 +14,7 @@ from xpnet.models.an import AnConvNet
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.efficientnet import EfficientNetLite0, imagenet_classes
+from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.fcn import FCN
 from xpnet.models.googlenet import GoogLeNet
 from xpnet.models.lenet import LeNet
@@ -44,6 +45,8 @@ class Model(NamedTuple):
     """The network to use for smaller images."""
     task: Task = "classify"
     batch_size: int = 100
+    schedule: str = "constant"
+    """Of the learning rate, by the name that `xpnet train --schedule` has for it."""
 
 
 BOOK = {
@@ -113,6 +116,9 @@ PUBLISHED = {
         for stride in (32, 16, 8)
     },
     "r-cnn": Model(RCNN, "adam", 0.002, 5, task="detect"),
+    "faster-rcnn": Model(
+        FasterRCNN, "adam", 0.002, 5, task="detect", batch_size=20, schedule="drop"
+    ),
     "segnet-vgg16": Model(SegNet, "momentum", 0.1, 100, (3, 360, 480), "segnet", "segment", 12),
 }
 """Those of the papers. Where the paper's experiments are with other images,

@@ -9,7 +9,7 @@ from typing import Any
 from xpnet.arguments import check_word
 from xpnet.arrays import Device, to_numpy
 from xpnet.errors import ArgumentError, WeightsError, shown
-from xpnet.files.weights import Weights, load_weights, save_weights
+from xpnet.files.weights import Weights, load_weights
 from xpnet.functions.init import Budget, OverBudgetError, zeros_within
 from xpnet.layers import Affine, Layer
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
@@ -57,35 +57,6 @@ def load_network(
     if activation is not None:
         raise ArgumentError(f"{path} says itself what its activation is; leave out activation")
     return restored(weights, device, _described_network)
-
-
-def save_networks(
-    path: str | Path, networks: Mapping[str, Network], about: Mapping[str, Any]
-) -> None:
-    """Write networks that work together into one file, and what they are.
-
-    Of one alone, called "network", it is what `Network.save_params` writes.
-
-    Parameters
-    ----------
-    networks : by names without dots
-    about : what the file says of them, as JSON has it, such as the model that they are parts of
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-    """
-    if list(networks) == ["network"]:
-        networks["network"].save_params(path)
-        return
-    arrays = {
-        f"{name}.{key}": to_numpy(array)
-        for name, network in networks.items()
-        for key, array in network.file_arrays().items()
-    }
-    texts = {name: network.description() for name, network in networks.items()}
-    save_weights(path, arrays, {"networks": json.dumps(texts), "about": json.dumps(about)})
 
 
 def networks_in(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from xpnet.layers import AuxiliaryHeads, Container, Heads, Layer, leaves
-from xpnet.layers.base import Shapes, parameter_count
+from xpnet.layers.base import Shape, Shapes, parameter_count
 from xpnet.models.nodes import Node
 
 
@@ -33,7 +33,7 @@ def rows(
     Parameters
     ----------
     nodes : of the network, by path
-    output : shape of the network's output, which is that of `Heads`
+    output : shape of the network's output, which is that of `AuxiliaryHeads`
     """
     for name, layer in box.children().items():
         own = f"{path}{name}"
@@ -55,7 +55,14 @@ def _shape(path: str, layer: Layer, nodes: Mapping[str, Node], output: Shapes) -
     if path in nodes:
         return nodes[path].output_shape
     assert isinstance(layer, Container)
-    if isinstance(layer, Heads | AuxiliaryHeads):
+    if isinstance(layer, AuxiliaryHeads):
         return output
+    if isinstance(layer, Heads):
+        found: dict[str, Shape] = {}
+        for name, head in layer.children().items():
+            own = _shape(f"{path}.{name}", head, nodes, output)
+            named = own.items() if isinstance(own, dict) else [("", own)]
+            found |= {f"{name}.{inner}".rstrip("."): shape for inner, shape in named}
+        return found
     name, last = list(layer.children().items())[-1]
     return _shape(f"{path}.{name}", last, nodes, output)

@@ -51,6 +51,25 @@ class StepDecay:
 
 @checked
 @dataclass(frozen=True)
+class Drop:
+    """lr, and lr factor from `steps` steps on: less once, for what is left."""
+
+    lr: float
+    steps: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_positive(lr=self.lr, factor=self.factor)
+        if self.steps < 0:
+            raise ArgumentError(f"Drop needs steps from 0 on, got {self.steps}")
+
+    def __call__(self, step: int) -> float:
+        """The learning rate after `step` steps."""
+        return self.lr * (self.factor if step >= self.steps else 1.0)
+
+
+@checked
+@dataclass(frozen=True)
 class ExponentialDecay:
     """lr factor^(step / every): the same decay, a little at every step."""
 

@@ -37,6 +37,12 @@ class ProposalRecall(Recall):
         """Such as "proposal_recall50", for an overlap of 0.5."""
         return f"proposal_{super().name}"
 
+    def of(self, boxes: Sequence[np.ndarray], objects: Sequence[Objects]) -> float:
+        """The number, of the boxes that were proposed of each picture, the likeliest first."""
+        scores = DetectionScores(1)
+        scores.update(*_of_one_class(boxes, objects))
+        return self.value(scores)
+
 
 class Detection(Uncopied, Learner):
     """Pictures, and the boxes and classes of what is on them, for a `FasterRCNN`.
@@ -199,17 +205,20 @@ class Detection(Uncopied, Learner):
     @in_turn
     def evaluate(self, source: Batches) -> dict[str, float]:
         """Mean average precision and recall at an overlap of 0.5, also of the proposals alone."""
-        found = DetectionScores(self.detector.classes), DetectionScores(1)
+        scores, boxes = DetectionScores(self.detector.classes), list[np.ndarray]()
+        objects: list[Objects] = []
         with self.detector.device.guarded():
             for x, t in source.in_order(AT_A_TIME, limit=self.evaluate_samples):
-                truth = objects_in(t)
-                found[0].update(self.detector.detect(x, computing=self.engines), truth)
-                boxes = self.detector.proposed(x, computing=self.engines)
-                found[1].update(*_of_one_class(boxes, truth))
-        return {
-            metric.name: metric.value(found[isinstance(metric, ProposalRecall)])
-            for metric in self.metrics
-        }
+                scores.update(self.detector.detect(x, computing=self.engines), objects_in(t))
+                boxes += self.detector.proposed(x, computing=self.engines)
+                objects += objects_in(t)
+        found = {}
+        for metric in self.metrics:
+            if isinstance(metric, ProposalRecall):
+                found[metric.name] = metric.of(boxes, objects)
+            else:
+                found[metric.name] = metric.value(scores)
+        return found
 
     def describe(self) -> dict[str, str | int]:
         """Tell what the record of a run should say of what computes, for the larger network."""

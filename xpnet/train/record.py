@@ -19,6 +19,7 @@ from xpnet.models.registry import OFFERED
 from xpnet.models.two_layer_net import ACTIVATIONS
 from xpnet.optim import OPTIMIZERS
 
+SCHEDULES = ("constant", "cosine", "drop")
 PRECISIONS = ("float32", "float64", "tf32", "bfloat16")
 SUMMARY_BYTES = 2**20
 """Bytes of a summary at most, which has some hundreds."""
@@ -137,7 +138,7 @@ SETTINGS = {
     "data": _one_of(*SETS),
     "optimizer": _one_of(*OPTIMIZERS),
     "lr": _finite("a positive number", 0),
-    "schedule": _one_of("constant", "cosine"),
+    "schedule": _one_of(*SCHEDULES),
     "epochs": _whole(1),
     "batch_size": _whole(1),
     "evaluate_samples": _whole(1),

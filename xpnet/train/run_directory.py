@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from xpnet.errors import DirectoryTakenError, OutputError
 from xpnet.files.atomic import make_directory, remove_unfinished, write_text
 from xpnet.models import Network
-from xpnet.models.saved import save_networks
+from xpnet.models.together import save_networks
 from xpnet.notice import quoted
 from xpnet.report import plots
 from xpnet.report.metrics import EpochMetrics, columns

@@ -74,6 +74,13 @@ def load_model(
     if model is not None:
         weights = load_weights(path) if found is None else _weights_of(found)
         return _named(model, weights, device, activation)
+    return _alone(path, found, device, activation)
+
+
+def _alone(
+    path: Path, found: Checkpoint | None, device: str | Device, activation: str | None = None
+) -> Network:
+    """The one network of a file, which says itself what that is."""
     if found is None:
         return load_network(path, activation=activation, device=device)
     if activation is not None:
@@ -104,26 +111,46 @@ def load_networks(path: str | Path, *, device: str | Device = "cpu") -> Together
     WeightsError, CheckpointError
         There is no such file, it is damaged, or holds one network or none.
     """
-    path, found = _opened(path)
-    weights = load_weights(path) if found is None else _weights_of(found, "")
-    texts: Any = found.record.get("run", {}) if found is not None else {}
+    found = _several(*_opened(path), device)
+    if found is None:
+        raise WeightsError(
+            f"{path} does not hold several networks that work together; give the directory of a "
+            "run of such, or use what is for one network"
+        )
+    return found
+
+
+def load_saved(path: str | Path, *, device: str | Device = "cpu") -> Network | Together:
+    """The one network, or the several that work together, of a file, a checkpoint or a run.
+
+    Raises
+    ------
+    WeightsError, CheckpointError
+        As `load_model` raises them.
+    """
+    opened = _opened(path)
+    return _several(*opened, device) or _alone(*opened, device)
+
+
+def _several(path: Path, found: Checkpoint | None, device: str | Device) -> Together | None:
+    """The networks of a file that holds several; None if it does not say so."""
+    if found is None:
+        weights = load_weights(path)
+        texts: Any = weights.metadata
+    else:
+        weights, texts = _weights_of(found, ""), found.record.get("run", {})
+    if "networks" not in texts:
+        return None
     try:
         if found is None:
-            texts = {
-                name: json.loads(weights.metadata[name])
-                for name in ("networks", "about")
-                if name in weights.metadata
-            }
-        if not texts.get("networks"):
-            raise WeightsError(
-                f"{path} does not hold several networks that work together; give the directory of "
-                "a run of such, or use what is for one network"
-            )
+            texts = {k: json.loads(texts[k]) for k in ("networks", "about") if k in texts}
         check(str(path), texts, TOLD)
     except (ValueError, RecursionError) as error:
         if isinstance(error, XPNetError):
             raise
         raise WeightsError(f"{path} is damaged: what it says of its networks is no JSON") from error
+    if not texts["networks"]:
+        return None
     networks = networks_in(weights, texts["networks"], device)
     return Together(networks, dict(texts.get("about", {})))
 

@@ -1,6 +1,6 @@
 """What the tasks of runs need: which data, which network, and who trains it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,16 @@ import numpy as np
 from xpnet.data import Dataset
 from xpnet.data.scenes import IGNORED, Scenes
 from xpnet.data.sets import data_for, known_of
+from xpnet.engine import Engine
+from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.network import Network
 from xpnet.models.own import is_own
+from xpnet.models.proposals import proposals
 from xpnet.models.rcnn import RCNN
 from xpnet.models.registry import Task, find_model, model_arguments
-from xpnet.optim.schedules import Cosine
+from xpnet.optim import OPTIMIZERS
+from xpnet.optim.schedules import Cosine, Drop, Schedule
+from xpnet.report.detection import DetectionScores, MeanAveragePrecision, Recall
 from xpnet.report.evaluate import confusion
 from xpnet.report.metrics import Metric, spoken
 from xpnet.report.segmentation import (
@@ -24,8 +29,12 @@ from xpnet.report.segmentation import (
     mean_iou,
     pixel_accuracy,
 )
+from xpnet.train.detection import Detection, ProposalRecall
 from xpnet.train.regions import Regions
 from xpnet.train.trainer import Trainer
+
+LATE, LATE_RATE = 2, 0.25
+"""The last epochs of the schedule "drop", and the share of the rate that they have."""
 
 
 def task_of(model: str, data: str) -> Task:
@@ -108,10 +117,18 @@ def _supervised(
         metrics=metrics,
         **engine,
     )
-    if settings["schedule"] == "cosine":
-        steps = settings["epochs"] * len(trainer.train_batches)
-        trainer.schedule = Cosine(settings["lr"], steps=steps)
+    trainer.schedule = _schedule(settings, len(trainer.train_batches))
     return trainer
+
+
+def _schedule(settings: Mapping[str, Any], batches: int) -> Schedule | None:
+    """The learning rate by the steps done, of an epoch of so many batches; None for a constant."""
+    lr, epochs = settings["lr"], settings["epochs"]
+    if settings["schedule"] == "cosine":
+        return Cosine(lr, steps=epochs * batches)
+    if settings["schedule"] == "drop":
+        return Drop(lr, steps=max(0, epochs - LATE) * batches, factor=LATE_RATE)
+    return None
 
 
 def _segmenting(
@@ -123,22 +140,27 @@ def _segmenting(
 
 
 def _detecting(
-    settings: Mapping[str, Any], network: RCNN, scenes: Scenes, **engine: Any
+    settings: Mapping[str, Any], detector: RCNN | FasterRCNN, scenes: Scenes, **engine: Any
 ) -> Trainer:
-    """Of one that learns from objects in scenes."""
-    learner = Regions(
-        network,
-        scenes,
-        settings["batch_size"],
-        settings["optimizer"],
-        {"lr": settings["lr"]},
-        seed=settings["seed"],
-        evaluate_samples=settings["evaluate_samples"],
-        precision=settings["precision"],
-        **engine,
-    )
-    if settings["schedule"] == "cosine":
-        learner.schedule = Cosine(settings["lr"], steps=settings["epochs"] * len(learner.source))
+    """Of one that learns where objects are: from boxes one by one, or from whole pictures."""
+    options = {"seed": settings["seed"], "precision": settings["precision"], **engine}
+    learner: Regions | Detection
+    if isinstance(detector, RCNN):
+        arguments = settings["batch_size"], settings["optimizer"], {"lr": settings["lr"]}
+        learner = Regions(detector, scenes, *arguments, **options)
+    else:
+        learner = Detection(
+            detector,
+            scenes.x_train,
+            scenes.objects_train,
+            scenes.x_test,
+            scenes.objects_test,
+            settings["batch_size"],
+            OPTIMIZERS[settings["optimizer"]](lr=settings["lr"]),
+            **options,
+        )
+    learner.schedule = _schedule(settings, len(learner.source))
+    learner.evaluate_samples = settings["evaluate_samples"]
     return Trainer.of(learner, settings["epochs"])
 
 
@@ -150,18 +172,24 @@ TRAINERS: dict[Task, Callable[..., Trainer]] = {
 """For each task what makes the trainer, of settings, what was built, and data.
 
 A task of several networks has a function here that gives `Trainer.of` its `Learner`, whose
-`networks` are those of the `model`; a checkpoint has all of them, and `models.saved.save_networks`
-writes them. The `Learner` may have `evaluate_samples`, of each set, which is None at the end.
+`networks` are those of the `model`; a checkpoint has all of them, and `models.together` writes
+them. The `Learner` may have `evaluate_samples`, of each set, which is None at the end.
 """
 
 
-def measured(trainer: Trainer, names: Sequence[str]) -> dict[str, Any]:
+def measured(
+    trainer: Trainer, model: Any, dataset: Dataset, settings: Mapping[str, Any]
+) -> dict[str, Any]:
     """All that the learner measures, of whole data sets: "train_accuracy" and so on.
+
+    And by class the IoU where masks are compared, or the average precision where objects are.
 
     Parameters
     ----------
-    names : of the classes, by which the IoU of each is told where masks are compared
+    model : what was trained, as `trainer_of` takes it
     """
+    task = task_of(settings["model"], dataset.name)
+    names = known_of(dataset.name).classes[task]
     learner, found = trainer.learner, dict[str, Any]()
     if hasattr(learner, "evaluate_samples"):
         learner.evaluate_samples = None
@@ -170,8 +198,29 @@ def measured(trainer: Trainer, names: Sequence[str]) -> dict[str, Any]:
             found[f"{data}_{name}"] = value
         for metric in learner.metrics:
             if isinstance(metric, MeanIoU):
-                found[f"{data}_iou"] = _by_class(metric.matrix, names)
+                found[f"{data}_iou"] = _by_class(class_iou(metric.matrix), names)
+    if isinstance(model, RCNN | FasterRCNN) and isinstance(dataset, Scenes):
+        engines = getattr(learner, "engines", {"network": getattr(learner, "engine", None)})
+        found |= measured_objects(model, dataset, engines)
     return found
+
+
+def measured_objects(
+    detector: RCNN | FasterRCNN, scenes: Scenes, engines: Mapping[str, Engine]
+) -> dict[str, Any]:
+    """How well objects of the test set are found, at an IoU of 0.5."""
+    scores = DetectionScores(detector.classes)
+    scores.update(detector.detect(scenes.x_test, computing=engines), scenes.objects_test)
+    if isinstance(detector, FasterRCNN):
+        proposed = detector.proposed(scenes.x_test, computing=engines)
+    else:
+        proposed = proposals(scenes.x_test)
+    names = known_of(scenes.name).classes["detect"]
+    return {
+        **{f"test_{each.name}": each.value(scores) for each in (MeanAveragePrecision(), Recall())},
+        "test_proposal_recall50": ProposalRecall().of(proposed, scenes.objects_test),
+        "test_average_precision": _by_class(scores.average_precisions(), names),
+    }
 
 
 def measured_masks(truth: np.ndarray, read: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
@@ -181,15 +230,15 @@ def measured_masks(truth: np.ndarray, read: np.ndarray, names: Sequence[str]) ->
         "test_mean_iou": mean_iou(matrix),
         "test_pixel_accuracy": pixel_accuracy(matrix),
         "test_mean_class_accuracy": mean_class_accuracy(matrix),
-        "test_iou": _by_class(matrix, names),
+        "test_iou": _by_class(class_iou(matrix), names),
     }
 
 
-def _by_class(matrix: np.ndarray, names: Sequence[str]) -> dict[str, float | None]:
-    """The IoU of each class by its name; None of one that is neither there nor told."""
+def _by_class(values: Iterable[float], names: Sequence[str]) -> dict[str, float | None]:
+    """A number of each class by its name; None of one that has none, such as one not there."""
     return {
-        name: None if np.isnan(iou) else float(iou)
-        for name, iou in zip(names, class_iou(matrix), strict=True)
+        name: None if np.isnan(value) else float(value)
+        for name, value in zip(names, values, strict=True)
     }
 
 
