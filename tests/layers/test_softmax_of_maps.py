@@ -7,7 +7,8 @@ import pytest
 
 from xpnet import Convolution, Network, load_network, to_numpy
 from xpnet.errors import ArgumentError
-from xpnet.layers import SoftmaxWithLoss
+from xpnet.layers import HeadsWithLoss, SoftmaxWithLoss
+from xpnet.layers.loss import ignored_by
 from xpnet.models.saved import copied
 
 X = np.array([[[[1, 2], [0, 3]], [[0, 2], [1, 1]], [[2, 0], [1, -1]]]], dtype=float)
@@ -63,6 +64,13 @@ def test_it_is_the_cross_entropy_of_torch():
         case = f"{shape}, smoothing {smoothing}, ignore {ignore}, weights {w}"
         np.testing.assert_allclose(loss, want.item(), rtol=1e-12, atol=1e-14, err_msg=case)
         np.testing.assert_allclose(backward(), theirs.grad.numpy(), atol=1e-14, err_msg=case)
+        if ignore is None and not weighs:  # probabilities, of which torch ignores and weighs others
+            shares = np.moveaxis(rng.dirichlet(np.ones(shape[1]), t.shape), -1, 1)
+            loss, _ = SoftmaxWithLoss(smoothing).forward(z, shares)
+            want = torch.nn.functional.cross_entropy(
+                theirs, torch.tensor(shares), label_smoothing=smoothing
+            )
+            np.testing.assert_allclose(loss, want.item(), rtol=1e-12, err_msg=case)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +128,22 @@ def test_a_label_without_a_class_is_nan_where_nothing_is_read_back(strict_device
     with unread():
         value, _ = SoftmaxWithLoss(ignore=255, class_weights=[1, 2, 4]).forward(x, t)
     assert float(value) == pytest.approx(0.9104046474, rel=1e-9)
+
+
+def test_a_loss_of_your_own_may_leave_labels_out():
+    class Own(SoftmaxWithLoss):
+        """As it is."""
+
+    class Other:
+        ignore = "nothing"
+
+        def forward(self, x, t):
+            return np.sum(x), lambda dout=1.0: dout * np.ones_like(x)
+
+    assert ignored_by(Own(ignore=255)) == 255
+    assert ignored_by(Other()) is None
+    heads = HeadsWithLoss({"a": Own(ignore=7), "b": Other()})
+    assert ignored_by(heads) == {"a": 7, "b": None}
 
 
 def segmenter(loss, dtype="float32"):

@@ -43,6 +43,7 @@ def test_masks_are_learned_and_measured(engine):
     counts = MASKS != 255
     read = predictions(trainer.network, X, engine=engine)
     assert read.shape == MASKS.shape
+    assert predictions(trainer.network, X[:0], engine=engine).shape == (0, 5, 6)
     share = np.mean(read[counts] == MASKS[counts])
     assert last["train_pixel_accuracy"] == pytest.approx(share)
     assert trainer.network.accuracy(X, MASKS) == pytest.approx(share)

@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from xpnet.arguments import check_number, checked
+from xpnet.arguments import check_number, checked, whole
 from xpnet.arrays import Array, to_numpy
 from xpnet.arrays.values import as_array, floating
 from xpnet.described import Described, ReadOnly
@@ -20,7 +20,10 @@ LossBackward: TypeAlias = Callable[..., Array]
 
 
 class Loss(Protocol):
-    """The end of a network: scores and targets in, one number out."""
+    """The end of a network: scores and targets in, one number out.
+
+    One of your own may have `probabilities(scores)`, and `ignore`, the label that it leaves out.
+    """
 
     def forward(self, x: Array, t: Array) -> tuple[Array, LossBackward]:
         """The loss of scores `x` against targets `t`, and the function that gives dx."""
@@ -275,7 +278,8 @@ def ignored_by(loss: Loss) -> Any:
     """The label that a loss leaves out, or None; those of several heads by their names."""
     if isinstance(loss, HeadsWithLoss):
         return {name: ignored_by(each) for name, each in loss.losses.items()}
-    return getattr(loss, "ignore", None)
+    found: Any = getattr(loss, "ignore", None)
+    return int(found) if whole(found) else None
 
 
 def check_loss(what: str, loss: Any) -> None:

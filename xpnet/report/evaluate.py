@@ -10,6 +10,7 @@ from xpnet.arrays.values import as_array
 from xpnet.engine import get_engine
 from xpnet.errors import ArgumentError
 from xpnet.functions.targets import class_axis
+from xpnet.layers.loss import predicted
 from xpnet.models.accuracy import check_finite, check_one_output, check_several, evaluation_batch
 from xpnet.models.network import Network
 
@@ -77,17 +78,16 @@ def predictions(
         graph=graph,
         skip_engine_check=skip_engine_check,
     )
-    size, labels = evaluation_batch(network.device), np.empty(len(x), dtype=np.int64)
+    shape = predicted(network.last_layer, network.output_shape)
+    places = () if isinstance(shape, dict) else shape[1:]
+    size, labels = evaluation_batch(network.device), np.empty((len(x), *places), dtype=np.int64)
     for start in range(0, len(x), size):
         batch = x[start : start + size]
         check_finite(batch, start)
         check_one_output(scores := computing.predict(batch), "a class is read of one")
         check_several(scores.shape[axis := class_axis(scores.shape)])
         check_finite(scores := to_numpy(scores), start, "scores")
-        told = scores.argmax(axis=axis)
-        if not start:
-            labels = np.empty((len(x), *told.shape[1:]), dtype=np.int64)
-        labels[start : start + len(batch)] = told
+        labels[start : start + len(batch)] = scores.argmax(axis=axis)
     return labels
 
 
