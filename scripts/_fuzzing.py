@@ -547,6 +547,9 @@ def _hostile_networks() -> list[Seed]:
         _layers(("BatchNorm", {"features": 10**12})),
         _layers(("Affine", {"n_in": 2**62, "n_out": 2**62})),
         _layers(("Convolution", {"channels": 1, "filters": 1, "filter_size": [1, "2"]})),
+        _layers(("TransposedConvolution", {**UP, "output_pad": [0, "1"]})),
+        _layers(("TransposedConvolution", {**UP, "stride": 2**62, "std": "bilinear"})),
+        _layers(("TransposedConvolution", {**UP, "stride": 2**62, "filter_size": [2**63] * 2})),
         _layers(("Sum", {"branches": [deep, deep]})),
         _layers(("Sequential", {"layers": {}}), ("Heads", {"branches": 7})),
         _layers(("Dropout", {"key": [-1, 2**40]})),
@@ -570,6 +573,7 @@ def _hostile_networks() -> list[Seed]:
     ]
 
 
+UP = {"channels": 1, "filters": 1, "filter_size": 2}
 _TORCH = {"l1": Affine(4, 3, rng=0), "l2": BatchNorm(3)}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.bench.cases import fresh
+from xpnet.bench.cases import fresh, labels_for
 from xpnet.engine.cuda import CudaEngine
 from xpnet.engine.cuda.kernel import Kernel
 from xpnet.engine.cuda.module import Launch
@@ -153,7 +153,8 @@ def step_of(model: str) -> tuple[CudaEngine, Reader, list[Launch]]:
     engine = CudaEngine(fresh(model), graph=False, driver=reader)
     x = np.zeros((BATCH, *engine.network.input_shape), np.uint8)
     optimizer = OPTIMIZERS[kind.optimizer](kind.lr)
-    training = engine.steps(x, np.zeros(BATCH, np.int64), BATCH, optimizer)
+    labels = labels_for(engine.network.output_shape, np.zeros(BATCH, np.int64))
+    training = engine.steps(x, labels, BATCH, optimizer)
     training.begin(np.arange(BATCH), [kind.lr])
     return engine, reader, training.launches(BATCH)
 

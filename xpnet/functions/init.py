@@ -171,10 +171,9 @@ def bilinear(channels: int, stride: Stride) -> np.ndarray:
             f"bilinear needs at least one channel and step, got channels={channels}, "
             f"stride={stride}"
         )
-    down, across = map(_ramp, strides)
-    W = filled((channels, channels, len(down), len(across)), 0.0)
+    W = filled((channels, channels, *map(bilinear_size, strides)), 0.0)
     if not is_unwritten():
-        W[range(channels), range(channels)] = np.outer(down, across)
+        W[range(channels), range(channels)] = np.outer(*map(_ramp, strides))
     return W
 
 
