@@ -120,6 +120,19 @@ def test_bench_optimizer(run, tmp_path):
     assert set(record["ratios"]) == {f"xpnet / {name}" for name in times if name != "xpnet"}
 
 
+@pytest.mark.slow
+def test_bench_scenes(run, tmp_path):
+    """The first losses are the same, or it would not end well."""
+    pytest.importorskip("torch")
+    arguments = ("--rounds", 2, "--warm", 1, "--scenes", 2, "--data", "synthetic")
+    code, out, err = run("bench_scenes", *arguments, "--out", "a.json", weights=False)
+    assert code == 0, err
+    assert "2 scenes a step, 1 threads" in out
+    (record,) = json.loads((tmp_path / "a.json").read_text())
+    assert list(record["milliseconds"]) == ["xpnet", "torch eager"]
+    assert list(record["ratios"]) == ["xpnet / torch eager"]
+
+
 def test_bench_nielsen_step(run, tmp_path):
     arguments = ("--rounds", 2, "--steps", 2, "--out", "a.json")
     code, out, err = run("bench_nielsen_step", *arguments, weights=False)
