@@ -38,7 +38,7 @@ OTHERS = {
     "nielsen.Network": nielsen.Network, "wakui.train": wakui.train,
     **{f"saitoh.{name}": getattr(saitoh, name) for name in ("Adam", "Momentum", "Dropout")},
     **{name: getattr(schedules, name) for name in (
-        "Constant", "StepDecay", "ExponentialDecay", "Cosine", "WarmUp", "OneCycle")},
+        "Constant", "StepDecay", "Drop", "ExponentialDecay", "Cosine", "WarmUp", "OneCycle")},
 }  # fmt: skip
 NEEDED = {
     "Affine": lambda: {"n_in": 4, "n_out": 3},
@@ -90,6 +90,7 @@ NEEDED = {
     "Trainer": lambda: {"network": net(), "x_train": X, "t_train": T},
     "Constant": lambda: {"lr": 0.1},
     "StepDecay": lambda: {"lr": 0.1, "every": 2},
+    "Drop": lambda: {"lr": 0.1, "steps": 2},
     "ExponentialDecay": lambda: {"lr": 0.1, "every": 2},
     "Cosine": lambda: {"lr": 0.1, "steps": 3},
     "WarmUp": lambda: {"then": schedules.Constant(0.1), "steps": 2},

@@ -7,12 +7,22 @@ import pytest
 
 from xpnet import SGD, Trainer, TwoLayerNet, synthetic_digits
 from xpnet.errors import ArgumentError
-from xpnet.optim.schedules import Constant, Cosine, ExponentialDecay, OneCycle, StepDecay, WarmUp
+from xpnet.optim.schedules import (
+    Constant,
+    Cosine,
+    Drop,
+    ExponentialDecay,
+    OneCycle,
+    StepDecay,
+    WarmUp,
+)
 
 WORKED = [  # rates of given steps, by hand
     (Constant(0.1), {0: 0.1, 1000: 0.1}),
     (StepDecay(0.1, every=10), {0: 0.1, 9: 0.1, 10: 0.01, 19: 0.01, 20: 0.001}),
     (StepDecay(0.4, every=3, factor=0.5), {2: 0.4, 3: 0.2, 6: 0.1}),
+    (Drop(0.4, steps=3, factor=0.25), {0: 0.4, 2: 0.4, 3: 0.1, 9: 0.1}),
+    (Drop(0.4, steps=0), {0: 0.04}),
     (ExponentialDecay(0.1, every=10), {0: 0.1, 10: 0.01, 5: 0.1 * 10**-0.5, 20: 0.001}),
     (Cosine(0.2, steps=100), {0: 0.2, 50: 0.1, 25: 0.1 + 0.1 * 0.5**0.5, 100: 0.0, 500: 0.0}),
     (Cosine(0.2, steps=100, last=0.1), {0: 0.2, 50: 0.15, 100: 0.1, 500: 0.1}),
@@ -78,6 +88,7 @@ def test_against_pytorch(name):
         (lambda: Constant(0.0), "a schedule needs a positive lr, got 0.0"),
         (lambda: StepDecay(float("nan"), 1), "a schedule needs a positive lr, got nan"),
         (lambda: StepDecay(0.1, 0), "a schedule needs a positive every, got 0"),
+        (lambda: Drop(0.1, -1), "Drop needs steps from 0 on, got -1"),
         (lambda: ExponentialDecay(0.1, 5, -1), "a schedule needs a positive factor, got -1"),
         (lambda: Cosine(0.1, 0), "a schedule needs a positive steps, got 0"),
         (lambda: WarmUp(Constant(0.1), 0), "a schedule needs a positive steps, got 0"),

@@ -305,6 +305,31 @@ def test_a_run_goes_on_bit_for_bit(steps):
     assert trainer(seed=1).train()[0].train_loss != whole.history[0].train_loss
 
 
+@pytest.mark.parametrize("engine", ["cpu", pytest.param("reference", marks=pytest.mark.slow)])
+def test_what_is_frozen_stays(engine):
+    """Of the first network a part, and all of the second, whose gradient still goes through it."""
+    detector = make()
+    detector.networks["rpn"].freeze("conv1", "norm1", "conv2")
+    detector.networks["head"].freeze()
+    trainer(epochs=1, detector=detector, batch_size=1, engine=engine).train()
+    frozen = {"conv1.W", "norm1.gamma", "norm1.beta", "conv2.W"} | set(
+        detector.networks["head"].params
+    )
+    for name, fresh in make().networks.items():
+        for key, array in detector.networks[name].params.items():
+            assert np.array_equal(array, fresh.params[key]) == (key in frozen), key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_training_repeats_bit_for_bit(threads):
+    one, other = (trainer(epochs=2, threads=threads) for _ in range(2))
+    one.train()
+    other.train()
+    for name, array in one.learned().items():
+        np.testing.assert_array_equal(other.learned()[name], array, err_msg=name)
+
+
 def test_rates_follow_the_schedule_in_both_networks():
     rates = []
     made = trainer(epochs=1, schedule=lambda step: 0.001 * (step + 1))
