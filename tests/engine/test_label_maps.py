@@ -127,7 +127,7 @@ def test_scores_that_lie_apart_are_copied(compiled):
     loss, rng = LOSSES["all"], np.random.default_rng(0)
     whole = rng.standard_normal((2, 3, 7, 8, 9)).astype("float32")
     scores, dscores = (a[:, :K, 1:6, 1:] for a in whole)
-    assert Rows(scores)._is_copy
+    assert Rows(scores).is_copy
     t = rng.integers(0, K, (3, 5, 8))
     t[0, 0] = 255
     want, backward = loss.forward(scores, t)

@@ -377,9 +377,10 @@ class CpuEngine(OneByOne, Uncopied):
     def _check_target(self, t: Any, y: np.ndarray) -> None:
         """Refuse targets of one output that do not fit it."""
         check_counts(len(y), len(t) if t.ndim else 0)
-        whole = t.dtype.kind in "iub"
-        labels = whole and as_labels(t, y.shape).shape == label_shape(y.shape)
+        labels = t.dtype.kind in "iub" and t.ndim == 1 and y.ndim == 2
         if not labels and self._separable[True] and t.shape != y.shape:
+            if t.dtype.kind in "iub" and as_labels(t, y.shape).shape == label_shape(y.shape):
+                return
             as_one_hot(t, y)  # says what is wrong
 
     def _checked(self, dy: Any, scores: Any) -> Any:

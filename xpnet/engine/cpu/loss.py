@@ -24,30 +24,29 @@ def separable(loss: Loss) -> bool:
 def counted(loss: Loss, t: Any, outputs: Any) -> Any:
     """What the losses of samples are divided by, M; by name if there are several outputs.
 
-    The number of samples, or of all their places; with weights, or labels that are left out, the
-    sum of what the labels count.
+    The number of samples; with weights of classes, or labels that are left out, the sum of what the
+    labels of all their places count.
 
     Parameters
     ----------
     t : targets that fit
     outputs : the shape of a sample's output, or shapes by name
     """
-    if isinstance(outputs, Mapping):
+    if type(outputs) is dict:
         if type(loss) is not HeadsWithLoss or loss.losses.keys() != outputs.keys():
             return len(values_of(t)[0])
         return {
             name: counted(each, t[name] if isinstance(t, Mapping) else t, outputs[name])
             for name, each in loss.losses.items()
         }
-    if type(loss) is not SoftmaxWithLoss:
+    if type(loss) is not SoftmaxWithLoss or loss.is_mean:
         return len(t)
-    places = len(t) * prod(outputs[1:])
-    if loss.is_mean:
-        return places
     t = as_labels(t, shape := (len(t), *outputs))
     weights = None if loss.class_weights is None else np.asarray(loss.class_weights)
     if t.shape == shape:  # rows, of which none is left out
-        return places if weights is None else float(np.moveaxis(t, 1, -1).dot(weights).sum())
+        if weights is None:
+            return len(t) * prod(outputs[1:])
+        return float(np.moveaxis(t, 1, -1).dot(weights).sum())
     labels = t.astype(np.int64, copy=False)
     if loss.ignore is not None:
         labels = labels[labels != loss.ignore]
@@ -56,7 +55,7 @@ def counted(loss: Loss, t: Any, outputs: Any) -> Any:
 
 def share_of(own: Any, total: Any) -> Any:
     """The share of a batch that a part has, of what is counted in both; by name if these are."""
-    if isinstance(own, Mapping):
+    if type(own) is dict:
         return {name: share_of(each, total[name]) for name, each in own.items()}
     return own / total if total else 0.0
 
@@ -87,22 +86,26 @@ def part_loss(loss: Loss, scores: Any, dscores: Any, *, compiled: bool = False) 
 
 
 class Rows:
-    """An array (n, K, ...) as rows of K numbers, in the order of memory: (H, W, n) for images."""
+    """An array (n, K, ...) as rows of K numbers, in the order of memory: (H, W, n) for images.
+
+    Attributes
+    ----------
+    rows : (n H W, K)
+    is_copy : whether they have memory of their own, since they cannot be seen in the array
+    """
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array.transpose(*range(2, array.ndim), 0, 1)
         self.rows = self._array.reshape(-1, array.shape[1])
-        self._is_copy = not np.shares_memory(self.rows, array)
+        self.is_copy = not np.shares_memory(self.rows, array)
 
     def fetch(self) -> None:
         """Have the rows be the array as it is now."""
-        if self._is_copy:
-            np.copyto(self.rows.reshape(self._array.shape), self._array)
+        np.copyto(self.rows.reshape(self._array.shape), self._array)
 
     def put_back(self) -> None:
         """Have the array be what the rows are now."""
-        if self._is_copy:
-            np.copyto(self._array, self.rows.reshape(self._array.shape))
+        np.copyto(self._array, self.rows.reshape(self._array.shape))
 
 
 class SoftmaxLoss:
@@ -111,24 +114,40 @@ class SoftmaxLoss:
     def __init__(self, layer: SoftmaxWithLoss, scores: np.ndarray, dscores: np.ndarray) -> None:
         self._layer, self.scores = layer, scores
         self._z, self._dz = Rows(scores), Rows(dscores)
-        check_weights(layer.class_weights, scores.shape[1])
         self._as_written = LossAsWritten(layer, scores, dscores)
         n, classes = self._z.rows.shape
-        self._weights = np.ones(classes, dtype=scores.dtype)
-        if layer.class_weights is not None:
-            self._weights[...] = layer.class_weights
-        # One row for each label, and on either side one of NaN, as the loss then is, for no class.
-        table = self._weights * smoothed(np.eye(classes, dtype=scores.dtype), layer.smoothing)
-        table = np.pad(table, ((1, 1), (0, 0)), constant_values=np.nan)
-        # Behind them one of 0, for what is left out.
-        self._table = table if layer.ignore is None else np.pad(table, ((0, 1), (0, 0)))
         self._row = np.empty(n, dtype=np.intp)
         self._exp, self._log, self._target = (np.empty((n, classes), scores.dtype) for _ in "123")
         self._one = np.empty((n, 1), dtype=scores.dtype)
+        self._made_of: tuple[Any, ...] = ()
+
+    def _begin(self) -> None:
+        """Take up the scores, and what the layer is, which may have changed."""
+        layer = self._layer
+        made_of = layer.smoothing, layer.ignore, layer.class_weights
+        if made_of != self._made_of:
+            self._made_of = made_of
+            self._prepare()
+        if self._z.is_copy:
+            self._z.fetch()
+
+    def _prepare(self) -> None:
+        """Make a row of targets for each label."""
+        layer, classes, dtype = self._layer, self.scores.shape[1], self.scores.dtype
+        check_weights(layer.class_weights, classes)
+        self._is_mean = layer.is_mean
+        self._weights = np.ones(classes, dtype=dtype)
+        if layer.class_weights is not None:
+            self._weights[...] = layer.class_weights
+        # On either side one of NaN, as the loss then is, for no class.
+        table = self._weights * smoothed(np.eye(classes, dtype=dtype), layer.smoothing)
+        table = np.pad(table, ((1, 1), (0, 0)), constant_values=np.nan)
+        # Behind them one of 0, for what is left out.
+        self._table = table if layer.ignore is None else np.pad(table, ((0, 1), (0, 0)))
 
     def __call__(self, t: np.ndarray, share: float) -> float:
         """`share` times the mean over these samples; leaves its gradient by the scores."""
-        self._z.fetch()
+        self._begin()
         z, dz, one = self._z.rows, self._dz.rows, self._one
         target = self._targets(t)
         np.maximum.reduce(z, axis=1, keepdims=True, out=one)
@@ -137,7 +156,7 @@ class SoftmaxLoss:
         np.add.reduce(self._exp, axis=1, keepdims=True, out=one)
         scale = self._scale(t, share)
         np.divide(self._exp, one, out=dz)
-        if not self._layer.is_mean:
+        if not self._is_mean:
             dz *= target.sum(axis=1, keepdims=True)
         dz -= target
         dz *= scale
@@ -147,8 +166,8 @@ class SoftmaxLoss:
 
     def _scale(self, t: np.ndarray, share: float) -> float:
         """What a loss is multiplied by that counts 1."""
-        if self._layer.is_mean:
-            return share / len(self._z.rows)
+        if self._is_mean:
+            return share / len(self._row)
         own = counted(self._layer, t, self.scores.shape[1:])
         return share / own if own else 0.0
 
@@ -160,15 +179,17 @@ class SoftmaxLoss:
         """
         if not loss >= 0:
             return self._as_written(t, share)
-        self._dz.put_back()
+        if self._dz.is_copy:
+            self._dz.put_back()
         return loss + 0.0  # which is no -0.0
 
     def _labels(self, t: np.ndarray) -> np.ndarray | None:
         """Labels in the order of the rows; None if targets are something else."""
-        t = as_labels(t, self.scores.shape)
+        if t.ndim == self.scores.ndim:
+            t = as_labels(t, self.scores.shape)
         if t.ndim != self.scores.ndim - 1 or t.dtype.kind not in "iu":
             return None
-        return t.transpose(*range(1, t.ndim), 0).reshape(-1)
+        return t if t.ndim == 1 else t.transpose(*range(1, t.ndim), 0).reshape(-1)
 
     def _targets(self, t: np.ndarray) -> np.ndarray:
         """Weights of the classes times their targets, smoothed, in rows."""

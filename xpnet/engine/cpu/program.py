@@ -109,6 +109,7 @@ class Program:
         else:
             self.scores, self._dscores = (in_book_order(a[outputs]) for a in (self._y, self._dy))
         self._layer = loss
+        self._output_shapes = by_head(lambda scores: scores.shape[1:], self.scores)
         self._loss = part_loss(loss, self.scores, self._dscores, compiled=compiled)
         self.dx: Array = in_book_order(self._dy[INPUT])
 
@@ -294,8 +295,7 @@ class Program:
         ----------
         total : what `counted` gives for the whole batch
         """
-        own = counted(self._layer, t, by_head(lambda scores: scores.shape[1:], self.scores))
-        return self._loss(t, share_of(own, total))
+        return self._loss(t, share_of(counted(self._layer, t, self._output_shapes), total))
 
     def leave(self, dy: Any) -> None:
         """Leave a gradient by the scores, as these are in `scores`."""

@@ -123,7 +123,7 @@ class SoftmaxLossByRows(SoftmaxLoss):
         """`share` times the mean over these samples; leaves its gradient by the scores."""
         if not t.dtype.isnative:  # such as those of an IDX file, which loops cannot read
             t = t.astype(t.dtype.newbyteorder("="))
-        self._z.fetch()
+        self._begin()
         z, dz, layer = self._z.rows, self._dz.rows, self._layer
         log, exp, kind = self._log, self._exp, self.scores.dtype.type
         shift(z, log)
@@ -132,9 +132,9 @@ class SoftmaxLossByRows(SoftmaxLoss):
         scale = kind(factor)
         labels = None if layer.smoothing else self._labels(t)
         if labels is None:
-            over = by_rows if layer.is_mean else by_weighed_rows
+            over = by_rows if self._is_mean else by_weighed_rows
             found = over(log, exp, self._targets(t), scale, dz)
-        elif layer.is_mean:
+        elif self._is_mean:
             found = by_labels(log, exp, labels, kind(1), scale, dz)
         else:
             ignores, ignore = layer.ignore is not None, layer.ignore or 0
