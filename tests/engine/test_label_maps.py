@@ -122,6 +122,19 @@ def test_nothing_is_learned_where_all_is_left_out(compiled):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
+def test_smoothing_may_change_and_what_counts_may_not(compiled):
+    nets = network(SoftmaxWithLoss(0.1, 255)), network(SoftmaxWithLoss(0.1, 255))
+    engine, (x, t) = CpuEngine(nets[0], 1, compiled=compiled), data(5, LOSSES["all"])
+    for smoothing in (0.1, 0.0, 0.3):
+        for net in nets:
+            net.last_layer.smoothing = smoothing
+        agree(nets[0].last_layer, engine.loss_and_gradient(x, t), nets[1].loss_and_gradient(x, t))
+    for name in ("ignore", "class_weights"):
+        with pytest.raises(AttributeError):
+            setattr(nets[0].last_layer, name, None)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
 def test_scores_that_lie_apart_are_copied(compiled):
     """As where they are a part of a larger array, from which rows cannot be seen."""
     loss, rng = LOSSES["all"], np.random.default_rng(0)

@@ -81,8 +81,18 @@ class SoftmaxWithLoss(Described):
             raise ArgumentError(f"smoothing must be from 0 to below 1, got {smoothing}; try 0.1")
         if ignore is not None and not -(2**31) <= ignore < 2**31:
             raise ArgumentError(f"ignore must be a label of 32 bits, got {ignore}; try 255")
-        self.smoothing, self.ignore = smoothing, None if ignore is None else int(ignore)
-        self.class_weights = None if class_weights is None else _checked_weights(class_weights)
+        self.smoothing, self._ignore = smoothing, None if ignore is None else int(ignore)
+        self._class_weights = None if class_weights is None else _checked_weights(class_weights)
+
+    @property
+    def ignore(self) -> int | None:
+        """The label that is left out, to be read; None if there is none."""
+        return self._ignore
+
+    @property
+    def class_weights(self) -> tuple[float, ...] | None:
+        """How much each class counts, to be read; None if all count the same."""
+        return self._class_weights
 
     def arguments(self) -> dict[str, Any]:
         """The smoothing, the label that is left out, and the weights."""

@@ -119,14 +119,11 @@ class SoftmaxLoss:
         self._row = np.empty(n, dtype=np.intp)
         self._exp, self._log, self._target = (np.empty((n, classes), scores.dtype) for _ in "123")
         self._one = np.empty((n, 1), dtype=scores.dtype)
-        self._made_of: tuple[Any, ...] = ()
+        self._prepare()
 
     def _begin(self) -> None:
-        """Take up the scores, and what the layer is, which may have changed."""
-        layer = self._layer
-        made_of = layer.smoothing, layer.ignore, layer.class_weights
-        if made_of != self._made_of:
-            self._made_of = made_of
+        """Take up the scores, and the smoothing, which may have changed."""
+        if self._layer.smoothing != self._smoothing:
             self._prepare()
         if self._z.is_copy:
             self._z.fetch()
@@ -135,7 +132,7 @@ class SoftmaxLoss:
         """Make a row of targets for each label."""
         layer, classes, dtype = self._layer, self.scores.shape[1], self.scores.dtype
         check_weights(layer.class_weights, classes)
-        self._is_mean = layer.is_mean
+        self._is_mean, self._smoothing = layer.is_mean, layer.smoothing
         self._weights = np.ones(classes, dtype=dtype)
         if layer.class_weights is not None:
             self._weights[...] = layer.class_weights
