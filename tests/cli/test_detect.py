@@ -207,7 +207,7 @@ def test_a_box_is_where_its_ink_is(run, tmp_path):
 
 def test_nothing_found_is_an_answer(run, tmp_path):
     seeing(sure=-9.0).save_params("model.safetensors")
-    ink("a.png", (64, 64), (10, 10, 20, 30))
+    ink("a.png", (300, 200), (10, 10, 20, 30))
     code, out, err = run(
         "detect",
         "--weights",
@@ -222,6 +222,7 @@ def test_nothing_found_is_an_answer(run, tmp_path):
     )
     assert code == 0, err
     assert out.splitlines()[:2] == ["a.png: nothing found"] * 2
+    assert "a.png is seen with 64 of its 300 pixels; if digits in it are small, --size 256" in err
     assert {path.name for path in (tmp_path / "a").iterdir()} == {
         "a-found.png", "a-2-found.png", "detections.json"
     }  # fmt: skip

@@ -139,6 +139,8 @@ def test_a_larger_picture_is_seen_by_the_same_weights():
     detector = small()
     larger = detector.for_images((1, 64, 48))
     assert larger.count == detector.count
+    assert (larger.candidates, larger.proposals) == (8 * 60, 8 * 16)
+    assert (small().candidates, detector.for_images((1, 8, 8)).proposals) == (60, 16)
     x = np.zeros((1, 1, 64, 48), dtype="float32")
     x[..., :16, :24] = RNG.random((16, 24))
     few = detector.networks["rpn"].predict(x[..., :16, :24])

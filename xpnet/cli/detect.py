@@ -47,6 +47,9 @@ UNREADABLE = 2
 DATA, SIDE = ("digit-scenes",), 64
 """The scenes that detectors are for, and pixels of a side of one."""
 
+LARGEST = 1024
+"""Pixels of a side that a picture is seen with at most."""
+
 RESULTS, SCENES, TRUTH, SCORES = (
     "detections.json", "scene-detections.json", "scene-truth.json", "scores.json"
 )  # fmt: skip
@@ -75,7 +78,7 @@ LEAST = 0.05
 )
 @click.option(
     "--size",
-    type=Count(least=16, most=2048),
+    type=Count(least=16, most=LARGEST),
     default=SIDE,
     metavar="N",
     help="Pictures are seen with N pixels along their longer side; digits should then be 12 to 30 "
@@ -193,6 +196,11 @@ def _look_at(
     for (path, each), seen in zip(read, finds, strict=True):
         for remark in each.remarks:
             notice(f"{path} {remark}")
+        if not len(seen.labels) and each.scale < 1 and size < LARGEST and each.x.any():
+            notice(
+                f"{path} is seen with {size} of its {max(each.size)} pixels; if digits in it are "
+                f"small, --size {min(4 * size, LARGEST)} sees them larger"
+            )
         own = seen._replace(boxes=boxes_in(each, seen.boxes))
         click.echo(found.picture(path, each.picture, each.size, own))
 

@@ -1,6 +1,7 @@
 """Faster R-CNN: a network that proposes boxes, and one that says what is in them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -358,9 +359,13 @@ class FasterRCNN:
     def for_images(self, input_shape: Sequence[int]) -> "FasterRCNN":
         """The same detector for pictures of another size; it has a copy of the weights.
 
-        Anchors keep their sizes in pixels: what is larger in a larger picture is not found.
+        Anchors keep their sizes in pixels: what is larger in a larger picture is not found. There
+        are as many more candidates and proposals as pixels, up to 2,000 and 300, the paper's.
         """
         arguments = self.arguments() | {"input_shape": tuple(input_shape), "device": self.device}
+        more = max(1.0, prod(input_shape[1:]) / prod(self.input_shape[1:]))
+        for name, most in (("candidates", 2000), ("proposals", 300)):
+            arguments[name] = max(arguments[name], min(most, round(more * arguments[name])))
         other = FasterRCNN(**arguments, rng=0)
         for name, network in self.networks.items():
             for key, array in network.file_arrays().items():

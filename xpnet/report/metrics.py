@@ -394,5 +394,5 @@ def columns(history: Sequence[EpochMetrics]) -> list[str]:
 
 
 def spoken(name: str) -> str:
-    """A metric's name as people write it: "mean IoU" for mean_iou."""
-    return name.replace("_", " ").replace("iou", "IoU")
+    """A metric's name as people write it: "mean IoU" for mean_iou, "mAP50" for map50."""
+    return name.replace("_", " ").replace("iou", "IoU").replace("map", "mAP")
