@@ -68,6 +68,7 @@ from xpnet.layers import (
     Unpooled,
 )
 from xpnet.models import Network, TwoLayerNet, build_network
+from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.fcn import FCN
 from xpnet.models.torch_names import load_torch, save_torch
 from xpnet.optim import Adam
@@ -1083,6 +1084,7 @@ def _valid_lines() -> list[Seed]:
     network = build_network("two-layer-net", sizes, rng=0)
     network.save_params("w.safetensors")
     FCN.small(rng=0).save_params("fcn.safetensors")
+    FasterRCNN(rng=0).save_params("boxes.safetensors")
     _digit().save("digit.png")
     lines = [
         ["--version"],
@@ -1094,6 +1096,8 @@ def _valid_lines() -> list[Seed]:
         ["train", "--model", "segnet", "--data", "road-scenes", "--batch-size", "5"],
         ["evaluate", "--weights", "fcn.safetensors"],
         ["segment", "--weights", "fcn.safetensors", "--scenes", "2", "digit.png"],
+        ["train", "--model", "faster-rcnn", "--batch-size", "5", "--schedule", "drop"],
+        ["detect", "--weights", "boxes.safetensors", "--scenes", "2", "--size", "96", "digit.png"],
         ["summary", "--model", "two-layer-net", "--hidden-size", "7", "--activation", "tanh"],
         ["tune", "--data", "synthetic", "--trials", "2", "--lr", "1e-3", "1e-2"],
         ["data", "--data", "synthetic", "--export", "pictures", "--count", "3"],
