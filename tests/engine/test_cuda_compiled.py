@@ -31,7 +31,7 @@ from xpnet import (
 )
 from xpnet.engine.cuda.update import SHARED
 from xpnet.errors import ArgumentError, EngineError
-from xpnet.layers import Affine, Heads, HeadsWithLoss
+from xpnet.layers import Affine, Heads, HeadsWithLoss, IdentityWithLoss
 from xpnet.optim.clipping import clip_by_norm
 
 WAYS = [(True, True), (True, False), (False, True), (False, False)]
@@ -269,9 +269,17 @@ def test_targets_by_name_are_those_of_the_heads(stand_in, made, message):
 
 def test_a_head_that_puts_out_images_is_an_obstacle(stand_in):
     """What is done to them by losses of rows is not defined."""
-    layers = [Heads({"image": Convolution(1, 2, 3, rng=0), "row": affine(16)})]
+
+    def made(loss=None):
+        heads = Heads({"image": Convolution(1, 2, 3, rng=0), "row": affine(16)})
+        return Network([heads], loss, input_shape=(1, 4, 4))
+
+    losses = {"image": IdentityWithLoss(), "row": SoftmaxWithLoss()}
     with pytest.raises(ArgumentError, match="it puts out images"):
-        stand_in.engine(Network(layers, input_shape=(1, 4, 4)))
+        stand_in.engine(made(HeadsWithLoss(losses)))
+    engine = stand_in.engine(made())  # of no loss here: gradients come from elsewhere
+    with pytest.raises(ArgumentError, match="give it a HeadsWithLoss"):
+        engine.loss_and_gradient(np.ones((5, 1, 4, 4)), np.arange(5))
 
 
 # What learns

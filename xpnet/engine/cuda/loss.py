@@ -59,7 +59,8 @@ def loss_obstacle(loss: Loss, outputs: Any) -> str | None:
         if type(each) not in (SoftmaxWithLoss, *COSTS):
             return f"there is no kernel for {type(each).__name__}"
     for name, shape in (outputs if isinstance(outputs, Mapping) else {"": outputs}).items():
-        if len(shape) > 1 and type(several.get(name)) is not SoftmaxWithLoss:
+        # Outputs that the loss is not for have gradients from elsewhere.
+        if len(shape) > 1 and name in several and type(several[name]) is not SoftmaxWithLoss:
             return "it puts out images"
     return None
 
