@@ -6,7 +6,7 @@ from PIL import Image
 
 from xpnet.errors import DataError
 from xpnet.files.boxed import boxes_in, read_scene, with_boxes
-from xpnet.files.masks import LEAST
+from xpnet.files.masks import HIGHEST, LEAST, sheet, times_of
 
 
 def picture(path, size, box, ground=20, pen=240, mode="L"):
@@ -82,3 +82,10 @@ def test_boxes_of_a_file_are_drawn_on_what_was_made_smaller():
     rows, columns = np.nonzero(np.asarray(drawn)[:, :, 1])
     assert (columns.min(), columns.max()) == (100, 299)
     assert rows.max() == 349
+
+
+def test_a_narrow_picture_is_not_enlarged_beyond_all_measure():
+    drawn = with_boxes(Image.new("RGB", (2, 2000)), np.zeros((0, 4)), [], [])
+    assert drawn.size == (2, 2000)
+    assert sheet([("", Image.new("RGB", (2, 2000)))], []).size[1] < 2 * 2000
+    assert times_of(10, 100) == HIGHEST // 100

@@ -54,3 +54,9 @@ def test_wrong_objects(boxes, labels, text):
 def test_objects_for_each_picture():
     with pytest.raises(ArgumentError, match="for each of 2 pictures, got those of 1"):
         checked_objects([NONE], 2, (1, 48, 64), 10)
+
+
+@pytest.mark.parametrize("given", [5, [None], [[[1, 1, 5, 20]]], [np.zeros(3)]])
+def test_what_is_no_list_of_objects(given):
+    with pytest.raises(ArgumentError, match="a list with boxes"):
+        checked_objects(given, 1, (1, 48, 64), 10)

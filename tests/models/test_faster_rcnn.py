@@ -159,6 +159,7 @@ def test_a_larger_picture_is_seen_by_the_same_weights():
         ({"input_shape": (64, 64)}, "must be \\(channels, height, width\\)"),
         ({"classes": 0}, "at least one class, candidate and proposal, got classes=0"),
         ({"sizes": ()}, "sizes"),
+        ({"sizes": 14.0}, "sizes=14.0"),
         ({"ratios": (-1.0,)}, "ratios"),
     ],
 )
@@ -172,5 +173,15 @@ def test_pictures_of_another_size_are_told():
     for shape in ((1, 1, 16, 16), (1, 16, 24), (2, 3, 16, 24)):
         with pytest.raises(ArgumentError, match=r"pictures \(N, 1, 16, 24\) are needed, got"):
             detector.detect(np.zeros(shape))
-    with pytest.raises(ArgumentError, match="a score from 0 to 1"):
-        detector.detect(np.zeros((1, 1, 16, 24)), score=1.5)
+    for wrong in ({"score": 1.5}, {"overlap": -0.1}, {"overlap": float("nan")}):
+        with pytest.raises(ArgumentError, match="score and overlap from 0 to 1"):
+            detector.detect(np.zeros((0, 1, 16, 24)), **wrong)
+
+
+def test_what_is_mended_out_of_the_picture_is_not_found():
+    """Of such a box `clip` leaves one without area at the edge."""
+    detector = small()
+    x = RNG.random((2, 1, 16, 24)).astype("float32")
+    assert all(len(found.labels) for found in detector.detect(x, score=0))
+    detector.networks["head"].params["heads.deltas.b"][0] = 1000
+    assert not any(len(found.labels) for found in detector.detect(x, score=0))

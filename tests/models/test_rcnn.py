@@ -173,7 +173,9 @@ ONE = np.zeros((1, 8, 8), np.uint8)
     ("call", "text"),
     [
         (lambda net: net.detect(np.zeros((1, 3, 8, 8), np.uint8)), "grey pictures are"),
-        (lambda net: net.detect(ONE, score=1.5), "score from 0 to 1"),
+        (lambda net: net.detect(ONE, score=1.5), "score and overlap from 0 to 1"),
+        (lambda net: net.detect(ONE, overlap=2), "score and overlap from 0 to 1"),
+        (lambda net: net.detect(ONE, boxes=[None]), "boxes are a list, with (n, 4) for each"),
         (lambda net: net.detect(ONE, most=0), "most of at least 1"),
         (lambda net: net.detect(np.zeros((1, 8, 8), np.uint8), boxes=[]), "each of 1 pictures"),
         (

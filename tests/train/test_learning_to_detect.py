@@ -373,6 +373,7 @@ def _with(k, **change):
         ((scenes(4)[0], scenes(5)[1]), "each of 4 pictures, got those of 5"),
         ((scenes(4)[0][..., :16], scenes(4)[1]), r"pictures \(N, 1, 24, 32\) are needed"),
         ((*scenes(4), scenes(4)[0]), "a test set needs x_test and objects_test"),
+        ((*scenes(4), scenes(4)[0], [None] * 4), "objects are a list with boxes"),
         ((*scenes(4), scenes(1)[0], scenes(1)[1]), "needs at least one object, got none"),
     ],
 )

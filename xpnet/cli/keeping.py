@@ -46,8 +46,10 @@ class Kept:
                     f"cannot create {self.directory}: {error.strerror}; choose another --out"
                 ) from error
         self.count += 1
-        taken = (self.directory / f"{stem}{self._ending}").exists()
-        return f"{stem}-{self.count}" if taken else stem
+        found, number = stem, self.count
+        while (self.directory / f"{found}{self._ending}").exists():
+            found, number = f"{stem}-{number}", number + 1
+        return found
 
     def write(self, name: str, what: Any) -> None:
         """Write something as JSON."""

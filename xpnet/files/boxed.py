@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xpnet.files.images import read_image_with_size
-from xpnet.files.masks import LEAST, TEXT, Colour
+from xpnet.files.masks import LEAST, TEXT, Colour, times_of
 from xpnet.files.photographs import coloured
 from xpnet.files.pictures import MIN_CONTRAST, grey_of, stretched
 
@@ -93,7 +93,7 @@ def with_boxes(
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    times = max(1, -(-LEAST // picture.width))
+    times = times_of(*picture.size)
     drawn = picture.resize(
         (times * picture.width, times * picture.height), Image.Resampling.NEAREST
     )

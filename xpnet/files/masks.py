@@ -31,6 +31,8 @@ STRENGTH = 0.5
 """The share of a class's colour over a picture."""
 LEAST = 320
 """Pixels that drawn pictures have across at least; smaller ones are enlarged, whole times."""
+HIGHEST = 8 * LEAST
+"""Pixels that they are enlarged to downwards at most: one of 1 x 5000 would else fill memory."""
 MARGIN, TEXT, SWATCH = 8, 13, 14
 """Pixels: around everything, of the letters' height, and of a side of a legend's square."""
 
@@ -196,13 +198,18 @@ def is_same(picture: "Image", path: Path) -> bool:
         return False  # what is no picture
 
 
+def times_of(width: int, height: int) -> int:
+    """How many times a picture is enlarged before it is drawn on."""
+    return max(1, min(-(-LEAST // width), HIGHEST // height))
+
+
 def sheet(panels: Sequence[tuple[str, "Image"]], legend: Sequence[tuple[Colour, str]]) -> "Image":
     """Pictures of one size side by side, each under its title, and a legend of colours."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(TEXT)
     width, height = panels[0][1].size
-    times = max(1, -(-LEAST // width))
+    times = times_of(width, height)
     width, height = width * times, height * times
     top = MARGIN + (TEXT + MARGIN) * any(title for title, _ in panels)
     across = max((int(font.getlength(text)) for _, text in legend), default=0)

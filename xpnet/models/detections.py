@@ -50,6 +50,21 @@ class Predicts(Protocol):
         """Scores, or by name those of several heads."""
 
 
+def check_wanted(score: float, overlap: float, most: int) -> None:
+    """Refuse what no detector can be asked for, whether it would find something or not.
+
+    Raises
+    ------
+    ArgumentError
+        A number is out of range.
+    """
+    if not (0 <= score <= 1 and 0 <= overlap <= 1) or most < 1:
+        raise ArgumentError(
+            "detect needs score and overlap from 0 to 1, and most of at least 1, got "
+            f"score={score}, overlap={overlap}, most={most}"
+        )
+
+
 class Detector(Protocol):
     """Whatever finds objects in pictures."""
 
@@ -88,9 +103,15 @@ def checked_objects(
     Raises
     ------
     ArgumentError
-        There are others than one for each picture; a box is empty, or reaches out of the picture;
-        or a label is no class.
+        They are no such pairs, or others than one for each picture; a box is empty, or reaches out
+        of the picture; or a label is no class.
     """
+    pairs = isinstance(given, Sequence) and all(_is_pair(each) for each in given)
+    if not pairs:
+        raise ArgumentError(
+            "objects are a list with boxes (n, 4) and labels (n,) for each picture, such as "
+            f"Objects(boxes, labels), got {given!r:.100}"
+        )
     if len(given) != pictures:
         raise ArgumentError(
             f"objects are needed for each of {pictures} pictures, got those of {len(given)}; "
@@ -125,6 +146,10 @@ def checked_objects(
             )
         found.append(Objects(boxes, labels.astype(np.int64)))
     return found
+
+
+def _is_pair(given: Any) -> bool:
+    return isinstance(given, Sequence | np.ndarray) and len(given) == 2
 
 
 def table_of(

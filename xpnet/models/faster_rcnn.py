@@ -26,7 +26,7 @@ from xpnet.layers import (
     ReLU,
     Sequential,
 )
-from xpnet.models.detections import Detections, Predicts
+from xpnet.models.detections import Detections, Predicts, check_wanted
 from xpnet.models.network import Network
 from xpnet.models.parts import image_shape, norm
 from xpnet.models.together import save_networks
@@ -115,7 +115,7 @@ class FasterRCNN:
                 f"FasterRCNN needs pictures whose sides are multiples of {STRIDE}, got "
                 f"{image[1]} x {image[2]}; add a margin"
             )
-        if len(sizes) * len(ratios) * image[1] * image[2] > MOST * STRIDE**2:
+        if np.size(sizes) * np.size(ratios) * image[1] * image[2] > MOST * STRIDE**2:
             raise ArgumentError(
                 f"FasterRCNN has up to {MOST} anchors, and pictures of {image[1]} x {image[2]} "
                 "would have more; scale them"
@@ -126,12 +126,12 @@ class FasterRCNN:
                 f"classes={classes}, candidates={candidates}, proposals={proposals}"
             )
         self.classes, self.input_shape = int(classes), image
-        self.sizes, self.ratios = tuple(map(float, sizes)), tuple(map(float, ratios))
         self.device, self.dtype = get_device(device), dtype
         rows, columns = (side // STRIDE for side in image[1:])
         self.anchors = self.device.asarray(
-            anchors(rows, columns, STRIDE, self.sizes, self.ratios), dtype=dtype
+            anchors(rows, columns, STRIDE, sizes, ratios), dtype=dtype
         )
+        self.sizes, self.ratios = tuple(map(float, sizes)), tuple(map(float, ratios))
         self.candidates = min(int(candidates), self.anchors.shape[0])
         self.proposals = min(int(proposals), self.candidates)
         placed: dict[str, Any] = {"device": self.device, "dtype": dtype}
@@ -280,11 +280,7 @@ class FasterRCNN:
             The pictures are of another shape, a number is out of range, or what a network puts out
             is not finite.
         """
-        if not 0 <= score <= 1 or most < 1:
-            raise ArgumentError(
-                "detect needs a score from 0 to 1, and most of at least 1, got "
-                f"score={score}, most={most}"
-            )
+        check_wanted(score, overlap, most)
         found: list[Detections] = []
         for part in self._parts(images):
             found += self._detect(part, score, overlap, most, computing or self.networks)
@@ -345,7 +341,8 @@ class FasterRCNN:
         xp, n = array_namespace(pooled), images.shape[0]
         shares = xp.reshape(softmax(answers["scores"])[:, 1:], (n, -1, self.classes))
         boxes = self.mend(proposed.boxes, xp.reshape(answers["deltas"], proposed.boxes.shape))
-        sure = (shares > score) & proposed.valid[:, :, None]
+        inside = xp.all(boxes[..., 2:] > boxes[..., :2], axis=-1)  # what is left of a box
+        sure = (shares > score) & (proposed.valid & inside)[:, :, None]
         # Every class of every proposal by itself, with the same box.
         shape, labels = shares.shape, xp.arange(self.classes, dtype=xp.int64, device=boxes.device)
         labels = xp.reshape(xp.broadcast_to(labels, shape), (n, -1))

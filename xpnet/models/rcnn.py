@@ -14,7 +14,7 @@ from xpnet.functions.activations import softmax
 from xpnet.functions.boxes import iou, nms
 from xpnet.functions.rois import roi_align
 from xpnet.models.accuracy import check_finite
-from xpnet.models.detections import Detections, Predicts, checked_objects
+from xpnet.models.detections import Detections, Predicts, check_wanted, checked_objects
 from xpnet.models.lenet import lenet_layers
 from xpnet.models.network import Network
 from xpnet.models.parts import image_shape
@@ -114,11 +114,7 @@ class RCNN(Network):
             They are no grey pictures, boxes are not theirs, there are more than 2,000 of a
             picture, or the network's scores are not finite.
         """
-        if not 0 <= score <= 1 or most < 1:
-            raise ArgumentError(
-                "detect needs a score from 0 to 1, and most of at least 1, got "
-                f"score={score}, most={most}"
-            )
+        check_wanted(score, overlap, most)
         pictures = grey_pictures(images)
         proposed = proposals(pictures) if boxes is None else _given(boxes, pictures)
         if (largest := max(map(len, proposed), default=0)) > MOST:
@@ -143,6 +139,9 @@ class RCNN(Network):
 
 def _given(boxes: Sequence[Any], pictures: NDArray[Any]) -> list[NDArray[np.float64]]:
     """Boxes of pictures, as a user gives them."""
+    several = isinstance(boxes, Sequence) and all(hasattr(each, "__len__") for each in boxes)
+    if not several:
+        raise ArgumentError(f"boxes are a list, with (n, 4) for each picture, got {boxes!r:.100}")
     some = [(each, np.zeros(len(each), dtype=np.int64)) for each in boxes]
     objects = checked_objects(some, len(pictures), pictures.shape, 1)
     return [each.boxes.astype(np.float64) for each in objects]

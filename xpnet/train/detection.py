@@ -135,9 +135,10 @@ class Detection(Uncopied, Learner):
         self.detector, self.networks = detector, detector.networks
         self.source, self.sets = batches(x, objects, batch_size), {}
         if objects_test is not None:
+            test = batches(x_test, objects_test, AT_A_TIME)
             if not any(len(labels) for _, labels in objects_test):
                 raise ArgumentError("a test set needs at least one object, got none; leave it out")
-            self.sets = {"test": batches(x_test, objects_test, AT_A_TIME)}
+            self.sets = {"test": test}
         self.optimizers = {name: optimizer.fresh() for name in detector.networks}
         self.best = f"test_{self.metrics[0].name}" if self.sets else ""
         self.evaluate_samples: int | None = None
