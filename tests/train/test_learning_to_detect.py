@@ -349,6 +349,23 @@ def test_what_is_no_number_ends_the_training():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's
+def test_outputs_that_run_over_end_the_training():
+    """Of the running statistics, which training itself does not meet."""
+    made = trainer(epochs=2, optimizer=SGD(1e3))
+    with pytest.raises(DivergedError, match=r"networks put out are not finite.* than 1000"):
+        made.train()
+
+
+def test_no_objects_at_all_are_learned_from():
+    x, _ = scenes(4)
+    none = [Objects(np.zeros((0, 4)), np.zeros(0, int))] * 4
+    made = Trainer.of(Detection(make(), x, none, batch_size=3), 2, verbose=False)
+    first, last = made.train()
+    assert last["train_class"] < first["train_class"]
+    assert last["train_boxes"] == 0
+
+
 def test_objects_come_back_from_their_table():
     _, objects = scenes(5)
     for one, other in zip(objects_in(objects_table(objects, "float32")), objects, strict=True):
@@ -374,12 +391,20 @@ def _with(k, **change):
         ((scenes(4)[0][..., :16], scenes(4)[1]), r"pictures \(N, 1, 24, 32\) are needed"),
         ((*scenes(4), scenes(4)[0]), "a test set needs x_test and objects_test"),
         ((*scenes(4), scenes(4)[0], [None] * 4), "objects are a list with boxes"),
-        ((*scenes(4), scenes(1)[0], scenes(1)[1]), "needs at least one object, got none"),
+        ((*scenes(4), scenes(1)[0], scenes(1)[1]), "needs at least one object to be measured on"),
     ],
 )
 def test_data_are_checked(data, message):
     with pytest.raises(ArgumentError, match=message):
         Detection(make(), *data)
+
+
+def test_what_is_measured_must_be_there():
+    data = (*scenes(4), *scenes(4))  # the first picture has no objects
+    for count, message in ((1, "at least one object to be measured on"), (0, "at least one pict")):
+        with pytest.raises(ArgumentError, match=message):
+            Detection(make(), *data, evaluate_samples=count)
+    assert Detection(make(), *data, evaluate_samples=2).evaluate_samples == 2
 
 
 def test_an_optimizer_is_needed():

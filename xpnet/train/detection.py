@@ -15,7 +15,7 @@ from xpnet.data.batches import Batches
 from xpnet.engine import get_engine
 from xpnet.engine.base import CHECKED, Uncopied
 from xpnet.engine.threads import in_turn, renew_after_fork, taken
-from xpnet.errors import ArgumentError
+from xpnet.errors import ArgumentError, DivergedError
 from xpnet.models.detections import Detections, Objects, checked_objects, table_of
 from xpnet.models.faster_rcnn import AT_A_TIME, FasterRCNN
 from xpnet.optim import OPTIMIZERS, Adam, Optimizer
@@ -71,6 +71,7 @@ class Detection(Uncopied, Learner):
     optimizer : of each network, which has its own; Adam with lr 0.002 if None
     seed : of the order of the pictures, and of what is drawn
     schedule : learning rate by number of steps done; the optimizer's own if None
+    evaluate_samples : test pictures to be measured on; all if None
     resident : as in `Batches`
     engine, threads, precision, graph, skip_engine_check : what computes, as in `get_engine`
 
@@ -108,6 +109,7 @@ class Detection(Uncopied, Learner):
         *,
         seed: int = 0,
         schedule: Schedule | None = None,
+        evaluate_samples: int | None = None,
         resident: bool | None = None,
         engine: str = "auto",
         threads: int | None = None,
@@ -117,6 +119,11 @@ class Detection(Uncopied, Learner):
     ) -> None:
         if (x_test is None) != (objects_test is None):
             raise ArgumentError("a test set needs x_test and objects_test; give both, or neither")
+        if evaluate_samples is not None and evaluate_samples < 1:
+            raise ArgumentError(
+                f"at least one picture is needed to be measured on, got {evaluate_samples}; use "
+                "None for all"
+            )
         optimizer = Adam(0.002) if optimizer is None else optimizer
         if not isinstance(optimizer, Optimizer):
             raise ArgumentError(
@@ -136,12 +143,15 @@ class Detection(Uncopied, Learner):
         self.source, self.sets = batches(x, objects, batch_size), {}
         if objects_test is not None:
             test = batches(x_test, objects_test, AT_A_TIME)
-            if not any(len(labels) for _, labels in objects_test):
-                raise ArgumentError("a test set needs at least one object, got none; leave it out")
+            if not any(len(labels) for _, labels in objects_test[:evaluate_samples]):
+                raise ArgumentError(
+                    "a test set needs at least one object to be measured on, got none; leave it "
+                    "out, or measure on more of it"
+                )
             self.sets = {"test": test}
         self.optimizers = {name: optimizer.fresh() for name in detector.networks}
         self.best = f"test_{self.metrics[0].name}" if self.sets else ""
-        self.evaluate_samples: int | None = None
+        self.evaluate_samples = evaluate_samples
         self.seed, self.schedule, self._turn = seed, schedule, RLock()
         self._grads: dict[str, Mapping[str, Array]] | None = None
         renew_after_fork(self)
@@ -210,16 +220,28 @@ class Detection(Uncopied, Learner):
         objects: list[Objects] = []
         with self.detector.device.guarded():
             for x, t in source.in_order(AT_A_TIME, limit=self.evaluate_samples):
-                scores.update(self.detector.detect(x, computing=self.engines), objects_in(t))
-                boxes += self.detector.proposed(x, computing=self.engines)
+                found, proposed = self._found(x)
+                scores.update(found, objects_in(t))
+                boxes += proposed
                 objects += objects_in(t)
-        found = {}
+        values = {}
         for metric in self.metrics:
             if isinstance(metric, ProposalRecall):
-                found[metric.name] = metric.of(boxes, objects)
+                values[metric.name] = metric.of(boxes, objects)
             else:
-                found[metric.name] = metric.value(scores)
-        return found
+                values[metric.name] = metric.value(scores)
+        return values
+
+    def _found(self, x: Array) -> tuple[list[Detections], list[np.ndarray]]:
+        """What is found in pictures, and what is proposed."""
+        how: dict[str, Any] = {"computing": self.engines}
+        try:
+            return self.detector.detect(x, **how), self.detector.proposed(x, **how)
+        except ArgumentError as error:  # of numbers that are none: all else was checked before
+            rates = " and ".join(f"{o.lr:g}" for o in self.optimizers.values())
+            raise DivergedError(
+                f"training cannot go on: {error}, or use a smaller learning rate than {rates}"
+            ) from error
 
     def describe(self) -> dict[str, str | int]:
         """Tell what the record of a run should say of what computes, for the larger network."""

@@ -143,7 +143,7 @@ def _detecting(
     settings: Mapping[str, Any], detector: RCNN | FasterRCNN, scenes: Scenes, **engine: Any
 ) -> Trainer:
     """Of one that learns where objects are: from boxes one by one, or from whole pictures."""
-    options = {"seed": settings["seed"], "precision": settings["precision"], **engine}
+    options = {name: settings[name] for name in ("seed", "precision", "evaluate_samples")} | engine
     learner: Regions | Detection
     if isinstance(detector, RCNN):
         arguments = settings["batch_size"], settings["optimizer"], {"lr": settings["lr"]}
@@ -160,7 +160,6 @@ def _detecting(
             **options,
         )
     learner.schedule = _schedule(settings, len(learner.source))
-    learner.evaluate_samples = settings["evaluate_samples"]
     return Trainer.of(learner, settings["epochs"])
 
 
