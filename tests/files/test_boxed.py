@@ -50,6 +50,35 @@ def test_nothing_is_seen_where_nothing_is(tmp_path):
     assert read.remarks == ["shows hardly any contrast, and is seen as if nothing were on it"]
 
 
+def test_shadows_on_paper_are_taken_off(tmp_path):
+    """Dark strokes on a page that is half as light at one corner; then the page alone."""
+    light = np.linspace(0.45, 1, 320) * np.linspace(1, 0.8, 240)[:, np.newaxis]
+    page = np.ones((240, 320))
+    page[40:120, 40:52] = page[150:162, 200:280] = 0.2
+    for name, pixels in {"a": 240 * light * page, "b": 240 * light}.items():
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{name}.png")
+    read = read_scene(tmp_path / "a.png", 64)
+    assert read.remarks == [
+        "is dark on light, and is seen light on dark",
+        "lies in uneven light, which is taken off",
+    ]
+    ink = np.zeros((64, 64), dtype=bool)
+    ink[8:24, 8:11] = ink[30:33, 40:56] = True
+    assert read.x[0][ink].min() > 0.3  # at the edges, which are less than half ink
+    assert read.x[0, 12:20, 9].min() > 0.9
+    assert read.x[0, 31, 42:54].min() > 0.9
+    ink[7:25, 7:12] = ink[29:34, 39:57] = True
+    assert read.x[0][~ink].max() < 0.02
+    bare = read_scene(tmp_path / "b.png", 64)
+    assert not bare.x.any()
+    assert bare.remarks == ["shows hardly any contrast, and is seen as if nothing were on it"]
+
+
+def test_thin_lines_are_as_light_as_others(tmp_path):
+    read = read_scene(picture(tmp_path / "a.png", (640, 640), (100, 100, 103, 400)), 64)
+    assert read.x.max() == 1
+
+
 def test_what_is_no_picture_is_told(tmp_path):
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(DataError, match="cannot be read as a picture"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xpnet.files.images import read_image_with_size
+from xpnet.files.ink import evened
 from xpnet.files.masks import LEAST, TEXT, Colour, times_of
 from xpnet.files.photographs import coloured
 from xpnet.files.pictures import MIN_CONTRAST, grey_of, stretched
@@ -41,10 +42,10 @@ def read_scene(path: str | Path, side: int) -> Read:
     """Read a picture of any size as a detector of digits takes it: light on dark, `side` pixels.
 
     The border tells the ground, which becomes 0, as what differs most from it becomes 1: so what is
-    dark on light is seen light on dark. Colours become grey, the transparent is read on white, and
-    the picture is turned upright as its camera says. It is scaled until its longer side has so many
-    pixels, its aspect kept; below or beside it all is ground. One that shows hardly any contrast is
-    all ground, since nothing is on it.
+    dark on light is seen light on dark. Shadows on paper are taken off. Colours become grey, the
+    transparent is read on white, and the picture is turned upright as its camera says. It is scaled
+    until its longer side has so many pixels, its aspect kept; below or beside it all is ground. One
+    that shows hardly any contrast is all ground, since nothing is on it.
 
     Raises
     ------
@@ -57,18 +58,24 @@ def read_scene(path: str | Path, side: int) -> Read:
 
     image, size = read_image_with_size(Path(path))
     grey, remarks = grey_of(image), list[str]()
-    if np.ptp(grey) < MIN_CONTRAST:
-        ink = np.zeros_like(grey)
-        remarks.append("shows hardly any contrast, and is seen as if nothing were on it")
-    else:
-        ink, inverted = stretched(grey)
-        if inverted:
-            remarks.append("is dark on light, and is seen light on dark")
     scale = side / max(size)
     width, height = (max(1, round(part * scale)) for part in size)
-    small = Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING)
     x = np.zeros((1, side, side), dtype=np.float32)
+    ink = np.zeros_like(grey)
+    if np.ptp(grey) >= MIN_CONTRAST:
+        page = evened(grey, 2 * side)
+        ink, dark = stretched(grey) if page is None else (page, True)
+        if dark:
+            remarks.append("is dark on light, and is seen light on dark")
+        if page is not None:
+            remarks.append("lies in uneven light, which is taken off")
+    small = Image.fromarray(ink).resize((width, height), Image.Resampling.HAMMING)
     x[0, :height, :width] = np.clip(np.asarray(small), 0, 1)
+    if ink.max() < MIN_CONTRAST:
+        x[...] = 0
+        remarks = ["shows hardly any contrast, and is seen as if nothing were on it"]
+    else:
+        x /= max(float(x.max()), MIN_CONTRAST)  # scaling down makes thin lines faint
     return Read(x, scale, coloured(image), size, remarks)
 
 

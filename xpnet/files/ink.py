@@ -71,6 +71,27 @@ def find_ink(grey: np.ndarray) -> tuple[np.ndarray, list[str]] | None:
     return found.image[tuple(map(slice, *found.box))], remarks
 
 
+def evened(grey: np.ndarray, side: int) -> np.ndarray | None:
+    """Take uneven light off a page with dark ink; None where the light is even, or ink is light.
+
+    All ink stays, of which strokes are narrower than `REACH`, and no digit is chosen.
+
+    Parameters
+    ----------
+    grey : (H, W), float32, black 0 and white 1
+    side : pixels of the longer side that the result may be reduced to
+
+    Returns
+    -------
+    (h, w), float32: 0 where the ground is, and the share of its light that is missing elsewhere
+    """
+    page = _shrunk(grey, max(side, WORK))
+    if not _is_light(_shrunk(page, COARSE)):
+        return None
+    ink, uneven = _stands_out(page, light=True)
+    return np.clip(ink, 0, 1).astype(np.float32) if uneven else None
+
+
 def _shrunk(grey: np.ndarray, side: int) -> np.ndarray:
     """Average blocks of pixels, so that the longer side has no more of them than `side`."""
     from PIL import Image
