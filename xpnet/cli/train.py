@@ -63,7 +63,8 @@ from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
     "--schedule",
     type=OneOf(SCHEDULES),
     help="The learning rate stays constant, falls to 0 as a cosine does, or drops to a quarter for "
-    "the last two epochs. By default it is constant, and that of a faster-rcnn drops.",
+    "the last two epochs, though not for the first. By default it is constant, and that of a "
+    "faster-rcnn drops.",
 )
 @click.option(
     "--epochs",

@@ -34,7 +34,8 @@ from xpnet.train.regions import Regions
 from xpnet.train.trainer import Trainer
 
 LATE, LATE_RATE = 2, 0.25
-"""The last epochs of the schedule "drop", and the share of the rate that they have."""
+"""The last epochs of the schedule "drop", and the share of the rate that they have; the first epoch
+has the whole rate, so that a short run learns, too."""
 
 
 def task_of(model: str, data: str) -> Task:
@@ -127,7 +128,7 @@ def _schedule(settings: Mapping[str, Any], batches: int) -> Schedule | None:
     if settings["schedule"] == "cosine":
         return Cosine(lr, steps=epochs * batches)
     if settings["schedule"] == "drop":
-        return Drop(lr, steps=max(0, epochs - LATE) * batches, factor=LATE_RATE)
+        return Drop(lr, steps=max(1, epochs - LATE) * batches, factor=LATE_RATE)
     return None
 
 
