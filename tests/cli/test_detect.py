@@ -84,6 +84,10 @@ def test_the_rate_drops_for_the_last_epochs(run, tmp_path):
     record = json.loads(load_safetensors(first).metadata["record"])
     assert record["lr"] == {"rpn": 0.002, "head": 0.002}
     assert_refused(run("train", "--resume", "a", "--epochs", 4), "has --epochs 3 (4 was asked for)")
+    assert run(*train, "--epochs", 1, "--out", "b")[0] == 0
+    first = min((tmp_path / "b" / "checkpoints").iterdir())
+    record = json.loads(load_safetensors(first).metadata["record"])
+    assert record["lr"] == {"rpn": 0.002, "head": 0.002}
 
 
 @pytest.mark.slow
@@ -227,6 +231,22 @@ def test_nothing_found_is_an_answer(run, tmp_path):
         "a-found.png", "a-2-found.png", "detections.json"
     }  # fmt: skip
     assert json.loads((tmp_path / "a" / "detections.json").read_text()) == []
+
+
+def test_what_is_not_sure_enough_is_told_and_not_shown(run, tmp_path):
+    seeing().save_params("model.safetensors")
+    ink("a.png", (128, 96), (20, 20, 40, 60))
+    detect = ("detect", "--weights", "model.safetensors", *QUICK, "a.png")
+    code, out, _ = run(*detect, "--score", 0.01, "--out", "a")
+    assert code == 0
+    surest = out.partition("found ")[2].partition("  ")[0]
+    code, out, err = run(*detect, "--score", 1, "--out", "b")
+    assert code == 0
+    assert out.splitlines()[0] == (
+        f"a.png: nothing found that is surer than 1; the surest is {surest}"
+    )
+    assert json.loads((tmp_path / "b" / "detections.json").read_text()) == []
+    assert "a.png is seen with 64 of its 128 pixels" in err
 
 
 def test_larger_pictures_are_seen_with_more_pixels(run, tmp_path):

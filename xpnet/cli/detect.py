@@ -115,10 +115,11 @@ def detect(
 ) -> None:
     """Find digits in pictures, and draw a box around each.
 
-    A picture of any size is made grey, and light on dark, and scaled. Of each is kept
-    NAME-found.png with its boxes, and detections.json has them in COCO's format of results: x, y,
-    width and height in the picture's own pixels. Of scenes, what is there is drawn beside what was
-    found; scene-truth.json has it as COCO has annotations, and scores.json how well they agree.
+    A picture of any size is made grey, and light on dark, and scaled; shadows on paper are taken
+    off. Of each is kept NAME-found.png with its boxes, and detections.json has them in COCO's
+    format of results: x, y, width and height in the picture's own pixels. Of scenes, what is there
+    is drawn beside what was found, which scene-detections.json lists; scene-truth.json has what is
+    there as COCO has annotations, and scores.json how well they agree.
     Standard output has a line for each picture; to find nothing is an answer, too. Standard error
     tells how pictures were seen, and which could not be read, in which case the exit code is 2.
     """
@@ -192,11 +193,12 @@ def _look_at(
     if not read:
         return
     x = np.stack([each.x for _, each in read])
-    finds = detector.detect(x, score=found.score, computing=engines)
+    finds = detector.detect(x, score=min(found.score, LEAST), computing=engines)
     for (path, each), seen in zip(read, finds, strict=True):
         for remark in each.remarks:
             notice(f"{path} {remark}")
-        if not len(seen.labels) and each.scale < 1 and size < LARGEST and each.x.any():
+        sure = bool((seen.scores > found.score).any())
+        if not sure and each.scale < 1 and size < LARGEST and each.x.any():
             notice(
                 f"{path} is seen with {size} of its {max(each.size)} pixels; if digits in it are "
                 f"small, --size {min(4 * size, LARGEST)} sees them larger"
@@ -225,8 +227,9 @@ class _Found:
         """Write a picture with its boxes; what was found, in words."""
         stem = self.files.stem(Path(path).stem)
         self.paths.append(path)
-        self._pictures.append((self.files.count, path, size, found))
-        drawn = self._drawn(shown, found, shown.width / size[0])
+        sure = _surer(found, self.score)
+        self._pictures.append((self.files.count, path, size, sure))
+        drawn = self._drawn(shown, sure, shown.width / size[0])
         save_png(self.files.directory / f"{stem}-found.png", drawn)
         return f"{path}: {self._told(found)}"
 
@@ -241,7 +244,7 @@ class _Found:
         ]
         save_png(self.files.directory / f"{stem}-found.png", sheet(panels, []))
         there = " ".join(self.names[k] for k in truth.labels) or "nothing"
-        return f"{name}: there {there}; {self._told(sure)}"
+        return f"{name}: there {there}; {self._told(found)}"
 
     def write_pictures(self) -> None:
         """Write what was found in all pictures."""
@@ -270,7 +273,10 @@ class _Found:
              "recall50": recall, "average_precision": known},
         )  # fmt: skip
         told = ", ".join(f"{name} {ap:.3f}" for name, ap in known.items() if ap is not None)
-        return f"at an IoU of 0.5: mAP {mean:.4f}, recall {recall:.4f}   AP of {told}"
+        return (
+            f"at an IoU of 0.5: mAP {mean:.4f}, recall {recall:.4f}, of all that is surer than "
+            f"{min(self.score, LEAST):g}   AP of {told}"
+        )
 
     def _drawn(self, shown: "Image", found: Detections | Objects, scale: float = 1.0) -> "Image":
         """A picture with boxes, each with its class, and its score if it was found."""
@@ -282,13 +288,17 @@ class _Found:
         return with_boxes(shown, found.boxes, texts, [self.colours[k] for k in found.labels], scale)
 
     def _told(self, found: Detections) -> str:
-        if not len(found.labels):
+        """What is sure enough, in words; or the surest, if it is half as sure as that."""
+        if not (found.scores > self.score / 2).any():
             return "nothing found"
-        each = (
+        each = [
             f"{self.names[k]}: {share:.2f} at ({', '.join(f'{part:.0f}' for part in box)})"
             for box, share, k in zip(found.boxes, found.scores, found.labels, strict=True)
-        )
-        return f"found {'  '.join(each)}"
+        ]
+        sure = each[: int((found.scores > self.score).sum())]  # they come by falling score
+        if not sure:
+            return f"nothing found that is surer than {self.score:g}; the surest is {each[0]}"
+        return f"found {'  '.join(sure)}"
 
 
 def _surer(found: Detections, score: float) -> Detections:
