@@ -65,9 +65,8 @@ def test_norms_are_folded_and_follow_what_changes(compiled, dtype):
 
 
 @FORMS
-def test_one_number_that_changes_is_noticed(monkeypatch, compiled):
-    """Of every parameter and every running statistic, in whatever block of the buffer it is."""
-    monkeypatch.setattr("xpnet.engine.cpu.predicting.BLOCK", 50)
+def test_one_number_that_changes_is_noticed(compiled):
+    """Of every parameter and every running statistic."""
     net = net_of()
     engine = get_engine(net, threads=1, compiled=compiled)
     x = np.random.default_rng(2).standard_normal((1, 2, 6, 6))
@@ -81,6 +80,22 @@ def test_one_number_that_changes_is_noticed(monkeypatch, compiled):
     norms[0].eps = 0.5
     want = net.predict(x)
     np.testing.assert_allclose(engine.predict(x), want, atol=1e-12 * np.abs(want).max())
+
+
+def test_nothing_is_taken_up_again_that_is_as_it_was():
+    """Also what is no number, which is not even equal to itself; a zero of another sign is not."""
+    net = net_of()
+    watched = get_engine(net, threads=1)._predicting()
+    for array, value in (
+        (net.params["Convolution1.W"], np.nan),
+        (net.state["BatchNorm1.running_mean"], np.nan),
+        (net.params["Convolution1.W"], 0.0),
+        (net.params["Convolution1.W"], -0.0),
+    ):
+        before = watched.follow(net.params)
+        assert watched.follow(net.params) is before
+        array.reshape(-1)[-1] = value
+        assert watched.follow(net.params) != before
 
 
 def test_each_share_notices_what_changed_while_it_was_idle():
