@@ -18,11 +18,13 @@ from xpnet.engine.base import OneByOne, Uncopied
 from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import (
+    CACHED,
     FEWEST,
     FOR_A_THREAD,
     FOR_A_WEIGHT,
     IMAGES,
     NUMBERS,
+    PREDICTED,
     ROWS,
     Division,
     Part,
@@ -146,7 +148,7 @@ class CpuEngine(OneByOne, Uncopied):
         if not self._convolves:
             return divided(n, ROWS, 1, self.threads)
         workers = max(1, min(self.threads, n // self._fewest))
-        return divided(n, self._most, workers, 1)
+        return divided(n, self._most if train else self._most_predicted, workers, 1)
 
     def methods(self) -> dict[str, str]:
         """Say how each layer is computed, by its name."""
@@ -267,10 +269,10 @@ class CpuEngine(OneByOne, Uncopied):
         if len(x) == 0:
             return scores
         self._begin()
-        versions = self._predicting().follow(self.network.params)
-        division = self.division(len(x), train=False)
+        predicting, division = self._predicting(), self.division(len(x), train=False)
+        versions = predicting.follow(self.network.params)
         self._run(division, None, lambda worker, parts: worker.predict(parts, x, scores, versions))
-        if (self._transforms or self._predicting().folds) and not _all_finite(scores):
+        if (self._transforms or predicting.folds) and not _all_finite(scores):
             return self.network.predict(x)
         return scores
 
@@ -313,6 +315,8 @@ class CpuEngine(OneByOne, Uncopied):
         self._meets = any(op.meets for op in ops)
         # Sums of pixels that a convolution itself would not add up.
         kinds = [kernel_of(op, compiled=self.compiled) for op in ops]
+        most = max(sum(map(prod, (*op.input_shapes, op.output_shape))) for op in ops)
+        self._most_predicted = min(self._most, max(PREDICTED, CACHED // most))
         self._transforms = any(issubclass(kind, Winograd) for kind in kinds)
         learning = {name for op in ops if op.need_grads for name in op.names.values()}
         params = self.network.params
