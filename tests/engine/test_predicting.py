@@ -140,3 +140,18 @@ def test_a_result_that_is_not_finite_is_the_networks():
     x = np.array([[1e-30, -1e-30]], dtype=np.float32)
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(engine.predict(x), net.predict(x))
+
+
+def test_parts_that_need_not_meet_stay_in_the_cache():
+    """Of large images; those of small ones are as large as all others."""
+    for norms, size, learned, predicted in (
+        ([], 28, 25, 25),
+        ([BatchNorm(16)], 28, 50, 25),
+        ([], 8, 50, 50),
+    ):
+        layers = [Convolution(16, 16, 3, pad=1, rng=0), *norms]
+        net = Network(layers, input_shape=(16, size, size))
+        engine = get_engine(net, threads=1)
+        for train, most in ((True, learned), (False, predicted)):
+            (share,) = engine.division(100, train=train).shares
+            assert {end - first for first, end in share} == {most}

@@ -23,8 +23,8 @@ from xpnet.engine.cpu.division import (
     FOR_A_THREAD,
     FOR_A_WEIGHT,
     IMAGES,
+    LEAST,
     NUMBERS,
-    PREDICTED,
     ROWS,
     Division,
     Part,
@@ -148,7 +148,9 @@ class CpuEngine(OneByOne, Uncopied):
         if not self._convolves:
             return divided(n, ROWS, 1, self.threads)
         workers = max(1, min(self.threads, n // self._fewest))
-        return divided(n, self._most if train else self._most_predicted, workers, 1)
+        # Meetings of more parts cost more than the cache saves.
+        most = self._most if train and self._meets else self._most_cached
+        return divided(n, most, workers, 1)
 
     def methods(self) -> dict[str, str]:
         """Say how each layer is computed, by its name."""
@@ -315,9 +317,13 @@ class CpuEngine(OneByOne, Uncopied):
         self._meets = any(op.meets for op in ops)
         # Sums of pixels that a convolution itself would not add up.
         kinds = [kernel_of(op, compiled=self.compiled) for op in ops]
-        most = max(sum(map(prod, (*op.input_shapes, op.output_shape))) for op in ops)
-        self._most_predicted = min(self._most, max(PREDICTED, CACHED // most))
-        self._transforms = any(issubclass(kind, Winograd) for kind in kinds)
+        numbers = [
+            sum(map(prod, (*op.input_shapes, op.output_shape)))
+            for op, kind in zip(ops, kinds, strict=True)
+            if issubclass(kind, Winograd)
+        ]
+        self._transforms = bool(numbers)
+        self._most_cached = min(self._most, max(LEAST, CACHED // max(numbers, default=1)))
         learning = {name for op in ops if op.need_grads for name in op.names.values()}
         params = self.network.params
         # Of a layer that learns otherwise.
