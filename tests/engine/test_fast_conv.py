@@ -35,10 +35,12 @@ from xpnet.layers import Convolution, MaxPool, ReLU
 POOL = MaxPool(2, stride=2)
 
 
-@pytest.fixture(params=[1, 10**6], ids=["by rows", "at once"])
+@pytest.fixture(params=[(1, 1), (1, 20), (10**6, 1)], ids=["one by one", "by rows", "at once"])
 def size(request, monkeypatch):
-    """Rows one by one, and all at once."""
-    monkeypatch.setattr(winograd, "BYTES", request.param)
+    """Samples and rows one by one, rows of a few samples, and all at once."""
+    numbers, tiles = request.param
+    monkeypatch.setattr(winograd, "BYTES", numbers)
+    monkeypatch.setattr(winograd, "LEAST_TILES", tiles)
 
 
 def build(kind, layer, shape, n, need_dx=True, dtype="float64"):
