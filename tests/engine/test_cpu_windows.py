@@ -5,14 +5,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from test_cpu_kernels import EITHER, EXACT, FORMS, Built, alone, randomize
+from test_cpu_kernels import EITHER, EXACT, FORMS, Built, alone, enter_loops, randomize
 from xpnet.engine.cpu.conv import PlanesGemm, ShiftGemm
 from xpnet.engine.cpu.depthwise import Depthwise
 from xpnet.engine.cpu.kernel import kernel_of
 from xpnet.engine.cpu.lrn import NormalizeLocally
 from xpnet.engine.cpu.pool import Averages, BorderedWindows, ScaledSums, Windows
 from xpnet.engine.cpu.winograd import Winograd
-from xpnet.layers import LRN, AveragePool, Convolution, MaxPool, Subsampling
+from xpnet.layers import LRN, AveragePool, Convolution, MaxPool, ReLU, Subsampling
 
 STEPS = [
     # stride, pad
@@ -140,6 +140,28 @@ def test_where_maxima_were_is_only_found_for_a_way_back(uneven, dtype, monkeypat
     built.kernel.forward()
     monkeypatch.undo()
     np.testing.assert_array_equal(built.kernel.y.transpose(2, 3, 0, 1), layer.forward(x)[0])
+
+
+@pytest.mark.parametrize("window", [3, 2, (2, 3), (4, 2)])
+def test_maxima_are_the_same_whether_their_places_are_kept_or_not(window):
+    """Bit for bit: of zeros of either sign, infinities, and what is no number."""
+    enter_loops()
+    rng, values = np.random.default_rng(0), [0.0, -0.0, 1.0, -1.0, -np.inf, np.inf, np.nan]
+    rows = [[ReLU(), MaxPool(2, stride=2)]]
+    for stride, pad in product((1, 2, (3, 1)), (0, 1, (0, 1, 0, 1))):
+        rows.append([MaxPool(window, stride=stride, pad=pad, uneven="drop")])
+    for layers, n in product(rows, (1, 3)):
+        built = Built(layers, (5, 6, 8), n, "float32", compiled=True)
+        for count in (4, 6, 7):
+            x = rng.choice(values[:count], (n, 5, 6, 8)).astype("float32")
+            found = []
+            for keep in (True, False):
+                built.under_way.keep = keep
+                built.x[...] = x.transpose(2, 3, 0, 1)
+                built.kernel.y[...] = 9.0
+                built.kernel.forward()
+                found.append(built.kernel.y.tobytes())
+            assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("channels", [1, 3, 8])

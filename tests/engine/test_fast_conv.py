@@ -1,5 +1,7 @@
 """Convolution with compiled loops, and ReLU and a pool behind it, against the layers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,7 @@ from xpnet.engine.cpu.fast.conv import (
     RectifiedPlanes,
     RectifiedShift,
 )
+from xpnet.engine.cpu.fast.pointwise import RectifiedPointwise
 from xpnet.engine.cpu.fast.products import AS_IT_IS, TURNED, add_product, product_address
 from xpnet.engine.cpu.fast.shift import RowsGemm
 from xpnet.engine.cpu.fast.vectors import Flat, arithmetic
@@ -32,10 +35,12 @@ from xpnet.layers import Convolution, MaxPool, ReLU
 POOL = MaxPool(2, stride=2)
 
 
-@pytest.fixture(params=[1, 10**6], ids=["by rows", "at once"])
+@pytest.fixture(params=[(1, 1), (1, 20), (10**6, 1)], ids=["one by one", "by rows", "at once"])
 def size(request, monkeypatch):
-    """Rows one by one, and all at once."""
-    monkeypatch.setattr(winograd, "BYTES", request.param)
+    """Samples and rows one by one, rows of a few samples, and all at once."""
+    numbers, tiles = request.param
+    monkeypatch.setattr(winograd, "BYTES", numbers)
+    monkeypatch.setattr(winograd, "LEAST_TILES", tiles)
 
 
 def build(kind, layer, shape, n, need_dx=True, dtype="float64"):
@@ -96,6 +101,49 @@ def test_products_row_by_row_are_the_convolution(window, stride, pad, groups):
         layer = Convolution(4, 6, window, rng=0, groups=groups, **options)
         built = Built(layer, (4, 7, 6), n, kind=RowsGemm, need_dx=need_dx)
         built.assert_equals_the_layer_again_and_again(np.random.default_rng(n))
+
+
+@pytest.mark.parametrize("sides", ["as they are", "some of more channels", "rows of features"])
+def test_products_of_pixels_are_the_convolution(sides):
+    """More of them than are at work at a time; arrays as others have them."""
+    for n, image in ((1, (4, 5)), (3, (6, 1)), (40, (3, 9))):
+        layer = Convolution(6, 4, 1, rng=0, bias=n != 3)
+        built = Built([layer, ReLU()], (6, *image), n, compiled=True)
+        assert type(built.kernel) is RectifiedPointwise
+        kernel, x, dx = built.kernel, built.x, built.dx
+        if sides == "some of more channels":
+            kernel.inputs, kernel.y, kernel.dy = [wider(x)], wider(kernel.y), wider(kernel.dy)
+            kernel.gradients = [wider(dx)]
+        elif sides == "rows of features":
+            kernel.y, kernel.dy = features(kernel.y), features(kernel.dy)
+        built.x, built.dx = kernel.inputs[0], kernel.gradients[0]
+        built.assert_equals_the_layer(np.random.default_rng(n))
+
+
+@pytest.mark.parametrize("sides", [np.copy, lambda dx: wider(dx)], ids=["as it is", "of more"])
+def test_products_of_pixels_add_to_the_gradient_that_others_have_left(sides):
+    built = Built([Convolution(6, 4, 1, rng=0), ReLU()], (6, 4, 5), 3, compiled=True)
+    rng, kernel = np.random.default_rng(0), built.kernel
+    x, dy = rng.standard_normal(built.samples), rng.standard_normal((3, 4, 4, 5))
+    _, want, _ = built.pass_through(x, dy)
+    kernel.op = replace(kernel.op, adds=(True,))
+    kernel.__dict__.pop("_back")
+    kernel.__dict__.pop("_outside")
+    kernel.gradients = [sides(built.dx)]
+    kernel.gradients[0][...] = 1.0
+    kernel.backward((True,), True)
+    np.testing.assert_allclose(kernel.gradients[0].transpose(2, 3, 0, 1), want + 1.0, rtol=1e-12)
+
+
+def wider(array):
+    """Some channels of more, as large as an array."""
+    return np.full((*array.shape[:-1], array.shape[-1] + 3), np.nan)[..., 2:-1]
+
+
+def features(array):
+    """As large as an array, in the order of a fully connected layer's rows."""
+    H, W, n, C = array.shape
+    return np.full((n, C, H, W), np.nan).transpose(2, 3, 0, 1)
 
 
 KINDS = [RectifiedWinograd, PooledWinograd, RectifiedPlanes, PooledPlanes, PooledShift]

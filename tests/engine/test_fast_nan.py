@@ -21,6 +21,7 @@ POOL = MaxPool(2, stride=2)
         ([Convolution(8, 2, 5, pad=2, rng=0), ReLU(), POOL], 8, True),
         ([Convolution(8, 2, 3, pad=1, rng=0), ReLU()], 8, True),
         ([Convolution(8, 2, 3, pad=1, rng=0), ReLU(), POOL], 8, True),
+        ([Convolution(8, 2, 1, rng=0), ReLU()], 8, True),
         ([Convolution(8, 2, 1, rng=0), LRN(), ReLU()], 8, True),
         ([Convolution(8, 2, 1, rng=0), LRN(), ReLU(), POOL], 8, True),
         ([ReLU(), Affine(8 * 64, 3, rng=0), ReLU()], 8, True),

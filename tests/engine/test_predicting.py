@@ -85,9 +85,8 @@ def test_images_come_out_as_the_layers_have_them(compiled, n):
 
 
 @FORMS
-def test_one_number_that_changes_is_noticed(monkeypatch, compiled):
-    """Of every parameter and every running statistic, in whatever block of the buffer it is."""
-    monkeypatch.setattr("xpnet.engine.cpu.predicting.BLOCK", 50)
+def test_one_number_that_changes_is_noticed(compiled):
+    """Of every parameter and every running statistic."""
     net = net_of()
     engine = get_engine(net, threads=1, compiled=compiled)
     x = np.random.default_rng(2).standard_normal((1, 2, 6, 6))
@@ -101,6 +100,22 @@ def test_one_number_that_changes_is_noticed(monkeypatch, compiled):
     norms[0].eps = 0.5
     want = net.predict(x)
     np.testing.assert_allclose(engine.predict(x), want, atol=1e-12 * np.abs(want).max())
+
+
+def test_nothing_is_taken_up_again_that_is_as_it_was():
+    """Also what is no number, which is not even equal to itself; a zero of another sign is not."""
+    net = net_of()
+    watched = get_engine(net, threads=1)._predicting()
+    for array, value in (
+        (net.params["Convolution1.W"], np.nan),
+        (net.state["BatchNorm1.running_mean"], np.nan),
+        (net.params["Convolution1.W"], 0.0),
+        (net.params["Convolution1.W"], -0.0),
+    ):
+        before = watched.follow(net.params)
+        assert watched.follow(net.params) is before
+        array.reshape(-1)[-1] = value
+        assert watched.follow(net.params) != before
 
 
 def test_each_share_notices_what_changed_while_it_was_idle():
@@ -145,3 +160,18 @@ def test_a_result_that_is_not_finite_is_the_networks():
     x = np.array([[1e-30, -1e-30]], dtype=np.float32)
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(engine.predict(x), net.predict(x))
+
+
+def test_parts_that_need_not_meet_stay_in_the_cache():
+    """Of large images; those of small ones are as large as all others."""
+    for norms, size, learned, predicted in (
+        ([], 28, 25, 25),
+        ([BatchNorm(16)], 28, 50, 25),
+        ([], 8, 50, 50),
+    ):
+        layers = [Convolution(16, 16, 3, pad=1, rng=0), *norms]
+        net = Network(layers, input_shape=(16, size, size))
+        engine = get_engine(net, threads=1)
+        for train, most in ((True, learned), (False, predicted)):
+            (share,) = engine.division(100, train=train).shares
+            assert {end - first for first, end in share} == {most}

@@ -58,12 +58,14 @@ class Scratch:
     ----------
     prepared : by kernel, parameters in the form in which it uses them, for all programs of a thread
     taken_up : by kernel, the version of the parameters that it took up, if that is known
+    versions : by which all have been taken up, if that is known
     """
 
     def __init__(self) -> None:
         self._buffers: dict[Any, np.ndarray] = {}
         self.prepared: dict[Any, np.ndarray] = {}
         self.taken_up: dict[Any, int] = {}
+        self.versions: Any = None
 
     def get(self, name: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array in the buffer of that name; its values are arbitrary."""
@@ -149,6 +151,15 @@ class Buffers:
     def forget_prepared(self) -> None:
         """Note that what is prepared may be of no known version."""
         self._scratch.taken_up.clear()
+        self._scratch.versions = None
+
+    def has_taken_up(self, versions: Any) -> bool:
+        """Tell whether all has been prepared by these versions, which are not looked into."""
+        return self._scratch.versions is versions
+
+    def note_taken_up(self, versions: Any) -> None:
+        """Note that all has been prepared by these versions."""
+        self._scratch.versions = versions
 
     def value(self, value: int, shape: tuple[int, ...] | None = None) -> np.ndarray:
         """The array of a value; of another shape than its samples' where a kernel needs that."""

@@ -18,10 +18,12 @@ from xpnet.engine.base import OneByOne, Uncopied
 from xpnet.engine.checks import check_counts, obstacle_of
 from xpnet.engine.cpu.buffers import Scratch
 from xpnet.engine.cpu.division import (
+    CACHED,
     FEWEST,
     FOR_A_THREAD,
     FOR_A_WEIGHT,
     IMAGES,
+    LEAST,
     NUMBERS,
     ROWS,
     Division,
@@ -150,7 +152,9 @@ class CpuEngine(OneByOne, Uncopied):
         if not self._convolves:
             return divided(n, ROWS, 1, self.threads)
         workers = max(1, min(self.threads, n // self._fewest))
-        return divided(n, self._most, workers, 1)
+        # Meetings of more parts cost more than the cache saves.
+        most = self._most if train and self._meets else self._most_cached
+        return divided(n, most, workers, 1)
 
     def methods(self) -> dict[str, str]:
         """Say how each layer is computed, by its name."""
@@ -279,10 +283,10 @@ class CpuEngine(OneByOne, Uncopied):
         if len(x) == 0:
             return scores
         self._begin()
-        versions = self._predicting().follow(self.network.params)
-        division = self.division(len(x), train=False)
+        predicting, division = self._predicting(), self.division(len(x), train=False)
+        versions = predicting.follow(self.network.params)
         self._run(division, None, lambda worker, parts: worker.predict(parts, x, scores, versions))
-        if (self._transforms or self._predicting().folds) and not _all_finite(scores):
+        if (self._transforms or predicting.folds) and not _all_finite(scores):
             return self.network.predict(x)
         return scores
 
@@ -325,7 +329,13 @@ class CpuEngine(OneByOne, Uncopied):
         self._meets = any(op.meets for op in ops)
         # Sums of pixels that a convolution itself would not add up, or would not multiply by 0.
         kinds = [kernel_of(op, compiled=self.compiled) for op in ops]
+        numbers = [
+            sum(map(prod, (*op.input_shapes, op.output_shape)))
+            for op, kind in zip(ops, kinds, strict=True)
+            if issubclass(kind, Winograd)
+        ]
         self._transforms = any(issubclass(kind, Winograd | SubpixelGemm) for kind in kinds)
+        self._most_cached = min(self._most, max(LEAST, CACHED // max(numbers, default=1)))
         learning = {name for op in ops if op.need_grads for name in op.names.values()}
         params = self.network.params
         # Of a layer that learns otherwise.

@@ -7,17 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.arrays.parameters import ALIGN, FlatParams
-from xpnet.arrays.values import in_parts
 from xpnet.functions.targets import by_head, values_of
-from xpnet.layers import Affine, Convolution, Dropout, Identity, Layer
+from xpnet.layers import BinaryAffine, Convolution, Dropout, Identity, Layer
 from xpnet.models.folding import folded_parameters, norms_behind
 from xpnet.models.nodes import INPUT, Node
 
 Outputs = int | dict[str, int]
 
-BLOCK = 1 << 16
-"""Numbers that are compared at a time, so that what it takes stays in the second cache."""
-_NOTHING = np.empty(0)
+PREPARED = (Convolution, BinaryAffine)
+"""Layers whose weights kernels keep in another form; all others they read as they are."""
 
 
 class Folded:
@@ -51,9 +49,9 @@ class Taken(NamedTuple):
 class Watch:
     """Notices that parameters or running statistics changed, in whatever way.
 
-    Stretches of the buffer of the parameters are compared with one copy of them, and all statistics
-    as one array: many small comparisons would take more time than a small network. Only if there
-    is a difference is it asked where.
+    Bit by bit: what is there is compared as bytes with a copy, of which C's `memcmp` does a
+    network's at the speed of memory. So all stretches of the buffer of the parameters are compared
+    at once, and only if there is a difference is it asked where.
 
     Parameters
     ----------
@@ -62,70 +60,62 @@ class Watch:
     """
 
     def __init__(self, params: FlatParams, taken: Sequence[Taken]) -> None:
-        self._taken, self._norms = taken, [norm for each in taken for norm in each.norms]
-        self._blocks: list[tuple[np.ndarray, np.ndarray]] = []  # of the parameters, and of the copy
+        self._taken = taken
+        self._stretches: list[tuple[bytearray, np.ndarray]] = []  # the copy, and what it is of
         self._params: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         arrays = {name: params[name] for each in taken for name in each.names}
         for start, end in _stretches(params, arrays.values()):
             now = params.flat[start:end]
-            copy = np.empty_like(now)
-            self._blocks += [(now[part], copy[part]) for part in in_parts(len(now), BLOCK)]
+            copy = bytearray(now.nbytes)
+            self._stretches.append((copy, now))
             for name, array in arrays.items():
-                k = _place(array, params) - start
-                if 0 <= k <= len(now):
-                    self._params[name] = array, copy[k : k + array.size].reshape(array.shape)
-        self._statistics: np.ndarray | None = None
+                first = (_place(array, params) - start) * now.itemsize
+                if 0 <= first < now.nbytes:
+                    kept = np.frombuffer(copy, np.uint8, array.nbytes, first)
+                    self._params[name] = array.reshape(-1).view(np.uint8), kept
+        self._statistics: list[Any] | None = None
 
     def changed(self) -> list[int]:
         """The numbers of what is not as it was when it was kept last."""
-        before = self._statistics
-        if before is None:
+        if self._statistics is None:
             return list(range(len(self._taken)))
-        now = self._gathered()
-        # Of one shape: `np.array_equal` would take longer, which a small network notices.
-        same = not self._norms or (now == before).all()
-        if same and all((block == copy).all() for block, copy in self._blocks):
+        statistics = self._of_norms()
+        # A bytearray compares itself, by memcmp, with whatever has bytes.
+        if statistics == self._statistics and all(copy == now for copy, now in self._stretches):
             return []
-        found, first = list[int](), 0
-        for number, (names, norms) in enumerate(self._taken):
-            end = first + sum(_count(norm) for norm in norms)
-            same = np.array_equal(now[first:end], before[first:end])
-            if not (same and all(np.array_equal(*self._params[name]) for name in names)):
-                found.append(number)
-            first = end
-        return found
+        return [
+            number
+            for number, (names, _) in enumerate(self._taken)
+            if statistics[number] != self._statistics[number]
+            or not all(np.array_equal(*self._params[name]) for name in names)
+        ]
 
     def keep(self) -> None:
         """Keep a copy of what there is now."""
-        for block, copy in self._blocks:
-            np.copyto(copy, block)
-        self._statistics = self._gathered()
+        for copy, now in self._stretches:
+            copy[:] = now.tobytes()
+        self._statistics = self._of_norms()
 
     def forget(self) -> None:
         """Hold everything for changed until it is kept once more."""
         self._statistics = None
 
-    def _gathered(self) -> np.ndarray:
-        """All statistics, and eps behind those of each norm: a copy."""
-        if not self._norms:
-            return _NOTHING
-        arrays = [each for norm in self._norms for each in (*norm.state.values(), [norm.eps])]
-        return np.concatenate(arrays, axis=None)
-
-
-def _count(norm: Any) -> int:
-    """The numbers that are gathered of a norm."""
-    return 1 + sum(int(array.size) for array in norm.state.values())
+    def _of_norms(self) -> list[Any]:
+        """The statistics of all norms, and what is added to their variances: a copy."""
+        return [
+            [(norm.eps, *[array.tobytes() for array in norm.state.values()]) for norm in norms]
+            for _, norms in self._taken
+        ]
 
 
 def _stretches(params: FlatParams, arrays: Iterable[np.ndarray]) -> list[tuple[int, int]]:
-    """Where in the buffer these parameters are; those with a mere gap between them together."""
+    """Where in the buffer these parameters are, with the gaps behind them; neighbours together."""
     spans = list[tuple[int, int]]()
     for start, size in sorted((_place(array, params), array.size) for array in arrays):
-        if spans and start - spans[-1][1] < ALIGN:
-            spans[-1] = spans[-1][0], start + size
-        else:
-            spans.append((start, start + size))
+        end = -(-(start + size) // ALIGN) * ALIGN
+        if spans and start == spans[-1][1]:
+            start = spans.pop()[0]
+        spans.append((start, end))
     return spans
 
 
@@ -170,16 +160,14 @@ class Predicting:
         self._taken: dict[int, Taken] = {}
         for number, node in enumerate(nodes):
             norms = [nodes[k] for k in behind.get(number, ())]
-            # No kernel keeps the weights of a fully connected layer in another form.
-            prepared = node.names and type(node.layer) is not Affine
-            if norms or (prepared and number not in gone):
+            if norms or isinstance(node.layer, PREPARED):
                 names = [name for each in (node, *norms) for name in each.names.values()]
                 self._taken[number] = Taken(names, [norm.layer for norm in norms])
         self._called = {number: folding[number].name for number in self._taken}
         self.nodes, self.outputs = _without(gone, folding, outputs)
         self.folds = bool(self._folded)
         self._watch: Watch | None = None
-        self._versions: dict[str, int] = {}
+        self._versions: Mapping[str, int] = {}
 
     def follow(self, params: FlatParams) -> Mapping[str, int]:
         """Take up the network's parameters and the statistics as they are now.
@@ -187,14 +175,14 @@ class Predicting:
         Returns
         -------
         A number for each node of which kernels take something up, by the node's name, which is
-        another one whenever that has changed
+        another one whenever that has changed; the same mapping as before if nothing has
         """
         if self._watch is None:
             self._watch = Watch(params, list(self._taken.values()))
         numbers = list(self._taken)
         if changed := [numbers[k] for k in self._watch.changed()]:
-            for name in (self._called[number] for number in changed):
-                self._versions[name] = self._versions.get(name, 0) + 1
+            names = [self._called[number] for number in changed]
+            self._versions = {**self._versions, **{k: self._versions.get(k, 0) + 1 for k in names}}
             try:
                 self._watch.keep()
                 for number in changed:

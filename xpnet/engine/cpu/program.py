@@ -223,6 +223,8 @@ class Program:
             return
         if versions is None:
             self._buffers.forget_prepared()
+        elif self._buffers.has_taken_up(versions):
+            return
         for kernel in self._prepare_shared:
             version = None if versions is None else versions.get(kernel.op.name)
             if version is None:  # nobody watches its parameters
@@ -230,6 +232,8 @@ class Program:
             elif not self._buffers.is_prepared(kernel, version):
                 kernel.prepare()
                 self._buffers.remember_prepared(kernel, version)
+        if versions is not None and all(k.op.name in versions for k in self._prepare_shared):
+            self._buffers.note_taken_up(versions)
 
     def start(
         self, x: np.ndarray, *, train: bool = False, keep: bool = False, first: int = 0

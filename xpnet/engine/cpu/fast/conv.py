@@ -8,6 +8,7 @@ import numpy as np
 
 from xpnet.engine.cpu.conv import PlanesGemm, ShiftGemm
 from xpnet.engine.cpu.depthwise import Depthwise
+from xpnet.engine.cpu.fast.pointwise import RectifiedPointwise
 from xpnet.engine.cpu.fast.products import AS_IT_IS, TURNED, add_product, product_address
 from xpnet.engine.cpu.fast.rectify import (
     Pooled,
@@ -196,7 +197,11 @@ class RectifiedConvolution(Kernel):
     @classmethod
     def best(cls, op: Op) -> type[Kernel]:
         """The one that convolves as the convolution alone would be."""
-        return RECTIFIED[ShiftGemm.best(op)]
+        kind, layer = ShiftGemm.best(op), op.layer
+        assert isinstance(layer, Convolution)
+        if kind is ShiftGemm and RectifiedPointwise.fits(layer):
+            return RectifiedPointwise
+        return RECTIFIED[kind]
 
 
 @computes_compiled(

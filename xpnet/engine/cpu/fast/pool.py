@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from xpnet.compiled import loop
 from xpnet.engine.cpu.fast.rows import Pixels
+from xpnet.engine.cpu.fast.vectors import wide_vectors
 from xpnet.engine.cpu.kernel import Kernel, instead_of
 from xpnet.engine.cpu.pool import (
     Averages,
@@ -132,13 +133,16 @@ def largest(
     H, W, row, column, step, pieces, length = at_x
     OH, OW, row_y, column_y, step_y, _, _ = at_y
     zero, low = y.dtype.type(0), y.dtype.type(-np.inf)
+    least = zero if rectifies else low
+    if FH <= 3 and FW <= 3 and largest_of_nine(window, least, x, at_x, y, at_y):
+        return
     for oy in range(OH):
         for ox in range(OW):
             for piece in range(pieces):
                 at = oy * row_y + ox * column_y + piece * step_y
                 best = y[at : at + length]
                 for c in range(length):
-                    best[c] = zero if rectifies else low
+                    best[c] = least
                 for iy in range(max(0, oy * down - top), min(H, oy * down - top + FH)):
                     for ix in range(max(0, ox * across - left), min(W, ox * across - left + FW)):
                         at = iy * row + ix * column + piece * step
@@ -146,6 +150,79 @@ def largest(
                         for c in range(length):
                             larger = seen[c] > best[c] or seen[c] != seen[c]
                             best[c] = seen[c] if larger else best[c]
+
+
+@loop
+def has_nan(x: np.ndarray) -> bool:
+    """Tell whether anything is no number."""
+    wide_vectors()
+    found = False
+    for k in range(len(x)):
+        found |= x[k] != x[k]
+    return found
+
+
+@loop
+def largest_of_nine(
+    window: Window, least: float, x: np.ndarray, at_x: Where, y: np.ndarray, at_y: Where
+) -> bool:
+    """The largest of each window of up to 3 x 3, or `least`, in one pass; of numbers alone.
+
+    What a window has less than nine of is read several times. Of equals the first is taken, which
+    a zero's sign tells apart. Neighbours along a row are one stretch where windows move by a pixel.
+
+    Returns
+    -------
+    False, and y is to be computed otherwise, if anything is no number
+    """
+    wide_vectors()
+    FH, FW, down, across, top, left = window
+    H, W, row, column, step, pieces, length = at_x
+    OH, OW, row_y, column_y, step_y, _, _ = at_y
+    stretches = across == 1 and pieces == 1 and column == length and column_y == length
+    size, checked = (W - 1) * column + (pieces - 1) * step + length, 0
+    for oy in range(OH):
+        upper, lower = max(0, oy * down - top), min(H, oy * down - top + FH) - 1
+        for iy in range(max(checked, upper), lower + 1):
+            if has_nan(x[iy * row : iy * row + size]):
+                return False
+        checked, between = lower + 1, min(upper + 1, lower)
+        ox = 0
+        while ox < OW:
+            first, last = max(0, ox * across - left), min(W, ox * across - left + FW) - 1
+            count = 1
+            if stretches and left <= ox <= W - FW + left:
+                count = min(W - FW + left - ox + 1, OW - ox)
+            run, b = count * length, min(first + 1, last) * column
+            for piece in range(pieces):
+                at = oy * row_y + ox * column_y + piece * step_y
+                out = y[at : at + run]
+                if upper > lower or first > last:
+                    for c in range(run):
+                        out[c] = least
+                    continue
+                p, a, e = piece * step, first * column, last * column
+                x0, x1, x2 = _three(x, p + upper * row, a, b, e, run)
+                x3, x4, x5 = _three(x, p + between * row, a, b, e, run)
+                x6, x7, x8 = _three(x, p + lower * row, a, b, e, run)
+                for c in range(run):
+                    m = x1[c] if x1[c] > x0[c] else x0[c]
+                    m = x2[c] if x2[c] > m else m
+                    m = x3[c] if x3[c] > m else m
+                    m = x4[c] if x4[c] > m else m
+                    m = x5[c] if x5[c] > m else m
+                    m = x6[c] if x6[c] > m else m
+                    m = x7[c] if x7[c] > m else m
+                    m = x8[c] if x8[c] > m else m
+                    out[c] = m if m > least else least
+            ox += count
+    return True
+
+
+@loop
+def _three(x: np.ndarray, p: int, a: int, b: int, c: int, length: int) -> Any:
+    """Three stretches behind place p."""
+    return x[p + a : p + a + length], x[p + b : p + b + length], x[p + c : p + c + length]
 
 
 @loop

@@ -17,6 +17,9 @@ FEW = 8
 """Channels up to which the places of the window are brought side by side: a product for each of
 them would be too thin."""
 
+NUMBERS = 1 << 16
+"""Of what windows see of a single image, that are brought side by side at a time."""
+
 
 @instead_of(ShiftGemm)
 class RowsGemm(ShiftGemm):
@@ -46,6 +49,12 @@ class RowsGemm(ShiftGemm):
             each.reshape(places, *filters) for each in (self._by_place, self._dw_by_place)
         )
         self._each_w_back = self._back_by_place.reshape(places, filters[0], -1, filters[1])
+        self._windows: np.ndarray | None = None
+        if n == 1 and layer.groups == 1 and places > 1:
+            row = OW * C * places
+            self._windows = self.buffers.scratch(
+                "windows", (row * max(1, min(OH, NUMBERS // row)),)
+            )
         self._ones, self._nothing = np.ones(OW * n, dtype=kind), zeros((FN,), kind)
 
     @cached_property
@@ -71,7 +80,10 @@ class RowsGemm(ShiftGemm):
 
     def forward(self) -> None:
         """Compute y from x."""
-        if self._together:
+        if self._windows is not None:
+            wide = self.buffers.scratch("wide", (self._each_w.size,))
+            forth_of_one(wide, self._windows, *self._forth)
+        elif self._together:
             wide, turned, _ = self._rooms
             forth_together(wide, turned, *self._forth)
         else:
@@ -206,11 +218,7 @@ def forth_together(
     wide_vectors()
     (FH, FW), (down, across), (_, _, C, FN) = window, steps, w.shape
     M, K = y.shape[1] // FN, FH * FW * C
-    for k in range(FH * FW):
-        for p in range(C):
-            of, to = w[k, 0, p], wide[(k * C + p) * FN : (k * C + p) * FN + FN]
-            for j in range(FN):
-                to[j] = of[j]
+    _widen(w, wide)
     for i in range(len(x)):
         _turn(x[i], n, C, turned[i])
     for oy in range(len(y)):
@@ -218,6 +226,50 @@ def forth_together(
         add_product(address, TURNED, M, FN, K, place, M, wide, FN, 0.0, y[oy], FN)
         if bias:
             _add_bias(y[oy], b)
+
+
+@arithmetic
+def _widen(w: np.ndarray, wide: np.ndarray) -> None:
+    """All filters as one matrix (FH FW C, FN)."""
+    places, _, C, FN = w.shape
+    for k in range(places):
+        for p in range(C):
+            of, to = w[k, 0, p], wide[(k * C + p) * FN : (k * C + p) * FN + FN]
+            for j in range(FN):
+                to[j] = of[j]
+
+
+@arithmetic
+def forth_of_one(
+    wide: np.ndarray, windows: np.ndarray,
+    address: int, window: tuple[int, int], steps: tuple[int, int], n: int, x: np.ndarray,
+    place: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, bias: bool,
+) -> None:  # fmt: skip
+    """The same for a single image, some rows at a time: what a window sees is one row of a matrix.
+
+    Parameters
+    ----------
+    windows : (rows OW FH FW C), room for what the windows of some rows see
+    """
+    wide_vectors()
+    (FH, FW), (down, across), (_, _, C, FN) = window, steps, w.shape
+    M, run = y.shape[1] // FN, FW * C
+    K = FH * run
+    count = len(windows) // (M * K)
+    _widen(w, wide)
+    for first in range(0, len(y), count):
+        rows = min(count, len(y) - first)
+        for r in range(rows):
+            for ox in range(M):
+                for fy in range(FH):
+                    p, q = ox * across * C, ((r * M + ox) * FH + fy) * run
+                    of, to = x[(first + r) * down + fy, p : p + run], windows[q : q + run]
+                    for k in range(run):
+                        to[k] = of[k]
+        add_product(address, AS_IT_IS, rows * M, FN, K, windows, K, wide, FN, 0.0, y[first], FN)
+        if bias:
+            for r in range(rows):
+                _add_bias(y[first + r], b)
 
 
 @arithmetic

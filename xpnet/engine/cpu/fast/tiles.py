@@ -326,8 +326,9 @@ def _leave_rows(Y: np.ndarray, r: int, half: np.ndarray, a: Any) -> None:
 
 @arithmetic
 def leave_dx(
-    V: np.ndarray, half: np.ndarray, dx: np.ndarray, row: int, column: int, BT: np.ndarray, at: int
-) -> None:
+    V: np.ndarray, half: np.ndarray, dx: np.ndarray, row: int, column: int, L: int, BT: np.ndarray,
+    at: int,
+) -> None:  # fmt: skip
     """B v B^T of every tile v, added where tiles overlap.
 
     Rows of tiles come one after the other: each adds to what the one above has left.
@@ -336,10 +337,10 @@ def leave_dx(
     ----------
     half : (IN, IN, numbers of a row)
     dx, row, column : images (OUT down + 2, OUT across + 2), `Flat`
+    L : numbers of a pixel
     """
     wide_vectors()
     c, N = _coefficients(BT), V.shape[3]
-    L = column
     for r in range(V.shape[2]):
         for j in range(6):
             v0, v1, v2 = V[0, j, r, :N], V[1, j, r, :N], V[2, j, r, :N]
@@ -354,15 +355,16 @@ def leave_dx(
             first = 4 * (at + r) + i
             added = i < 2 and first > 1
             if not added:
-                dx[first * row : first * row + 2 * L] = 0
+                for p in (first * row, first * row + column):
+                    dx[p : p + L] = 0
             for t in range(N // L):
                 q = t * L
                 h0, h1, h2 = half[i, 0, q : q + L], half[i, 1, q : q + L], half[i, 2, q : q + L]
                 h3, h4, h5 = half[i, 3, q : q + L], half[i, 4, q : q + L], half[i, 5, q : q + L]
-                p = first * row + 4 * t * L
-                d0, d1, d2 = dx[p : p + L], dx[p + L : p + 2 * L], dx[p + 2 * L : p + 3 * L]
-                p += 3 * L
-                d3, d4, d5 = dx[p : p + L], dx[p + L : p + 2 * L], dx[p + 2 * L : p + 3 * L]
+                p, b = first * row + 4 * t * column, column
+                d0, d1, d2 = dx[p : p + L], dx[p + b : p + b + L], dx[p + 2 * b : p + 2 * b + L]
+                p += 3 * b
+                d3, d4, d5 = dx[p : p + L], dx[p + b : p + b + L], dx[p + 2 * b : p + 2 * b + L]
                 if added:
                     for k in range(L):
                         s0, s1, s2, s3, s4, s5 = _by_B(c, h0[k], h1[k], h2[k], h3[k], h4[k], h5[k])

@@ -1,5 +1,6 @@
 """What the loops over images have in common: how they are compiled, and how they see memory."""
 
+from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from xpnet.compiled import loop
 from xpnet.engine.cpu.buffers import Buffers
+from xpnet.engine.cpu.fast.rows import Pixels
 from xpnet.engine.cpu.kernel import Kernel
 
 arithmetic = partial(loop, contract=True)
@@ -76,31 +78,70 @@ def largest(x0: Any, x1: Any, x2: Any, x3: Any) -> Any:
 class Outside:
     """An array that others have made, as loops see it: through a copy where they cannot.
 
+    Parameters
+    ----------
+    images : the array
+    buffers, name : where the copy is
+    see : how loops see images, as `Flat.of`, which is None where they cannot
+
     Attributes
     ----------
     flat : what loops read and write
     """
 
-    def __init__(self, images: np.ndarray, buffers: Buffers, name: str) -> None:
-        self._images = images
-        self._copy: np.ndarray | None = None
-        flat = Flat.of(images)
+    def __init__(
+        self,
+        images: np.ndarray,
+        buffers: Buffers,
+        name: str,
+        see: Callable[[np.ndarray], Flat | None] = Flat.of,
+    ) -> None:
+        flat = see(images)
+        self._fetch: Callable[[], object] | None = None
+        self._deliver: Callable[[], object] | None = None
         if flat is None:
-            self._copy = buffers.scratch(name, images.shape)
-            flat = Flat.of(self._copy)
+            copy = buffers.scratch(name, images.shape)
+            flat = see(copy)
+            self._fetch = partial(np.copyto, copy, images)
+            self._deliver = partial(np.copyto, images, copy)
+            if images.strides[-1] == images.itemsize:
+                x, at_x, y, at_y = Pixels(buffers, [images, copy]).args
+                self._fetch = partial(copy_pixels, x, at_x, y, at_y)
+                self._deliver = partial(copy_pixels, y, at_y, x, at_x)
         assert flat is not None
         self.flat = flat
 
     def fetched(self) -> Flat:
         """What is in the array now."""
-        if self._copy is not None:
-            np.copyto(self._copy, self._images)
+        if self._fetch is not None:
+            self._fetch()
         return self.flat
 
     def deliver(self) -> None:
         """Have the array hold what a loop has written."""
-        if self._copy is not None:
-            np.copyto(self._images, self._copy)
+        if self._deliver is not None:
+            self._deliver()
+
+
+@loop
+def copy_pixels(
+    x: np.ndarray,
+    at_x: tuple[int, int, int, int, int, int, int],
+    y: np.ndarray,
+    at_y: tuple[int, int, int, int, int, int, int],
+) -> None:
+    """y = x, for images as `Pixels` has them."""
+    wide_vectors()
+    H, W, row, column, step, pieces, length = at_x
+    _, _, row_y, column_y, step_y, _, _ = at_y
+    for i in range(H):
+        for j in range(W):
+            for piece in range(pieces):
+                p = i * row + j * column + piece * step
+                q = i * row_y + j * column_y + piece * step_y
+                of, to = x[p : p + length], y[q : q + length]
+                for k in range(length):
+                    to[k] = of[k]
 
 
 class WritesOutside(Kernel):
