@@ -66,7 +66,7 @@ LEAST = 0.05
     help="The detector is in this file or directory: the directory of a run of --model "
     "faster-rcnn or r-cnn, a model.safetensors, or a checkpoint.",
 )
-@partial(data_options, sets=DATA, auto=", as the scenes that detectors are for")
+@partial(data_options, sets=DATA, auto=", for the scenes that detectors are for")
 @device_option
 @engine_options
 @click.option(

@@ -218,11 +218,10 @@ def data_options(
     """
     sets = tuple(sets)
     scenes = ""
-    if SCENES.keys() & set(sets):
-        scenes = (
-            " Road scenes are drawn by xpnet, too; digit scenes are laid out of MNIST's digits, or "
-            "synthetic ones."
-        )
+    if "road-scenes" in sets:
+        scenes += " Road scenes are drawn by xpnet."
+    if "digit-scenes" in sets:
+        scenes += " Digit scenes are laid out of MNIST's digits, or synthetic ones."
     for option in (
         click.option(
             "--data-dir",

@@ -1,7 +1,7 @@
 """`xpnet segment`."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +97,10 @@ def segment(
     A picture of any size is stretched to the network's, and its mask brought back to its own. Of
     each are kept NAME-mask.png, with the number of a class at each pixel, and NAME-overlay.png,
     the picture in the classes' colours and what they stand for; segments.json has the pixels of
-    every class in COCO's format of results. Standard output has a line for each picture, with the
-    classes' shares. Standard error tells which pictures could not be read, in which case the exit
-    code is 2, and which masks are doubtful.
+    every class in COCO's format of results. Of scenes, NAME-beside.png has the mask beside the
+    truth, and scores.json how well they agree. Standard output has a line for each picture, with
+    the classes' shares. Standard error tells which pictures could not be read, in which case the
+    exit code is 2, and which masks are doubtful.
     """
     if not images and scenes is None:
         raise click.UsageError("Missing argument 'IMAGE...', or --scenes N for test scenes.")
@@ -209,7 +210,8 @@ class _Segments:
         labels = enlarged_labels(scores, shown.size)
         self.paths.append(path)
         stem = self.files.stem(Path(path).stem)
-        legend = self._legend(labels)
+        told = [f"{100 * np.mean(labels == k):.1f} %" for k in range(len(self.names))]
+        legend = self._legend(told, labels)
         drawn = sheet([("", overlay(shown, labels, self.names))], legend)
         if size != shown.size:  # of a picture that was made smaller while it was read
             labels = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
@@ -223,13 +225,14 @@ class _Segments:
         labels = scores.argmax(axis=0).astype(np.uint8)
         shown = picture_of(image).convert("RGB")
         stem = self.files.stem(name)
-        legend = self._legend(labels, truth)
+        matrix = confusion(truth, labels, len(self.names), IGNORED)
+        told = [f"IoU {iou:.2f}" for iou in class_iou(matrix)]
+        legend = self._legend(told, labels, truth)
         panels = {"scene": shown, "truth": in_colours(truth, self.names)}
         panels["network"] = in_colours(labels, self.names)
         save_png(self.files.directory / f"{stem}-mask.png", mask_of(labels, self.names))
         save_png(self.files.directory / f"{stem}-beside.png", sheet(list(panels.items()), legend))
         self._note(name, labels, scores)
-        matrix = confusion(truth, labels, len(self.names), IGNORED)
         self.matrix += matrix
         return (
             f"{name}: mean IoU {mean_iou(matrix):.4f}, pixel accuracy {pixel_accuracy(matrix):.4f}"
@@ -252,13 +255,12 @@ class _Segments:
         if self.files.count:
             self.files.write(RESULTS, self.results)
 
-    def _legend(self, *masks: np.ndarray) -> list[tuple[Colour, str]]:
-        """The classes of masks with their colours, and what share of the first each has."""
-        first, *_ = masks
+    def _legend(self, told: Sequence[str], *masks: np.ndarray) -> list[tuple[Colour, str]]:
+        """The classes of masks with their colours, and what is told of each."""
         found = []
         for k, (name, colour) in enumerate(zip(self.names, self.colours, strict=True)):
             if any((mask == k).any() for mask in masks):
-                found.append((colour, f"{name} {100 * np.mean(first == k):.1f} %"))
+                found.append((colour, f"{name} {told[k]}"))
         if any((mask == IGNORED).any() for mask in masks):
             found.append((LEFT_OUT, "left out"))
         return found
