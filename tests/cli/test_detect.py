@@ -302,3 +302,18 @@ def test_a_detector_comes_back_from_its_file(tmp_path):
         save_weights(other, sound.params, {**sound.metadata, "about": json.dumps(about)})
         with pytest.raises(WeightsError, match=message):
             load_detector(other)
+
+
+def test_help_speaks_of_the_data_that_a_command_takes(run):
+    told = {}
+    for command in ("detect", "segment", "predict", "train"):
+        code, out, _ = run(command, "--help")
+        assert code == 0
+        words = " ".join(out.split())
+        told[command] = ("Road scenes are" in words, "Digit scenes are" in words)
+    assert told == {
+        "detect": (False, True),
+        "segment": (True, True),
+        "predict": (False, False),
+        "train": (True, True),
+    }
