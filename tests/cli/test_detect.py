@@ -273,6 +273,10 @@ def test_misuse_is_told(run, tmp_path):
         "holds a network that does not find objects",
     )
     FasterRCNN(classes=3, rng=0).save_params("three.safetensors")
+    for command in ("predict", "segment"):
+        assert_refused(
+            run(command, "--weights", "three.safetensors", "a.png"), "`xpnet detect` and"
+        )
     for command in ("detect", "evaluate"):
         more = ("--scenes", 1) if command == "detect" else ()
         assert_refused(
