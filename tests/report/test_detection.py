@@ -240,3 +240,8 @@ def updated(*given, classes=2):
 def test_what_fits_not_is_an_error(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+def test_what_was_found_is_given_by_name():
+    with pytest.raises(ArgumentError, match="must be Detections"):
+        DetectionScores(1).update([([[0, 0, 1, 1]], [0.5], [0])], [([[0, 0, 1, 1]], [0])])

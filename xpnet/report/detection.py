@@ -129,6 +129,11 @@ class DetectionScores:
         self._known = {}
 
     def _checked(self, found: Detections, objects: Objects, difficult: Any) -> "_Picture":
+        if not (isinstance(found, Detections) and isinstance(objects, Objects)):
+            raise ArgumentError(
+                "what was found must be Detections(boxes, scores, labels), and what is there "
+                f"Objects(boxes, labels), got {found!r:.60} and {objects!r:.60}"
+            )
         n, m = len(found.labels), len(objects.labels)
         marks = np.zeros(m, bool) if difficult is None else np.asarray(difficult, bool)
         picture = _Picture(
