@@ -55,7 +55,7 @@ def test_parts_of_a_batch_share_what_counts_in_all_of_it(name, compiled, monkeyp
     for threads, normed, dtype in ((1, False, "float64"), (2, True, "float32")):
         net, twin = network(loss, dtype, normed), network(loss, dtype, normed)
         engine = CpuEngine(net, threads, compiled=compiled)
-        engine._most = 3
+        engine._most = engine._most_cached = 3
         for n, kind in ((11, "int64"), (11, "int16"), (1, "int64")):
             x, t = data(n, loss, kind)
             x = x.astype(dtype)
@@ -68,7 +68,7 @@ def test_rows_of_probabilities_and_labels_one_a_row():
     for loss in (SoftmaxWithLoss(), LOSSES["weighed"], LOSSES["all"]):
         net, twin = network(loss), network(loss)
         engine = CpuEngine(net, 1)
-        engine._most = 3
+        engine._most = engine._most_cached = 3
         x, labels = data(5, SoftmaxWithLoss())
         for t in (rng.dirichlet(np.ones(K), (5, 5, 7)).transpose(0, 3, 1, 2), labels[:, None]):
             agree(loss, engine.loss_and_gradient(x, t), twin.loss_and_gradient(x, t))
@@ -91,7 +91,7 @@ def test_heads_of_maps_of_rows_and_of_what_is_left_out():
     t = {"map": maps, "class": np.array([0, -1, 3, -1, -1, 1, -1]), "image": x[:, :1]}
     for compiled in (False, True):
         engine = CpuEngine(made(), 1, compiled=compiled)
-        engine._most = 2
+        engine._most = engine._most_cached = 2
         got, want = (each.loss_and_gradient(x, t) for each in (engine, made()))
         assert float(got[0]) == pytest.approx(float(want[0]), rel=1e-13)
         for name, grad in want[2].items():
@@ -105,7 +105,8 @@ def test_a_label_without_a_class_is_told_with_its_place(compiled, label):
         x, t = data(5, SoftmaxWithLoss())
         t[3, 4, 2] = label
         engine = CpuEngine(network(loss), 2, compiled=compiled)
-        engine._most = 2  # whose samples have other numbers than those of the batch
+        # Parts whose samples have other numbers than those of the batch.
+        engine._most = engine._most_cached = 2
         with pytest.raises(ArgumentError, match=rf"got {label} at \[3, 4, 2\]"):
             engine.loss_and_gradient(x, t)
 

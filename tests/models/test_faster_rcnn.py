@@ -178,6 +178,15 @@ def test_pictures_of_another_size_are_told():
             detector.detect(np.zeros((0, 1, 16, 24)), **wrong)
 
 
+@pytest.mark.parametrize(
+    "pictures", [np.full((1, 1, 16, 24), 200.0), np.full((1, 1, 16, 24), np.nan),
+                 np.zeros((1, 1, 16, 24), dtype="int64")],
+)  # fmt: skip
+def test_numbers_that_are_no_pixels_are_told(pictures):
+    with pytest.raises(ArgumentError, match="pixels, uint8, or floats from 0 to 1, got"):
+        small().detect(pictures)
+
+
 def test_what_is_mended_out_of_the_picture_is_not_found():
     """Of such a box `clip` leaves one without area at the edge."""
     detector = small()

@@ -45,7 +45,7 @@ def test_a_run(run, tmp_path):
     summary = json.loads((tmp_path / "whole" / "summary.json").read_text())
     assert (summary["task"], summary["data"]) == ("detect", "digit-scenes")
     assert (summary["optimizer"], summary["lr"]) == ("adam", 0.002)
-    assert f"test map50: {summary['test_map50']:.4f} on 4 images" in out
+    assert f"test mAP50: {summary['test_map50']:.4f} on 4 images" in out
     assert f"test recall50: {summary['test_recall50']:.4f} on 4 images" in out
 
     assert run(*train, "--epochs", 1, "--out", "parts")[0] == 0

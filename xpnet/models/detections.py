@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.arrays import Array
+from xpnet.arrays import Array, array_namespace
 from xpnet.arrays.namespace import to_numpy
 from xpnet.arrays.values import as_array, kind_of_numbers
 from xpnet.errors import ArgumentError
@@ -87,6 +87,27 @@ class Detector(Protocol):
         computing : what computes for each of its networks, by name, such as engines; they
             themselves if None. One network alone is called "network".
         """
+
+
+def check_scaled(images: Array) -> None:
+    """Refuse pictures whose numbers are not those that detectors were made for.
+
+    Raises
+    ------
+    ArgumentError
+        They are neither pixels, uint8, nor floats from 0 to 1.
+    """
+    kind = kind_of_numbers(images)
+    if kind == "pixels":
+        return
+    xp, some = array_namespace(images), 0 not in images.shape
+    if kind == "floats" and (not some or bool(xp.all((images >= 0) & (images <= 1)))):  # nor NaN
+        return
+    found = f" from {xp.min(images)} to {xp.max(images)}" if some else ""
+    raise ArgumentError(
+        f"pictures are pixels, uint8, or floats from 0 to 1, got {images.dtype}{found}; divide by "
+        "255, for instance"
+    )
 
 
 def checked_objects(

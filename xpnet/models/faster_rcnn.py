@@ -26,7 +26,7 @@ from xpnet.layers import (
     ReLU,
     Sequential,
 )
-from xpnet.models.detections import Detections, Predicts, check_wanted
+from xpnet.models.detections import Detections, Predicts, check_scaled, check_wanted
 from xpnet.models.network import Network
 from xpnet.models.parts import image_shape, norm
 from xpnet.models.together import save_networks
@@ -309,7 +309,7 @@ class FasterRCNN:
         Raises
         ------
         ArgumentError
-            They are of another shape.
+            They are of another shape, or neither pixels nor floats from 0 to 1.
         """
         images = as_array(images, "pictures")
         if tuple(images.shape[1:]) != self.input_shape:
@@ -318,6 +318,7 @@ class FasterRCNN:
                 f"pictures (N, {shape}) are needed, got {tuple(images.shape)}; scale them, make a "
                 "detector for their size with for_images, or give one as images[None]"
             )
+        check_scaled(images)
         return images
 
     def _parts(self, images: Any) -> Iterator[Array]:

@@ -19,6 +19,7 @@ from xpnet.arguments import checked
 from xpnet.arrays import to_numpy
 from xpnet.arrays.values import as_array, in_parts
 from xpnet.errors import ArgumentError
+from xpnet.models.detections import check_scaled
 
 Ints = NDArray[np.int64]
 
@@ -72,13 +73,7 @@ def grey_pictures(images: Any) -> NDArray[Any]:
             f"grey pictures are (N, 1, H, W) or (N, H, W), got {x.shape}; convert them, and give "
             "one as images[None]"
         )
-    if x.dtype == np.uint8:
-        return x
-    if x.dtype.kind != "f" or not np.all((x >= 0) & (x <= 1)):  # false for NaN, too
-        raise ArgumentError(
-            f"pictures are pixels, uint8, or floats from 0 to 1, got {x.dtype}"
-            + (f" from {x.min()} to {x.max()}" if x.size else "")
-        )
+    check_scaled(x)
     return x
 
 
