@@ -10,6 +10,8 @@ from xpnet.engine.cpu.loss import Rows, part_loss
 from xpnet.errors import ArgumentError
 from xpnet.layers import Heads, HeadsWithLoss, IdentityWithLoss, SoftmaxWithLoss
 
+FORMS = pytest.mark.parametrize("compiled", [False, None], ids=["numpy", "as it comes"])
+
 K = 4
 LOSSES = {
     "plain": SoftmaxWithLoss(),
@@ -48,7 +50,7 @@ def agree(loss, got, want, dtype="float64"):
         np.testing.assert_allclose(got[2][name], grad, rtol=10 * tol, atol=10 * tol, err_msg=name)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@FORMS
 @pytest.mark.parametrize("name", LOSSES)
 def test_parts_of_a_batch_share_what_counts_in_all_of_it(name, compiled, monkeypatch):
     loss = LOSSES[name]
@@ -89,7 +91,7 @@ def test_heads_of_maps_of_rows_and_of_what_is_left_out():
 
     x, maps = data(7, LOSSES["all"])
     t = {"map": maps, "class": np.array([0, -1, 3, -1, -1, 1, -1]), "image": x[:, :1]}
-    for compiled in (False, True):
+    for compiled in (False, None):
         engine = CpuEngine(made(), 1, compiled=compiled)
         engine._most = engine._most_cached = 2
         got, want = (each.loss_and_gradient(x, t) for each in (engine, made()))
@@ -98,7 +100,7 @@ def test_heads_of_maps_of_rows_and_of_what_is_left_out():
             np.testing.assert_allclose(got[2][name], grad, atol=1e-13, err_msg=name)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@FORMS
 @pytest.mark.parametrize("label", [4, 200, -1, 2**40])
 def test_a_label_without_a_class_is_told_with_its_place(compiled, label):
     for loss in (SoftmaxWithLoss(), LOSSES["ignored"], LOSSES["all"]):
@@ -111,7 +113,7 @@ def test_a_label_without_a_class_is_told_with_its_place(compiled, label):
             engine.loss_and_gradient(x, t)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@FORMS
 def test_nothing_is_learned_where_all_is_left_out(compiled):
     loss = LOSSES["all"]
     x, t = data(5, loss)
@@ -122,7 +124,7 @@ def test_nothing_is_learned_where_all_is_left_out(compiled):
     assert not grads.flat.any()
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@FORMS
 def test_smoothing_may_change_and_what_counts_may_not(compiled):
     nets = network(SoftmaxWithLoss(0.1, 255)), network(SoftmaxWithLoss(0.1, 255))
     engine, (x, t) = CpuEngine(nets[0], 1, compiled=compiled), data(5, LOSSES["all"])
@@ -135,7 +137,7 @@ def test_smoothing_may_change_and_what_counts_may_not(compiled):
             setattr(nets[0].last_layer, name, None)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@FORMS
 def test_scores_that_lie_apart_are_copied(compiled):
     """As where they are a part of a larger array, from which rows cannot be seen."""
     loss, rng = LOSSES["all"], np.random.default_rng(0)
