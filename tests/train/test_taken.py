@@ -3,6 +3,7 @@
 import shlex
 import shutil
 from contextlib import ExitStack, closing
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from test_cli import assert_refused
 from test_cli import run as run  # a fixture
 from test_resume import FIVE, at_step, raising, rows, weights
 from test_resume import whole as whole  # a fixture
-from xpnet import Trainer, TwoLayerNet
+from xpnet import TwoLayerNet
 from xpnet.errors import DirectoryTakenError, OutputError
 from xpnet.report import plots
 from xpnet.train.run_directory import RunDirectory
@@ -97,7 +98,7 @@ def test_a_directory_that_another_run_works_in(run, whole, monkeypatch):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        pytest.param(Trainer, "evaluate", marks=pytest.mark.slow),
+        pytest.param(import_module("xpnet.cli.train"), "measured", marks=pytest.mark.slow),
         (TwoLayerNet, "save_params"),
         pytest.param(plots, "learning_curve", marks=pytest.mark.slow),
     ],
