@@ -412,6 +412,7 @@ def test_an_interrupt_leaves_no_process_behind(contestant, monkeypatch, in_a_hur
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_torch_keeps_its_own_memory(contestant, case):
     """Its process gets the environment, and nothing in it tunes the C library for xpnet."""
     pytest.importorskip("torch", reason="torch is not installed")

@@ -636,11 +636,12 @@ TRAIN = (
             *("a small wrong number", ("--skip-engine-check",), "cuda", "skipped"),
             marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "a small wrong number",
             ("--optimizer", "momentum"),
             "reference",
             "failed: parameters after",
+            marks=pytest.mark.slow,
         ),
         ("kernels that do not compile", (), "reference", "failed: the kernels do not compile"),
     ],

@@ -81,6 +81,7 @@ NAMES = (SGD, CLIPPED, KERNELS, RESUMED, UNTOUCHED)
 ONLY = [argument for name in NAMES for argument in ("--only", name)]
 
 
+@pytest.mark.slow
 def test_planted_changes_are_found(repository, tmp_path_factory):
     """A rate off by a unit of its last place, sums in another order, a kernel, and resuming."""
     old = git(repository, "rev-parse", "HEAD")
