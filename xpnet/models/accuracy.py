@@ -1,7 +1,7 @@
 """The share of samples, or of the places of images, that a network classifies rightly."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from xpnet.arrays import Array, Device, array_namespace, on_host, to_numpy
 from xpnet.arrays.values import as_array, in_parts, kind_of_numbers
@@ -28,6 +28,40 @@ def evaluation_batch(device: Device) -> int:
     return GPU_EVALUATION_BATCH if device.kind == "cuda" else EVALUATION_BATCH
 
 
+class Truth(NamedTuple):
+    """What targets say of every place, (N, ...)."""
+
+    labels: Array
+    """int64; what is left out, or names no class, has any number."""
+    unclear: Array
+    """True for rows that are not one-hot."""
+    foreign: Array
+    """True for labels that are no class."""
+    left: Array | None
+    """True for what is left out; None if nothing can be."""
+
+
+def truth_of(y: Array, t: Array, ignore: int | None = None) -> Truth:
+    """Read targets, in whichever form they came; nothing is read back from a device.
+
+    Parameters and errors are those of `counted`.
+    """
+    xp, axis = array_namespace(y), class_axis(y.shape)
+    classes = y.shape[axis]
+    check_several(classes)
+    t = t if t.shape == y.shape else as_labels(t, y.shape)
+    if t.shape == label_shape(y.shape) and kind_of_numbers(t) != "floats":
+        if on_host(t):
+            check_classes(classes_of(t, ignore), classes, t, ignore)
+        labels = xp.astype(t, xp.int64)
+        foreign = (labels < 0) | (labels >= classes)
+        return Truth(labels, xp.zeros_like(foreign), foreign, is_ignored(t, ignore))
+    t = as_one_hot(t, y)
+    ones, others = (xp.astype(a, xp.int64) for a in (t == 1, (t != 0) & (t != 1)))
+    unclear = (xp.sum(ones, axis=axis) != 1) | (xp.sum(others, axis=axis) != 0)
+    return Truth(xp.argmax(t, axis=axis), unclear, xp.zeros_like(unclear), None)
+
+
 def counted(y: Array, t: Array, ignore: int | None = None) -> Array:
     """Count places (5,): right, of unclear rows, of foreign labels, of lost scores, and all.
 
@@ -49,21 +83,7 @@ def counted(y: Array, t: Array, ignore: int | None = None) -> Array:
         is no class.
     """
     xp, axis = array_namespace(y), class_axis(y.shape)
-    classes = y.shape[axis]
-    check_several(classes)
-    t, left = t if t.shape == y.shape else as_labels(t, y.shape), None
-    if t.shape == label_shape(y.shape) and kind_of_numbers(t) != "floats":
-        if on_host(t):
-            check_classes(classes_of(t, ignore), classes, t, ignore)
-        labels, left = xp.astype(t, xp.int64), is_ignored(t, ignore)
-        foreign = (labels < 0) | (labels >= classes)
-        unclear = xp.zeros_like(foreign)
-    else:
-        t = as_one_hot(t, y)
-        labels = xp.argmax(t, axis=axis)
-        ones, others = (xp.astype(a, xp.int64) for a in (t == 1, (t != 0) & (t != 1)))
-        unclear = (xp.sum(ones, axis=axis) != 1) | (xp.sum(others, axis=axis) != 0)
-        foreign = xp.zeros_like(unclear)
+    labels, unclear, foreign, left = truth_of(y, t, ignore)
     lost = xp.any(xp.isnan(y), axis=axis)
     right = (xp.argmax(y, axis=axis) == labels) & ~lost
     found = (right, unclear, foreign, lost, xp.ones_like(right))

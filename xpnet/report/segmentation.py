@@ -6,19 +6,15 @@ from typing import Any
 import numpy as np
 
 from xpnet.arguments import checked
-from xpnet.arrays import Array, array_namespace, on_host, to_numpy
-from xpnet.arrays.values import as_array, kind_of_numbers
+from xpnet.arrays import Array, array_namespace, to_numpy
+from xpnet.arrays.values import as_array
 from xpnet.errors import ArgumentError
-from xpnet.functions.losses import as_one_hot
 from xpnet.functions.targets import (
-    as_labels,
     check_classes,
     class_axis,
     classes_of,
-    is_ignored,
-    label_shape,
 )
-from xpnet.models.accuracy import check_counted, check_several
+from xpnet.models.accuracy import check_counted, truth_of
 from xpnet.report.evaluate import confusion
 from xpnet.report.metrics import DIRECTIONS, Accuracy
 
@@ -262,20 +258,10 @@ def counted_pairs(y: Array, t: Array, ignore: int | None = None) -> Array:
     """
     xp, axis = array_namespace(y), class_axis(y.shape)
     classes, n = y.shape[axis], y.shape[0]
-    check_several(classes)
-    t = t if t.shape == y.shape else as_labels(t, y.shape)
-    if t.shape == label_shape(y.shape) and kind_of_numbers(t) != "floats":
-        if on_host(t):
-            check_classes(classes_of(t, ignore), classes, t, ignore)
-        labels = xp.astype(t, xp.int64)
-        none = (labels < 0) | (labels >= classes)
-        if (left := is_ignored(t, ignore)) is not None:
-            labels, none = xp.where(left, -1, labels), none & ~left
-    else:
-        hot = as_one_hot(t, y)
-        ones = xp.sum(xp.astype(hot == 1, xp.int64), axis=axis)
-        others = xp.sum(xp.astype((hot != 0) & (hot != 1), xp.int64), axis=axis)
-        labels, none = xp.argmax(hot, axis=axis), (ones != 1) | (others != 0)
+    labels, unclear, foreign, left = truth_of(y, t, ignore)
+    none = unclear | foreign
+    if left is not None:
+        labels, none = xp.where(left, -1, labels), none & ~left
     lost = xp.any(xp.isnan(y), axis=axis)
     told = xp.where(lost, classes, xp.argmax(y, axis=axis))
     places = prod(y.shape[2:])
@@ -289,5 +275,5 @@ def counted_pairs(y: Array, t: Array, ignore: int | None = None) -> Array:
     truth = hot_of(xp.where(none, -1, labels), classes)
     answers = xp.permute_dims(hot_of(told, classes + 1), (0, 2, 1))
     pairs = xp.sum(xp.astype(xp.matmul(truth, answers), xp.int64), axis=0)
-    foreign = xp.reshape(xp.sum(xp.astype(none, xp.int64)), (1,))
-    return xp.concat([xp.reshape(pairs, (-1,)), foreign])
+    unnamed = xp.reshape(xp.sum(xp.astype(none, xp.int64)), (1,))
+    return xp.concat([xp.reshape(pairs, (-1,)), unnamed])
