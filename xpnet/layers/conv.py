@@ -92,12 +92,7 @@ class Convolution(Windowed):
     ) -> None:
         FH, FW = height_and_width("Convolution", "filter_size", filter_size)
         self._move_by("Convolution", stride, pad)
-        if min(channels, filters, FH, FW, *self.strides) < 1 or min(self.pads) < 0:
-            raise ArgumentError(
-                "Convolution needs at least one channel, filter, pixel and step, got "
-                f"channels={channels}, filters={filters}, filter_size={FH, FW}, stride={stride}, "
-                f"pad={pad}"
-            )
+        _check_sizes("Convolution", self, channels, filters, (FH, FW))
         if groups < 1 or channels % groups or filters % groups:
             raise ArgumentError(
                 "the groups of Convolution must divide its channels and its filters, got "
@@ -251,12 +246,7 @@ class TransposedConvolution(Windowed):
     ) -> None:
         FH, FW = height_and_width("TransposedConvolution", "filter_size", filter_size)
         self._move_by("TransposedConvolution", stride, pad)
-        if min(channels, filters, FH, FW, *self.strides) < 1 or min(self.pads) < 0:
-            raise ArgumentError(
-                "TransposedConvolution needs at least one channel, filter, pixel and step, got "
-                f"channels={channels}, filters={filters}, filter_size={FH, FW}, stride={stride}, "
-                f"pad={pad}"
-            )
+        _check_sizes("TransposedConvolution", self, channels, filters, (FH, FW))
         if (more := one_or_several(output_pad, 2)) is None:
             raise ArgumentError(
                 "output_pad of TransposedConvolution must be a whole number, such as 1, or two for "
@@ -386,6 +376,18 @@ class TransposedConvolution(Windowed):
             return dx, {name: grads[name] for name in self.params if name in grads}
 
         return y, backward
+
+
+def _check_sizes(
+    kind: str, layer: Windowed, channels: int, filters: int, window: tuple[int, int]
+) -> None:
+    """Refuse a layer that has nothing of something, or a frame of less than nothing."""
+    if min(channels, filters, *window, *layer.strides) < 1 or min(layer.pads) < 0:
+        raise ArgumentError(
+            f"{kind} needs at least one channel, filter, pixel and step, got "
+            f"channels={channels}, filters={filters}, filter_size={window}, stride={layer.stride}, "
+            f"pad={layer.pad}"
+        )
 
 
 def _bilinear_filters(
