@@ -280,6 +280,28 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class TakesTurns:
+    """What one thread at a time is at work with: see `in_turn`.
+
+    A child of a fork does not have the thread that held the lock.
+    """
+
+    _turn: Any
+
+    def _begin_turns(self) -> None:
+        self._turn = RLock()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Make anew the lock that a thread held which a child does not have."""
+        if taken(self._turn):
+            self._turn = RLock()
+            self._torn_by_fork()
+
+    def _torn_by_fork(self) -> None:
+        """See to what that thread has left half done; nothing, if it is no harm."""
+
+
 def in_turn(method: Callable[P, T]) -> Callable[P, T]:
     """Have a method called by one thread at a time; its object has a lock `_turn` for that."""
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import wraps
 from math import isfinite
-from threading import RLock
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from xpnet.arrays import Array, to_numpy
 from xpnet.data.batches import Batches
 from xpnet.engine.base import Uncopied
-from xpnet.engine.threads import renew_after_fork, taken
+from xpnet.engine.threads import TakesTurns, taken
 from xpnet.errors import ArgumentError, DivergedError, TrainingError
 from xpnet.layers import Params
 from xpnet.report.metrics import EpochMetrics
@@ -70,7 +69,7 @@ class Place(NamedTuple):
         return Place(self.steps + count, self.of_epoch + more, self.history, self.losses)
 
 
-class Stepping(Uncopied):
+class Stepping(TakesTurns, Uncopied):
     """Takes the steps of a learner's epochs, each whole or not at all, and keeps what they gave.
 
     An error within a step leaves steps, losses, parameters and states as the step before left them.
@@ -97,19 +96,17 @@ class Stepping(Uncopied):
         network = next(iter(learner.networks.values()))
         self.device, self._dtype = network.device, network.dtype
         self._place, self._undo = Place(0, 0, [], []), Undo(learner)
-        self._torn, self._interrupts, self._turn = "", Interrupts(), RLock()
-        renew_after_fork(self)
+        self._torn, self._interrupts = "", Interrupts()
+        self._begin_turns()
         # What the steps of an epoch so far gave, by name
         self._values: dict[str, Array] = {}
 
-    def after_fork(self) -> None:
+    def _torn_by_fork(self) -> None:
         """Refuse to go on in a child that was forked while another thread was training."""
-        if taken(self._turn):
-            self._turn = RLock()
-            self._torn = (
-                "this process was forked while another thread was at work in this trainer; give "
-                "it a state to go on from, by restore"
-            )
+        self._torn = (
+            "this process was forked while another thread was at work in this trainer; give it a "
+            "state to go on from, by restore"
+        )
 
     @property
     def history(self) -> list[EpochMetrics]:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
-from threading import RLock
 
 from xpnet.arguments import checked
 from xpnet.arrays import Array
@@ -13,7 +12,7 @@ from xpnet.data.augment import Augmentation
 from xpnet.data.batches import Batches
 from xpnet.engine import Steps, get_engine
 from xpnet.engine.base import CHECKED, Uncopied
-from xpnet.engine.threads import in_turn, renew_after_fork, taken
+from xpnet.engine.threads import TakesTurns, in_turn
 from xpnet.errors import ArgumentError
 from xpnet.functions.losses import check_choice, check_probabilities, check_weights
 from xpnet.functions.targets import TargetKind, values_of
@@ -39,7 +38,7 @@ from xpnet.train.learner import Batch, Learner, WholeSteps
 _KNOWN = frozenset(OPTIMIZERS.values())
 
 
-class Supervised(Uncopied, Learner):
+class Supervised(TakesTurns, Uncopied, Learner):
     """Samples, their targets, and a loss that says how far a network is from them.
 
     Classes or numbers, one output or many: what the network's loss takes can be learned. A step, or
@@ -130,8 +129,8 @@ class Supervised(Uncopied, Learner):
         self.best = f"{'train' if test is None else 'test'}_{names[0]}"
         self.evaluate_samples, self.constraint = evaluate_samples, constraint
         self.clip_norm = None if clip_norm is None else checked_limit(clip_norm)
-        self.schedule, self._turn = schedule, RLock()
-        renew_after_fork(self)
+        self.schedule = schedule
+        self._begin_turns()
         self.engine = get_engine(
             network,
             engine,
@@ -144,11 +143,6 @@ class Supervised(Uncopied, Learner):
         # Of the engine's steps, those that it will take.
         rule = self.optimizer if self.steps_obstacle() is None else None
         self.engine = self.engine.check(*source.first(CHECKED), rule, self.clip_norm)
-
-    def after_fork(self) -> None:
-        """Make anew the lock that a thread held which a child does not have."""
-        if taken(self._turn):
-            self._turn = RLock()
 
     def __repr__(self) -> str:
         return f"Supervised({self.network!r}, {self.optimizer!r}, {self.metrics})"

@@ -6,7 +6,7 @@ from contextvars import copy_context
 from functools import cache, partial
 from importlib import import_module
 from math import isfinite, prod
-from threading import BrokenBarrierError, RLock, get_ident
+from threading import BrokenBarrierError, get_ident
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,12 +39,11 @@ from xpnet.engine.cpu.winograd import Winograd
 from xpnet.engine.cpu.worker import Meetings, Reduce, Worker, added
 from xpnet.engine.lower import Lowered, lower
 from xpnet.engine.threads import (
+    TakesTurns,
     blas_threads,
     chosen_threads,
     described_threads,
     in_turn,
-    renew_after_fork,
-    taken,
 )
 from xpnet.errors import ArgumentError, EngineError
 from xpnet.functions.losses import as_one_hot
@@ -57,7 +56,7 @@ from xpnet.models.placing import check_labels_of
 T = TypeVar("T")
 
 
-class CpuEngine(OneByOne, Uncopied):
+class CpuEngine(TakesTurns, OneByOne, Uncopied):
     """Computes what `Network` computes, up to rounding, in less time.
 
     Each thread takes an equal share of a batch, goes through it in small parts, and adds up their
@@ -114,10 +113,10 @@ class CpuEngine(OneByOne, Uncopied):
         self._most = max(1, min(IMAGES, limit))
         self._fewest = max(1, min(FEWEST, FOR_A_THREAD // numbers))
         self._calls = 0
-        self._turn, self._caller = RLock(), get_ident()
+        self._caller = get_ident()
         self._compile()
         self._open_pool()
-        renew_after_fork(self)
+        self._begin_turns()
 
     def _open_pool(self) -> None:
         """Make the pool of threads, none of which starts before there is work for it."""
@@ -126,9 +125,10 @@ class CpuEngine(OneByOne, Uncopied):
     def after_fork(self) -> None:
         """Make threads anew, and what a thread that the child does not have was at work on."""
         self._open_pool()
-        if taken(self._turn):
-            self._turn = RLock()
-            self._compile()
+        super().after_fork()
+
+    def _torn_by_fork(self) -> None:
+        self._compile()
 
     @staticmethod
     def obstacle(network: Network) -> str | None:
