@@ -281,9 +281,9 @@ class FasterRCNN:
             is not finite.
         """
         check_wanted(score, overlap, most)
-        found: list[Detections] = []
-        for part in self._parts(images):
-            found += self._detect(part, score, overlap, most, computing or self.networks)
+        computing, found = computing or self.networks, list[Detections]()
+        for each in self._proposing(images, computing):
+            found += self._read(*each, computing["head"], score, overlap, most)
         return found
 
     @checked
@@ -297,11 +297,20 @@ class FasterRCNN:
         images, computing : as for `detect`
         """
         found: list[np.ndarray] = []
-        for part in self._parts(images):
-            outputs = _finite((computing or self.networks)["rpn"].predict(part))
-            boxes, valid = map(to_numpy, self.propose(*self.by_anchor(outputs)))
-            found += [each[there] for each, there in zip(boxes, valid, strict=True)]
+        for _, proposed in self._proposing(images, computing or self.networks):
+            found += _kept(proposed)
         return found
+
+    def found_and_proposed(
+        self, images: Any, computing: Mapping[str, Predicts] | None = None
+    ) -> tuple[list[Detections], list[np.ndarray]]:
+        """What `detect` finds by default, and what was `proposed`, looking at each picture once."""
+        computing = computing or self.networks
+        found, boxes = list[Detections](), list[np.ndarray]()
+        for outputs, proposed in self._proposing(images, computing):
+            found += self._read(outputs, proposed, computing["head"])
+            boxes += _kept(proposed)
+        return found, boxes
 
     def checked_images(self, images: Any) -> Array:
         """Pictures (N, C, H, W) as they were given, on the host or on the device.
@@ -321,25 +330,29 @@ class FasterRCNN:
         check_scaled(images)
         return images
 
-    def _parts(self, images: Any) -> Iterator[Array]:
-        """Pictures as the first network takes them, some at a time."""
+    def _proposing(
+        self, images: Any, computing: Mapping[str, Predicts]
+    ) -> Iterator[tuple[Mapping[str, Array], Proposals]]:
+        """What the first network puts out, and what it proposes, for some pictures at a time."""
         images = self.checked_images(images)
         for part in in_parts(images.shape[0], AT_A_TIME):
-            yield self.networks["rpn"].place(images[part, ...])
+            x = self.networks["rpn"].place(images[part, ...])
+            outputs = _finite(computing["rpn"].predict(x))
+            yield outputs, self.propose(*self.by_anchor(outputs))
 
-    def _detect(
+    def _read(
         self,
-        images: Array,
-        score: float,
-        overlap: float,
-        most: int,
-        computing: Mapping[str, Predicts],
+        outputs: Mapping[str, Array],
+        proposed: Proposals,
+        head: Predicts,
+        score: float = 0.05,
+        overlap: float = 0.3,
+        most: int = 100,
     ) -> list[Detections]:
-        outputs = _finite(computing["rpn"].predict(images))
-        proposed = self.propose(*self.by_anchor(outputs))
+        """What the second network says of proposals, one picture after the other."""
         pooled, _ = self.pool(outputs["features"], proposed.boxes)
-        answers = _finite(computing["head"].predict(pooled))
-        xp, n = array_namespace(pooled), images.shape[0]
+        answers = _finite(head.predict(pooled))
+        xp, n = array_namespace(pooled), proposed.boxes.shape[0]
         shares = xp.reshape(softmax(answers["scores"])[:, 1:], (n, -1, self.classes))
         boxes = self.mend(proposed.boxes, xp.reshape(answers["deltas"], proposed.boxes.shape))
         inside = xp.all(boxes[..., 2:] > boxes[..., :2], axis=-1)  # what is left of a box
@@ -421,6 +434,12 @@ def _head(classes: int, rng: np.random.Generator) -> dict[str, Layer]:
             }
         ),
     }
+
+
+def _kept(proposed: Proposals) -> list[np.ndarray]:
+    """The boxes of each picture that there are, (n, 4)."""
+    boxes, valid = map(to_numpy, proposed)
+    return [each[there] for each, there in zip(boxes, valid, strict=True)]
 
 
 def _finite(outputs: Mapping[str, Array]) -> Mapping[str, Array]:

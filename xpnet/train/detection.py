@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
-from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from xpnet.arrays import Array, to_numpy
 from xpnet.data.batches import Batches
 from xpnet.engine import get_engine
 from xpnet.engine.base import CHECKED, Uncopied
-from xpnet.engine.threads import in_turn, renew_after_fork, taken
+from xpnet.engine.threads import TakesTurns, in_turn
 from xpnet.errors import ArgumentError, DivergedError
 from xpnet.models.detections import Detections, Objects, checked_objects, table_of
 from xpnet.models.faster_rcnn import AT_A_TIME, FasterRCNN
@@ -44,7 +43,7 @@ class ProposalRecall(Recall):
         return self.value(scores)
 
 
-class Detection(Uncopied, Learner):
+class Detection(TakesTurns, Uncopied, Learner):
     """Pictures, and the boxes and classes of what is on them, for a `FasterRCNN`.
 
         L = rpn_objectness + rpn_boxes + class + boxes
@@ -152,9 +151,9 @@ class Detection(Uncopied, Learner):
         self.optimizers = {name: optimizer.fresh() for name in detector.networks}
         self.best = f"test_{self.metrics[0].name}" if self.sets else ""
         self.evaluate_samples = evaluate_samples
-        self.seed, self.schedule, self._turn = seed, schedule, RLock()
+        self.seed, self.schedule = seed, schedule
         self._grads: dict[str, Mapping[str, Array]] | None = None
-        renew_after_fork(self)
+        self._begin_turns()
         options: dict[str, Any] = {
             "precision": precision, "graph": graph, "skip_engine_check": skip_engine_check
         }  # fmt: skip
@@ -164,11 +163,6 @@ class Detection(Uncopied, Learner):
         }
         first = detector.networks["rpn"].place(self.source.first(CHECKED)[0])
         self.engines["rpn"] = self.engines["rpn"].check(first)
-
-    def after_fork(self) -> None:
-        """Make anew the lock that a thread held which a child does not have."""
-        if taken(self._turn):
-            self._turn = RLock()
 
     def __repr__(self) -> str:
         return f"Detection({self.detector!r}, {self.optimizers['rpn']!r}, {self.source!r})"
@@ -220,10 +214,10 @@ class Detection(Uncopied, Learner):
         objects: list[Objects] = []
         with self.detector.device.guarded():
             for x, t in source.in_order(AT_A_TIME, limit=self.evaluate_samples):
-                found, proposed = self._found(x)
-                scores.update(found, objects_in(t))
+                (found, proposed), truth = self._found(x), objects_in(t)
+                scores.update(found, truth)
                 boxes += proposed
-                objects += objects_in(t)
+                objects += truth
         values = {}
         for metric in self.metrics:
             if isinstance(metric, ProposalRecall):
@@ -234,9 +228,8 @@ class Detection(Uncopied, Learner):
 
     def _found(self, x: Array) -> tuple[list[Detections], list[np.ndarray]]:
         """What is found in pictures, and what is proposed."""
-        how: dict[str, Any] = {"computing": self.engines}
         try:
-            return self.detector.detect(x, **how), self.detector.proposed(x, **how)
+            return self.detector.found_and_proposed(x, self.engines)
         except ArgumentError as error:  # of numbers that are none: all else was checked before
             rates = " and ".join(f"{o.lr:g}" for o in self.optimizers.values())
             raise DivergedError(

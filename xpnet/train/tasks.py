@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from xpnet.data import Dataset
-from xpnet.data.scenes import IGNORED, Scenes
+from xpnet.data.scenes import Scenes
 from xpnet.data.sets import data_for, known_of
 from xpnet.engine import Engine
 from xpnet.models.faster_rcnn import FasterRCNN
+from xpnet.models.fcn import IGNORED
 from xpnet.models.network import Network
 from xpnet.models.own import is_own
 from xpnet.models.proposals import proposals
@@ -191,6 +192,9 @@ def measured(
     task = task_of(settings["model"], dataset.name)
     names = known_of(dataset.name).classes[task]
     learner, found = trainer.learner, dict[str, Any]()
+    if isinstance(model, RCNN | FasterRCNN) and isinstance(dataset, Scenes):
+        engines = getattr(learner, "engines", {"network": getattr(learner, "engine", None)})
+        return measured_objects(model, dataset, engines)  # what the learner measures, and more
     if hasattr(learner, "evaluate_samples"):
         learner.evaluate_samples = None
     for data, source in learner.sets.items():
@@ -199,9 +203,6 @@ def measured(
         for metric in learner.metrics:
             if isinstance(metric, MeanIoU):
                 found[f"{data}_iou"] = _by_class(class_iou(metric.matrix), names)
-    if isinstance(model, RCNN | FasterRCNN) and isinstance(dataset, Scenes):
-        engines = getattr(learner, "engines", {"network": getattr(learner, "engine", None)})
-        found |= measured_objects(model, dataset, engines)
     return found
 
 
@@ -210,11 +211,12 @@ def measured_objects(
 ) -> dict[str, Any]:
     """How well objects of the test set are found, at an IoU of 0.5."""
     scores = DetectionScores(detector.classes)
-    scores.update(detector.detect(scenes.x_test, computing=engines), scenes.objects_test)
     if isinstance(detector, FasterRCNN):
-        proposed = detector.proposed(scenes.x_test, computing=engines)
+        found, proposed = detector.found_and_proposed(scenes.x_test, engines)
     else:
         proposed = proposals(scenes.x_test)
+        found = detector.detect(scenes.x_test, boxes=proposed, computing=engines)
+    scores.update(found, scenes.objects_test)
     names = known_of(scenes.name).classes["detect"]
     return {
         **{f"test_{each.name}": each.value(scores) for each in (MeanAveragePrecision(), Recall())},
