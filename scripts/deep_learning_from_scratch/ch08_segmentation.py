@@ -17,8 +17,9 @@ import numpy as np
 
 from _shared import seeds
 from xpnet import FCN, Network, SegNet, Trainer
-from xpnet.data.scenes import IGNORED, ROAD_CLASSES, Scenes
+from xpnet.data.scenes import ROAD_CLASSES, Scenes
 from xpnet.files.masks import in_colours, palette
+from xpnet.models.fcn import IGNORED
 from xpnet.report.evaluate import confusion, predictions
 from xpnet.report.experiment import Lab, main
 from xpnet.report.segmentation import class_iou, mean_class_accuracy, mean_iou, pixel_accuracy

@@ -7,7 +7,6 @@ import pytest
 
 from xpnet.data import Dataset, load_dataset, mnist, synthetic_digits
 from xpnet.data.scenes import (
-    IGNORED,
     SCENES,
     Scenes,
     _free_place,
@@ -19,6 +18,7 @@ from xpnet.data.scenes import (
 from xpnet.errors import ArgumentError
 from xpnet.functions.boxes import iou
 from xpnet.models.detections import Objects
+from xpnet.models.fcn import IGNORED
 from xpnet.models.proposals import proposals
 
 

@@ -102,6 +102,18 @@ def check_scenes(network: Network, weights: str, dataset: Dataset) -> None:
         )
 
 
+def check_enough(dataset: Dataset, count: int) -> None:
+    """Refuse more of --scenes than there are to test with.
+
+    Raises
+    ------
+    ArgumentError
+        There are fewer.
+    """
+    if count > len(dataset.x_test):
+        raise ArgumentError(f"--scenes must be at most {len(dataset.x_test)}, got {count}")
+
+
 def check_finds(detector: AnyDetector, weights: str, dataset: Dataset) -> None:
     """Refuse a detector that is for other pictures, or other classes, than these scenes have.
 

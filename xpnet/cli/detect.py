@@ -11,7 +11,7 @@ import numpy as np
 
 from xpnet.arrays import get_device
 from xpnet.arrays.values import in_parts
-from xpnet.cli.checks import check_finds
+from xpnet.cli.checks import check_enough, check_finds
 from xpnet.cli.keeping import Kept
 from xpnet.cli.options import (
     DIRECTORY,
@@ -24,9 +24,10 @@ from xpnet.cli.options import (
     engine_options,
     open_data,
 )
+from xpnet.cli.reading import AT_A_TIME, UNREADABLE, readable
 from xpnet.data.scenes import Scenes
 from xpnet.data.sets import SETS, data_for
-from xpnet.errors import ArgumentError, XPNetError
+from xpnet.errors import ArgumentError
 from xpnet.files.boxed import boxes_in, read_scene, with_boxes
 from xpnet.files.masks import palette, picture_of, save_png, sheet
 from xpnet.models.detections import Detections, Objects
@@ -37,12 +38,6 @@ from xpnet.train.detectors import AnyDetector, engines_of, load_detector
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-AT_A_TIME = 10
-"""Pictures, or scenes."""
-
-UNREADABLE = 2
-"""Exit code where a picture could not be read."""
 
 DATA, SIDE = ("digit-scenes",), 64
 """The scenes that detectors are for, and pixels of a side of one."""
@@ -175,8 +170,7 @@ def _scenes(
     dataset = open_data(data_for("detect", data), data_dir)
     check_finds(detector, weights, dataset)
     assert isinstance(dataset, Scenes)
-    if count > len(dataset.x_test):
-        raise ArgumentError(f"--scenes must be at most {len(dataset.x_test)}, got {count}")
+    check_enough(dataset, count)
     return dataset
 
 
@@ -184,12 +178,7 @@ def _look_at(
     paths: Sequence[str], detector: AnyDetector, engines: Any, size: int, found: "_Found"
 ) -> None:
     """Find what is in some pictures; those that cannot be read are told, and left out."""
-    read = []
-    for path in paths:
-        try:
-            read.append((path, read_scene(path, size)))
-        except XPNetError as error:
-            notice(f"error: {error}")
+    read = readable(paths, lambda path: read_scene(path, size))
     if not read:
         return
     x = np.stack([each.x for _, each in read])

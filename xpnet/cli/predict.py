@@ -8,10 +8,12 @@ import click
 import numpy as np
 
 from xpnet.arrays import Device, get_device, to_numpy
+from xpnet.arrays.values import in_parts
 from xpnet.cli.checks import check_photographs, check_reads
 from xpnet.cli.options import Count, device_line, device_option, engine_options, weights_options
+from xpnet.cli.reading import AT_A_TIME, UNREADABLE, readable
 from xpnet.engine import get_engine
-from xpnet.errors import ArgumentError, XPNetError
+from xpnet.errors import ArgumentError
 from xpnet.files.photographs import Photographs
 from xpnet.files.pictures import read_picture_with_remarks
 from xpnet.layers.loss import probabilities_of
@@ -24,12 +26,6 @@ from xpnet.train.saved import load_model
 
 TOP = 5
 """So many classes of a photograph are shown by default."""
-
-AT_A_TIME = 10
-"""Photographs: what the layers make of one takes some 30 MB."""
-
-UNREADABLE = 2
-"""Exit code where a picture could not be read."""
 
 
 @click.command()
@@ -96,30 +92,23 @@ def predict(
         skip_engine_check=skip_engine_check,
     )
     answered, size = 0, evaluation_batch(network.device) if seen is None else AT_A_TIME
-    for start in range(0, len(images), size):
-        pictures: dict[int, tuple[np.ndarray, list[str]]] = {}
-        for number, path in enumerate(images[start : start + size], start):
-            try:
-                pictures[number] = read(path)
-            except XPNetError as error:
-                notice(f"error: {error}")
+    for part in in_parts(len(images), size):
+        pictures = readable(images[part], read)
         if not pictures:
             continue
         if not answered and device == "auto":
             notice(device_line(network.device))
-        x = np.stack([image for image, _ in pictures.values()])
+        x = np.stack([image for _, (image, _) in pictures])
         table = to_numpy(probabilities(computing.predict(x)))
-        for (number, (_, remarks)), row in zip(pictures.items(), table, strict=True):
+        for (path, (_, remarks)), row in zip(pictures, table, strict=True):
             if not np.all(np.isfinite(row)):
-                notice(
-                    f"error: {images[number]} has no answer: the network's scores are not finite"
-                )
+                notice(f"error: {path} has no answer: the network's scores are not finite")
                 continue
             answered += 1
             remarks += [remark] if (remark := doubt(row, names)) else []
             for remark in remarks:
-                notice(f"{images[number]} {remark}")
-            click.echo(_line(images[number], row, seen, remarks, top, as_json))
+                notice(f"{path} {remark}")
+            click.echo(_line(path, row, seen, remarks, top, as_json))
     if answered < len(images):
         sys.exit(UNREADABLE)
 

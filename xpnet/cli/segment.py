@@ -1,7 +1,7 @@
 """`xpnet segment`."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,8 @@ import click
 import numpy as np
 
 from xpnet.arrays import get_device, to_numpy
-from xpnet.cli.checks import check_segments
+from xpnet.arrays.values import in_parts
+from xpnet.cli.checks import check_enough, check_segments
 from xpnet.cli.keeping import Kept
 from xpnet.cli.options import (
     DIRECTORY,
@@ -22,11 +23,12 @@ from xpnet.cli.options import (
     open_data,
     weights_options,
 )
+from xpnet.cli.reading import AT_A_TIME, UNREADABLE, readable
 from xpnet.data import Dataset
-from xpnet.data.scenes import IGNORED, SCENES
+from xpnet.data.scenes import SCENES
 from xpnet.data.sets import SETS, set_of
 from xpnet.engine import get_engine
-from xpnet.errors import ArgumentError, XPNetError
+from xpnet.errors import ArgumentError
 from xpnet.files.masks import (
     LEFT_OUT,
     Colour,
@@ -42,6 +44,7 @@ from xpnet.files.masks import (
     sheet,
 )
 from xpnet.layers.loss import probabilities_of
+from xpnet.models.fcn import IGNORED
 from xpnet.notice import notice
 from xpnet.report.evaluate import confusion
 from xpnet.report.segmentation import class_iou, mean_iou, pixel_accuracy
@@ -49,12 +52,6 @@ from xpnet.train.saved import load_model
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-AT_A_TIME = 10
-"""Pictures, or scenes."""
-
-UNREADABLE = 2
-"""Exit code where a picture could not be read."""
 
 RESULTS, SCORES = "segments.json", "scores.json"
 
@@ -114,8 +111,7 @@ def segment(
     dataset = None
     if scenes is not None:
         dataset = _scenes(made_for, data, data_dir, network.input_shape, classes)
-        if scenes > len(dataset.x_test):
-            raise ArgumentError(f"--scenes must be at most {len(dataset.x_test)}, got {scenes}")
+        check_enough(dataset, scenes)
     probabilities = probabilities_of(network.last_layer, "segment")
     computing = get_engine(
         network,
@@ -132,13 +128,8 @@ def segment(
     def scores_of(x: np.ndarray) -> np.ndarray:
         return to_numpy(probabilities(computing.predict(x)))
 
-    for part in _parts(images):
-        read = []
-        for path in part:
-            try:
-                read.append((path, read_whole(path, network.input_shape)))
-            except XPNetError as error:
-                notice(f"error: {error}")
+    for part in in_parts(len(images), AT_A_TIME):
+        read = readable(images[part], lambda path: read_whole(path, network.input_shape))
         if not read:
             continue
         scores = scores_of(np.stack([seen.x for _, seen in read]))
@@ -154,9 +145,10 @@ def segment(
                 f"{path}: {seen.size[0]} x {seen.size[1]}, seen as {width} x {height}   {shares}"
             )
     if dataset is not None and scenes is not None:
-        for part in _parts(range(scenes)):
-            x, truth = dataset.x_test[list(part)], dataset.t_test[list(part)]
-            for number, own, image, labels in zip(part, scores_of(x), x, truth, strict=True):
+        for part in in_parts(scenes, AT_A_TIME):
+            x, truth = dataset.x_test[part], dataset.t_test[part]
+            numbers = range(part.start, part.stop)
+            for number, own, image, labels in zip(numbers, scores_of(x), x, truth, strict=True):
                 click.echo(kept.scene(f"{dataset.name}-{number:05d}", image, labels, own))
         click.echo(kept.measured(dataset.name))
     kept.finish()
@@ -164,13 +156,6 @@ def segment(
         click.echo(f"everything is in {files.directory}")
     if len(kept.paths) < len(images):
         sys.exit(UNREADABLE)
-
-
-def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
-    """Some at a time, so that memory is bounded."""
-    rest = list(items)
-    for start in range(0, len(rest), AT_A_TIME):
-        yield rest[start : start + AT_A_TIME]
 
 
 def _scenes(

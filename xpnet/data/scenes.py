@@ -19,6 +19,7 @@ from xpnet.data.dataset import Dataset, load_dataset
 from xpnet.data.roads import road_picture
 from xpnet.errors import ArgumentError
 from xpnet.models.detections import Objects
+from xpnet.models.fcn import IGNORED
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -33,9 +34,6 @@ TRIES, OVERLAP = 20, 0.1
 """How often a free place is looked for, and how much of the union two boxes may share."""
 NOISE = 8.0
 """Standard deviation of what is added to every pixel."""
-
-IGNORED = 255
-"""In masks: a pixel that is of no class, such as the edge of a digit."""
 
 DIGIT_CLASSES = ("background", *map(str, range(10)))
 ROAD_CLASSES = ("sky", "building", "road", "sidewalk", "tree", "vehicle")
