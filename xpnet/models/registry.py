@@ -13,6 +13,7 @@ from xpnet.models.alexnet import AlexNet
 from xpnet.models.an import AnConvNet
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
+from xpnet.models.dqn import DQN
 from xpnet.models.efficientnet import EfficientNetLite0, imagenet_classes
 from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.fcn import FCN
@@ -141,7 +142,7 @@ PRETRAINED: dict[str, Callable[..., Network]] = {
 CLASSES = (
     TwoLayerNet, MultiLayerNet, MultiLayerNetExtend, SimpleConvNet, DeepConvNet,
     LeNet, AlexNet, VGG, GoogLeNet, ResNet, CifarResNet,
-    AnConvNet, BinaryMLP, BinaryConvNet, EfficientNetLite0, FCN, SegNet, RCNN,
+    AnConvNet, BinaryMLP, BinaryConvNet, EfficientNetLite0, FCN, SegNet, RCNN, DQN,
 )  # fmt: skip
 """Networks that are nothing but their layers, whatever made them."""
 
