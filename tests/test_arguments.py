@@ -85,6 +85,7 @@ NEEDED = {
         "i": 0,
     },
     "road_scene": lambda: {"seed": 0, "i": 0},
+    "caption_scene": lambda: {"seed": 0, "i": 0},
     "EarlyStopping": lambda: {"patience": 3},
     "Gym": lambda: {"make": "CartPole-v1"},
     "Replay": lambda: {"rows": 10, "shape": (1, 10, 10)},
@@ -134,8 +135,8 @@ NOT_WALKED = {
     "numerical_diff",  # at x, which may be one
     "col2im",  # asks the same as im2col, of the image's size
     "load_mnist", "load_model", "load_network", "load_torch", "save_torch",  # of files
-    "Dataset", "Scenes", "Device", "EpochMetrics", "Learner", "Callback", "Ensemble",
-    "gradient_check", "XPNetError", "iou", "unpool", "one_hot", "perceptron",
+    "Dataset", "Scenes", "CaptionScenes", "Device", "EpochMetrics", "Learner", "Callback",
+    "Ensemble", "gradient_check", "XPNetError", "iou", "unpool", "one_hot", "perceptron",
 }  # fmt: skip
 NOT_A_NUMBER = ["3", None, [1], 1j, b"3", np.array([1, 2]), SGD]
 

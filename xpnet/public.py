@@ -5,8 +5,11 @@
 from xpnet.arrays import Device, array_namespace, get_device, to_numpy
 from xpnet.data import (
     Batches,
+    CaptionScenes,
     Dataset,
     Scenes,
+    caption_scene,
+    caption_scenes,
     digit_scene,
     digit_scenes,
     hold_out,
@@ -115,6 +118,7 @@ from xpnet.models.torch_names import load_torch, save_torch
 from xpnet.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
 from xpnet.optim.loss_scale import LossScale
 from xpnet.optim.penalties import L1, L2, HalfStorage, MaxNorm
+from xpnet.report.captions import CaptionScores
 from xpnet.report.detection import DetectionScores, average_precision
 from xpnet.report.metrics import (
     R2,

@@ -102,6 +102,15 @@ def test_words_of_many_steps_at_once(device):
         np.testing.assert_array_equal(to_numpy(ahead.of(step)), row)
 
 
+def test_steps_in_rows_and_none_at_all(device):
+    steps = np.asarray([[[0], [7], [2**33]], [[1], [5], [7]]], np.int64)
+    rows = random_words(9, key=(3, 4), step=device.asarray(steps), device=device)
+    alone = [words(device, 9, key=(3, 4), step=step) for step in steps.reshape(-1).tolist()]
+    np.testing.assert_array_equal(to_numpy(rows), np.reshape(alone, (2, 3, 9)))
+    none = random_words(5, key=(3, 4), step=device.asarray(steps[:, :0]), device=device)
+    assert none.shape == (2, 0, 5)
+
+
 def test_a_pick_has_all_numbers_alike(device):
     got = to_numpy(pick(random_words(3000, key=(5, 6), step=device.asarray(np.array([0])),
                                      device=device), 3))  # fmt: skip

@@ -44,14 +44,14 @@ def random_words(n: int, *, key: tuple[int, int], step: Array, device: Device) -
 
     Parameters
     ----------
-    step : int64, shape (1,), on the device, so that nothing is read back to the host; or (E, 1) for
-        E steps at once, whose words are then the rows of (E, n)
+    step : int64, shape (1,), on the device, so that nothing is read back to the host; with several
+        steps, (..., 1), each has n words of its own, (..., n)
     """
     xp = device.xp
     blocks = xp.arange(-(-n // 4), dtype=xp.int64, device=device.native)
     zero = blocks * 0
     words = philox((blocks, zero, zero + (step & WORD), zero + ((step >> 32) & WORD)), key)
-    return xp.reshape(xp.stack(words, axis=-1), (*step.shape[:-1], -1))[..., :n]
+    return xp.reshape(xp.stack(words, axis=-1), (*step.shape[:-1], 4 * blocks.shape[0]))[..., :n]
 
 
 AHEAD = 64
