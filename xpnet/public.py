@@ -50,7 +50,10 @@ from xpnet.functions.rois import roi_align, roi_pool
 from xpnet.functions.rounding import rounded
 from xpnet.games import Catch, Dodge, Game, Gym
 from xpnet.layers import (
+    GRU,
     LRN,
+    LSTM,
+    RNN,
     Add,
     Affine,
     AuxiliaryHeads,
@@ -61,6 +64,7 @@ from xpnet.layers import (
     Concatenate,
     Convolution,
     Dropout,
+    Embedding,
     GlobalAveragePool,
     Heads,
     HeadsWithLoss,
@@ -79,9 +83,11 @@ from xpnet.layers import (
     SigmoidWithLoss,
     Sign,
     SoftmaxWithLoss,
+    StepsLast,
     Subsampling,
     Sum,
     Tanh,
+    TimeAffine,
     TransposedConvolution,
     Unpooled,
 )

@@ -16,8 +16,9 @@ from xpnet.layers.base import (
 )
 from xpnet.layers.binary import BinaryAffine, BinaryConvolution, Sign
 from xpnet.layers.conv import Convolution, TransposedConvolution
-from xpnet.layers.dense import Affine
+from xpnet.layers.dense import Affine, TimeAffine
 from xpnet.layers.dropout import Dropout
+from xpnet.layers.embedding import Embedding
 from xpnet.layers.join import Concatenate, Heads, Identity, PadShortcut, Residual, Sum
 from xpnet.layers.loss import (
     HeadsWithLoss,
@@ -28,10 +29,14 @@ from xpnet.layers.loss import (
 )
 from xpnet.layers.norm import LRN, BatchNorm
 from xpnet.layers.pool import AveragePool, GlobalAveragePool, MaxPool, Subsampling, Unpooled
+from xpnet.layers.recurrent import GRU, LSTM, RNN, Recurrent, State, StepsLast
 from xpnet.layers.sequential import Sequential
 
 __all__ = [
+    "GRU",
     "LRN",
+    "LSTM",
+    "RNN",
     "Add",
     "Affine",
     "AuxiliaryHeads",
@@ -44,6 +49,7 @@ __all__ = [
     "Container",
     "Convolution",
     "Dropout",
+    "Embedding",
     "GlobalAveragePool",
     "Heads",
     "HeadsWithLoss",
@@ -57,6 +63,7 @@ __all__ = [
     "Params",
     "ReLU",
     "ReLU6",
+    "Recurrent",
     "Rescale",
     "Residual",
     "ScaledTanh",
@@ -66,10 +73,13 @@ __all__ = [
     "SigmoidWithLoss",
     "Sign",
     "SoftmaxWithLoss",
+    "State",
     "Stateful",
+    "StepsLast",
     "Subsampling",
     "Sum",
     "Tanh",
+    "TimeAffine",
     "TransposedConvolution",
     "Unpooled",
     "decaying",

@@ -66,8 +66,12 @@ class Affine(Leaf):
 
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """X W + b, of shape (N, n_out)."""
-        xp, W, b = array_namespace(x), self.params["W"], self.params.get("b")
         self.output_shape(sample_shape(x, single=True))
+        return self._rows(x, (-1,) if x.ndim == 1 else (-1, self.params["W"].shape[1]))
+
+    def _rows(self, x: Array, shape: Shape) -> tuple[Array, Backward]:
+        """The products of all rows of n_in numbers, in this shape."""
+        xp, W, b = array_namespace(x), self.params["W"], self.params.get("b")
         rows = xp.reshape(x, (-1, W.shape[0]))
 
         def backward(
@@ -81,4 +85,31 @@ class Affine(Leaf):
             return (xp.reshape(d_rows @ W.T, x.shape) if need_dx else None), grads
 
         y = rows @ W if b is None else rows @ W + b
-        return (xp.reshape(y, (-1,)) if x.ndim == 1 else y), backward
+        return xp.reshape(y, shape), backward
+
+
+class TimeAffine(Affine):
+    """Fully connected layer at every step of a sequence, y_t = x_t W + b, of x (N, T, n_in).
+
+    Parameters
+    ----------
+    n_in, n_out, std, rng, bias : as in `Affine`
+    """
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(T, n_out) for a sequence (T, n_in)."""
+        n_in, n_out = self.params["W"].shape
+        if len(shape) != 2 or shape[1] != n_in:
+            raise ArgumentError(
+                f"TimeAffine takes sequences of {n_in} numbers a step, (T, {n_in}), got the shape "
+                f"{tuple(shape)}"
+            )
+        return (shape[0], n_out)
+
+    def macs(self, shape: Shape) -> int:
+        """Multiplications of a sequence, each with an addition: T n_in n_out."""
+        return shape[0] * super().macs(shape)
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The outputs of all steps, (N, T, n_out)."""
+        return self._rows(x, (x.shape[0], *self.output_shape(sample_shape(x))))

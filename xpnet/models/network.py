@@ -38,6 +38,7 @@ from xpnet.layers.loss import (
     probabilities_of,
 )
 from xpnet.layers.numbers import sizes
+from xpnet.layers.recurrent import BackwardInTime, State
 from xpnet.models.accuracy import check_one_output, share_correct
 from xpnet.models.describing import class_name, description
 from xpnet.models.filling import Kept, fitting, kept_as
@@ -303,13 +304,42 @@ class Network(Transfers):
 
         def named(dy: Any, need_dx: bool = True, need_grads: bool = True) -> tuple[Array, Params]:
             dx, grads = backward(dy, need_dx, need_grads)
-            return dx, {
-                name: grads[key]
-                for key, name in self._names.items()
-                if key in grads and not self.params.learning(name).frozen
-            }
+            return dx, self._named(grads)
 
         return y, named
+
+    def unroll(
+        self, x: Array, state: Mapping[str, State] | None = None, *, train: bool = False
+    ) -> tuple[Any, dict[str, State], BackwardInTime]:
+        """Scores of sequences that go on from a state, the state they leave, and their backward.
+
+        As `Sequential.unroll` has it; sequences may be of another length than `input_shape` says.
+        `backward(dy, d_last=None, need_dx=True, need_grads=True)` gives `(dx, grads, d_state)`.
+
+        Raises
+        ------
+        ArgumentError
+            Also if the network has auxiliary heads.
+        """
+        if not isinstance(self._body, Sequential):
+            raise ArgumentError("a network with auxiliary heads has no state to begin with")
+        y, last, backward = self._body.unroll(self._taken(x), state, train=train)
+
+        def named(
+            dy: Any, d_last: Any = None, need_dx: bool = True, need_grads: bool = True
+        ) -> tuple[Array | None, Params, dict[str, State]]:
+            dx, grads, d_state = backward(dy, d_last, need_dx, need_grads)
+            return dx, self._named(grads), d_state
+
+        return y, last, named
+
+    def _named(self, grads: Params) -> Params:
+        """Gradients by the network's names, of what learns."""
+        return {
+            name: grads[key]
+            for key, name in self._names.items()
+            if key in grads and not self.params.learning(name).frozen
+        }
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Params]:
         """One training pass over placed arrays: loss, scores and the gradient of every parameter.
