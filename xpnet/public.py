@@ -70,6 +70,7 @@ from xpnet.layers import (
     HeadsWithLoss,
     Identity,
     IdentityWithLoss,
+    LeakyReLU,
     MaxPool,
     Mul,
     PadShortcut,
@@ -89,6 +90,7 @@ from xpnet.layers import (
     Tanh,
     TimeAffine,
     TransposedConvolution,
+    Unflatten,
     Unpooled,
 )
 from xpnet.models import (

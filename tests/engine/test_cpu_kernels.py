@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from xpnet import get_device, softmax_cross_entropy, to_numpy
 from xpnet.arrays.random import random_words
-from xpnet.engine.cpu.activation import Rectify, RectifyBelow6
+from xpnet.engine.cpu.activation import Rectify, RectifyBelow6, RectifyLeaking
 from xpnet.engine.cpu.buffers import (
     LINE,
     Buffers,
@@ -26,7 +26,7 @@ from xpnet.engine.cpu.buffers import (
     zeros,
 )
 from xpnet.engine.cpu.conv import PlanesGemm, ShiftGemm
-from xpnet.engine.cpu.dense import Dense
+from xpnet.engine.cpu.dense import Dense, Images
 from xpnet.engine.cpu.dropout import DropUnits
 from xpnet.engine.cpu.join import Copy, Padded
 from xpnet.engine.cpu.kernel import COMPILED, KERNELS, AsWritten, Pass, kernel_of, patterns
@@ -47,6 +47,7 @@ from xpnet.layers import (
     GlobalAveragePool,
     Identity,
     IdentityWithLoss,
+    LeakyReLU,
     MaxPool,
     PadShortcut,
     ReLU,
@@ -57,6 +58,7 @@ from xpnet.layers import (
     SoftmaxWithLoss,
     Subsampling,
     Tanh,
+    Unflatten,
     Unpooled,
 )
 from xpnet.layers.base import leaves
@@ -551,6 +553,29 @@ def test_rectify_below_6_is_the_layer_bit_for_bit(dtype, compiled):
         for _ in range(2):
             x = rng.integers(-3, 10, (n, 3, 5, 4)).astype(dtype)
             built.assert_is_the_layer(x, rng.standard_normal(x.shape).astype(dtype))
+
+
+@FORMS
+@EITHER
+def test_leaky_relu_is_the_layer_bit_for_bit(dtype, compiled):
+    rng = np.random.default_rng(0)
+    for n, shape in product((1, 30), [(7,), (3, 5, 4)]):
+        built = Built(LeakyReLU(0.2), shape, n, dtype, compiled=compiled)
+        assert type(built.kernel) is form_of(RectifyLeaking, compiled)
+        for _ in range(2):
+            x = rng.integers(-3, 4, (n, *shape)).astype(dtype)
+            built.assert_is_the_layer(x, rng.standard_normal(x.shape).astype(dtype))
+
+
+def test_unflatten_is_the_layer_bit_for_bit():
+    rng = np.random.default_rng(0)
+    for n in SIZES:
+        built = Built(Unflatten((3, 5, 4)), (60,), n, "float32")
+        assert type(built.kernel) is Images
+        for _ in range(2):
+            x = rng.standard_normal((n, 60)).astype("float32")
+            dy = rng.standard_normal((n, 3, 5, 4)).astype("float32")
+            built.assert_is_the_layer(x, dy)
 
 
 @FORMS

@@ -30,6 +30,7 @@ from xpnet.layers import (
     Convolution,
     Dropout,
     GlobalAveragePool,
+    LeakyReLU,
     MaxPool,
     PadShortcut,
     ReLU,
@@ -152,6 +153,10 @@ CASES = {
         (2, 4, 5), [Tanh(), BinaryConvolution(2, 4, 3, groups=2, stride=(1, 2))]
     ),
     "signs": ((2, 3, 3), [Tanh(), Sign(), Dropout(0.3, rng=23)]),
+    "LeakyReLU with Dropout, behind sums": (
+        (9,),
+        [LeakyReLU(0.2), Affine(9, 5), LeakyReLU(0.1), Dropout(0.3, inverted=True, rng=25)],
+    ),
     "rescaled": ((7,), [Sigmoid(), Rescale(-3.0, 0.5), Tanh()]),
     "ReLU6 with Dropout, behind sums": (
         (40,), [ReLU6(), Affine(40, 7), ReLU6(), Dropout(0.3, inverted=True, rng=18)]

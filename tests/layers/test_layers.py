@@ -43,6 +43,11 @@ CASES = {
         lambda: layers.Sequential([layers.Affine(6, 5, std=4.0, rng=0), layers.ReLU6()]),
         [(4, 6)],
     ),
+    "LeakyReLU": (layers.LeakyReLU, [(4, 3, 2)]),
+    "Unflatten": (
+        lambda: layers.Sequential([layers.Unflatten((3, 1, 2)), layers.Tanh()]),
+        [(4, 6)],
+    ),
     "Sigmoid": (layers.Sigmoid, [(4, 3, 2)]),
     "Tanh": (layers.Tanh, [(4, 3, 2)]),
     "ScaledTanh": (layers.ScaledTanh, [(4, 3, 2)]),
@@ -212,6 +217,30 @@ def test_relu6_shows_nan_and_closes_at_both_ends():
     y, backward = layers.ReLU6().forward(np.asarray([np.nan, 0.0, -1.0, 2.0, 6.0, 7.0, np.inf]))
     np.testing.assert_array_equal(y, [np.nan, 0.0, 0.0, 2.0, 6.0, 6.0, 6.0])
     np.testing.assert_array_equal(backward(np.ones(7))[0][1:], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
+
+
+def test_leaky_relu_is_its_definition(device):
+    x, dy = (device.asarray(a) for a in ([-2.0, -0.5, 0.0, 0.5, 2.0], [1.0] * 5))
+    y, backward = layers.LeakyReLU(0.2).forward(x)
+    np.testing.assert_array_equal(to_numpy(y), [-0.4, -0.1, 0.0, 0.5, 2.0])
+    np.testing.assert_array_equal(to_numpy(backward(dy)[0]), [0.2, 0.2, 0.2, 1.0, 1.0])
+    assert np.isnan(layers.LeakyReLU().forward(np.asarray([np.nan]))[0][0])
+    for slope in (0.0, 1.0, -0.2):
+        with pytest.raises(ArgumentError, match="LeakyReLU needs a slope above 0 and below 1, got"):
+            layers.LeakyReLU(slope)
+
+
+def test_unflatten_undoes_what_affine_does_to_images(device):
+    images = device.asarray(np.arange(24.0).reshape(2, 3, 2, 2))
+    layer = layers.Unflatten((3, 2, 2))
+    y, backward = layer.forward(device.xp.reshape(images, (2, 12)))
+    np.testing.assert_array_equal(to_numpy(y), to_numpy(images))
+    np.testing.assert_array_equal(to_numpy(backward(y)[0]), np.arange(24.0).reshape(2, 12))
+    with pytest.raises(ArgumentError, match=r"takes rows of 12 numbers, got the shape \(13,\)"):
+        Network([layers.Affine(4, 13), layer])
+    for shape in ((3, 2), (3, 0, 2), 5):
+        with pytest.raises(ArgumentError, match=r"Unflatten|shape"):
+            layers.Unflatten(shape)
 
 
 def test_nothing_is_computed_below_the_first_layer_that_learns():

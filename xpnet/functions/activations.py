@@ -44,6 +44,12 @@ def relu6(x: Array) -> Array:
     return array_namespace(x).minimum(relu(x), 6.0)
 
 
+def leaky_relu(x: Array, slope: float = 0.2) -> Array:
+    """Rectifier that leaks: h(x) = x if x > 0, else slope x, for a slope from 0 to 1."""
+    x = floating(x)
+    return array_namespace(x).maximum(x, slope * x)
+
+
 def identity_function(x: Array) -> Array:
     """Identity: h(x) = x, the output of a regression."""
     return x

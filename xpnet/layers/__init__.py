@@ -1,6 +1,6 @@
 """Layers. Each is a `forward` that returns its own `backward`; see `xpnet.layers.base`."""
 
-from xpnet.layers.activation import ReLU, ReLU6, Rescale, ScaledTanh, Sigmoid, Tanh
+from xpnet.layers.activation import LeakyReLU, ReLU, ReLU6, Rescale, ScaledTanh, Sigmoid, Tanh
 from xpnet.layers.arithmetic import Add, Mul
 from xpnet.layers.auxiliary import AuxiliaryHeads
 from xpnet.layers.base import (
@@ -16,7 +16,7 @@ from xpnet.layers.base import (
 )
 from xpnet.layers.binary import BinaryAffine, BinaryConvolution, Sign
 from xpnet.layers.conv import Convolution, TransposedConvolution
-from xpnet.layers.dense import Affine, TimeAffine
+from xpnet.layers.dense import Affine, TimeAffine, Unflatten
 from xpnet.layers.dropout import Dropout
 from xpnet.layers.embedding import Embedding
 from xpnet.layers.join import Concatenate, Heads, Identity, PadShortcut, Residual, Sum
@@ -56,6 +56,7 @@ __all__ = [
     "Identity",
     "IdentityWithLoss",
     "Layer",
+    "LeakyReLU",
     "Loss",
     "MaxPool",
     "Mul",
@@ -81,6 +82,7 @@ __all__ = [
     "Tanh",
     "TimeAffine",
     "TransposedConvolution",
+    "Unflatten",
     "Unpooled",
     "decaying",
     "learns",

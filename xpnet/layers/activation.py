@@ -57,6 +57,51 @@ class ReLU6(Elementwise):
         return y, backward
 
 
+class LeakyReLU(Elementwise):
+    """y = x if x > 0, else slope x; the derivative at 0 is taken as the slope.
+
+        dx = dy if y > 0, else slope dy
+
+    It lets gradients through everywhere, which the generator of a GAN needs of its discriminator:
+    Radford, Metz, Chintala 2015, arXiv:1511.06434, have the slope 0.2. Maas, Hannun, Ng 2013,
+    "Rectifier nonlinearities improve neural network acoustic models", have 0.01, which is PyTorch's
+    default.
+
+    Parameters
+    ----------
+    slope : of what is below 0, above 0 and below 1
+
+    Raises
+    ------
+    ArgumentError
+        The slope is another.
+    """
+
+    @checked
+    def __init__(self, slope: float = 0.2) -> None:
+        if not 0.0 < slope < 1.0:
+            raise ArgumentError(
+                f"LeakyReLU needs a slope above 0 and below 1, got {slope}; a ReLU has 0"
+            )
+        super().__init__()
+        self.slope = float(slope)
+
+    def arguments(self) -> dict[str, Any]:
+        """The slope."""
+        return {"slope": self.slope}
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """x, and what is below 0 made smaller, of any shape."""
+        y = activations.leaky_relu(x, self.slope)
+
+        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            xp = array_namespace(dy)
+            # A product, as of ReLU, with 1 or the slope.
+            return dy * xp.maximum(xp.astype(y > 0, dy.dtype), self.slope), {}
+
+        return y, backward
+
+
 class Sigmoid(Elementwise):
     """y = 1 / (1 + exp(-x)), with dy/dx = y (1 - y) (eq. 5.12)."""
 

@@ -1,5 +1,6 @@
 """The fully connected layer."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -10,6 +11,7 @@ from xpnet.arrays import Array, array_namespace
 from xpnet.errors import ArgumentError
 from xpnet.functions.init import filled, initial_std, normal
 from xpnet.layers.base import Backward, Leaf, Params, Shape, sample_shape
+from xpnet.layers.numbers import sizes
 
 
 class Affine(Leaf):
@@ -113,3 +115,52 @@ class TimeAffine(Affine):
     def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
         """The outputs of all steps, (N, T, n_out)."""
         return self._rows(x, (x.shape[0], *self.output_shape(sample_shape(x))))
+
+
+class Unflatten(Leaf):
+    """Rows of C H W numbers as images (C, H, W): the way back from what Affine does to images.
+
+        y[n, c, i, j] = x[n, (c H + i) W + j],   dx is dy in rows again
+
+    Parameters
+    ----------
+    shape : channels, height and width
+
+    Raises
+    ------
+    ArgumentError
+        The shape is none of images.
+    """
+
+    @checked
+    def __init__(self, shape: Sequence[int]) -> None:
+        found = sizes("shape", shape, "(64, 7, 7)")
+        if len(found) != 3 or min(found) < 1:
+            raise ArgumentError(
+                "Unflatten makes images: the shape must be (channels, height, width), such as "
+                f"(64, 7, 7), got {found}"
+            )
+        self.shape = found
+        self.params: Params = {}
+
+    def arguments(self) -> dict[str, Any]:
+        """The shape."""
+        return {"shape": self.shape}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(C, H, W) for rows of as many numbers."""
+        if tuple(shape) != (prod(self.shape),):
+            raise ArgumentError(
+                f"Unflatten({self.shape}) takes rows of {prod(self.shape)} numbers, got the shape "
+                f"{shape}"
+            )
+        return self.shape
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Array, Backward]:
+        """The images, (N, C, H, W)."""
+        self.output_shape(sample_shape(x))
+
+        def backward(dy: Array, need_dx: bool = True) -> tuple[Array, Params]:
+            return array_namespace(dy).reshape(dy, x.shape), {}
+
+        return array_namespace(x).reshape(x, (x.shape[0], *self.shape)), backward

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xpnet.engine.cpu.kernel import Kernel, computes, zeros_beside
-from xpnet.layers import ReLU, ReLU6, ScaledTanh, Sigmoid, Tanh
+from xpnet.layers import LeakyReLU, ReLU, ReLU6, ScaledTanh, Sigmoid, Tanh
 from xpnet.layers.activation import HEIGHT, STEEPNESS
 
 
@@ -137,3 +137,28 @@ class RectifyBelow6(Kernel):
         np.less(self.y, 6, out=self._below)
         np.logical_and(self._mask, self._below, out=self._mask)
         np.multiply(self.dy, self._mask, out=self.gradients[0])
+
+
+@computes(LeakyReLU)
+class RectifyLeaking(Kernel):
+    """LeakyReLU, y = max(x, slope x)."""
+
+    keeps_y = True
+    method = "number by number"
+
+    def build(self) -> None:
+        """The slope, and room for slope x, or for 1 and the slope."""
+        assert isinstance(self.op.layer, LeakyReLU)
+        self._slope = self.buffers.dtype.type(self.op.layer.slope)
+        self._term = self.buffers.scratch("term", self.buffers.shape(self.op.output_shape))
+
+    def forward(self) -> None:
+        """x to y."""
+        np.multiply(self.inputs[0], self._slope, out=self._term)
+        np.maximum(self.inputs[0], self._term, out=self.y)
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to dx, times the slope where y is not above 0."""
+        np.greater(self.y, 0, out=self._term)
+        np.maximum(self._term, self._slope, out=self._term)
+        np.multiply(self.dy, self._term, out=self.gradients[0])

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from xpnet.arrays import Array
-from xpnet.engine.cpu.buffers import in_memory_order
+from xpnet.engine.cpu.buffers import in_book_order, in_memory_order
 from xpnet.engine.cpu.kernel import Kernel, computes
-from xpnet.layers import Affine
+from xpnet.layers import Affine, Unflatten
 
 
 @computes(Affine)
@@ -54,3 +54,21 @@ class Dense(Kernel):
                 np.matmul(self._ones, self.dy, out=self.grads["b"])
         if need_dx[0]:
             np.matmul(self.dy, self._W.T, out=self._dx_rows)
+
+
+@computes(Unflatten)
+class Images(Kernel):
+    """Rows as images, which lie in memory otherwise: a copy each way."""
+
+    method = "copy"
+
+    def forward(self) -> None:
+        """x to y."""
+        images = in_book_order(self.y)
+        np.copyto(images, self.inputs[0].reshape(images.shape))
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to dx."""
+        dy, (dx,) = in_book_order(self.dy), self.gradients
+        for rows, images in zip(dx, dy, strict=True):  # each of which is one piece
+            np.copyto(rows.reshape(images.shape), images)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from xpnet.engine.cuda.function import Parameter, Parameters, boolean
 from xpnet.engine.lower import Pattern
-from xpnet.layers import Dropout, Layer, ReLU, ReLU6, ScaledTanh, Sigmoid, Tanh
+from xpnet.layers import Dropout, Layer, LeakyReLU, ReLU, ReLU6, ScaledTanh, Sigmoid, Tanh
 
 ACTIVATIONS: dict[type[Layer], str] = {
     ReLU: "RELU",
     ReLU6: "RELU6",
+    LeakyReLU: "LEAKY_RELU",
     Sigmoid: "SIGMOID",
     Tanh: "TANH",
     ScaledTanh: "SCALED_TANH",
@@ -29,6 +30,8 @@ class Chain:
 
     activation: str = "IDENTITY"
     dropout: Dropout | None = None
+    slope: float = 0.0
+    """Of LeakyReLU, below 0."""
 
     @staticmethod
     def of(layers: Sequence[Layer]) -> "Chain":
@@ -36,14 +39,19 @@ class Chain:
         chain = Chain()
         for layer in layers:
             if isinstance(layer, Dropout):
-                chain = Chain(chain.activation, layer)
+                chain = Chain(chain.activation, layer, chain.slope)
             else:
-                chain = Chain(ACTIVATIONS[type(layer)])
+                chain = Chain(ACTIVATIONS[type(layer)], slope=getattr(layer, "slope", 0.0))
         return chain
 
     def kind(self, *, train: bool = True) -> str:
         """Its type in C++."""
         return f"Chain<{self.activation}, {boolean(train and self.dropout is not None)}>"
+
+    @property
+    def leaks(self) -> bool:
+        """True if its activation has a slope of its own."""
+        return self.activation == ACTIVATIONS[LeakyReLU]
 
     def value(self, *, train: bool = True, which: str = "") -> str:
         """Its value in C++, made of its parameters, whose names end in `which`."""
@@ -55,9 +63,16 @@ class Chain:
             numbers = f"{calls}, {k0}, {k1}, {dropped}, {scale}"
         else:
             numbers = f"nullptr, 0, 0, 0, {scale}"
+        if self.leaks:
+            numbers += f", slope{which}"
         return f"{self.kind(train=train)}{{{numbers}}}"
 
     def parameters(self, *, train: bool = True, which: str = "") -> Parameters:
+        """The Dropout's, and the slope of LeakyReLU."""
+        leak = (Parameter("real", f"slope{which}", self.slope),) if self.leaks else ()
+        return self._of_dropout(train=train, which=which) + leak
+
+    def _of_dropout(self, *, train: bool, which: str) -> Parameters:
         """The number of training passes, the key, the words that leave a unit out, the scale."""
         dropout = self.dropout
         if dropout is None:

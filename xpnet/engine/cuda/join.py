@@ -19,7 +19,7 @@ from xpnet.engine.cuda.function import (
     writes,
 )
 from xpnet.engine.cuda.kernel import Arrays, EachNumber, Kernel, does, forward_name
-from xpnet.layers import Concatenate, Identity, PadShortcut, Residual, Sum
+from xpnet.layers import Concatenate, Identity, PadShortcut, Residual, Sum, Unflatten
 
 NUMBER = "const int i = blockIdx.x * blockDim.x + threadIdx.x;\n    "
 """A thread's own, in C++."""
@@ -118,10 +118,13 @@ class ConcatenateKernel(Join):
     """Slices of the output."""
 
 
-@does(Identity, patterns=())
+@does(Identity, Unflatten, patterns=())
 @does(Sum, Residual, patterns=chained(Sum, Residual))
 class SumKernel(Join):
-    """The sum of its inputs, of which Identity has one."""
+    """The sum of its inputs, of which Identity and Unflatten have one.
+
+    Images lie as their rows do.
+    """
 
     @property
     def slices(self) -> list[str]:
@@ -131,8 +134,9 @@ class SumKernel(Join):
 
     @property
     def is_alias(self) -> bool:
-        """There is nothing to be added, and nothing follows."""
-        return len(self.op.inputs) == 1 and self.chain == Chain()
+        """There is nothing to be added, nothing follows, and nobody asks for another shape."""
+        kept = self.input_shape == self.output_shape or not self.op.is_output
+        return len(self.op.inputs) == 1 and self.chain == Chain() and kept
 
     def shares(self, place: int) -> bool:
         """Tell whether nobody but this operation writes or changes the gradient by that input."""

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from xpnet.compiled import loop
-from xpnet.engine.cpu.activation import Rectify, RectifyBelow6
+from xpnet.engine.cpu.activation import Rectify, RectifyBelow6, RectifyLeaking
 from xpnet.engine.cpu.fast.rows import Rows
 from xpnet.engine.cpu.kernel import Kernel, instead_of
 from xpnet.layers import ReLU6
@@ -41,6 +41,27 @@ class Clipped(Kernel):
         self._back.go(passed_between, self._back.length, self._most)
 
 
+@instead_of(RectifyLeaking)
+class Leaking(RectifyLeaking):
+    """LeakyReLU in one pass."""
+
+    @cached_property
+    def _forth(self) -> Rows:
+        return Rows(self.buffers, self.inputs, writes=[self.y])
+
+    @cached_property
+    def _back(self) -> Rows:
+        return Rows(self.buffers, [self.y, self.dy], writes=self.gradients)
+
+    def forward(self) -> None:
+        """x to y."""
+        self._forth.go(leaked, self._forth.length, self._slope)
+
+    def backward(self, need_dx: Sequence[bool], need_grads: bool) -> None:
+        """dy to dx, times the slope where y is not above 0."""
+        self._back.go(passed_leaking, self._back.length, self._slope)
+
+
 @loop
 def clipped(
     length: int, most: float, x: np.ndarray, at_x: np.ndarray, y: np.ndarray, at_y: np.ndarray
@@ -72,3 +93,35 @@ def passed_between(
         out = dx[at_dx[r] : at_dx[r] + length]
         for c in range(length):
             out[c] = given[c] * (one if row[c] > zero and not row[c] >= most else zero)
+
+
+@loop
+def leaked(
+    length: int, slope: float, x: np.ndarray, at_x: np.ndarray, y: np.ndarray, at_y: np.ndarray
+) -> None:
+    """y = x where it is above 0, else slope x; NaN stays."""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for r in range(len(at_x)):
+        row, out = x[at_x[r] : at_x[r] + length], y[at_y[r] : at_y[r] + length]
+        for c in range(length):
+            out[c] = row[c] * (one if row[c] > zero else slope)
+
+
+@loop
+def passed_leaking(
+    length: int,
+    slope: float,
+    y: np.ndarray,
+    at_y: np.ndarray,
+    dy: np.ndarray,
+    at_dy: np.ndarray,
+    dx: np.ndarray,
+    at_dx: np.ndarray,
+) -> None:
+    """dx = dy where y is above 0, else slope dy."""
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    for r in range(len(at_y)):
+        row, given = y[at_y[r] : at_y[r] + length], dy[at_dy[r] : at_dy[r] + length]
+        out = dx[at_dx[r] : at_dx[r] + length]
+        for c in range(length):
+            out[c] = given[c] * (one if row[c] > zero else slope)

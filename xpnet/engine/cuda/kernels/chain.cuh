@@ -1,6 +1,6 @@
 // What follows a layer's sum before it is stored: an activation, then dropout.
 
-enum Activation { IDENTITY, RELU, RELU6, SIGMOID, TANH, SCALED_TANH };
+enum Activation { IDENTITY, RELU, RELU6, LEAKY_RELU, SIGMOID, TANH, SCALED_TANH };
 
 // Of LeCun's squashing function, HEIGHT tanh(STEEPNESS x).
 constexpr real HEIGHT = 1.7159, STEEPNESS = 2. / 3;
@@ -30,6 +30,7 @@ struct Chain {
     unsigned k0, k1;
     unsigned long long dropped;  // random words below it leave a unit out
     real scale;
+    real leak;  // the slope of LEAKY_RELU below 0
 
     __device__ bool kept(long long index) const {
         return !DROPS || random_word(index, *calls, k0, k1) >= dropped;
@@ -39,6 +40,7 @@ struct Chain {
         // So that NaN stays NaN.
         if (ACTIVATION == RELU) z = z <= 0 ? 0 : z;
         if (ACTIVATION == RELU6) z = z <= 0 ? 0 : z >= 6 ? 6 : z;
+        if (ACTIVATION == LEAKY_RELU) z = z > 0 ? z : z * leak;
         if (ACTIVATION == SIGMOID) z = 1 / (1 + exp(-z));
         if (ACTIVATION == TANH) z = tanh(z);
         if (ACTIVATION == SCALED_TANH) z = HEIGHT * tanh(STEEPNESS * z);
@@ -49,6 +51,7 @@ struct Chain {
         if (ACTIVATION == RELU) return y > 0 ? scale : 0;  // what was left out is 0
         if (ACTIVATION == RELU6) return y > 0 && y < 6 * scale ? scale : 0;
         if (!kept(index)) return 0;
+        if (ACTIVATION == LEAKY_RELU) return y > 0 ? scale : leak * scale;
         const real a = y / scale;
         if (ACTIVATION == SIGMOID) return a * (1 - a) * scale;
         if (ACTIVATION == TANH) return (1 - a * a) * scale;
