@@ -144,7 +144,7 @@ class Bleu:
         return scores.bleu(self.n)
 
 
-MEASURES = (ExactMatch(), *(Bleu(n) for n in range(1, ORDERS + 1)))
+MEASURES: tuple[ExactMatch | Bleu, ...] = (ExactMatch(), *(Bleu(n) for n in range(1, ORDERS + 1)))
 """What captions are measured by; the first says what is best."""
 
 DIRECTIONS.update({measure.name: measure.direction for measure in MEASURES})
