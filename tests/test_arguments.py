@@ -120,6 +120,12 @@ NEEDED = {
         "ratios": (1,),
     },
     "max_pool": lambda: {"x": IMAGES, "window": 2},
+    "StyleTransfer": lambda: {
+        "network": xpnet.random_features((3, 8, 8), rng=0),
+        "content": np.full((3, 8, 8), 0.5),
+        "style": np.ones((3, 8, 8)),
+    },
+    "paint": lambda: {"transfer": xpnet.StyleTransfer(**NEEDED["StyleTransfer"]())},
     "DetectionScores": lambda: {"classes": 3},
     "average_precision": lambda: {"precision": [1.0], "recall": [1.0]},
     "nms": lambda: {
@@ -142,6 +148,7 @@ NOT_WALKED = {
     "load_mnist", "load_model", "load_network", "load_torch", "save_torch",  # of files
     "Dataset", "Scenes", "CaptionScenes", "Device", "EpochMetrics", "Learner", "Callback",
     "Ensemble", "gradient_check", "XPNetError", "iou", "unpool", "one_hot", "perceptron",
+    "StyleLayers", "Taps", "gram_matrix",
 }  # fmt: skip
 NOT_A_NUMBER = ["3", None, [1], 1j, b"3", np.array([1, 2]), SGD]
 

@@ -14,6 +14,7 @@ EXTRAS = {
     "optuna": ("Optuna", "tune"),
     "psycopg": ("psycopg", "postgresql"),
     "scipy": ("SciPy", "minimise"),
+    "skimage": ("scikit-image", "pictures"),
     "sklearn": ("scikit-learn", "baselines"),
     "torch": ("PyTorch", "bench"),
 }

@@ -48,6 +48,7 @@ from xpnet.functions.perceptron import AND, NAND, OR, XOR, perceptron
 from xpnet.functions.pooling import max_pool, unpool
 from xpnet.functions.rois import roi_align, roi_pool
 from xpnet.functions.rounding import rounded
+from xpnet.functions.style import gram_matrix
 from xpnet.games import Catch, Dodge, Game, Gym
 from xpnet.layers import (
     GRU,
@@ -122,6 +123,7 @@ from xpnet.models.folding import fold_batch_norm
 from xpnet.models.half import half_precision
 from xpnet.models.packed import PackedNetwork
 from xpnet.models.rcnn import RCNN
+from xpnet.models.taps import StyleLayers, Taps, random_features
 from xpnet.models.torch_names import load_torch, save_torch
 from xpnet.optim import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
 from xpnet.optim.loss_scale import LossScale
@@ -148,3 +150,4 @@ from xpnet.testing import gradient_check
 from xpnet.train import Callback, EarlyStopping, Learner, Supervised, Trainer
 from xpnet.train.deep_q import DeepQ
 from xpnet.train.saved import load_model
+from xpnet.train.style import StyleTransfer, paint
