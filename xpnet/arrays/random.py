@@ -4,6 +4,8 @@ A counter-based generator has no hidden state: its output is a function of a key
 that a mask can be drawn anywhere, in any order, and again after a restart.
 """
 
+from math import pi
+
 from xpnet.arrays.device import Device
 from xpnet.arrays.namespace import Array
 
@@ -101,3 +103,20 @@ def uniform(n: int, *, key: tuple[int, int], step: Array, device: Device) -> Arr
     """
     words = random_words(n, key=key, step=step, device=device)
     return device.xp.astype(words >> 8, device.xp.float32) * 2.0**-24
+
+
+def normal(n: int, *, key: tuple[int, int], step: Array, device: Device) -> Array:
+    """Draw n random float64 numbers of the normal distribution N(0, 1), made of `random_words`.
+
+        u = (floor(w_2j / 2^8) + 1) / 2^24,   v = floor(w_2j+1 / 2^8) / 2^24
+        sqrt(-2 ln u) cos(2 pi v), sqrt(-2 ln u) sin(2 pi v)
+
+    They are the same on every device up to the rounding of its logarithm, sine and cosine. Box,
+    Muller 1958, "A note on the generation of random normal deviates".
+    """
+    xp = device.xp
+    words = random_words(n + n % 2, key=key, step=step, device=device)
+    pairs = xp.astype(xp.reshape(words >> 8, (-1, 2)), xp.float64) * 2.0**-24
+    size, angle = xp.sqrt(-2.0 * xp.log(pairs[:, 0] + 2.0**-24)), pairs[:, 1] * (2.0 * pi)
+    found = xp.stack([size * xp.cos(angle), size * xp.sin(angle)], axis=-1)
+    return xp.reshape(found, (-1,))[:n]
