@@ -105,6 +105,7 @@ def test_a_run_of_several_networks(run, tmp_path):
     assert whole.about == {
         "model": "pair",
         "arguments": {"input_shape": [1, 64, 64], "classes": 10},
+        "data": "digit-scenes",
     }
     for name, array in arrays(whole.networks).items():
         np.testing.assert_array_equal(arrays(parts.networks)[name], array, err_msg=name)

@@ -18,6 +18,7 @@ from xpnet.cli.detect import detect
 from xpnet.cli.evaluate import evaluate
 from xpnet.cli.info import info
 from xpnet.cli.names import in_options
+from xpnet.cli.play import play
 from xpnet.cli.predict import predict
 from xpnet.cli.segment import segment
 from xpnet.cli.summary import summary
@@ -125,5 +126,17 @@ def commands() -> None:
     """
 
 
-for command in (train, tune, evaluate, predict, segment, detect, summary, bench, info, show_data):
+for command in (
+    train,
+    tune,
+    evaluate,
+    predict,
+    segment,
+    detect,
+    play,
+    summary,
+    bench,
+    info,
+    show_data,
+):
     commands.add_command(command)

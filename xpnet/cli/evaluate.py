@@ -27,18 +27,23 @@ from xpnet.cli.options import (
     engine_options,
     open_data,
     open_device,
+    open_game,
     weights_options,
 )
+from xpnet.cli.watching import bar
 from xpnet.data import Dataset
 from xpnet.data.scenes import Scenes
-from xpnet.data.sets import data_for, known_of, set_of
+from xpnet.data.sets import SETS, data_for, known_of, set_of
 from xpnet.errors import shown
 from xpnet.functions.targets import check_labels
+from xpnet.games.known import Playing, game_of
 from xpnet.models.network import Network
 from xpnet.models.rcnn import RCNN
 from xpnet.models.registry import Task
 from xpnet.report.evaluate import predictions
+from xpnet.train.deep_q import APART
 from xpnet.train.detectors import as_detector, engines_of
+from xpnet.train.players import as_player, play_best, plays
 from xpnet.train.run_directory import CHECKPOINTS, EVALUATION, write_json
 from xpnet.train.saved import Together, is_directory, load_model, load_saved
 from xpnet.train.tasks import lines_of, measured_masks, measured_objects
@@ -48,7 +53,7 @@ MOST = 2**20
 
 
 @click.command()
-@partial(data_options, auto=", or the scenes that the network was made for")
+@partial(data_options, sets=SETS, auto=", or the scenes or the game that the network is for")
 @weights_options
 @device_option
 @engine_options
@@ -77,7 +82,8 @@ def evaluate(
     The accuracy is the share of the images that it reads right, from 0 to 1. Of a network with
     scores for each pixel it is the share of pixels, beside the intersection of each class with its
     truth, over the union of both (IoU), and their mean. Of one that finds objects it is the mean
-    average precision (mAP) and the share of the objects found, at an IoU of 0.5.
+    average precision (mAP) and the share of the objects found, at an IoU of 0.5; of one that plays
+    the mean return of an episode.
     """
     how: dict[str, Any] = {"threads": threads, "precision": precision, "graph": graph}
     place = open_device(device, engine, **how)
@@ -89,7 +95,10 @@ def evaluate(
     else:
         network = load_model(weights, activation=activation, device=place, model=model)
     how |= {"skip_engine_check": skip_engine_check}
-    if isinstance(network, Together | RCNN):
+    dataset: Dataset | Playing
+    if isinstance(network, Together) and plays(network):
+        dataset, found = _played(network, weights, data, {"name": engine, **how})
+    elif isinstance(network, Together | RCNN):
         detector = as_detector(network, weights)
         dataset = open_data(data_for("detect", data), data_dir)
         check_finds(detector, weights, dataset)
@@ -97,15 +106,16 @@ def evaluate(
         found = measured_objects(detector, dataset, engines_of(detector, engine, **how))
     else:
         dataset, found = _read(network, weights, data, data_dir, {"engine": engine, **how})
+    of_test = {name: size for name, size in dataset.sizes.items() if name.startswith("test_")}
     record = {
         "weights": str(weights),
         "data": dataset.name,
         **found,
-        "test_images": len(dataset.x_test),
+        **of_test,
         "device": place.name,
         "versions": versions(),
     }
-    for line in lines_of(found, {"test": len(dataset.x_test)}):
+    for line in lines_of(found, of_test):
         click.echo(line)
     before, kept = _earlier(path), f"evaluation: {path}"
     if before and any(before[name] != record[name] for name in ("weights", "data")):
@@ -133,13 +143,27 @@ def _read(
     return dataset, {"test_accuracy": float(np.mean(read == dataset.t_test))}
 
 
+def _played(
+    found: Together, weights: str, data: str, how: Mapping[str, Any]
+) -> tuple[Playing, dict[str, Any]]:
+    """The game that a network is for, or that was asked for, and what it brings there."""
+    network, name = as_player(found, weights)
+    playing = open_game(name if data == "auto" else data_for("play", data))
+    episodes = playing.sizes["test_episodes"]
+    game = game_of(playing.name, episodes, seed=APART, device=network.device)
+    with bar("move") as moved:
+        returns = play_best(network, game, after=lambda step: moved(), **how)
+    return playing, {"test_return": float(returns.mean(dtype=np.float64))}
+
+
 def _earlier(path: Path) -> dict[str, Any]:
     """Read what this command wrote; nothing where a file is something else, or not there."""
     with suppress(OSError, ValueError, RecursionError):
         if path.is_file() and path.stat().st_size <= MOST:
             record = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(record, dict) and {"weights", "data", "test_images"} <= record.keys():
-                return record
+            known = isinstance(record, dict) and {"weights", "data", "device"} <= record.keys()
+            if known and {"test_images", "test_episodes"} & record.keys():
+                return dict(record)
     return {}
 
 

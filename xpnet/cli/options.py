@@ -12,9 +12,11 @@ from xpnet.arrays import Device, cuda, get_device
 from xpnet.cli.names import in_options
 from xpnet.data import Dataset, load_dataset
 from xpnet.data.scenes import SCENES
-from xpnet.data.sets import SETS, load_scenes
+from xpnet.data.sets import PICTURE_SETS, is_known, load_scenes
 from xpnet.engine import ENGINES, get_engine
 from xpnet.errors import ArgumentError
+from xpnet.games.environments import PREFIX
+from xpnet.games.known import GAMES, Playing
 from xpnet.models.own import is_own
 from xpnet.models.registry import BOOK, OFFERED
 from xpnet.models.two_layer_net import ACTIVATIONS, TwoLayerNet
@@ -77,6 +79,16 @@ class OneOf(click.Choice[str]):
 
     def __init__(self, words: Iterable[str]) -> None:
         super().__init__(list(words), case_sensitive=False)
+
+
+class DataName(OneOf):
+    """The name of a data set, or gym: and that of an environment, which is as it is written."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what is neither."""
+        if isinstance(value, str) and value.startswith(PREFIX) and is_known(value):
+            return value
+        return super().convert(value, param, ctx)
 
 
 _OF_BOOK = tuple(name for name in OFFERED if name in BOOK)
@@ -207,13 +219,13 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def data_options(
-    command: Callable[..., None], *, sets: Iterable[str] = SETS, auto: str = ""
+    command: Callable[..., None], *, sets: Iterable[str] = PICTURE_SETS, auto: str = ""
 ) -> Callable[..., None]:
     """Let a command take --data and --data-dir.
 
     Parameters
     ----------
-    sets : the names that --data takes besides auto
+    sets : the names that --data takes besides auto; with games, environments have names, too
     auto : what that means, where it is more than MNIST or else synthetic digits
     """
     sets = tuple(sets)
@@ -222,6 +234,9 @@ def data_options(
         scenes += " Road scenes are drawn by xpnet."
     if "digit-scenes" in sets:
         scenes += " Digit scenes are laid out of MNIST's digits, or synthetic ones."
+    games = any(name in GAMES for name in sets)
+    if games:
+        scenes += " Games are played by xpnet, or are environments of Gymnasium, gym:CartPole-v1."
     for option in (
         click.option(
             "--data-dir",
@@ -231,7 +246,7 @@ def data_options(
         ),
         click.option(
             "--data",
-            type=OneOf(["auto", *sets]),
+            type=(DataName if games else OneOf)(["auto", *sets]),
             default="auto",
             help="The digits are MNIST's, or synthetic ones, which xpnet draws itself; auto takes "
             f"MNIST where it can be had{auto}.{scenes}",
@@ -349,6 +364,13 @@ def device_line(device: Device) -> str:
     return f"device: {device.name}" + (
         f" ({cuda.diagnose().problem})" if device.name == "cpu" else ""
     )
+
+
+def open_game(name: str) -> Playing:
+    """The game of --data, which is told."""
+    game = Playing(name)
+    click.echo(f"data: {game.source}")
+    return game
 
 
 def open_data(data: str, data_dir: str | None) -> Dataset:

@@ -27,21 +27,25 @@ from xpnet.cli.options import (
     model_options,
     open_data,
     open_device,
+    open_game,
 )
+from xpnet.data.sets import SETS
 from xpnet.errors import ArgumentError
+from xpnet.games.known import is_game
 from xpnet.models.registry import find_model, networks_of
 from xpnet.notice import notice
 from xpnet.optim import OPTIMIZERS
 from xpnet.optim.checks import checked_learning_rate
 from xpnet.optional import missing
 from xpnet.report import plots
+from xpnet.train.deep_q import DeepQ
 from xpnet.train.record import SCHEDULES
 from xpnet.train.run import Run
 from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
 
 
-@click.command(short_help="Train a network on digits or scenes and keep it, with its record.")
-@partial(data_options, auto=", or the scenes that the network is for")
+@click.command(short_help="Train a network on digits, scenes or games and keep it.")
+@partial(data_options, sets=SETS, auto=", or the scenes or the game that the network is for")
 @model_options
 @device_option
 @engine_options
@@ -73,14 +77,14 @@ from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
     help="The network sees every training image N times; by default as often as in the network's "
     "book or experiment: 17 times a two-layer-net, 20 times the book's others, the binary ones and "
     "your own, 8 times an fcn or segnet, 5 times an r-cnn or faster-rcnn, twice a lenet, once the "
-    "other small ones.",
+    "other small ones. Of a game it is N times some thousand frames, 20,000 of Catch in 19 epochs.",
 )
 @click.option(
     "--batch-size",
     type=Count(),
     metavar="N",
     help="A step of training takes N images; by default 100, or 20 scenes. Those of an r-cnn are "
-    "100 boxes.",
+    "100 boxes, and those of a dqn 32 moves.",
 )
 @click.option(
     "--dtype",
@@ -139,6 +143,15 @@ from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
     metavar="N",
     help="The newest N checkpoints are kept, and the best one.",
 )
+@click.option(
+    "--no-replay-in-checkpoint",
+    "replay_in_checkpoint",
+    flag_value=False,
+    default=True,
+    show_default=False,
+    help="Checkpoints of a dqn do not hold the memory of its games, and are small. A run that goes "
+    "on from one fills it again, and is not bit for bit the run that was not stopped.",
+)
 @click.pass_context
 def train(
     context: click.Context,
@@ -155,12 +168,13 @@ def train(
     checkpoint_steps: int | None,
     checkpoint_minutes: float | None,
     keep: int,
+    replay_in_checkpoint: bool,
     **settings: Any,
 ) -> None:
     """Train a network and keep it, with its record, in a run directory.
 
     Most networks learn to read digits; fcn and segnet learn what each pixel of a scene shows, r-cnn
-    and faster-rcnn where digits are in one.
+    and faster-rcnn where digits are in one, and dqn and double-dqn learn by playing a game.
     After every epoch a checkpoint is written. Stopped or killed, a run goes on with --resume DIR.
     With --begin as well, one command can be repeated until the run is done.
     """
@@ -199,7 +213,8 @@ def train(
         arguments = arguments_of(settings)
         built = run.model(settings, arguments, place, named="model" in given)
         data_dir = run.data_dir(data_dir)
-        dataset = open_data(settings["data"], data_dir)
+        name = settings["data"]
+        dataset = open_game(name) if is_game(name) else open_data(name, data_dir)
         settings["data"] = dataset.name
         trainer = run.trainer(
             settings,
@@ -210,6 +225,16 @@ def train(
             threads=threads,
             skip_engine_check=skip_engine_check,
         )
+        if not replay_in_checkpoint:
+            if not isinstance(trainer.learner, DeepQ):
+                raise ArgumentError(
+                    "--no-replay-in-checkpoint is for networks that play, such as dqn; leave it out"
+                )
+            trainer.learner.source.keeps_memory = False
+            click.echo(
+                "checkpoints have no memory of the games: a run that goes on from one is not bit "
+                "for bit the one that was not stopped"
+            )
         model = settings["model"]
         parameters = sum(network.params.count for network in networks_of(built).values())
         click.echo(f"model: {model}, {parameters} parameters, {settings['dtype']}")
@@ -226,8 +251,7 @@ def train(
             "parameters": parameters,
             "data": dataset.name,
             "data_source": dataset.source,
-            "train_images": len(dataset.x_train),
-            "test_images": len(dataset.x_test),
+            **dataset.sizes,
             "device": place.name,
             "hardware": place.describe(),
             **trainer.describe(),
@@ -247,7 +271,7 @@ def train(
             "versions": versions(),
         }
         run.finish(trainer, summary)
-        for line in lines_of(found, {"train": len(dataset.x_train), "test": len(dataset.x_test)}):
+        for line in lines_of(found, dataset.sizes):
             click.echo(line)
         click.echo(f"trained in {last.seconds:.1f} s on {place.name}; everything is in {run.path}")
         if not plots.available():

@@ -33,6 +33,11 @@ class Dataset:
         counts = f"{len(self.x_train)} training and {len(self.x_test)} test images"
         return f"<Dataset {self.name}: {counts}>"
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many images there are to train on, and to test with."""
+        return {"train_images": len(self.x_train), "test_images": len(self.x_test)}
+
     def checksum(self) -> str:
         """Compute the SHA-256 of all images and labels, in hexadecimal digits."""
         found = hashlib.sha256()

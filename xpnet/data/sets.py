@@ -1,11 +1,13 @@
 """The data sets that runs are about, and what is known of each before it is loaded."""
 
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from xpnet.data.dataset import Dataset
 from xpnet.data.scenes import DIGIT_CLASSES, ROAD_CLASSES, SCENES
 from xpnet.errors import ArgumentError
+from xpnet.games.known import GAMES, game_of, inputs_of, is_game
 from xpnet.layers import Shape
 from xpnet.models.registry import DIGITS, Task
 
@@ -17,7 +19,17 @@ class Known(NamedTuple):
 
     image: Shape
     classes: dict[Task, tuple[str, ...]]
-    """The tasks that it is for, and the names of the classes of each in their order."""
+    """The tasks that it is for, and the names of the classes or actions of each in their order."""
+
+    @property
+    def is_game(self) -> bool:
+        """Whether it is a game, and there are no pictures before it is played."""
+        return "play" in self.classes
+
+
+def _of_game(name: str) -> Known:
+    game = game_of(name)
+    return Known(inputs_of(game), {"play": game.actions})
 
 
 SETS: dict[str, Known] = {
@@ -25,13 +37,19 @@ SETS: dict[str, Known] = {
     "synthetic": Known(DIGITS, {"classify": _TEN}),
     "road-scenes": Known((3, 48, 64), {"segment": ROAD_CLASSES}),
     "digit-scenes": Known((1, 64, 64), {"detect": _TEN, "segment": DIGIT_CLASSES}),
+    **{name: _of_game(name) for name in GAMES},
 }
-"""By name."""
+"""By name; besides, environments of Gymnasium are games, "gym:CartPole-v1"."""
+
+PICTURE_SETS = tuple(name for name, known in SETS.items() if not known.is_game)
+"""Those that have pictures before they are played."""
 
 DIGIT_SETS = tuple(name for name, known in SETS.items() if "classify" in known.classes)
 """Those with a label for each picture."""
 
-USUAL: dict[Task, str] = {"classify": "auto", "segment": "road-scenes", "detect": "digit-scenes"}
+USUAL: dict[Task, str] = {
+    "classify": "auto", "segment": "road-scenes", "detect": "digit-scenes", "play": "catch",
+}  # fmt: skip
 """The data set of each task where none is named; of digits, MNIST's where they can be had."""
 
 
@@ -45,18 +63,28 @@ def data_for(task: Task, data: str) -> str:
     """
     if data == "auto":
         return USUAL[task]
-    if task not in SETS[data].classes:
+    if task not in (known := known_of(data).classes):
         fitting = " or ".join(name for name, known in SETS.items() if task in known.classes)
         raise ArgumentError(
-            f"data {data} are to {' or '.join(SETS[data].classes)}, and the network is to {task}; "
-            f"use {fitting}"
+            f"data {data} are to {' or '.join(known)}, and the network is to {task}; use {fitting}"
         )
     return data
 
 
 def known_of(data: str) -> Known:
     """What is known of a data set, which may be any of digits: "auto"."""
+    if data not in SETS and is_game(data):
+        return _of_environment(data)
     return SETS["mnist" if data == "auto" else data]
+
+
+_of_environment = cache(_of_game)
+"""Environments are made to be looked at."""
+
+
+def is_known(data: str) -> bool:
+    """Tell whether there is such a data set, or may be such an environment."""
+    return data in SETS or is_game(data)
 
 
 def set_of(image: Shape, classes: int, task: Task) -> str | None:

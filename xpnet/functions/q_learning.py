@@ -23,7 +23,6 @@ def discounted_returns(rewards: Sequence[float], discount: float) -> list[float]
     return found[::-1]
 
 
-@checked
 def q_targets(
     reward: Array,
     terminal: Array,
@@ -97,7 +96,6 @@ def q_loss(q: Array, action: Array, y: Array) -> tuple[Array, Array, Array]:
     return xp.mean(loss), dq, value
 
 
-@checked
 def epsilon_at(frame: int, *, begin: int, frames: int, least: float) -> float:
     """The share of moves at random: 1 until frame `begin`, then falling evenly to `least`.
 

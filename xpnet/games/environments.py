@@ -31,6 +31,7 @@ class Gym(Game):
     ----------
     make : the environment's name, as `gymnasium.make` takes it, or a function that makes one
     games, seed, device : as in `Game`; what is seen is brought to the device
+    drawn : whether environments of a name are to be drawn, for `picture`
 
     Raises
     ------
@@ -49,13 +50,15 @@ class Gym(Game):
         *,
         seed: int = 0,
         device: str | Device = "cpu",
+        drawn: bool = False,
     ) -> None:
         super().__init__(games, seed=seed, device=device)
         if not installed("gymnasium"):
             raise needed("gymnasium", f"the environment {make}")
         self.make = make
         self.name = f"{PREFIX}{make}" if isinstance(make, str) else "gym"
-        self._environments = [made(make) for _ in range(self.games)]
+        how = {"render_mode": "rgb_array"} if drawn else {}
+        self._environments = [made(make, **how) for _ in range(self.games)]
         space = self._environments[0].action_space
         if type(space).__name__ != "Discrete" or getattr(space, "start", 0) != 0:
             raise ArgumentError(
@@ -127,10 +130,10 @@ class Gym(Game):
             self._at[e] = (-1, 0)
         return {"episode": episodes, "moves": moves, "over": over}
 
-    def picture(self) -> Any:
-        """What the first environment looks like, (H, W, 3) bytes; None if it cannot be drawn."""
+    def picture(self, e: int) -> np.ndarray | None:
+        """What environment e looks like, (H, W, 3) bytes; None if it cannot be drawn."""
         try:
-            drawn = self._environments[0].render()
+            drawn = self._environments[e].render()
         except Exception:  # of any library that an environment draws with
             return None
         return drawn if isinstance(drawn, np.ndarray) and drawn.ndim == 3 else None
@@ -180,7 +183,7 @@ def made(make: str | Callable[[], Any], **options: Any) -> Any:
     import gymnasium
 
     if not isinstance(make, str):
-        return make()
+        return make()  # which says itself how it is drawn
     try:
         return gymnasium.make(make, **options)
     except (gymnasium.error.Error, ImportError) as error:

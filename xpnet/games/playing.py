@@ -23,14 +23,14 @@ def play_out(
     choose: Callable[[Array], Array],
     *,
     stack: int = 1,
-    look: Callable[[Array, Array, Step], object] | None = None,
+    look: Callable[[Step], object] | None = None,
 ) -> np.ndarray:
     """Play the first episode of each game to its end; what each was worth in all, (E,).
 
     Parameters
     ----------
     choose : the actions (E,) by what is seen, (E, stack, ...)
-    look : called after each move with what was seen before it, the actions, and what they led to
+    look : called after each move with what it led to
     """
     xp = game.device.xp
     state, seen = game.begin()
@@ -38,10 +38,9 @@ def play_out(
     seen = empty_stack(game, stack, seen)
     total = game.device.zeros(game.games, dtype="float32")
     for _ in range(LIMIT):
-        actions = choose(seen)
-        step = game.step(state, actions)
+        step = game.step(state, choose(seen))
         if look is not None:
-            look(seen, actions, step)
+            look(step)
         total = total + xp.where(over, xp.zeros_like(total), step.reward)
         over = over | step.terminal | step.truncated
         if bool(xp.all(over)):  # the one number that is read back in a step

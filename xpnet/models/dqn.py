@@ -1,7 +1,6 @@
 """The networks of Deep Q-learning."""
 
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 
@@ -40,7 +39,8 @@ class DQN(Network):
     ----------
     actions : how many there are
     input_shape : (C, H, W), pictures that are seen one after the other being channels, or (K,)
-    rng : NumPy generator or seed of initial weights: N(0, 2 / fan-in)
+    rng : NumPy generator or seed of initial weights: N(0, 1 / (3 fan-in)), which have the variance
+        of PyTorch's. With larger ones, N(0, 2 / fan-in), values begin further from what is true.
     device, dtype : as in `Network`
     """
 
@@ -61,13 +61,24 @@ class DQN(Network):
         layers = _of_numbers(shape, rng) if len(shape) == 1 else _of_pictures(shape, rng)
         *_, last = (layer for layer in layers.values() if isinstance(layer, Affine))
         width = int(last.params["b"].shape[0])
-        layers["values"] = Affine(width, actions, std="he", rng=rng)
+        layers["values"] = _affine(width, actions, rng)
         super().__init__(layers, IdentityWithLoss(), input_shape=shape, device=device, dtype=dtype)
 
 
 def _of_numbers(shape: Shape, rng: np.random.Generator) -> dict[str, Layer]:
-    first, second = Affine(prod(shape), 128, std="he", rng=rng), Affine(128, 128, std="he", rng=rng)
-    return {"affine1": first, "relu1": ReLU(), "affine2": second, "relu2": ReLU()}
+    layers: dict[str, Layer] = {}
+    for k, inputs in enumerate((shape[0], 128), 1):
+        layers |= {f"affine{k}": _affine(inputs, 128, rng), f"relu{k}": ReLU()}
+    return layers
+
+
+def _affine(inputs: int, outputs: int, rng: np.random.Generator) -> Affine:
+    return Affine(inputs, outputs, std=_std(inputs), rng=rng)
+
+
+def _std(inputs: int) -> float:
+    """The standard deviation of numbers that are even within 1 / sqrt(inputs)."""
+    return float((3 * inputs) ** -0.5)
 
 
 def _of_pictures(shape: Shape, rng: np.random.Generator) -> dict[str, Layer]:
@@ -77,8 +88,14 @@ def _of_pictures(shape: Shape, rng: np.random.Generator) -> dict[str, Layer]:
     convolutions = [(16, 3, 1)] if small else [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
     for k, (filters, size, stride) in enumerate(convolutions, 1):
         layers[f"conv{k}"] = Convolution(
-            channels, filters, size, stride=stride, std="he", uneven="drop", rng=rng
+            channels,
+            filters,
+            size,
+            stride=stride,
+            std=_std(channels * size**2),
+            uneven="drop",
+            rng=rng,
         )
         layers[f"relu{k}"], channels = ReLU(), filters
     inputs = features_behind("DQN", layers, image)
-    return layers | {"affine": Affine(inputs, width, std="he", rng=rng), "relu": ReLU()}
+    return layers | {"affine": _affine(inputs, width, rng), "relu": ReLU()}

@@ -28,8 +28,9 @@ from xpnet.models.segnet import SegNet
 from xpnet.models.two_layer_net import TwoLayerNet
 from xpnet.models.vgg import VGG
 
-Task: TypeAlias = Literal["classify", "segment", "detect"]
-"""What a network says of a picture: what it shows; what each pixel shows; what it shows where."""
+Task: TypeAlias = Literal["classify", "segment", "detect", "play"]
+"""What a network says of a picture: what it shows; what each pixel shows; what it shows where; or,
+of what is seen in a game, what each action is worth."""
 
 
 class Model(NamedTuple):
@@ -120,6 +121,10 @@ PUBLISHED = {
     "faster-rcnn": Model(
         FasterRCNN, "adam", 0.002, 5, task="detect", batch_size=20, schedule="drop"
     ),
+    **{
+        name: Model(DQN, "adam", 0.0005, 19, task="play", batch_size=32)
+        for name in ("dqn", "double-dqn")
+    },
     "segnet-vgg16": Model(SegNet, "momentum", 0.1, 100, (3, 360, 480), "segnet", "segment", 12),
 }
 """Those of the papers. Where the paper's experiments are with other images,
@@ -156,8 +161,9 @@ USUAL: dict[Task, tuple[Shape, int]] = {
     "classify": (DIGITS, 10),
     "segment": ((3, 48, 64), 6),
     "detect": ((1, 64, 64), 10),
+    "play": ((4, 10, 10), 3),
 }
-"""The shape of images, and the number of classes, of what networks are trained on here."""
+"""The shape of images, and the number of classes or actions, of what networks are trained on."""
 
 
 def photographs_of(model: str) -> Photographs | None:
@@ -241,7 +247,8 @@ def model_arguments(
     if hidden_size is not None:
         raise ArgumentError(f"{model} has layers of given sizes; leave out --hidden-size")
     if is_own(model) or (found := find_model(model)).images is None:
-        return {"input_shape": list(image), "classes": classes}
+        choices = "actions" if not is_own(model) and found.task == "play" else "classes"
+        return {"input_shape": list(image), choices: classes}
     if found.images != image:
         raise ArgumentError(
             f"{model} is for images of {_by(found.images)}, and these are {_by(image)}; use "

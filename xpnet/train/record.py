@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.arguments import real, whole
-from xpnet.data.sets import SETS
+from xpnet.data.sets import is_known
 from xpnet.errors import CheckpointError, shown
 from xpnet.models.own import is_own
 from xpnet.models.registry import OFFERED
@@ -135,7 +135,7 @@ SETTINGS = {
     "model": Kind("a network's name, or module:function", _is_model),
     "hidden_size": _optional(_whole(1)),
     "activation": _one_of(None, *ACTIVATIONS),
-    "data": _one_of(*SETS),
+    "data": Kind("a data set's name", lambda value: isinstance(value, str) and is_known(value)),
     "optimizer": _one_of(*OPTIMIZERS),
     "lr": _finite("a positive number", 0),
     "schedule": _one_of(*SCHEDULES),

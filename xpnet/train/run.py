@@ -7,7 +7,6 @@ from typing import Any
 
 from xpnet import __version__
 from xpnet.arrays import Device, versions
-from xpnet.data import Dataset
 from xpnet.errors import CheckpointError, DirectoryTakenError, OutputError
 from xpnet.functions.init import shapes_alone
 from xpnet.models.describing import UNBUILDABLE
@@ -21,7 +20,7 @@ from xpnet.train.keeper import Keeper
 from xpnet.train.record import check_record, read_summary
 from xpnet.train.run_directory import CHECKPOINTS, SUMMARY, RunDirectory, check_new
 from xpnet.train.saved import is_directory
-from xpnet.train.tasks import arguments_of, trainer_of
+from xpnet.train.tasks import Data, arguments_of, trainer_of
 from xpnet.train.trainer import Trainer
 
 
@@ -176,7 +175,8 @@ class Run:
         try:
             run = self._found.record["run"]
             with shapes_alone():
-                network = built(run["network"], device=device)
+                text = run["networks"]["online"] if "networks" in run else run["network"]
+                network = built(text, device=device)
             if "learning" in run:  # as it is since networks can be frozen by functions
                 learn_as(network, run["learning"])
             return network
@@ -187,7 +187,7 @@ class Run:
             ) from error
 
     def trainer(
-        self, settings: Mapping[str, Any], model: Any, dataset: Dataset, **engine: Any
+        self, settings: Mapping[str, Any], model: Any, dataset: Data, **engine: Any
     ) -> Trainer:
         """The trainer of a fresh model; `engine` is what `Trainer` takes of that name.
 
@@ -202,7 +202,7 @@ class Run:
         self,
         trainer: Trainer,
         settings: Mapping[str, Any],
-        dataset: Dataset,
+        dataset: Data,
         device: Device,
         data_dir: str | None = None,
     ) -> list[str]:
@@ -314,7 +314,11 @@ def _described(trainer: Trainer, settings: Mapping[str, Any]) -> dict[str, Any]:
         return {"network": network.description(), "learning": learning_of(network)}
     return {
         "networks": {name: network.description() for name, network in networks.items()},
-        "about": {"model": settings["model"], "arguments": arguments_of(settings)},
+        "about": {
+            "model": settings["model"],
+            "arguments": arguments_of(settings),
+            "data": settings["data"],
+        },
     }
 
 

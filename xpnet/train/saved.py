@@ -264,8 +264,8 @@ def _network_of(checkpoint: Checkpoint, device: str | Device) -> Network:
     if "networks" in run:
         raise CheckpointError(
             f"{checkpoint.path} holds several networks that work together; "
-            "xpnet.train.saved.load_networks reads them, and `xpnet detect` and `xpnet evaluate` "
-            "take those of a faster-rcnn"
+            "xpnet.train.saved.load_networks reads them, `xpnet evaluate` takes them, and `xpnet "
+            "detect` or `xpnet play` those that are for it"
         )
     if "network" in run:
         return restored(weights, device, lambda _, device: built(run["network"], device=device))

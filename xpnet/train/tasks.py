@@ -1,7 +1,7 @@
 """What the tasks of runs need: which data, which network, and who trains it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from xpnet.data import Dataset
 from xpnet.data.scenes import Scenes
 from xpnet.data.sets import data_for, known_of
 from xpnet.engine import Engine
+from xpnet.games.known import Playing, game_of, plan_of
 from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.fcn import IGNORED
 from xpnet.models.network import Network
@@ -30,17 +31,25 @@ from xpnet.report.segmentation import (
     mean_iou,
     pixel_accuracy,
 )
+from xpnet.train.deep_q import DeepQ
 from xpnet.train.detection import Detection, ProposalRecall
 from xpnet.train.regions import Regions
 from xpnet.train.trainer import Trainer
+
+Data: TypeAlias = Dataset | Playing
+"""What a run's network learns from."""
 
 LATE, LATE_RATE = 2, 0.25
 """The last epochs of the schedule "drop", and the share of the rate that they have; the first epoch
 has the whole rate, so that a short run learns, too."""
 
 
+_OTHERS: tuple[Task, ...] = ("segment", "play")
+"""Tasks, besides the usual one, that networks of the user's own can be for."""
+
+
 def task_of(model: str, data: str) -> Task:
-    """What a network says of pictures; one of the user's own, what data with one label each need.
+    """What a network is for; one of the user's own, what its data need.
 
     Raises
     ------
@@ -49,7 +58,8 @@ def task_of(model: str, data: str) -> Task:
     """
     if not is_own(model):
         return find_model(model).task
-    return "segment" if "segment" in known_of(data).classes else "classify"
+    known = known_of(data).classes
+    return next((task for task in _OTHERS if task in known), "classify")
 
 
 def data_of(model: str, data: str) -> str:
@@ -82,7 +92,7 @@ def arguments_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def trainer_of(settings: Mapping[str, Any], model: Any, dataset: Dataset, **engine: Any) -> Trainer:
+def trainer_of(settings: Mapping[str, Any], model: Any, dataset: Data, **engine: Any) -> Trainer:
     """The trainer of a fresh network for its task.
 
     Parameters
@@ -165,10 +175,32 @@ def _detecting(
     return Trainer.of(learner, settings["epochs"])
 
 
+def _playing(
+    settings: Mapping[str, Any], network: Network, data: Playing, **engine: Any
+) -> Trainer:
+    """Of one that learns from what it plays."""
+    game = game_of(data.name, seed=settings["seed"], device=network.device)
+    learner = DeepQ(
+        network,
+        game,
+        settings["batch_size"],
+        OPTIMIZERS[settings["optimizer"]](lr=settings["lr"]),
+        double=settings["model"] == "double-dqn",
+        evaluate_samples=min(settings["evaluate_samples"], game.episodes[0]),
+        seed=settings["seed"],
+        precision=settings["precision"],
+        **plan_of(game)._asdict(),
+        **engine,
+    )
+    learner.schedule = _schedule(settings, len(learner.source))
+    return Trainer.of(learner, settings["epochs"])
+
+
 TRAINERS: dict[Task, Callable[..., Trainer]] = {
     "classify": _supervised,
     "segment": _segmenting,
     "detect": _detecting,
+    "play": _playing,
 }
 """For each task what makes the trainer, of settings, what was built, and data.
 
@@ -179,7 +211,7 @@ them. The `Learner` may have `evaluate_samples`, of each set, which is None at t
 
 
 def measured(
-    trainer: Trainer, model: Any, dataset: Dataset, settings: Mapping[str, Any]
+    trainer: Trainer, model: Any, dataset: Data, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """All that the learner measures, of whole data sets: "train_accuracy" and so on.
 
@@ -244,13 +276,17 @@ def _by_class(values: Iterable[float], names: Sequence[str]) -> dict[str, float 
     }
 
 
-def lines_of(found: Mapping[str, Any], images: Mapping[str, int]) -> list[str]:
+def lines_of(found: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
     """What was measured, a line each.
 
     Parameters
     ----------
-    images : how many there are in "train" and "test"
+    sizes : how many there are, as `Dataset.sizes` tells it: "test_images"
     """
+    told = {}
+    for name, size in sizes.items():
+        data, _, what = name.partition("_")
+        told[data] = f"{size} {what}"
     lines = []
     for name, value in found.items():
         data, _, what = name.partition("_")
@@ -258,5 +294,5 @@ def lines_of(found: Mapping[str, Any], images: Mapping[str, int]) -> list[str]:
             each = (f"{k} {v:.3f}" for k, v in value.items() if v is not None)
             lines.append(f"{data} {spoken(what)} of classes: {', '.join(each)}")
         else:
-            lines.append(f"{data} {spoken(what)}: {value:.4f} on {images[data]} images")
+            lines.append(f"{data} {spoken(what)}: {value:.4f} on {told[data]}")
     return lines
