@@ -1,4 +1,4 @@
-"""The command line: `xpnet train`, tune, evaluate, predict, segment, detect, summary and so on."""
+"""The command line: `xpnet train`, tune, evaluate, predict, segment, detect, style and so on."""
 
 import errno
 import signal
@@ -21,6 +21,7 @@ from xpnet.cli.names import in_options
 from xpnet.cli.play import play
 from xpnet.cli.predict import predict
 from xpnet.cli.segment import segment
+from xpnet.cli.style import style
 from xpnet.cli.summary import summary
 from xpnet.cli.train import train
 from xpnet.cli.tune import tune
@@ -134,6 +135,7 @@ for command in (
     segment,
     detect,
     play,
+    style,
     summary,
     bench,
     info,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 ONLY_IN_PYTHON = (
+    '; name the layers yourself, StyleLayers(("relu1",), "relu2")',
     ", or clip_norm",
     ", keep the data on the host (Trainer's resident=False)",
     ", load_model(path, model=...)",

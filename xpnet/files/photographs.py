@@ -189,3 +189,16 @@ def coloured(picture: "Image") -> "Image":
         grey = np.asarray(picture, np.float32) * (255 / 65535)
         picture = Image.fromarray(np.clip(np.round(grey), 0, 255).astype(np.uint8))
     return picture.convert("RGB")
+
+
+def fitted(picture: "Image", width: int, height: int) -> np.ndarray:
+    """The middle of a picture in colours, as large as it can be, in another size, bilinearly.
+
+    Returns
+    -------
+    (3, height, width), uint8
+    """
+    from PIL import Image, ImageOps
+
+    found = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(found).transpose(2, 0, 1))

@@ -48,6 +48,35 @@ def learning_curve(path: str | Path, history: Sequence[EpochMetrics]) -> None:
     _write(path, figure)
 
 
+def painting_curve(
+    path: str | Path, history: Sequence[Mapping[str, float]], weights: Mapping[str, float]
+) -> None:
+    """Write how the losses of a painting fell, each term as it counts; see `draw_painting`."""
+    figure = _figure(6, 3.5)
+    draw_painting(figure.subplots(), history, weights)
+    _write(path, figure)
+
+
+def draw_painting(
+    axes: "Axes", history: Sequence[Mapping[str, float]], weights: Mapping[str, float]
+) -> None:
+    """Draw on axes the loss of every evaluation, and its terms times their weights.
+
+    Parameters
+    ----------
+    history : "loss" and the terms of each evaluation
+    weights : of the terms, by name; those of weight 0 are left out
+    """
+    steps = range(1, len(history) + 1)
+    axes.plot(steps, [row["loss"] for row in history], color="black", label="loss")
+    for name, weight in weights.items():
+        if weight:
+            label = f"{weight:g} x {name}"
+            axes.plot(steps, [weight * row[name] for row in history], linewidth=1, label=label)
+    axes.set(xlabel="evaluations", yscale="log")
+    axes.legend(fontsize=8)
+
+
 def image_grid(
     path: str | Path,
     images: np.ndarray,

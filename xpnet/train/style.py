@@ -80,14 +80,10 @@ class StyleTransfer(TakesTurns):
         variation_weight: float = 0.001,
         threads: int | None = None,
     ) -> None:
-        weights = {
-            "content_weight": content_weight,
-            "style_weight": style_weight,
-            "variation_weight": variation_weight,
-        }
+        weights = {"content": content_weight, "style": style_weight, "variation": variation_weight}
         for name, value in weights.items():
             if not (isfinite(value) and value >= 0):
-                raise ArgumentError(f"{name} must be a number from 0, got {value}")
+                raise ArgumentError(f"{name}_weight must be a number from 0, got {value}")
         if not any(weights.values()):
             raise ArgumentError("all weights are 0, and any picture would do; make one larger")
         if (seen := network.photographs) is None:
@@ -95,7 +91,8 @@ class StyleTransfer(TakesTurns):
                 "the network does not say how it reads photographs; set network.photographs to a "
                 "Photographs with the mean and std of what it learned from"
             )
-        self.network, self.weights = network, tuple(float(w) for w in weights.values())
+        self.network = network
+        self.weights = {name: float(value) for name, value in weights.items()}
         self.layers = style_layers(network) if layers is None else StyleLayers(*layers)
         self.taps = Taps(network, [*self.layers.style, self.layers.content])
 
@@ -197,7 +194,7 @@ class StyleTransfer(TakesTurns):
         -------
         0-d arrays on the device; the gradient in the shape of x. Nothing is read back.
         """
-        content_weight, style_weight, variation_weight = self.weights
+        content_weight, style_weight, variation_weight = self.weights.values()
         found, back = self.taps.forward(self._read(x), self._computing)
         slopes: dict[str, Array] = {}
         style = self.network.device.zeros((), dtype=self.network.dtype)
@@ -232,13 +229,17 @@ class Painting:
     ----------
     image : (3, H, W), float32 from 0 to 1; of the lowest loss by L-BFGS, the last one by Adam
     history : for each evaluation the losses by the names in `LOSSES`
+    reached : those of the image
     accepted : the loss at the start and after each iteration of L-BFGS; all losses of Adam
+    optimizer : "lbfgs" or "adam"
     reason : why it ended
     """
 
     image: np.ndarray
     history: list[dict[str, float]]
+    reached: dict[str, float]
     accepted: list[float]
+    optimizer: str
     reason: str
 
 
@@ -302,18 +303,19 @@ def _by_lbfgs(
     except ModuleNotFoundError as error:
         raise needed("scipy", 'optimizer="lbfgs"') from error
     device, dtype = transfer.network.device, transfer.network.dtype
-    best, history = (np.inf, to_numpy(x)), list[dict[str, float]]()
+    best, history = 0, list[dict[str, float]]()
+    image = to_numpy(x)
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal best
+        nonlocal best, image
         if len(history) == evaluations:
             raise _Enough(f"{evaluations} evaluations were made")
         picture = device.asarray(np.reshape(values, x.shape), dtype=dtype)
         losses, gradient = transfer.loss_and_gradient(picture)
         history.append(_numbers(losses))
         found = history[-1]["loss"]
-        if found < best[0]:
-            best = found, to_numpy(picture)
+        if found < history[best]["loss"]:
+            best, image = len(history) - 1, to_numpy(picture)
         if not go_on(len(history)):
             raise _Enough("it was stopped")
         return found, np.reshape(to_numpy(gradient), (-1,)).astype(np.float64)
@@ -337,7 +339,8 @@ def _by_lbfgs(
         ).message
     except _Enough as enough:
         reason = str(enough)
-    return _painted(best[1], history, [history[0]["loss"], *accepted], reason)
+    accepted = [history[0]["loss"], *accepted]
+    return Painting(_picture_of(image), history, history[best], accepted, "lbfgs", str(reason))
 
 
 def _by_adam(
@@ -357,7 +360,8 @@ def _by_adam(
         if number < evaluations:  # or the picture would be one that was not measured
             rule.update(params, {"image": gradient})
     history = list(map(_numbers, losses))
-    return _painted(to_numpy(params["image"]), history, [row["loss"] for row in history], reason)
+    image, accepted = _picture_of(to_numpy(params["image"])), [row["loss"] for row in history]
+    return Painting(image, history, history[-1], accepted, "adam", reason)
 
 
 def _numbers(losses: dict[str, Array]) -> dict[str, float]:
@@ -370,9 +374,6 @@ def _numbers(losses: dict[str, Array]) -> dict[str, float]:
     return found
 
 
-def _painted(
-    image: np.ndarray, history: list[dict[str, float]], accepted: list[float], reason: Any
-) -> Painting:
-    reason = reason.decode() if isinstance(reason, bytes) else str(reason)
-    picture = np.clip(image[0].astype(np.float32), 0, 1)
-    return Painting(picture, history, accepted, reason)
+def _picture_of(x: np.ndarray) -> np.ndarray:
+    """A batch of one as a picture."""
+    return np.clip(x[0].astype(np.float32), 0, 1)
