@@ -42,7 +42,7 @@ def test_a_painting(run, tmp_path):
     assert len(losses) == 3
     assert f"loss {losses[0]:.4f} at first, {losses[-1]:.4f} at the end" in out
     assert (record["size"], record["seed"], record["optimizer"]) == ([32, 24], 4, "adam")
-    assert record["weights"] == {"content": 1.0, "style": 10.0, "variation": 1.0}
+    assert record["weights"] == {"content": 1.0, "style": 10.0, "variation": 10.0}
     first = pixels(tmp_path / "p" / "painting.png")
     assert first.shape == (24, 32, 3)
     again = run("style", "a.png", "b.jpg", *QUICK, "--out", "q", "--seed", 4)

@@ -84,7 +84,7 @@ WEIGHT = FiniteRange(min=0)
 @click.option(
     "--variation-weight",
     type=WEIGHT,
-    default=1.0,
+    default=10.0,
     metavar="X",
     help="Neighbouring pixels that differ weigh so much: more is smoother.",
 )

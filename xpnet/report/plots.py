@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 GAP = 0.08  # between tiles that are 1 apart
 TITLED = 1.15  # rows of tiles with titles are that far apart
+FAINT = 1e-4  # of a loss, what a term of it is no longer drawn at
 TRUE, READ = "#4dd27a", "#ff6b5e"  # of a label and of a wrong prediction
 
 
@@ -67,13 +68,15 @@ def draw_painting(
     history : "loss" and the terms of each evaluation
     weights : of the terms, by name; those of weight 0 are left out
     """
-    steps = range(1, len(history) + 1)
-    axes.plot(steps, [row["loss"] for row in history], color="black", label="loss")
+    steps, losses = range(1, len(history) + 1), [row["loss"] for row in history]
+    axes.plot(steps, losses, color="black", label="loss")
     for name, weight in weights.items():
         if weight:
             label = f"{weight:g} x {name}"
             axes.plot(steps, [weight * row[name] for row in history], linewidth=1, label=label)
     axes.set(xlabel="evaluations", yscale="log")
+    if min(losses) > 0:  # the content begins at nothing but rounding
+        axes.set_ylim(bottom=FAINT * min(losses))
     axes.legend(fontsize=8)
 
 
