@@ -376,4 +376,5 @@ def _numbers(losses: dict[str, Array]) -> dict[str, float]:
 
 def _picture_of(x: np.ndarray) -> np.ndarray:
     """A batch of one as a picture."""
-    return np.clip(x[0].astype(np.float32), 0, 1)
+    picture: np.ndarray = np.clip(x[0].astype(np.float32), 0, 1)
+    return picture
