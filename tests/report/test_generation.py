@@ -14,6 +14,7 @@ from xpnet.report.generation import (
     digest,
     frechet_distance,
     gaussian_of,
+    judged,
     nearest_distances,
     seen,
 )
@@ -79,6 +80,21 @@ def test_a_judge_tells_classes_and_what_its_last_layer_reads(device):
     assert_near(found.features @ weights + bias, scores, {"rtol": 1e-4, "atol": 1e-5})
     counted = np.bincount(scores.argmax(axis=1), minlength=10) / 7
     np.testing.assert_array_equal(found.shares, counted)
+
+
+def test_images_are_judged_beside_real_ones():
+    judge = SimpleConvNet((1, 8, 8), hidden_size=5, weight_init_std=0.5, rng=0)
+    x = np.random.default_rng(0).random((2, 30, 1, 8, 8), dtype=np.float32)
+    real = seen(judge, x[0])
+    found = judged(judge, x[1], real)
+    assert found == judged(judge, x[1], x[0])
+    own = seen(judge, x[1])
+    assert found.class_score == class_score(own.probabilities)
+    both = (gaussian_of(each.features) for each in (own, real))
+    assert found.frechet_distance == frechet_distance(*both) > 0
+    assert found.shares == tuple(own.shares)
+    assert found.judge == digest(judge)
+    assert abs(judged(judge, x[0], real).frechet_distance) < 1e-6 * found.frechet_distance
 
 
 def test_a_digest_follows_every_weight():

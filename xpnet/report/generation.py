@@ -176,6 +176,39 @@ def seen(judge: Network, images: Array) -> Seen:
     return whole
 
 
+class Judged(NamedTuple):
+    """The numbers of generated images, and of which judge they are."""
+
+    class_score: float
+    frechet_distance: float
+    """To the real images, by their features."""
+    shares: tuple[float, ...]
+    """Of the images, those that each class is the likeliest of."""
+    judge: str
+    """The `digest` of the judge."""
+
+
+@checked
+def judged(judge: Network, images: Array, real: Array | Seen) -> Judged:
+    """Judge generated images beside real ones.
+
+    Parameters
+    ----------
+    judge, images : as for `seen`
+    real : images, or what the judge has seen in them
+
+    Raises
+    ------
+    ArgumentError
+        As in `seen`, or there are fewer than two images of a kind.
+    """
+    found = seen(judge, images)
+    known = real if isinstance(real, Seen) else seen(judge, real)
+    distance = frechet_distance(gaussian_of(found.features), gaussian_of(known.features))
+    shares = tuple(map(float, found.shares))
+    return Judged(class_score(found.probabilities), distance, shares, digest(judge))
+
+
 def digest(network: Network) -> str:
     """The SHA-256 of a network's parameters and states in their order, as 16 hexadecimal digits.
 
