@@ -40,7 +40,13 @@ BOOKS = {
     "neural_networks_and_deep_learning": "Neural Networks and Deep Learning (Nielsen)",
     "mathematics_of_deep_learning": "The Mathematics of Deep Learning (Wakui)",
 }
-LONG = ("ch08_deep_convnet", "ch08_dqn_long", "ch08_resnet_trained", "ch08_vgg_trained")
+LONG = (
+    "ch08_dcgan_trained",
+    "ch08_deep_convnet",
+    "ch08_dqn_long",
+    "ch08_resnet_trained",
+    "ch08_vgg_trained",
+)
 """Experiments that take as long as many others together."""
 PASS, FAIL, UNJUDGED = "pass", "**FAIL**", "not judged"
 Records = dict[Path, dict[str, Any]]
