@@ -25,6 +25,7 @@ from xpnet.cli.style import style
 from xpnet.cli.summary import summary
 from xpnet.cli.train import train
 from xpnet.cli.tune import tune
+from xpnet.cli.write import write
 from xpnet.errors import XPNetError
 from xpnet.notice import notice, standard_output
 from xpnet.train.signals import Interrupted
@@ -136,6 +137,7 @@ for command in (
     detect,
     play,
     style,
+    write,
     summary,
     bench,
     info,

@@ -4,15 +4,16 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from xpnet.arrays import Device, cuda, get_device
 from xpnet.cli.names import in_options
-from xpnet.data import Dataset, load_dataset
+from xpnet.data import Dataset, load_dataset, texts
 from xpnet.data.scenes import SCENES
-from xpnet.data.sets import PICTURE_SETS, is_known, load_scenes
+from xpnet.data.sets import PICTURE_SETS, is_known, is_text, load_scenes
 from xpnet.engine import ENGINES, get_engine
 from xpnet.errors import ArgumentError
 from xpnet.games.environments import PREFIX
@@ -32,6 +33,8 @@ class Place(click.Path):
             self.fail("a path is needed, got an empty text.", param, ctx)
         return super().convert(value, param, ctx)
 
+
+T = TypeVar("T", Dataset, texts.Text)
 
 DIRECTORY = Place(file_okay=False)
 """A directory, which need not exist."""
@@ -82,10 +85,15 @@ class OneOf(click.Choice[str]):
 
 
 class DataName(OneOf):
-    """The name of a data set, or gym: and that of an environment, which is as it is written."""
+    """The name of a data set, the file of a text, or gym: and the name of an environment.
+
+    The last two are as they are written.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse what is neither."""
+        """Refuse what is none of these."""
+        if isinstance(value, str) and is_text(value):
+            return str(Path(value).expanduser().absolute())
         if isinstance(value, str) and value.startswith(PREFIX) and is_known(value):
             return value
         return super().convert(value, param, ctx)
@@ -219,7 +227,11 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def data_options(
-    command: Callable[..., None], *, sets: Iterable[str] = PICTURE_SETS, auto: str = ""
+    command: Callable[..., None],
+    *,
+    sets: Iterable[str] = PICTURE_SETS,
+    auto: str = "",
+    texts: bool = False,
 ) -> Callable[..., None]:
     """Let a command take --data and --data-dir.
 
@@ -227,6 +239,7 @@ def data_options(
     ----------
     sets : the names that --data takes besides auto; with games, environments have names, too
     auto : what that means, where it is more than MNIST or else synthetic digits
+    texts : whether a text of the user's will do, too
     """
     sets = tuple(sets)
     scenes = ""
@@ -237,6 +250,8 @@ def data_options(
     games = any(name in GAMES for name in sets)
     if games:
         scenes += " Games are played by xpnet, or are environments of Gymnasium, gym:CartPole-v1."
+    if texts:
+        scenes += " FILE.txt is a text of yours, in UTF-8, which a character-model learns."
     for option in (
         click.option(
             "--data-dir",
@@ -246,7 +261,7 @@ def data_options(
         ),
         click.option(
             "--data",
-            type=(DataName if games else OneOf)(["auto", *sets]),
+            type=(DataName if games or texts else OneOf)(["auto", *sets]),
             default="auto",
             help="The digits are MNIST's, or synthetic ones, which xpnet draws itself; auto takes "
             f"MNIST where it can be had{auto}.{scenes}",
@@ -269,7 +284,8 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
             type=Count(most=2**62),
             metavar="N",
             help="The hidden layer has N units; by default as many as in the book, 50 in a "
-            "two-layer-net, 100 in a simple-convnet and 50 in a deep-convnet.",
+            "two-layer-net, 100 in a simple-convnet and 50 in a deep-convnet; each layer of a "
+            "character-model has 128.",
         ),
         click.option(
             "--model",
@@ -376,9 +392,16 @@ def open_game(name: str) -> Playing:
 def open_data(data: str, data_dir: str | None) -> Dataset:
     """Load the data set of --data and --data-dir; where it came from is told."""
     if data in SCENES:
-        dataset = load_scenes(data, data_dir=data_dir)
-    else:
-        dataset = load_dataset(data, data_dir=data_dir)
+        return _told(load_scenes(data, data_dir=data_dir))
+    return _told(load_dataset(data, data_dir=data_dir))
+
+
+def open_text(path: str) -> texts.Text:
+    """Load the text of --data; what is in it is told."""
+    return _told(texts.load_text(path))
+
+
+def _told(data: T) -> T:
     params = click.get_current_context().command.params
-    click.echo(f"data: {in_options(dataset.source, params)}")
-    return dataset
+    click.echo(f"data: {in_options(data.source, params)}")
+    return data

@@ -28,8 +28,9 @@ from xpnet.cli.options import (
     open_data,
     open_device,
     open_game,
+    open_text,
 )
-from xpnet.data.sets import SETS
+from xpnet.data.sets import SETS, is_text
 from xpnet.errors import ArgumentError
 from xpnet.games.known import is_game
 from xpnet.models.registry import find_model, networks_of
@@ -41,11 +42,13 @@ from xpnet.report import plots
 from xpnet.train.deep_q import DeepQ
 from xpnet.train.record import SCHEDULES
 from xpnet.train.run import Run
-from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
+from xpnet.train.tasks import Data, arguments_of, data_of, lines_of, measured, task_of
 
 
-@click.command(short_help="Train a network on digits, scenes or games and keep it.")
-@partial(data_options, sets=SETS, auto=", or the scenes or the game that the network is for")
+@click.command(short_help="Train a network on digits, scenes, games or texts and keep it.")
+@partial(
+    data_options, sets=SETS, auto=", or the scenes or the game that the network is for", texts=True
+)
 @model_options
 @device_option
 @engine_options
@@ -77,14 +80,15 @@ from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
     help="The network sees every training image N times; by default as often as in the network's "
     "book or experiment: 17 times a two-layer-net, 20 times the book's others, the binary ones and "
     "your own, 8 times an fcn or segnet, 5 times an r-cnn or faster-rcnn, twice a lenet, once the "
-    "other small ones. Of a game it is N times some thousand frames, 20,000 of Catch in 19 epochs.",
+    "other small ones. Of a game it is N times some thousand frames, 20,000 of Catch in 19 epochs. "
+    "A character-model reads its text 10 times.",
 )
 @click.option(
     "--batch-size",
     type=Count(),
     metavar="N",
     help="A step of training takes N images; by default 100, or 20 scenes. Those of an r-cnn are "
-    "100 boxes, and those of a dqn 32 moves.",
+    "100 boxes, those of a dqn 32 moves; a character-model reads its text at 32 places at once.",
 )
 @click.option(
     "--dtype",
@@ -98,7 +102,8 @@ from xpnet.train.tasks import arguments_of, data_of, lines_of, measured, task_of
     default=10_000,
     metavar="N",
     help="After an epoch, accuracy is measured on N images of the training set and N of the test "
-    "set, or what else there is to measure; at the end, on all of them.",
+    "set, or what else there is to measure, of a text on N characters of its end; at the end, on "
+    "all of them.",
 )
 @click.option(
     "--seed",
@@ -174,7 +179,8 @@ def train(
     """Train a network and keep it, with its record, in a run directory.
 
     Most networks learn to read digits; fcn and segnet learn what each pixel of a scene shows, r-cnn
-    and faster-rcnn where digits are in one, and dqn and double-dqn learn by playing a game.
+    and faster-rcnn where digits are in one, and dqn and double-dqn learn by playing a game. A
+    character-model learns to write like a text of yours.
     After every epoch a checkpoint is written. Stopped or killed, a run goes on with --resume DIR.
     With --begin as well, one command can be repeated until the run is done.
     """
@@ -213,8 +219,7 @@ def train(
         arguments = arguments_of(settings)
         built = run.model(settings, arguments, place, named="model" in given)
         data_dir = run.data_dir(data_dir)
-        name = settings["data"]
-        dataset = open_game(name) if is_game(name) else open_data(name, data_dir)
+        dataset = _opened(settings["data"], data_dir)
         settings["data"] = dataset.name
         trainer = run.trainer(
             settings,
@@ -276,6 +281,13 @@ def train(
         click.echo(f"trained in {last.seconds:.1f} s on {place.name}; everything is in {run.path}")
         if not plots.available():
             click.echo(f"no learning curve was drawn: {missing('matplotlib')}")
+
+
+def _opened(data: str, data_dir: str | None) -> Data:
+    """Load what is learned from; it is told."""
+    if is_game(data):
+        return open_game(data)
+    return open_text(data) if is_text(data) else open_data(data, data_dir)
 
 
 def _resolved(settings: Mapping[str, Any], *, check: bool) -> dict[str, Any]:

@@ -50,7 +50,13 @@ DIGIT_SETS = tuple(name for name, known in SETS.items() if "classify" in known.c
 USUAL: dict[Task, str] = {
     "classify": "auto", "segment": "road-scenes", "detect": "digit-scenes", "play": "catch",
 }  # fmt: skip
-"""The data set of each task where none is named; of digits, MNIST's where they can be had."""
+"""The data set of each task where none is named; of digits, MNIST's where they can be had. There is
+no usual text."""
+
+
+def is_text(data: str) -> bool:
+    """Tell whether data are a text of the user's, a file FILE.txt, and no set of this house."""
+    return data.lower().endswith(".txt")
 
 
 def data_for(task: Task, data: str) -> str:
@@ -61,6 +67,18 @@ def data_for(task: Task, data: str) -> str:
     ArgumentError
         It is for other tasks.
     """
+    if (task == "write") != is_text(data):
+        if task == "write":
+            raise ArgumentError(
+                f"the network learns to write from a text of yours, got data {data}; give --data "
+                "FILE.txt"
+            )
+        raise ArgumentError(
+            f"data {data} are a text to write like, and the network is to {task}; use --model "
+            "character-model"
+        )
+    if task == "write":
+        return data
     if data == "auto":
         return USUAL[task]
     if task not in (known := known_of(data).classes):
@@ -83,8 +101,8 @@ _of_environment = cache(_of_game)
 
 
 def is_known(data: str) -> bool:
-    """Tell whether there is such a data set, or may be such an environment."""
-    return data in SETS or is_game(data)
+    """Tell whether there is such a data set, or may be such an environment or text."""
+    return data in SETS or is_game(data) or is_text(data)
 
 
 def set_of(image: Shape, classes: int, task: Task) -> str | None:

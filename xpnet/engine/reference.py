@@ -1,12 +1,14 @@
 """The network itself as an engine."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from xpnet.arrays import Array
 from xpnet.engine.base import OneByOne
 from xpnet.engine.threads import blas_threads, chosen_threads, described_threads
-from xpnet.layers import Backward, Params
+from xpnet.layers import Backward, Params, State
+from xpnet.layers.recurrent import BackwardInTime
 from xpnet.models.network import Network
 
 
@@ -47,6 +49,21 @@ class ReferenceEngine(OneByOne):
             return dx, grads
 
         return y, limited
+
+    def unroll(
+        self, x: Array, state: Mapping[str, State] | None = None, *, train: bool = False
+    ) -> tuple[Any, dict[str, State], BackwardInTime]:
+        """The network's, of sequences that go on from a state."""
+        with self._limited():
+            y, last, backward = self.network.unroll(x, state, train=train)
+
+        def limited(
+            dy: Any, d_last: Any = None, need_dx: bool = True, need_grads: bool = True
+        ) -> tuple[Array | None, Params, Any]:
+            with self._limited():
+                return backward(dy, d_last, need_dx, need_grads)
+
+        return y, last, limited
 
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Array, Params]:
         """The network's."""

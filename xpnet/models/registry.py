@@ -12,6 +12,7 @@ from xpnet.layers import Shape
 from xpnet.models.alexnet import AlexNet
 from xpnet.models.an import AnConvNet
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
+from xpnet.models.character import CharacterModel
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.dqn import DQN
 from xpnet.models.efficientnet import EfficientNetLite0, imagenet_classes
@@ -28,9 +29,9 @@ from xpnet.models.segnet import SegNet
 from xpnet.models.two_layer_net import TwoLayerNet
 from xpnet.models.vgg import VGG
 
-Task: TypeAlias = Literal["classify", "segment", "detect", "play"]
-"""What a network says of a picture: what it shows; what each pixel shows; what it shows where; or,
-of what is seen in a game, what each action is worth."""
+Task: TypeAlias = Literal["classify", "segment", "detect", "play", "write"]
+"""What a network says of a picture: what it shows; what each pixel shows; what it shows where; of
+what is seen in a game, what each action is worth; or of a text, how it goes on."""
 
 
 class Model(NamedTuple):
@@ -125,6 +126,7 @@ PUBLISHED = {
         name: Model(DQN, "adam", 0.0005, 19, task="play", batch_size=32)
         for name in ("dqn", "double-dqn")
     },
+    "character-model": Model(CharacterModel, "adam", 0.002, 10, task="write", batch_size=32),
     "segnet-vgg16": Model(SegNet, "momentum", 0.1, 100, (3, 360, 480), "segnet", "segment", 12),
 }
 """Those of the papers. Where the paper's experiments are with other images,
@@ -157,13 +159,17 @@ OFFERED = tuple(name for name in MODELS if not name.startswith("multi-layer"))
 DIGITS = (1, 28, 28)
 """The shape of the images of digits."""
 
+PRINTABLE = "\n" + "".join(map(chr, range(32, 127)))
+"""The characters of a text that is not there yet."""
+
 USUAL: dict[Task, tuple[Shape, int]] = {
     "classify": (DIGITS, 10),
     "segment": ((3, 48, 64), 6),
     "detect": ((1, 64, 64), 10),
     "play": ((4, 10, 10), 3),
 }
-"""The shape of images, and the number of classes or actions, of what networks are trained on."""
+"""The shape of images, and the number of classes or actions, of what networks are trained on; but
+for texts, which are the user's."""
 
 
 def photographs_of(model: str) -> Photographs | None:
@@ -223,8 +229,9 @@ def model_arguments(
     activation: str | None = None,
     *,
     classes: int = 10,
+    characters: str | None = None,
 ) -> dict[str, Any]:
-    """Tell what a network for so many classes of images is built from.
+    """Tell what a network for so many classes of images, or for these characters, is built from.
 
     Raises
     ------
@@ -241,6 +248,9 @@ def model_arguments(
     if activation is not None:
         uses = "uses ReLU" if model in BOOK else "has activations of its own"
         raise ArgumentError(f"{model} {uses}; --activation is for two-layer-net")
+    if not is_own(model) and find_model(model).task == "write":
+        hidden = {} if hidden_size is None else {"hidden_size": hidden_size}
+        return {"characters": PRINTABLE if characters is None else characters} | hidden
     if model in BOOK:
         hidden = {} if hidden_size is None else {"hidden_size": hidden_size}
         return {"input_dim": list(image), "output_size": classes} | hidden
@@ -281,7 +291,7 @@ def outlines(
     activation: str | None = None,
 ) -> dict[str, Network]:
     """As `outline`, by name, also of several networks that work together."""
-    if is_own(model) or find_model(model).task != "detect":
+    if is_own(model) or find_model(model).task not in ("detect", "write"):
         return {"network": outline(model, image, hidden_size, activation)}
     arguments = _arguments(model, image, hidden_size, activation)
     with shapes_alone():
@@ -304,6 +314,8 @@ def usual_of(model: str) -> tuple[Shape | None, Shape, int]:
     if is_own(model):
         return None, *USUAL["classify"]
     kind = find_model(model)
+    if kind.task == "write":
+        return None, (), len(PRINTABLE)
     return kind.images, *USUAL[kind.task]
 
 

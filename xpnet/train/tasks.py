@@ -7,9 +7,12 @@ import numpy as np
 
 from xpnet.data import Dataset
 from xpnet.data.scenes import Scenes
-from xpnet.data.sets import data_for, known_of
+from xpnet.data.sets import data_for, is_text, known_of
+from xpnet.data.texts import Text, load_text
 from xpnet.engine import Engine
+from xpnet.errors import ArgumentError
 from xpnet.games.known import Playing, game_of, plan_of
+from xpnet.models.character import CharacterModel
 from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.fcn import IGNORED
 from xpnet.models.network import Network
@@ -35,8 +38,9 @@ from xpnet.train.deep_q import DeepQ
 from xpnet.train.detection import Detection, ProposalRecall
 from xpnet.train.regions import Regions
 from xpnet.train.trainer import Trainer
+from xpnet.train.writing import Writing
 
-Data: TypeAlias = Dataset | Playing
+Data: TypeAlias = Dataset | Playing | Text
 """What a run's network learns from."""
 
 LATE, LATE_RATE = 2, 0.25
@@ -58,6 +62,8 @@ def task_of(model: str, data: str) -> Task:
     """
     if not is_own(model):
         return find_model(model).task
+    if is_text(data):
+        raise ArgumentError(f"{model} is for pictures, and {data} is a text; use character-model")
     known = known_of(data).classes
     return next((task for task in _OTHERS if task in known), "classify")
 
@@ -82,6 +88,14 @@ def arguments_of(settings: Mapping[str, Any]) -> dict[str, Any]:
         It has no such size or activation to choose, or is for other data.
     """
     model, data = settings["model"], data_of(settings["model"], settings["data"])
+    if task_of(model, data) == "write":
+        return model_arguments(
+            model,
+            (),
+            settings["hidden_size"],
+            settings["activation"],
+            characters=load_text(data).characters,
+        )
     known = known_of(data)
     return model_arguments(
         model,
@@ -196,11 +210,30 @@ def _playing(
     return Trainer.of(learner, settings["epochs"])
 
 
+def _writing(
+    settings: Mapping[str, Any], model: CharacterModel, text: Text, **engine: Any
+) -> Trainer:
+    """Of one that learns to write like a text."""
+    learner = Writing(
+        model,
+        text.x_train,
+        text.x_test,
+        settings["batch_size"],
+        optimizer=OPTIMIZERS[settings["optimizer"]](lr=settings["lr"]),
+        evaluate_samples=settings["evaluate_samples"],
+        precision=settings["precision"],
+        **engine,
+    )
+    learner.schedule = _schedule(settings, len(learner.source))
+    return Trainer.of(learner, settings["epochs"])
+
+
 TRAINERS: dict[Task, Callable[..., Trainer]] = {
     "classify": _supervised,
     "segment": _segmenting,
     "detect": _detecting,
     "play": _playing,
+    "write": _writing,
 }
 """For each task what makes the trainer, of settings, what was built, and data.
 
@@ -222,7 +255,6 @@ def measured(
     model : what was trained, as `trainer_of` takes it
     """
     task = task_of(settings["model"], dataset.name)
-    names = known_of(dataset.name).classes[task]
     learner, found = trainer.learner, dict[str, Any]()
     if isinstance(model, RCNN | FasterRCNN) and isinstance(dataset, Scenes):
         engines = getattr(learner, "engines", {"network": getattr(learner, "engine", None)})
@@ -234,6 +266,7 @@ def measured(
             found[f"{data}_{name}"] = value
         for metric in learner.metrics:
             if isinstance(metric, MeanIoU):
+                names = known_of(dataset.name).classes[task]
                 found[f"{data}_iou"] = _by_class(class_iou(metric.matrix), names)
     return found
 
