@@ -190,8 +190,11 @@ class Linear(Recurrent):
 
     n_gates = 1
 
-    def _cell(self, of_x, of_h, state):
-        return (of_x + of_h,), lambda d_state: (d_state[0], d_state[0], (None,))
+    def _cell(self, Wh):
+        return lambda of_x, of_h, state: (
+            (of_x + of_h,),
+            lambda d_state: (d_state[0], d_state[0], (None,)),
+        )
 
 
 def test_gradients_explode_and_are_clipped(device):
