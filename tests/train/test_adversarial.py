@@ -215,3 +215,12 @@ def test_bars_are_made():
 def test_arguments_are_checked(options, message):
     with pytest.raises(ArgumentError, match=message):
         Adversarial(make(), **{"x": images(4)} | options)
+
+
+def test_a_generator_that_has_lost_is_told_of_once(capsys):
+    made = trainer(epochs=2, optimizer=STILL)
+    made.learner.networks["discriminator"].params["affine.b"][...] = -20.0
+    made.verbose = True
+    made.train()
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("the generator has collapsed, or will") == 1

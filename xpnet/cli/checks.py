@@ -10,6 +10,7 @@ from xpnet.data import Dataset
 from xpnet.data.sets import SETS
 from xpnet.errors import ArgumentError, OutputError
 from xpnet.layers.loss import predicted
+from xpnet.models.dcgan import DCGAN
 from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.network import Network
 from xpnet.models.rcnn import RCNN
@@ -130,6 +131,22 @@ def check_finds(detector: AnyDetector, weights: str, dataset: Dataset) -> None:
             f"the detector of {weights} is for pictures of {_by(shape)} and {detector.classes} "
             f"classes, and {dataset.name} have {_by(known.image)} and {classes}; give the weights "
             "of one for them"
+        )
+
+
+def check_makes(gan: DCGAN, weights: str, dataset: Dataset) -> None:
+    """Refuse a generator of other images than these.
+
+    Raises
+    ------
+    ArgumentError
+        It is.
+    """
+    image = tuple(dataset.x_test.shape[1:])
+    if gan.input_shape != image:
+        raise ArgumentError(
+            f"the generator of {weights} makes images of {_by(gan.input_shape)}, and those of "
+            f"{dataset.name} are {_by(image)}; give the weights of one that makes such"
         )
 
 

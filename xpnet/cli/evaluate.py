@@ -13,6 +13,7 @@ import numpy as np
 from xpnet.arrays import versions
 from xpnet.cli.checks import (
     check_finds,
+    check_makes,
     check_reads,
     check_replaceable,
     check_scenes,
@@ -22,6 +23,7 @@ from xpnet.cli.checks import (
 )
 from xpnet.cli.options import (
     FILE,
+    PATH,
     data_options,
     device_option,
     engine_options,
@@ -34,20 +36,30 @@ from xpnet.cli.watching import bar
 from xpnet.data import Dataset
 from xpnet.data.scenes import Scenes
 from xpnet.data.sets import SETS, data_for, known_of, set_of
-from xpnet.errors import shown
+from xpnet.errors import ArgumentError, shown
 from xpnet.functions.targets import check_labels
 from xpnet.games.known import Playing, game_of
 from xpnet.models.network import Network
 from xpnet.models.rcnn import RCNN
 from xpnet.models.registry import Task
+from xpnet.notice import notice
 from xpnet.report.evaluate import predictions
 from xpnet.train.deep_q import APART
 from xpnet.train.detectors import as_detector, engines_of
+from xpnet.train.generators import as_gan, is_gan
 from xpnet.train.players import as_player, play_best, plays
 from xpnet.train.run_directory import CHECKPOINTS, EVALUATION, write_json
 from xpnet.train.saved import Together, is_directory, load_model, load_saved
-from xpnet.train.tasks import lines_of, measured_masks, measured_objects
+from xpnet.train.tasks import (
+    MeasuredImages,
+    lines_of,
+    measured_images,
+    measured_masks,
+    measured_objects,
+)
 
+MOST_ALIKE = 0.5
+"""Share of one class from which on a generator has collapsed."""
 MOST = 2**20
 """Bytes that an earlier evaluation has at most; it has one thousand."""
 
@@ -57,6 +69,12 @@ MOST = 2**20
 @weights_options
 @device_option
 @engine_options
+@click.option(
+    "--judge",
+    type=PATH,
+    help="What a network makes is judged by the classifier in this file or directory, which reads "
+    "the same images, such as the directory of a run of --model simple-convnet.",
+)
 @click.option(
     "--out",
     type=FILE,
@@ -75,6 +93,7 @@ def evaluate(
     threads: int | None,
     precision: str | None,
     skip_engine_check: bool,
+    judge: str | None,
     out: str | None,
 ) -> None:
     """Measure a network on the test images.
@@ -83,10 +102,14 @@ def evaluate(
     scores for each pixel it is the share of pixels, beside the intersection of each class with its
     truth, over the union of both (IoU), and their mean. Of one that finds objects it is the mean
     average precision (mAP) and the share of the objects found, at an IoU of 0.5; of one that plays
-    the mean return of an episode.
+    the mean return of an episode. Of one that makes images it is, for as many as there are test
+    images, what --judge says: the class score, from 1 to the number of classes, and the Frechet
+    distance to the test images, which is 0 at best. Both compare with those of the same judge
+    alone, whose judge_sha256 stands beside them.
     """
     how: dict[str, Any] = {"threads": threads, "precision": precision, "graph": graph}
     place = open_device(device, engine, **how)
+    more: dict[str, str] = {}
     path = Path(out) if out else _beside(Path(weights)) / EVALUATION
     check_writable(path.parent, "--out")
     check_replaceable(path, "--out", "an earlier evaluation", lambda path: bool(_earlier(path)))
@@ -96,7 +119,16 @@ def evaluate(
         network = load_model(weights, activation=activation, device=place, model=model)
     how |= {"skip_engine_check": skip_engine_check}
     dataset: Dataset | Playing
-    if isinstance(network, Together) and plays(network):
+    makes = isinstance(network, Together) and is_gan(network)
+    if judge is not None and not makes:
+        raise ArgumentError(
+            f"--judge is for networks that make images, and that of {weights} makes none; leave it "
+            "out"
+        )
+    if isinstance(network, Together) and makes:
+        dataset, told = _made(network, weights, judge, data, data_dir, {"name": engine, **how})
+        more, found = {"judge": str(judge), "judge_sha256": told.judge}, told.found
+    elif isinstance(network, Together) and plays(network):
         dataset, found = _played(network, weights, data, {"name": engine, **how})
     elif isinstance(network, Together | RCNN):
         detector = as_detector(network, weights)
@@ -111,12 +143,18 @@ def evaluate(
         "weights": str(weights),
         "data": dataset.name,
         **found,
+        **more,
         **of_test,
         "device": place.name,
         "versions": versions(),
     }
     for line in lines_of(found, of_test):
         click.echo(line)
+    if makes:
+        click.echo(f"judge: {judge}, SHA-256 {more['judge_sha256']}")
+        name, share = max(found["test_class_shares"].items(), key=lambda pair: pair[1])
+        if share > MOST_ALIKE:
+            notice(f"hint: {share:.0%} of the images are taken for a {name}: it has collapsed")
     before, kept = _earlier(path), f"evaluation: {path}"
     if before and any(before[name] != record[name] for name in ("weights", "data")):
         kept += f", in place of that of {shown(before['weights'])} on {shown(before['data'])}"
@@ -141,6 +179,28 @@ def _read(
         names = known_of(dataset.name).classes[task]
         return dataset, measured_masks(dataset.t_test, read, names)
     return dataset, {"test_accuracy": float(np.mean(read == dataset.t_test))}
+
+
+def _made(
+    found: Together,
+    weights: str,
+    judge: str | None,
+    data: str,
+    data_dir: str | None,
+    how: Mapping[str, Any],
+) -> tuple[Dataset, MeasuredImages]:
+    """The data that a generator has learned, and what the judge says of what it makes."""
+    if judge is None:
+        raise ArgumentError(
+            f"the generator of {weights} needs a classifier as its judge; give --judge WEIGHTS, "
+            "such as a run of --model simple-convnet"
+        )
+    gan = as_gan(found, weights)
+    looks = load_model(judge, device=gan.device)
+    dataset = open_data(data_for("generate", data), data_dir)
+    check_makes(gan, weights, dataset)
+    check_reads(looks, judge, gan.input_shape, len(known_of(dataset.name).classes["generate"]))
+    return dataset, measured_images(gan, dataset, looks, how)
 
 
 def _played(

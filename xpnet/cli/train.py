@@ -57,7 +57,7 @@ from xpnet.train.tasks import Data, arguments_of, data_of, lines_of, measured, t
     type=OneOf(OPTIMIZERS),
     help="The weights follow their gradients by this rule; by default that of the network's book "
     "or experiment: sgd for a two-layer-net, momentum for a resnet or plain net, adam for the "
-    "others.",
+    "others, which for a dcgan has beta1 0.5.",
 )
 @click.option(
     "--lr",
@@ -79,16 +79,17 @@ from xpnet.train.tasks import Data, arguments_of, data_of, lines_of, measured, t
     metavar="N",
     help="The network sees every training image N times; by default as often as in the network's "
     "book or experiment: 17 times a two-layer-net, 20 times the book's others, the binary ones and "
-    "your own, 8 times an fcn or segnet, 5 times an r-cnn or faster-rcnn, twice a lenet, once the "
-    "other small ones. Of a game it is N times some thousand frames, 20,000 of Catch in 19 epochs. "
-    "A character-model reads its text 10 times.",
+    "your own, 8 times an fcn or segnet, 5 times an r-cnn, faster-rcnn or dcgan, twice a lenet, "
+    "once the other small ones. Of a game it is N times some thousand frames, 20,000 of Catch in "
+    "19 epochs. A character-model reads its text 10 times.",
 )
 @click.option(
     "--batch-size",
     type=Count(),
     metavar="N",
-    help="A step of training takes N images; by default 100, or 20 scenes. Those of an r-cnn are "
-    "100 boxes, those of a dqn 32 moves; a character-model reads its text at 32 places at once.",
+    help="A step of training takes N images; by default 100, 20 scenes, or 64 for a dcgan. Those "
+    "of an r-cnn are 100 boxes, those of a dqn 32 moves; a character-model reads its text at 32 "
+    "places at once.",
 )
 @click.option(
     "--dtype",
@@ -179,8 +180,8 @@ def train(
     """Train a network and keep it, with its record, in a run directory.
 
     Most networks learn to read digits; fcn and segnet learn what each pixel of a scene shows, r-cnn
-    and faster-rcnn where digits are in one, and dqn and double-dqn learn by playing a game. A
-    character-model learns to write like a text of yours.
+    and faster-rcnn where digits are in one, dqn and double-dqn learn by playing a game, and dcgan
+    learns to draw digits itself. A character-model learns to write like a text of yours.
     After every epoch a checkpoint is written. Stopped or killed, a run goes on with --resume DIR.
     With --begin as well, one command can be repeated until the run is done.
     """

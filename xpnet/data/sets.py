@@ -33,8 +33,8 @@ def _of_game(name: str) -> Known:
 
 
 SETS: dict[str, Known] = {
-    "mnist": Known(DIGITS, {"classify": _TEN}),
-    "synthetic": Known(DIGITS, {"classify": _TEN}),
+    "mnist": Known(DIGITS, {"classify": _TEN, "generate": _TEN}),
+    "synthetic": Known(DIGITS, {"classify": _TEN, "generate": _TEN}),
     "road-scenes": Known((3, 48, 64), {"segment": ROAD_CLASSES}),
     "digit-scenes": Known((1, 64, 64), {"detect": _TEN, "segment": DIGIT_CLASSES}),
     **{name: _of_game(name) for name in GAMES},
@@ -49,6 +49,7 @@ DIGIT_SETS = tuple(name for name, known in SETS.items() if "classify" in known.c
 
 USUAL: dict[Task, str] = {
     "classify": "auto", "segment": "road-scenes", "detect": "digit-scenes", "play": "catch",
+    "generate": "auto",
 }  # fmt: skip
 """The data set of each task where none is named; of digits, MNIST's where they can be had. There is
 no usual text."""

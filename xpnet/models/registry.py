@@ -14,6 +14,7 @@ from xpnet.models.an import AnConvNet
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
 from xpnet.models.character import CharacterModel
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
+from xpnet.models.dcgan import DCGAN
 from xpnet.models.dqn import DQN
 from xpnet.models.efficientnet import EfficientNetLite0, imagenet_classes
 from xpnet.models.faster_rcnn import FasterRCNN
@@ -29,9 +30,10 @@ from xpnet.models.segnet import SegNet
 from xpnet.models.two_layer_net import TwoLayerNet
 from xpnet.models.vgg import VGG
 
-Task: TypeAlias = Literal["classify", "segment", "detect", "play", "write"]
+Task: TypeAlias = Literal["classify", "segment", "detect", "play", "write", "generate"]
 """What a network says of a picture: what it shows; what each pixel shows; what it shows where; of
-what is seen in a game, what each action is worth; or of a text, how it goes on."""
+what is seen in a game, what each action is worth; or of a text, how it goes on. One that generates
+makes pictures itself."""
 
 
 class Model(NamedTuple):
@@ -127,6 +129,7 @@ PUBLISHED = {
         for name in ("dqn", "double-dqn")
     },
     "character-model": Model(CharacterModel, "adam", 0.002, 10, task="write", batch_size=32),
+    "dcgan": Model(DCGAN, "adam", 0.0002, 5, task="generate", batch_size=64),
     "segnet-vgg16": Model(SegNet, "momentum", 0.1, 100, (3, 360, 480), "segnet", "segment", 12),
 }
 """Those of the papers. Where the paper's experiments are with other images,
@@ -167,6 +170,7 @@ USUAL: dict[Task, tuple[Shape, int]] = {
     "segment": ((3, 48, 64), 6),
     "detect": ((1, 64, 64), 10),
     "play": ((4, 10, 10), 3),
+    "generate": (DIGITS, 10),
 }
 """The shape of images, and the number of classes or actions, of what networks are trained on; but
 for texts, which are the user's."""
@@ -257,8 +261,9 @@ def model_arguments(
     if hidden_size is not None:
         raise ArgumentError(f"{model} has layers of given sizes; leave out --hidden-size")
     if is_own(model) or (found := find_model(model)).images is None:
-        choices = "actions" if not is_own(model) and found.task == "play" else "classes"
-        return {"input_shape": list(image), choices: classes}
+        named = {"play": "actions", "generate": ""}
+        choices = "classes" if is_own(model) else named.get(found.task, "classes")
+        return {"input_shape": list(image)} | ({choices: classes} if choices else {})
     if found.images != image:
         raise ArgumentError(
             f"{model} is for images of {_by(found.images)}, and these are {_by(image)}; use "
@@ -291,7 +296,7 @@ def outlines(
     activation: str | None = None,
 ) -> dict[str, Network]:
     """As `outline`, by name, also of several networks that work together."""
-    if is_own(model) or find_model(model).task not in ("detect", "write"):
+    if is_own(model) or find_model(model).task not in ("detect", "write", "generate"):
         return {"network": outline(model, image, hidden_size, activation)}
     arguments = _arguments(model, image, hidden_size, activation)
     with shapes_alone():

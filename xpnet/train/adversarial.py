@@ -24,6 +24,8 @@ from xpnet.optim.schedules import Schedule
 from xpnet.train.learner import Batch, Learner
 
 NAMES = ("generator", "discriminator")
+BETA1 = 0.5
+"""Of Adam: with 0.9 the paper saw the contest swing."""
 
 
 class Adversarial(TakesTurns, Uncopied, Learner):
@@ -91,7 +93,7 @@ class Adversarial(TakesTurns, Uncopied, Learner):
         graph: bool = True,
         skip_engine_check: bool = False,
     ) -> None:
-        optimizer = Adam(0.0002, 0.5) if optimizer is None else optimizer
+        optimizer = Adam(0.0002, BETA1) if optimizer is None else optimizer
         if not isinstance(optimizer, Optimizer):
             raise ArgumentError(
                 "an optimizer must be an instance of Optimizer, such as Adam(0.0002, 0.5), got "

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from xpnet.report.metrics import EpochMetrics
+from xpnet.train.adversarial import Adversarial
 from xpnet.train.callbacks import Callback, Training
 from xpnet.train.inputs import dark_pixels, too_large
 from xpnet.train.supervised import Supervised, classes_of
@@ -11,6 +12,8 @@ ENOUGH = 500
 """Steps: before, a network that will learn may still guess."""
 RISEN = 1.1
 """Times the first step's loss; the batches of a loss that falls slowly differ by less."""
+SURE = 0.01
+"""Mean probability below which a discriminator takes nothing that is made for real."""
 FAR = 2.0
 """The same after fewer steps than are enough, of a network that guesses, or does worse."""
 
@@ -32,6 +35,8 @@ class Hints(Callback):
             history, losses = trainer.history, trainer.train_loss_list
             for hint in hints(history, losses, classes, lr, too_large(learner.source)):
                 trainer.say(f"hint: {hint}")
+        if isinstance(learner, Adversarial) and (hint := collapsed(trainer.history)):
+            trainer.say(f"hint: {hint}")
 
 
 def hints(
@@ -69,6 +74,19 @@ def hints(
             + (inputs or f"try a smaller learning rate than {lr:g}")
         )
     return found
+
+
+def collapsed(history: Sequence[EpochMetrics]) -> str:
+    """Say that a generator has lost to its discriminator in the last epoch, once in a run."""
+    *before, now = (metrics["train_d_fake"] < SURE for metrics in history)
+    if not now or any(before):
+        return ""
+    last = history[-1]
+    return (
+        f"in epoch {last.epoch} the discriminator took what was made for real with a probability "
+        f"of {last['train_d_fake']:.2g}: the generator has collapsed, or will; try smaller "
+        "learning rates, or real_label=0.9"
+    )
 
 
 def at_chance(classes: int) -> float:

@@ -265,7 +265,7 @@ def _network_of(checkpoint: Checkpoint, device: str | Device) -> Network:
         raise CheckpointError(
             f"{checkpoint.path} holds several networks that work together; "
             "xpnet.train.saved.load_networks reads them, `xpnet evaluate` takes them, and `xpnet "
-            "detect`, `xpnet play` or `xpnet write` those that are for it"
+            "detect`, `xpnet play`, `xpnet write` or `xpnet generate` those that are for it"
         )
     if "network" in run:
         return restored(weights, device, lambda _, device: built(run["network"], device=device))

@@ -1,7 +1,7 @@
 """What the tasks of runs need: which data, which network, and who trains it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -9,10 +9,11 @@ from xpnet.data import Dataset
 from xpnet.data.scenes import Scenes
 from xpnet.data.sets import data_for, is_text, known_of
 from xpnet.data.texts import Text, load_text
-from xpnet.engine import Engine
+from xpnet.engine import Engine, get_engine
 from xpnet.errors import ArgumentError
 from xpnet.games.known import Playing, game_of, plan_of
 from xpnet.models.character import CharacterModel
+from xpnet.models.dcgan import DCGAN
 from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.fcn import IGNORED
 from xpnet.models.network import Network
@@ -24,6 +25,7 @@ from xpnet.optim import OPTIMIZERS
 from xpnet.optim.schedules import Cosine, Drop, Schedule
 from xpnet.report.detection import DetectionScores, MeanAveragePrecision, Recall
 from xpnet.report.evaluate import confusion
+from xpnet.report.generation import judged
 from xpnet.report.metrics import Metric, spoken
 from xpnet.report.segmentation import (
     MeanClassAccuracy,
@@ -34,6 +36,7 @@ from xpnet.report.segmentation import (
     mean_iou,
     pixel_accuracy,
 )
+from xpnet.train.adversarial import BETA1, Adversarial
 from xpnet.train.deep_q import DeepQ
 from xpnet.train.detection import Detection, ProposalRecall
 from xpnet.train.regions import Regions
@@ -228,12 +231,32 @@ def _writing(
     return Trainer.of(learner, settings["epochs"])
 
 
+def _generating(
+    settings: Mapping[str, Any], gan: DCGAN, dataset: Dataset, **engine: Any
+) -> Trainer:
+    """Of a generator and a discriminator: nothing but the pictures is learned from."""
+    rule = OPTIMIZERS[settings["optimizer"]]
+    averages = {"beta1": BETA1} if "beta1" in rule().arguments() else {}
+    learner = Adversarial(
+        gan,
+        dataset.x_train,
+        settings["batch_size"],
+        rule(lr=settings["lr"], **averages),
+        seed=settings["seed"],
+        precision=settings["precision"],
+        **engine,
+    )
+    learner.schedule = _schedule(settings, len(learner.source))
+    return Trainer.of(learner, settings["epochs"])
+
+
 TRAINERS: dict[Task, Callable[..., Trainer]] = {
     "classify": _supervised,
     "segment": _segmenting,
     "detect": _detecting,
     "play": _playing,
     "write": _writing,
+    "generate": _generating,
 }
 """For each task what makes the trainer, of settings, what was built, and data.
 
@@ -288,6 +311,38 @@ def measured_objects(
         "test_proposal_recall50": ProposalRecall().of(proposed, scenes.objects_test),
         "test_average_precision": _by_class(scores.average_precisions(), names),
     }
+
+
+class MeasuredImages(NamedTuple):
+    """What a judge says of images that were made."""
+
+    found: dict[str, Any]
+    """As `measured` tells it of the test set."""
+    judge: str
+    """The judge, by the `digest` of its parameters."""
+
+
+def measured_images(
+    gan: DCGAN, dataset: Dataset, judge: Network, how: Mapping[str, Any]
+) -> MeasuredImages:
+    """How good the images of a generator are, as many as there are test images.
+
+    Of latent vectors number 0 and so on of seed 0.
+
+    Parameters
+    ----------
+    how : what makes them, as `get_engine` takes it
+    """
+    engine = get_engine(gan.networks["generator"], **how)
+    images = gan.generate(gan.latent(len(dataset.x_test)), engine.predict)
+    told = judged(judge, images, dataset.x_test)
+    names = known_of(dataset.name).classes["generate"]
+    found = {
+        "test_class_score": told.class_score,
+        "test_frechet_distance": told.frechet_distance,
+        "test_class_shares": _by_class(told.shares, names),
+    }
+    return MeasuredImages(found, told.judge)
 
 
 def measured_masks(truth: np.ndarray, read: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
