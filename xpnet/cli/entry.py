@@ -1,4 +1,4 @@
-"""The command line: `xpnet train`, tune, evaluate, predict, segment, detect, style and so on."""
+"""The command line: `xpnet train`, tune, evaluate, predict, segment, detect, generate and so on."""
 
 import errno
 import signal
@@ -16,6 +16,7 @@ from xpnet.cli.bench import bench
 from xpnet.cli.data import show_data
 from xpnet.cli.detect import detect
 from xpnet.cli.evaluate import evaluate
+from xpnet.cli.generate import generate
 from xpnet.cli.info import info
 from xpnet.cli.names import in_options
 from xpnet.cli.play import play
@@ -135,6 +136,7 @@ for command in (
     predict,
     segment,
     detect,
+    generate,
     play,
     style,
     write,
