@@ -120,7 +120,7 @@ def test_every_option_of_every_command_refuses_what_it_cannot_take(run, tmp_path
         ("tune --data road-scenes", "'road-scenes' is not one of 'auto', 'mnist', 'synthetic'"),
         (
             "train --model fcn --data mnist",
-            "data mnist are to classify or generate, and the network is to segment; use road-scenes or digit-s",
+            "data mnist are to classify or generate, and the network is to segment; use road-sc",
         ),
         (
             "train --data road-scenes",

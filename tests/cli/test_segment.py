@@ -131,7 +131,7 @@ def test_what_does_not_fit_is_refused(run, tmp_path, scenes):
     Network([Convolution(3, 1, 1, rng=0)], input_shape=(3, 8, 8)).save_params("one.safetensors")
     Image.new("RGB", (9, 9)).save("a.png")
     for command, message in {
-        "evaluate --weights road.safetensors --data mnist": "data mnist are to classify, and the",
+        "evaluate --weights road.safetensors --data mnist": "data mnist are to classify or gen",
         "evaluate --weights road.safetensors --data digit-scenes": "is for images of 3 x 48 x 64 ",
         "evaluate --weights other.safetensors": "and road-scenes have 3 x 48 x 64 and 6; give",
         "evaluate --weights digits.safetensors --data road-scenes": "and the network is to classi",
