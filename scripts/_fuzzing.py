@@ -42,6 +42,7 @@ from xpnet import cli
 from xpnet.arrays import cuda, to_numpy
 from xpnet.books.nielsen import load as load_nielsen
 from xpnet.data import load_dataset
+from xpnet.data.captions import caption_scenes
 from xpnet.data.idx import header, read_idx
 from xpnet.data.scenes import digit_scenes, road_scenes
 from xpnet.data.tiny import read_tiny_images
@@ -68,6 +69,7 @@ from xpnet.layers import (
     Unpooled,
 )
 from xpnet.models import Network, TwoLayerNet, build_network
+from xpnet.models.captioner import Captioner
 from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.fcn import FCN
 from xpnet.models.torch_names import load_torch, save_torch
@@ -1077,14 +1079,18 @@ def _valid_lines() -> list[Seed]:
     few = partial(load_dataset, train_size=200, test_size=20, download=False)
     cli.options.load_dataset = few
     digits = few("synthetic")
-    cli.options.load_scenes = lambda name, data_dir=None: (
-        road_scenes(20, 5) if name == "road-scenes" else digit_scenes(20, 5, digits=digits)
-    )
+    makers = {
+        "road-scenes": partial(road_scenes, 20, 5),
+        "digit-scenes": partial(digit_scenes, 20, 5, digits=digits),
+        "caption-scenes": partial(caption_scenes, 20, 5, 5),
+    }
+    cli.options.load_scenes = lambda name, data_dir=None: makers[name]()
     sizes = {"input_size": 784, "hidden_size": 3, "output_size": 10}
     network = build_network("two-layer-net", sizes, rng=0)
     network.save_params("w.safetensors")
     FCN.small(rng=0).save_params("fcn.safetensors")
     FasterRCNN(rng=0).save_params("boxes.safetensors")
+    Captioner(rng=0).save_params("captions.safetensors")
     _digit().save("digit.png")
     lines = [
         ["--version"],
@@ -1098,6 +1104,20 @@ def _valid_lines() -> list[Seed]:
         ["segment", "--weights", "fcn.safetensors", "--scenes", "2", "digit.png"],
         ["train", "--model", "faster-rcnn", "--batch-size", "5", "--schedule", "drop"],
         ["detect", "--weights", "boxes.safetensors", "--scenes", "2", "--size", "96", "digit.png"],
+        ["train", "--model", "nic-state", "--batch-size", "7", "--evaluate-samples", "3"],
+        ["evaluate", "--weights", "captions.safetensors"],
+        [
+            "caption",
+            "--weights",
+            "captions.safetensors",
+            "--scenes",
+            "2",
+            "--beam",
+            "3",
+            "--part",
+            "novel",
+            "digit.png",
+        ],
         ["summary", "--model", "two-layer-net", "--hidden-size", "7", "--activation", "tanh"],
         ["tune", "--data", "synthetic", "--trials", "2", "--lr", "1e-3", "1e-2"],
         ["data", "--data", "synthetic", "--export", "pictures", "--count", "3"],

@@ -49,6 +49,7 @@ __all__ = [
     "Callback",
     "CaptionScenes",
     "CaptionScores",
+    "Captioner",
     "Catch",
     "CifarResNet",
     "Concatenate",

@@ -114,6 +114,7 @@ from xpnet.models import (
     load_network,
 )
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
+from xpnet.models.captioner import Captioner
 from xpnet.models.dcgan import DCGAN
 from xpnet.models.detections import Detections, Objects
 from xpnet.models.dqn import DQN

@@ -10,6 +10,7 @@ from xpnet.data import Dataset
 from xpnet.data.sets import SETS
 from xpnet.errors import ArgumentError, OutputError
 from xpnet.layers.loss import predicted
+from xpnet.models.captioner import Captioner
 from xpnet.models.dcgan import DCGAN
 from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.network import Network
@@ -131,6 +132,27 @@ def check_finds(detector: AnyDetector, weights: str, dataset: Dataset) -> None:
             f"the detector of {weights} is for pictures of {_by(shape)} and {detector.classes} "
             f"classes, and {dataset.name} have {_by(known.image)} and {classes}; give the weights "
             "of one for them"
+        )
+
+
+def check_captions(captioner: Captioner, weights: str, dataset: Dataset) -> None:
+    """Refuse a captioner that is for other pictures, or has other words, than these scenes have.
+
+    Raises
+    ------
+    ArgumentError
+        It is.
+    """
+    image, words = dataset.x_test.shape[1:], SETS[dataset.name].classes["caption"]
+    if captioner.input_shape != image:
+        raise ArgumentError(
+            f"the captioner of {weights} is for pictures of {_by(captioner.input_shape)}, and "
+            f"{dataset.name} have {_by(image)}; give the weights of one for them"
+        )
+    if captioner.vocabulary.words != words:
+        raise ArgumentError(
+            f"the captioner of {weights} has other words than the captions of {dataset.name}; give "
+            "the weights of one that learned from such"
         )
 
 

@@ -15,6 +15,7 @@ from xpnet.data.sets import known_of
 from xpnet.errors import ArgumentError
 from xpnet.files.atomic import make_directory
 from xpnet.files.masks import is_same, mask_of, picture_of, save_png
+from xpnet.models.vocabulary import MARKS, Vocabulary
 
 
 @click.command(name="data")
@@ -23,7 +24,7 @@ from xpnet.files.masks import is_same, mask_of, picture_of, save_png
     "--export",
     type=DIRECTORY,
     help="The first test images are written into this directory, as PNG files whose names tell the "
-    "digits; beside scenes lie their masks.",
+    "digits, or the captions; beside other scenes lie their masks.",
 )
 @click.option(
     "--count",
@@ -36,22 +37,23 @@ def show_data(data: str, data_dir: str | None, export: str | None, count: int) -
     """Find, download and check a data set; say what is in it.
 
     It tells where the images are and how many there are of each digit, or, of scenes, what share of
-    the pixels each class has.
+    the pixels each class has, or how often each word is in the first captions.
     """
     if export is not None:
         check_writable(export, "--export")
     dataset = open_data(data, data_dir)
     known = known_of(dataset.name)
-    masks = "classify" not in known.classes
-    names = known.classes["segment" if masks else "classify"]
+    kind = next(task for task in ("classify", "segment", "caption") if task in known.classes)
+    names = known.classes[kind]
     for part, images, labels in (
         ("train", dataset.x_train, dataset.t_train),
         ("test", dataset.x_test, dataset.t_test),
     ):
-        counts: Any = np.bincount(labels.reshape(-1), minlength=len(names))[: len(names)]
-        if masks:
+        counts: Any = np.bincount(labels[labels >= 0], minlength=len(names))[: len(names)]
+        if kind == "segment":
             counts = [f"{100 * count / labels.size:.1f} %" for count in counts]
-        each = ", ".join(f"{name}: {n}" for name, n in zip(names, counts, strict=True))
+        shown = [each for each in zip(names, counts, strict=True) if each[0] not in MARKS]
+        each = ", ".join(f"{name}: {n}" for name, n in shown)
         click.echo(f"{part}: {len(images)} images of {images.shape[2]}x{images.shape[3]}   {each}")
     if export is not None:
         _export(Path(export), dataset, names, count)
@@ -68,10 +70,12 @@ def _export(directory: Path, dataset: Dataset, names: Sequence[str], count: int)
     for number, (image, label) in enumerate(
         zip(dataset.x_test[:count], dataset.t_test[:count], strict=True)
     ):
-        name = f"{dataset.name}-{number:05d}"
-        told = "" if label.ndim else f"-is-{label}"
+        name, masked = f"{dataset.name}-{number:05d}", label.ndim == 2
+        told = "" if masked else f"-is-{label}"
+        if label.ndim == 1:
+            told = f"-{Vocabulary(names).sentences(label[np.newaxis])[0].replace(' ', '-')}"
         pictures[directory / f"{name}{told}.png"] = picture_of(image)
-        if label.ndim:
+        if masked:
             pictures[directory / f"{name}-mask.png"] = mask_of(label, names)
     for path, picture in pictures.items():
         check_replaceable(path, "--export", "the same picture", partial(is_same, picture))

@@ -13,6 +13,7 @@ from xpnet import __version__
 from xpnet.arrays import cuda
 from xpnet.cli import INTERRUPTED
 from xpnet.cli.bench import bench
+from xpnet.cli.caption import caption
 from xpnet.cli.data import show_data
 from xpnet.cli.detect import detect
 from xpnet.cli.evaluate import evaluate
@@ -136,6 +137,7 @@ for command in (
     predict,
     segment,
     detect,
+    caption,
     generate,
     play,
     style,

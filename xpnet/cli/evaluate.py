@@ -12,6 +12,7 @@ import numpy as np
 
 from xpnet.arrays import versions
 from xpnet.cli.checks import (
+    check_captions,
     check_finds,
     check_makes,
     check_reads,
@@ -34,6 +35,7 @@ from xpnet.cli.options import (
 )
 from xpnet.cli.watching import bar
 from xpnet.data import Dataset
+from xpnet.data.captions import CaptionScenes
 from xpnet.data.scenes import Scenes
 from xpnet.data.sets import SETS, data_for, known_of, set_of
 from xpnet.errors import ArgumentError, shown
@@ -44,6 +46,7 @@ from xpnet.models.rcnn import RCNN
 from xpnet.models.registry import Task
 from xpnet.notice import notice
 from xpnet.report.evaluate import predictions
+from xpnet.train.captioners import as_captioner, encoder_of
 from xpnet.train.deep_q import APART
 from xpnet.train.detectors import as_detector, engines_of
 from xpnet.train.generators import as_gan, is_gan
@@ -53,6 +56,7 @@ from xpnet.train.saved import Together, is_directory, load_model, load_saved
 from xpnet.train.tasks import (
     MeasuredImages,
     lines_of,
+    measured_captions,
     measured_images,
     measured_masks,
     measured_objects,
@@ -102,10 +106,11 @@ def evaluate(
     scores for each pixel it is the share of pixels, beside the intersection of each class with its
     truth, over the union of both (IoU), and their mean. Of one that finds objects it is the mean
     average precision (mAP) and the share of the objects found, at an IoU of 0.5; of one that plays
-    the mean return of an episode. Of one that makes images it is, for as many as there are test
-    images, what --judge says: the class score, from 1 to the number of classes, and the Frechet
-    distance to the test images, which is 0 at best. Both compare with those of the same judge
-    alone, whose judge_sha256 stands beside them.
+    the mean return of an episode. Of one that writes captions it is the share that is right as a
+    whole, and BLEU, also of novel scenes. Of one that makes images it is, for as many as there are
+    test images, what --judge says: the class score, from 1 to the number of classes, and the
+    Frechet distance to the test images, which is 0 at best. Both compare with those of the same
+    judge alone, whose judge_sha256 stands beside them.
     """
     how: dict[str, Any] = {"threads": threads, "precision": precision, "graph": graph}
     place = open_device(device, engine, **how)
@@ -130,6 +135,12 @@ def evaluate(
         more, found = {"judge": str(judge), "judge_sha256": told.judge}, told.found
     elif isinstance(network, Together) and plays(network):
         dataset, found = _played(network, weights, data, {"name": engine, **how})
+    elif isinstance(network, Together) and network.task == "caption":
+        captioner = as_captioner(network, weights)
+        dataset = open_data(data_for("caption", data), data_dir)
+        check_captions(captioner, weights, dataset)
+        assert isinstance(dataset, CaptionScenes)
+        found = measured_captions(captioner, dataset, encoder_of(captioner, engine, **how))
     elif isinstance(network, Together | RCNN):
         detector = as_detector(network, weights)
         dataset = open_data(data_for("detect", data), data_dir)
@@ -138,17 +149,17 @@ def evaluate(
         found = measured_objects(detector, dataset, engines_of(detector, engine, **how))
     else:
         dataset, found = _read(network, weights, data, data_dir, {"engine": engine, **how})
-    of_test = {name: size for name, size in dataset.sizes.items() if name.startswith("test_")}
+    untrained = {k: size for k, size in dataset.sizes.items() if not k.startswith("train_")}
     record = {
         "weights": str(weights),
         "data": dataset.name,
         **found,
         **more,
-        **of_test,
+        **untrained,
         "device": place.name,
         "versions": versions(),
     }
-    for line in lines_of(found, of_test):
+    for line in lines_of(found, untrained):
         click.echo(line)
     if makes:
         click.echo(f"judge: {judge}, SHA-256 {more['judge_sha256']}")

@@ -12,8 +12,7 @@ import click
 from xpnet.arrays import Device, cuda, get_device
 from xpnet.cli.names import in_options
 from xpnet.data import Dataset, load_dataset, texts
-from xpnet.data.scenes import SCENES
-from xpnet.data.sets import PICTURE_SETS, is_known, is_text, load_scenes
+from xpnet.data.sets import DIGIT_SETS, PICTURE_SETS, is_known, is_text, load_scenes
 from xpnet.engine import ENGINES, get_engine
 from xpnet.errors import ArgumentError
 from xpnet.games.environments import PREFIX
@@ -244,7 +243,8 @@ def data_options(
     sets = tuple(sets)
     scenes = ""
     if "road-scenes" in sets:
-        scenes += " Road scenes are drawn by xpnet."
+        captioned = ", and so are those with captions" if "caption-scenes" in sets else ""
+        scenes += f" Road scenes are drawn by xpnet{captioned}."
     if "digit-scenes" in sets:
         scenes += " Digit scenes are laid out of MNIST's digits, or synthetic ones."
     games = any(name in GAMES for name in sets)
@@ -391,9 +391,9 @@ def open_game(name: str) -> Playing:
 
 def open_data(data: str, data_dir: str | None) -> Dataset:
     """Load the data set of --data and --data-dir; where it came from is told."""
-    if data in SCENES:
-        return _told(load_scenes(data, data_dir=data_dir))
-    return _told(load_dataset(data, data_dir=data_dir))
+    if data in ("auto", *DIGIT_SETS):
+        return _told(load_dataset(data, data_dir=data_dir))
+    return _told(load_scenes(data, data_dir=data_dir))
 
 
 def open_text(path: str) -> texts.Text:

@@ -79,17 +79,17 @@ from xpnet.train.tasks import Data, arguments_of, data_of, lines_of, measured, t
     metavar="N",
     help="The network sees every training image N times; by default as often as in the network's "
     "book or experiment: 17 times a two-layer-net, 20 times the book's others, the binary ones and "
-    "your own, 8 times an fcn or segnet, 5 times an r-cnn, faster-rcnn or dcgan, twice a lenet, "
-    "once the other small ones. Of a game it is N times some thousand frames, 20,000 of Catch in "
-    "19 epochs. A character-model reads its text 10 times.",
+    "your own, 18 times a nic, 8 times an fcn or segnet, 5 times an r-cnn, faster-rcnn or dcgan, "
+    "twice a lenet, once the other small ones. Of a game it is N times some thousand frames, "
+    "20,000 of Catch in 19 epochs. A character-model reads its text 10 times.",
 )
 @click.option(
     "--batch-size",
     type=Count(),
     metavar="N",
-    help="A step of training takes N images; by default 100, 20 scenes, or 64 for a dcgan. Those "
-    "of an r-cnn are 100 boxes, those of a dqn 32 moves; a character-model reads its text at 32 "
-    "places at once.",
+    help="A step of training takes N images; by default 100, 20 scenes, 32 for a nic or 64 for a "
+    "dcgan. Those of an r-cnn are 100 boxes, those of a dqn 32 moves; a character-model reads its "
+    "text at 32 places at once.",
 )
 @click.option(
     "--dtype",
@@ -180,8 +180,9 @@ def train(
     """Train a network and keep it, with its record, in a run directory.
 
     Most networks learn to read digits; fcn and segnet learn what each pixel of a scene shows, r-cnn
-    and faster-rcnn where digits are in one, dqn and double-dqn learn by playing a game, and dcgan
-    learns to draw digits itself. A character-model learns to write like a text of yours.
+    and faster-rcnn where digits are in one, nic to say in a sentence what one shows. Dqn and
+    double-dqn learn by playing a game, and dcgan learns to draw digits itself. A character-model
+    learns to write like a text of yours.
     After every epoch a checkpoint is written. Stopped or killed, a run goes on with --resume DIR.
     With --begin as well, one command can be repeated until the run is done.
     """

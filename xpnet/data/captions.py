@@ -82,6 +82,11 @@ class CaptionScenes(Dataset):
         counts = f"{len(self.x_train)} training, {len(self.x_test)} test"
         return f"<CaptionScenes: {counts} and {len(self.x_novel)} novel pictures>"
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many images there are to train on, to test with, and novel ones."""
+        return {**super().sizes, "novel_images": len(self.x_novel)}
+
     def checksum(self) -> str:
         """Compute the SHA-256 of all pictures, targets and captions, in hexadecimal digits."""
         found = hashlib.sha256(super().checksum().encode())

@@ -4,12 +4,14 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from xpnet.data.captions import caption_scenes
 from xpnet.data.dataset import Dataset
 from xpnet.data.scenes import DIGIT_CLASSES, ROAD_CLASSES, SCENES
 from xpnet.errors import ArgumentError
 from xpnet.games.known import GAMES, game_of, inputs_of, is_game
 from xpnet.layers import Shape
 from xpnet.models.registry import DIGITS, Task
+from xpnet.models.vocabulary import SCENE_WORDS
 
 _TEN = tuple(map(str, range(10)))
 
@@ -37,6 +39,7 @@ SETS: dict[str, Known] = {
     "synthetic": Known(DIGITS, {"classify": _TEN, "generate": _TEN}),
     "road-scenes": Known((3, 48, 64), {"segment": ROAD_CLASSES}),
     "digit-scenes": Known((1, 64, 64), {"detect": _TEN, "segment": DIGIT_CLASSES}),
+    "caption-scenes": Known((3, 32, 32), {"caption": SCENE_WORDS}),
     **{name: _of_game(name) for name in GAMES},
 }
 """By name; besides, environments of Gymnasium are games, "gym:CartPole-v1"."""
@@ -48,9 +51,13 @@ DIGIT_SETS = tuple(name for name, known in SETS.items() if "classify" in known.c
 """Those with a label for each picture."""
 
 USUAL: dict[Task, str] = {
-    "classify": "auto", "segment": "road-scenes", "detect": "digit-scenes", "play": "catch",
+    "classify": "auto",
+    "segment": "road-scenes",
+    "detect": "digit-scenes",
+    "caption": "caption-scenes",
+    "play": "catch",
     "generate": "auto",
-}  # fmt: skip
+}
 """The data set of each task where none is named; of digits, MNIST's where they can be had. There is
 no usual text."""
 
@@ -116,4 +123,6 @@ def set_of(image: Shape, classes: int, task: Task) -> str | None:
 
 def load_scenes(name: str, *, data_dir: str | Path | None = None) -> Dataset:
     """Load the scenes of this name; digits in them are MNIST's where they can be had."""
+    if name == "caption-scenes":
+        return caption_scenes()
     return SCENES[name](**({"data_dir": data_dir} if name == "digit-scenes" else {}))

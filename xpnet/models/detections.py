@@ -50,6 +50,13 @@ class Predicts(Protocol):
         """Scores, or by name those of several heads."""
 
 
+class Computes(Protocol):
+    """What computes a network with its way back: the network itself, or an engine."""
+
+    def forward(self, x: Array, *, train: bool = False) -> tuple[Any, Any]:
+        """The outputs, by name if there are several, and their backward."""
+
+
 def check_wanted(score: float, overlap: float, most: int) -> None:
     """Refuse what no detector can be asked for, whether it would find something or not.
 
@@ -87,6 +94,29 @@ class Detector(Protocol):
         computing : what computes for each of its networks, by name, such as engines; they
             themselves if None. One network alone is called "network".
         """
+
+
+def checked_pictures(images: Any, shape: Sequence[int], remedy: str) -> Array:
+    """Pictures (N, C, H, W) as they were given, on the host or on the device.
+
+    Parameters
+    ----------
+    shape : (C, H, W) of a picture
+    remedy : what to do with others
+
+    Raises
+    ------
+    ArgumentError
+        They are of another shape, or neither pixels nor floats from 0 to 1.
+    """
+    images = as_array(images, "pictures")
+    if tuple(images.shape[1:]) != tuple(shape):
+        raise ArgumentError(
+            f"pictures (N, {', '.join(map(str, shape))}) are needed, got {tuple(images.shape)}; "
+            f"{remedy}, or give one as images[None]"
+        )
+    check_scaled(images)
+    return images
 
 
 def check_scaled(images: Array) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.arguments import checked
 from xpnet.arrays import Array, Device, array_namespace, get_device, to_numpy
-from xpnet.arrays.values import as_array, in_parts
+from xpnet.arrays.values import in_parts
 from xpnet.errors import ArgumentError
 from xpnet.functions.activations import softmax
 from xpnet.functions.boxes import anchors, clip, decode, nms
@@ -26,10 +26,10 @@ from xpnet.layers import (
     ReLU,
     Sequential,
 )
-from xpnet.models.detections import Detections, Predicts, check_scaled, check_wanted
+from xpnet.models.detections import Detections, Predicts, check_wanted, checked_pictures
 from xpnet.models.network import Network
 from xpnet.models.parts import image_shape, norm
-from xpnet.models.together import save_networks
+from xpnet.models.together import hand_over, save_networks
 
 WIDTHS = (16, 32, 64, 64, 64)
 """Filters of the backbone's convolutions; a pool follows the second and the fourth."""
@@ -159,17 +159,14 @@ class FasterRCNN:
         """
         given = networks.get("rpn")
         shape = tuple(arguments.get("input_shape", getattr(given, "input_shape", ())))
-        if given is None or given.input_shape != shape or networks.keys() != {"rpn", "head"}:
+        if given is None or given.input_shape != shape:
             raise ArgumentError(
                 f"networks called rpn and head, for pictures of {shape}, are needed, got {networks}"
             )
         placed: dict[str, Any] = {"device": given.device, "dtype": given.dtype}
         with shapes_alone():
             detector = cls(**arguments, **placed)
-        for name, network in detector.networks.items():
-            if networks[name].description() != network.description():
-                raise ArgumentError(f"{networks[name]} is not the {name} that {arguments} make")
-        detector.networks = {name: networks[name] for name in detector.networks}
+        hand_over(detector, networks, arguments)
         return detector
 
     def arguments(self) -> dict[str, Any]:
@@ -320,15 +317,8 @@ class FasterRCNN:
         ArgumentError
             They are of another shape, or neither pixels nor floats from 0 to 1.
         """
-        images = as_array(images, "pictures")
-        if tuple(images.shape[1:]) != self.input_shape:
-            shape = ", ".join(map(str, self.input_shape))
-            raise ArgumentError(
-                f"pictures (N, {shape}) are needed, got {tuple(images.shape)}; scale them, make a "
-                "detector for their size with for_images, or give one as images[None]"
-            )
-        check_scaled(images)
-        return images
+        remedy = "scale them, make a detector for their size with for_images"
+        return checked_pictures(images, self.input_shape, remedy)
 
     def _proposing(
         self, images: Any, computing: Mapping[str, Predicts]

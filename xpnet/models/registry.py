@@ -12,6 +12,7 @@ from xpnet.layers import Shape
 from xpnet.models.alexnet import AlexNet
 from xpnet.models.an import AnConvNet
 from xpnet.models.binary_nets import BinaryConvNet, BinaryMLP
+from xpnet.models.captioner import Captioner
 from xpnet.models.character import CharacterModel
 from xpnet.models.conv_nets import DeepConvNet, SimpleConvNet
 from xpnet.models.dcgan import DCGAN
@@ -29,11 +30,12 @@ from xpnet.models.resnet import CifarResNet, ResNet
 from xpnet.models.segnet import SegNet
 from xpnet.models.two_layer_net import TwoLayerNet
 from xpnet.models.vgg import VGG
+from xpnet.models.vocabulary import SCENE_WORDS
 
-Task: TypeAlias = Literal["classify", "segment", "detect", "play", "write", "generate"]
-"""What a network says of a picture: what it shows; what each pixel shows; what it shows where; of
-what is seen in a game, what each action is worth; or of a text, how it goes on. One that generates
-makes pictures itself."""
+Task: TypeAlias = Literal["classify", "segment", "detect", "caption", "play", "write", "generate"]
+"""What a network says of a picture: what it shows; what each pixel shows; what it shows where; the
+same in a sentence; of what is seen in a game, what each action is worth; or of a text, how it goes
+on. One that generates makes pictures itself."""
 
 
 class Model(NamedTuple):
@@ -52,6 +54,12 @@ class Model(NamedTuple):
     batch_size: int = 100
     schedule: str = "constant"
     """Of the learning rate, by the name that `xpnet train --schedule` has for it."""
+
+    def of(self, networks: Mapping[str, Network], **arguments: Any) -> Any:
+        """What `build` makes of several networks that are there already, by its method `of`."""
+        kind: Any = getattr(self.build, "func", self.build)
+        given = getattr(self.build, "keywords", {})
+        return kind.of(networks, **(given | arguments))
 
 
 BOOK = {
@@ -125,6 +133,12 @@ PUBLISHED = {
         FasterRCNN, "adam", 0.002, 5, task="detect", batch_size=20, schedule="drop"
     ),
     **{
+        f"nic{'' if feed == 'every' else f'-{feed}'}": Model(
+            partial(Captioner, feed=feed), "adam", 0.001, 18, task="caption", batch_size=32
+        )
+        for feed in ("every", "input", "state")
+    },
+    **{
         name: Model(DQN, "adam", 0.0005, 19, task="play", batch_size=32)
         for name in ("dqn", "double-dqn")
     },
@@ -169,6 +183,7 @@ USUAL: dict[Task, tuple[Shape, int]] = {
     "classify": (DIGITS, 10),
     "segment": ((3, 48, 64), 6),
     "detect": ((1, 64, 64), 10),
+    "caption": ((3, 32, 32), len(SCENE_WORDS)),
     "play": ((4, 10, 10), 3),
     "generate": (DIGITS, 10),
 }
@@ -261,7 +276,8 @@ def model_arguments(
     if hidden_size is not None:
         raise ArgumentError(f"{model} has layers of given sizes; leave out --hidden-size")
     if is_own(model) or (found := find_model(model)).images is None:
-        named = {"play": "actions", "generate": ""}
+        # Words of captions are those of scenes.
+        named = {"play": "actions", "generate": "", "caption": ""}
         choices = "classes" if is_own(model) else named.get(found.task, "classes")
         return {"input_shape": list(image)} | ({choices: classes} if choices else {})
     if found.images != image:
@@ -296,8 +312,6 @@ def outlines(
     activation: str | None = None,
 ) -> dict[str, Network]:
     """As `outline`, by name, also of several networks that work together."""
-    if is_own(model) or find_model(model).task not in ("detect", "write", "generate"):
-        return {"network": outline(model, image, hidden_size, activation)}
     arguments = _arguments(model, image, hidden_size, activation)
     with shapes_alone():
         return networks_of(find_model(model).build(**arguments, rng=0))

@@ -44,8 +44,8 @@ def load_network(
     if "networks" in weights.metadata:
         raise WeightsError(
             f"{path} holds several networks that work together; xpnet.train.saved.load_networks "
-            "reads them, and `xpnet evaluate`, `xpnet detect`, `xpnet play`, `xpnet write` and "
-            "`xpnet generate` take those that are for them"
+            "reads them, and `xpnet evaluate`, `xpnet detect`, `xpnet caption`, `xpnet play`, "
+            "`xpnet write` and `xpnet generate` take those that are for them"
         )
     if not {"network", "model"} & weights.metadata.keys():
         if getattr(weights.params.get("W1"), "ndim", 0) == 4:

@@ -6,8 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.arrays import to_numpy
+from xpnet.errors import ArgumentError
 from xpnet.files.weights import save_weights
 from xpnet.models.network import Network
+
+
+def hand_over(model: Any, networks: Mapping[str, Network], arguments: Mapping[str, Any]) -> None:
+    """Have a fresh model take networks that are there already, such as those of a file.
+
+    Parameters
+    ----------
+    model : whose `networks` are replaced
+    arguments : what it was made of, for errors
+
+    Raises
+    ------
+    ArgumentError
+        They are others than the model's own.
+    """
+    own: Mapping[str, Network] = model.networks
+    if networks.keys() != own.keys():
+        raise ArgumentError(f"networks called {' and '.join(own)} are needed, got {networks}")
+    for name, network in own.items():
+        if networks[name].description() != network.description():
+            raise ArgumentError(f"{networks[name]} is not the {name} that {arguments} make")
+    model.networks = {name: networks[name] for name in own}
 
 
 def save_networks(

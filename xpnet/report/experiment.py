@@ -23,6 +23,7 @@ import numpy as np
 from xpnet.arguments import real
 from xpnet.arrays import Device, get_device, versions
 from xpnet.data import Dataset, load_dataset, synthetic_digits
+from xpnet.data.captions import CaptionScenes, caption_scenes
 from xpnet.data.scenes import Scenes, digit_scenes, road_scenes
 from xpnet.data.tiny import TinyImages, draw_tiny_images, load_tiny_images
 from xpnet.errors import ArgumentError, OutputError
@@ -85,7 +86,7 @@ class Lab:
         self.checks: list[Check] = []
         self._figure: Figure | None = None
         self._tiny: TinyImages | None = None
-        self._scenes: Scenes | None = None
+        self._scenes: Scenes | CaptionScenes | None = None
         self._plays = False
 
     def __repr__(self) -> str:
@@ -121,10 +122,16 @@ class Lab:
     ) -> Scenes:
         """Draw so many scenes; digits in them are the lab's."""
         if name == "road-scenes":
-            self._scenes = road_scenes(train_size, test_size)
+            found = road_scenes(train_size, test_size)
         else:
-            self._scenes = digit_scenes(train_size, test_size, digits=self.digits)
-        return self._scenes
+            found = digit_scenes(train_size, test_size, digits=self.digits)
+        self._scenes = found
+        return found
+
+    def caption_scenes(self, train_size: int, test_size: int, novel_size: int) -> CaptionScenes:
+        """Draw so many scenes with captions."""
+        self._scenes = found = caption_scenes(train_size, test_size, novel_size)
+        return found
 
     def play(self) -> None:
         """Say that what is learned from is played, and that no data are needed."""
@@ -138,7 +145,7 @@ class Lab:
         if self._tiny is not None:
             return self._tiny.name == "book"
         if self._scenes is not None:
-            return not self.quick and self._scenes.digits in ("", "mnist")
+            return not self.quick and getattr(self._scenes, "digits", "") in ("", "mnist")
         return not self.quick and self.digits.name == "mnist"
 
     def few(self, full: int, quick: int) -> int:
@@ -166,7 +173,7 @@ class Lab:
 
         With both open the number is reported, not judged. `full` marks what only a full run on
         MNIST can show, or, once `tiny_images` has been called, on the book's images; of road
-        scenes, and of games once `play` has been called, any full run can.
+        scenes, of those with captions, and of games once `play` has been called, any full run can.
         """
         value = float(measured)
         ok = bool((low is None or value >= low) and (high is None or value <= high))

@@ -394,5 +394,7 @@ def columns(history: Sequence[EpochMetrics]) -> list[str]:
 
 
 def spoken(name: str) -> str:
-    """A metric's name as people write it: "mean IoU" for mean_iou, "mAP50" for map50."""
-    return name.replace("_", " ").replace("iou", "IoU").replace("map", "mAP")
+    """A metric's name as people write it: "mean IoU" for mean_iou, "mAP50" for map50, "BLEU-4"."""
+    for written, told in (("_", " "), ("iou", "IoU"), ("map", "mAP"), ("bleu", "BLEU-")):
+        name = name.replace(written, told)
+    return name

@@ -1,18 +1,16 @@
 """Detectors that training left behind."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from xpnet.arrays import Device
 from xpnet.engine import Engine, get_engine
 from xpnet.errors import WeightsError
-from xpnet.models.describing import UNBUILDABLE
 from xpnet.models.faster_rcnn import FasterRCNN
 from xpnet.models.network import Network
 from xpnet.models.rcnn import RCNN
 from xpnet.models.registry import networks_of
-from xpnet.train.saved import Together, load_saved
+from xpnet.train.saved import Together, as_model, load_saved
 
 AnyDetector: TypeAlias = RCNN | FasterRCNN
 
@@ -44,19 +42,8 @@ def as_detector(found: RCNN | Together, path: str | Path) -> AnyDetector:
     """
     if isinstance(found, RCNN):
         return found
-    model, arguments = found.about.get("model"), found.about.get("arguments")
-    if model != "faster-rcnn" or not isinstance(arguments, Mapping):
-        raise WeightsError(
-            f"{path} holds several networks that work together, and are no detector; give the "
-            "weights of one, such as a run of --model faster-rcnn"
-        )
-    try:
-        return FasterRCNN.of(found.networks, **arguments)
-    except UNBUILDABLE as error:
-        raise WeightsError(
-            f"{path} describes a detector that this version cannot build ({error}); train it "
-            "again, or use the version of xpnet that wrote it"
-        ) from error
+    made: FasterRCNN = as_model(found, path, "detect", "detector", "faster-rcnn")
+    return made
 
 
 def engines_of(detector: AnyDetector, name: str = "auto", **options: Any) -> dict[str, Engine]:

@@ -5,13 +5,13 @@ device. Objects are rows (x1, y1, x2, y2, class); a class below 0 says that ther
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from xpnet.arrays import Array, array_namespace
 from xpnet.functions.boxes import encode, iou
 from xpnet.functions.losses import sigmoid_terms, smooth_l1, softmax_loss, weighed
 from xpnet.functions.sampling import drawn, first_of, taken
-from xpnet.models.detections import NOTHING
+from xpnet.models.detections import NOTHING, Computes
 from xpnet.models.faster_rcnn import WEIGHTS, FasterRCNN
 
 ANCHORS, HOLDING = 32, 16
@@ -50,13 +50,6 @@ class OfBoxes(NamedTuple):
     """(N, 16), int64, 0 for the background, 1 for class 0 and so on."""
     deltas: Array
     """(N, 16, 4), from the boxes to their objects, times `WEIGHTS`."""
-
-
-class Computes(Protocol):
-    """What computes a network with its way back: the network itself, or an engine."""
-
-    def forward(self, x: Array, *, train: bool = False) -> tuple[Any, Any]:
-        """The outputs by name, and their backward."""
 
 
 def draws_of(detector: FasterRCNN, objects: Array) -> tuple[int, int]:

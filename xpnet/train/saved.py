@@ -14,8 +14,11 @@ from xpnet.errors import ArgumentError, CheckpointError, WeightsError, XPNetErro
 from xpnet.files.weights import CHECKSUM, Weights, check_header, load_weights
 from xpnet.functions.init import zeros_within
 from xpnet.models import Network, build_network, load_network
+from xpnet.models.describing import UNBUILDABLE
 from xpnet.models.registry import (
     DIGITS,
+    MODELS,
+    Task,
     find_model,
     model_arguments,
     photographs_of,
@@ -100,6 +103,12 @@ class Together(NamedTuple):
     networks: dict[str, Network]
     about: dict[str, Any]
 
+    @property
+    def task(self) -> Task | None:
+        """What the model is for that they are parts of; None if that is not known here."""
+        model = self.about.get("model")
+        return MODELS[model].task if isinstance(model, str) and model in MODELS else None
+
 
 def load_networks(path: str | Path, *, device: str | Device = "cpu") -> Together:
     """The networks of a file, a checkpoint or a run's directory that holds several.
@@ -130,6 +139,34 @@ def load_saved(path: str | Path, *, device: str | Device = "cpu") -> Network | T
     """
     opened = _opened(path)
     return _several(*opened, device) or _alone(*opened, device)
+
+
+def as_model(found: Together, path: str | Path, task: Task, what: str, such: str) -> Any:
+    """Put networks together to the model of a task that they are parts of.
+
+    Parameters
+    ----------
+    path : of their file, for errors
+    what, such : what is looked for, and the name of such a model, for errors
+
+    Raises
+    ------
+    WeightsError
+        They are parts of another model, or this version cannot build it.
+    """
+    arguments = found.about.get("arguments")
+    if found.task != task or not isinstance(arguments, Mapping):
+        raise WeightsError(
+            f"{path} holds several networks that work together, and are no {what}; give the "
+            f"weights of one, such as a run of --model {such}"
+        )
+    try:
+        return MODELS[found.about["model"]].of(found.networks, **arguments)
+    except UNBUILDABLE as error:
+        raise WeightsError(
+            f"{path} describes a {what} that this version cannot build ({error}); train it "
+            "again, or use the version of xpnet that wrote it"
+        ) from error
 
 
 def _several(path: Path, found: Checkpoint | None, device: str | Device) -> Together | None:
@@ -265,7 +302,8 @@ def _network_of(checkpoint: Checkpoint, device: str | Device) -> Network:
         raise CheckpointError(
             f"{checkpoint.path} holds several networks that work together; "
             "xpnet.train.saved.load_networks reads them, `xpnet evaluate` takes them, and `xpnet "
-            "detect`, `xpnet play`, `xpnet write` or `xpnet generate` those that are for it"
+            "detect`, `xpnet caption`, `xpnet play`, `xpnet write` or `xpnet generate` those that "
+            "are for it"
         )
     if "network" in run:
         return restored(weights, device, lambda _, device: built(run["network"], device=device))

@@ -6,12 +6,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from xpnet.data import Dataset
+from xpnet.data.captions import CaptionScenes
 from xpnet.data.scenes import Scenes
 from xpnet.data.sets import data_for, is_text, known_of
 from xpnet.data.texts import Text, load_text
 from xpnet.engine import Engine, get_engine
 from xpnet.errors import ArgumentError
 from xpnet.games.known import Playing, game_of, plan_of
+from xpnet.models.captioner import Captioner
 from xpnet.models.character import CharacterModel
 from xpnet.models.dcgan import DCGAN
 from xpnet.models.faster_rcnn import FasterRCNN
@@ -23,6 +25,8 @@ from xpnet.models.rcnn import RCNN
 from xpnet.models.registry import Task, find_model, model_arguments
 from xpnet.optim import OPTIMIZERS
 from xpnet.optim.schedules import Cosine, Drop, Schedule
+from xpnet.report.captions import MEASURES as CAPTION_MEASURES
+from xpnet.report.captions import CaptionScores
 from xpnet.report.detection import DetectionScores, MeanAveragePrecision, Recall
 from xpnet.report.evaluate import confusion
 from xpnet.report.generation import judged
@@ -37,6 +41,7 @@ from xpnet.report.segmentation import (
     pixel_accuracy,
 )
 from xpnet.train.adversarial import BETA1, Adversarial
+from xpnet.train.captioning import Captioning
 from xpnet.train.deep_q import DeepQ
 from xpnet.train.detection import Detection, ProposalRecall
 from xpnet.train.regions import Regions
@@ -192,6 +197,27 @@ def _detecting(
     return Trainer.of(learner, settings["epochs"])
 
 
+def _captioning(
+    settings: Mapping[str, Any], captioner: Captioner, scenes: CaptionScenes, **engine: Any
+) -> Trainer:
+    """Of one that learns to say what pictures show."""
+    learner = Captioning(
+        captioner,
+        scenes.x_train,
+        scenes.captions_train,
+        scenes.x_test,
+        scenes.captions_test,
+        settings["batch_size"],
+        OPTIMIZERS[settings["optimizer"]](lr=settings["lr"]),
+        seed=settings["seed"],
+        precision=settings["precision"],
+        evaluate_samples=settings["evaluate_samples"],
+        **engine,
+    )
+    learner.schedule = _schedule(settings, len(learner.source))
+    return Trainer.of(learner, settings["epochs"])
+
+
 def _playing(
     settings: Mapping[str, Any], network: Network, data: Playing, **engine: Any
 ) -> Trainer:
@@ -254,6 +280,7 @@ TRAINERS: dict[Task, Callable[..., Trainer]] = {
     "classify": _supervised,
     "segment": _segmenting,
     "detect": _detecting,
+    "caption": _captioning,
     "play": _playing,
     "write": _writing,
     "generate": _generating,
@@ -282,6 +309,8 @@ def measured(
     if isinstance(model, RCNN | FasterRCNN) and isinstance(dataset, Scenes):
         engines = getattr(learner, "engines", {"network": getattr(learner, "engine", None)})
         return measured_objects(model, dataset, engines)  # what the learner measures, and more
+    if isinstance(learner, Captioning) and isinstance(dataset, CaptionScenes):
+        return measured_captions(model, dataset, learner.engines)
     if hasattr(learner, "evaluate_samples"):
         learner.evaluate_samples = None
     for data, source in learner.sets.items():
@@ -311,6 +340,28 @@ def measured_objects(
         "test_proposal_recall50": ProposalRecall().of(proposed, scenes.objects_test),
         "test_average_precision": _by_class(scores.average_precisions(), names),
     }
+
+
+def measured_captions(
+    captioner: Captioner, scenes: CaptionScenes, engines: Mapping[str, Engine], beam: int = 1
+) -> dict[str, float]:
+    """How much of what is written about scenes is right, of the test set and of novel ones.
+
+    Parameters
+    ----------
+    beam : as for `Captioner.caption`
+    """
+    found, scores = dict[str, float](), CaptionScores()
+    for part, x, right in (
+        ("test", scenes.x_test, scenes.captions_test),
+        ("novel", scenes.x_novel, scenes.captions_novel),
+    ):
+        scores.reset()
+        written = captioner.caption(x, beam=beam, computing=engines)
+        scores.update([text for text, _ in written], right)
+        if scores.sentences:
+            found |= {f"{part}_{each.name}": each.value(scores) for each in CAPTION_MEASURES}
+    return found
 
 
 class MeasuredImages(NamedTuple):
