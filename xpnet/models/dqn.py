@@ -39,8 +39,9 @@ class DQN(Network):
     ----------
     actions : how many there are
     input_shape : (C, H, W), pictures that are seen one after the other being channels, or (K,)
-    rng : NumPy generator or seed of initial weights: N(0, 1 / (3 fan-in)), which have the variance
-        of PyTorch's. With larger ones, N(0, 2 / fan-in), values begin further from what is true.
+    rng : NumPy generator or seed of initial weights: N(0, 2 / fan-in) where pictures are seen, but
+        for the last layer, behind which there is no ReLU. That, and all layers for rows of numbers,
+        have N(0, 1 / (3 fan-in)), the variance of PyTorch's, so that values begin near 0.
     device, dtype : as in `Network`
     """
 
@@ -73,12 +74,8 @@ def _of_numbers(shape: Shape, rng: np.random.Generator) -> dict[str, Layer]:
 
 
 def _affine(inputs: int, outputs: int, rng: np.random.Generator) -> Affine:
-    return Affine(inputs, outputs, std=_std(inputs), rng=rng)
-
-
-def _std(inputs: int) -> float:
-    """The standard deviation of numbers that are even within 1 / sqrt(inputs)."""
-    return float((3 * inputs) ** -0.5)
+    """A layer whose weights have the variance of numbers that are even within 1 / sqrt(inputs)."""
+    return Affine(inputs, outputs, std=(3 * inputs) ** -0.5, rng=rng)
 
 
 def _of_pictures(shape: Shape, rng: np.random.Generator) -> dict[str, Layer]:
@@ -92,10 +89,10 @@ def _of_pictures(shape: Shape, rng: np.random.Generator) -> dict[str, Layer]:
             filters,
             size,
             stride=stride,
-            std=_std(channels * size**2),
+            std="he",
             uneven="drop",
             rng=rng,
         )
         layers[f"relu{k}"], channels = ReLU(), filters
     inputs = features_behind("DQN", layers, image)
-    return layers | {"affine": _affine(inputs, width, rng), "relu": ReLU()}
+    return layers | {"affine": Affine(inputs, width, std="he", rng=rng), "relu": ReLU()}
