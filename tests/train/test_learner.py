@@ -904,6 +904,9 @@ def test_a_run_of_format_1_goes_on_bit_for_bit(run, old_run, monkeypatch):
     command = ("train", "--model", "two-layer-net", "--hidden-size", 2, "--epochs", 3,
                "--batch-size", 100, "--lr", 0.05, "--optimizer", "adam", "--engine", "reference",
                "--threads", 1, "--checkpoint-steps", 4, "--keep", 9)  # fmt: skip
+    begun = load_checkpoint(OLD / "run" / "checkpoints" / "step-00000010.safetensors").record
+    if begun["run"]["data_sha256"] != few_digits("synthetic").checksum():
+        pytest.skip("this processor draws digits of other last bits, for which the run is refused")
     assert run(*command, "--out", "whole")[0] == 0
     code, out, err = run("train", "--resume", "old", "--engine", "reference", "--threads", 1)
     assert (code, err) == (0, "")
