@@ -262,7 +262,7 @@ def test_too_little_memory_is_one_line(run, monkeypatch):
     def exhausted(*_, **__):
         raise MemoryError("Unable to allocate 3 TiB")
 
-    monkeypatch.setattr("xpnet.models.registry.build_network", exhausted)
+    monkeypatch.setattr("xpnet.models.registry.networks_of", exhausted)
     assert_refused(run("summary"), "too little memory (Unable to allocate 3 TiB); use a smaller")
 
 

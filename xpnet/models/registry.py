@@ -57,9 +57,13 @@ class Model(NamedTuple):
 
     def of(self, networks: Mapping[str, Network], **arguments: Any) -> Any:
         """What `build` makes of several networks that are there already, by its method `of`."""
-        kind: Any = getattr(self.build, "func", self.build)
         given = getattr(self.build, "keywords", {})
-        return kind.of(networks, **(given | arguments))
+        return self.kind.of(networks, **(given | arguments))
+
+    @property
+    def kind(self) -> Any:
+        """What `build` is, without the arguments that it has already."""
+        return getattr(self.build, "func", self.build)
 
 
 BOOK = {

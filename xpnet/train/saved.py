@@ -154,14 +154,15 @@ def as_model(found: Together, path: str | Path, task: Task, what: str, such: str
     WeightsError
         They are parts of another model, or this version cannot build it.
     """
-    arguments = found.about.get("arguments")
-    if found.task != task or not isinstance(arguments, Mapping):
+    arguments, model = found.about.get("arguments"), found.about.get("model")
+    joined = found.task == task and hasattr(MODELS[str(model)].kind, "of")
+    if not joined or not isinstance(arguments, Mapping):
         raise WeightsError(
             f"{path} holds several networks that work together, and are no {what}; give the "
             f"weights of one, such as a run of --model {such}"
         )
     try:
-        return MODELS[found.about["model"]].of(found.networks, **arguments)
+        return MODELS[str(model)].of(found.networks, **arguments)
     except UNBUILDABLE as error:
         raise WeightsError(
             f"{path} describes a {what} that this version cannot build ({error}); train it "
