@@ -28,7 +28,7 @@ from xpnet.layers import (
 )
 from xpnet.models.network import Network
 from xpnet.models.parts import image_shape, norm
-from xpnet.models.together import save_networks
+from xpnet.models.together import hand_over, save_networks
 
 STD = 0.02
 """Standard deviation of all initial weights."""
@@ -144,10 +144,7 @@ class DCGAN:
         placed: dict[str, Any] = {"device": given.device, "dtype": given.dtype}
         with shapes_alone():
             gan = cls(**arguments, **placed)
-        for name, network in gan.networks.items():
-            if networks[name].description() != network.description():
-                raise ArgumentError(f"{networks[name]} is not the {name} that {arguments} make")
-        gan.networks = {name: networks[name] for name in gan.networks}
+        hand_over(gan, networks, arguments)
         return gan
 
     def arguments(self) -> dict[str, Any]:
